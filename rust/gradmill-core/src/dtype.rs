@@ -1,0 +1,128 @@
+//! The element types of a leaf.
+
+use std::fmt;
+use std::ops::{Add, BitOrAssign, Div, Mul, Neg, Sub};
+
+use crate::leaf::{Sink, Source, View, ViewMut};
+
+/// The element type of one array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DType {
+    /// IEEE 754 binary32.
+    F32,
+    /// IEEE 754 binary64.
+    F64,
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "float32",
+            Self::F64 => "float64",
+        })
+    }
+}
+
+/// A type that kernels compute in. Only operations that IEEE 754 rounds correctly are here, which is
+/// why every SIMD tier gives the same bits.
+pub trait Float:
+    Copy
+    + Default
+    + Send
+    + Sync
+    + PartialOrd
+    + fmt::Debug
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + 'static
+{
+    /// Unsigned integer of the same width, so that a check on bits keeps the lane count.
+    type Bits: Copy + Default + PartialEq + BitOrAssign + Send + Sync;
+
+    /// The dtype of this type.
+    const DTYPE: DType;
+    /// Positive zero.
+    const ZERO: Self;
+    /// One.
+    const ONE: Self;
+    /// The smallest positive normal number.
+    const MIN_POSITIVE: Self;
+
+    /// Rounds to nearest.
+    fn from_f64(value: f64) -> Self;
+    /// Exact.
+    fn to_f64(self) -> f64;
+    /// Correctly rounded square root.
+    #[must_use]
+    fn sqrt(self) -> Self;
+    /// Absolute value.
+    #[must_use]
+    fn abs(self) -> Self;
+    /// Nonzero where the value is infinite or NaN.
+    fn nonfinite(self) -> Self::Bits;
+    /// The view of `source`, where it holds this type.
+    fn of_source<'s, 'a>(source: &'s Source<'a>) -> Option<&'s View<'a, Self>>;
+    /// The view of `sink`, where it holds this type.
+    fn of_sink<'s, 'a>(sink: &'s mut Sink<'a>) -> Option<&'s mut ViewMut<'a, Self>>;
+
+    /// Zero where the value is subnormal: arithmetic on subnormals is up to a hundred times slower on
+    /// some processors, and a decaying moment would stay among them for ever.
+    #[inline(always)]
+    #[must_use]
+    fn flush(self) -> Self {
+        if self.abs() < Self::MIN_POSITIVE { Self::ZERO } else { self }
+    }
+}
+
+macro_rules! float {
+    ($type:ident, $bits:ident, $dtype:ident, $exponent:literal) => {
+        impl Float for $type {
+            type Bits = $bits;
+            const DTYPE: DType = DType::$dtype;
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            const MIN_POSITIVE: Self = $type::MIN_POSITIVE;
+
+            #[inline(always)]
+            fn from_f64(value: f64) -> Self {
+                value as $type
+            }
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                self.sqrt()
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                self.abs()
+            }
+            #[inline(always)]
+            fn nonfinite(self) -> $bits {
+                $bits::from(self.to_bits() & $exponent == $exponent)
+            }
+            #[inline(always)]
+            fn of_source<'s, 'a>(source: &'s Source<'a>) -> Option<&'s View<'a, Self>> {
+                match source {
+                    Source::$dtype(view) => Some(view),
+                    _ => None,
+                }
+            }
+            #[inline(always)]
+            fn of_sink<'s, 'a>(sink: &'s mut Sink<'a>) -> Option<&'s mut ViewMut<'a, Self>> {
+                match sink {
+                    Sink::$dtype(view) => Some(view),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+float!(f32, u32, F32, 0x7f80_0000);
+float!(f64, u64, F64, 0x7ff0_0000_0000_0000);

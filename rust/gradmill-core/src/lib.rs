@@ -1,0 +1,27 @@
+//! Chains of gradient transformations, run in as few passes over memory as the chain allows.
+//!
+//! A [`Program`] is a chain's ops, validated once. [`run`] sends the [`Leaf`]s of a tree through it.
+//! This crate knows nothing of Python; it works on slices and is safe outside [`leaf`].
+
+pub mod alias;
+mod dtype;
+mod error;
+mod exec;
+mod fused;
+mod kernel;
+pub mod leaf;
+pub mod limit;
+pub mod ops;
+pub mod par;
+mod program;
+mod reduce;
+pub mod scalars;
+pub mod simd;
+mod validate;
+mod walk;
+
+pub use dtype::{DType, Float};
+pub use error::{Error, Role};
+pub use exec::{Config, Outcome, global_norm, run};
+pub use leaf::Leaf;
+pub use program::{Pass, Program, Source};

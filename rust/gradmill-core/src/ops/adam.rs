@@ -1,0 +1,63 @@
+use super::{FromScalars, Meta, Op};
+use crate::dtype::Float;
+
+pub const META: Meta = Meta {
+    name: "scale_by_adam",
+    scalars: &["b1", "b2", "eps", "eps_root", "correction1", "correction1_next", "correction2"],
+    slots: &["mu", "nu"],
+    params: false,
+    reduces: false,
+};
+pub const NESTEROV: Meta = Meta { name: "scale_by_adam_nesterov", ..META };
+
+/// `m' = b1 m + (1 - b1) u`, `v' = b2 v + (1 - b2) u²`; emits `m̂ / (√(v̂ + eps_root) + eps)`.
+///
+/// The corrections are `1 - b^t`. Dividing by them is a product with the reciprocal, formed in f64: one
+/// rounding of a constant either way, and one division less for each moment.
+#[derive(Clone, Copy, Debug)]
+pub struct ScaleByAdam<T, const NESTEROV: bool> {
+    b1: T,
+    rest1: T,
+    b2: T,
+    rest2: T,
+    eps: T,
+    eps_root: T,
+    mu_factor: T,
+    update_factor: T,
+    nu_factor: T,
+}
+
+impl<T: Float, const NESTEROV: bool> FromScalars for ScaleByAdam<T, NESTEROV> {
+    fn from_scalars(scalars: &[f64]) -> Self {
+        let &[b1, b2, eps, eps_root, correction1, correction1_next, correction2] = scalars else {
+            unreachable!("the program counts each op's scalars")
+        };
+        let rest1 = 1.0 - b1;
+        let mu_factor = if NESTEROV { b1 / correction1_next } else { 1.0 / correction1 };
+        Self {
+            b1: T::from_f64(b1),
+            rest1: T::from_f64(rest1),
+            b2: T::from_f64(b2),
+            rest2: T::from_f64(1.0 - b2),
+            eps: T::from_f64(eps),
+            eps_root: T::from_f64(eps_root),
+            mu_factor: T::from_f64(mu_factor),
+            update_factor: T::from_f64(rest1 / correction1),
+            nu_factor: T::from_f64(1.0 / correction2),
+        }
+    }
+}
+
+impl<T: Float, const NESTEROV: bool> Op<T, 2> for ScaleByAdam<T, NESTEROV> {
+    #[inline(always)]
+    fn element(&self, update: T, _: T, [mu, nu]: [T; 2]) -> (T, [T; 2]) {
+        let mu = (self.b1 * mu + self.rest1 * update).flush();
+        let nu = (self.b2 * nu + self.rest2 * (update * update)).flush();
+        let mut mu_hat = mu * self.mu_factor;
+        if NESTEROV {
+            mu_hat = mu_hat + update * self.update_factor;
+        }
+        let nu_hat = nu * self.nu_factor;
+        (mu_hat / ((nu_hat + self.eps_root).sqrt() + self.eps), [mu, nu])
+    }
+}

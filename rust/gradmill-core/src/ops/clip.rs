@@ -1,0 +1,27 @@
+use super::{FromScalars, Meta, Op};
+use crate::dtype::Float;
+
+pub const META: Meta =
+    Meta { name: "clip", scalars: &["max_delta"], slots: &[], params: false, reduces: false };
+
+/// `min(max(u, -max_delta), max_delta)`, where NaN stays NaN.
+#[derive(Clone, Copy, Debug)]
+pub struct Clip<T> {
+    max_delta: T,
+}
+
+impl<T: Float> FromScalars for Clip<T> {
+    fn from_scalars(scalars: &[f64]) -> Self {
+        Self { max_delta: T::from_f64(scalars[0]) }
+    }
+}
+
+impl<T: Float> Op<T, 0> for Clip<T> {
+    // Comparisons, since the min and max instructions of x86 drop a NaN.
+    #[inline(always)]
+    fn element(&self, update: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
+        let (low, high) = (-self.max_delta, self.max_delta);
+        let raised = if update < low { low } else { update };
+        (if raised > high { high } else { raised }, state)
+    }
+}

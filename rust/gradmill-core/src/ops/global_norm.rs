@@ -1,0 +1,75 @@
+use super::{FromScalars, Meta, Op, Scale};
+use crate::dtype::Float;
+
+pub const META: Meta = Meta {
+    name: "clip_by_global_norm",
+    scalars: &["max_norm"],
+    slots: &[],
+    params: false,
+    reduces: true,
+};
+
+/// `u` where `norm < max_norm`, else `u * (max_norm / norm)`.
+///
+/// The factor is a scalar of the next pass, so clipping costs one read of the update and no write. A
+/// factor too small for `T` is applied in two steps, so that a huge norm does not turn it to zero.
+#[derive(Clone, Copy, Debug)]
+pub struct ClipByGlobalNorm<T> {
+    factor: T,
+    rest: T,
+}
+
+impl<T: Float> ClipByGlobalNorm<T> {
+    /// The same arithmetic as a plain scaling, where one factor is enough.
+    pub(crate) fn as_scale(&self) -> Option<Scale<T>> {
+        (self.rest == T::ONE).then_some(Scale { step_size: self.factor })
+    }
+}
+
+impl<T: Float> FromScalars for ClipByGlobalNorm<T> {
+    fn from_scalars(scalars: &[f64]) -> Self {
+        let (max_norm, norm) = (scalars[0], scalars[1]);
+        let factor = if norm < max_norm { 1.0 } else { max_norm / norm };
+        let least = T::MIN_POSITIVE.to_f64();
+        if factor.abs() < least && factor != 0.0 {
+            Self { factor: T::from_f64(factor / least), rest: T::MIN_POSITIVE }
+        } else {
+            Self { factor: T::from_f64(factor), rest: T::ONE }
+        }
+    }
+}
+
+impl<T: Float> Op<T, 0> for ClipByGlobalNorm<T> {
+    #[inline(always)]
+    fn element(&self, update: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
+        (update * self.factor * self.rest, state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clipped(update: f32, max_norm: f64, norm: f64) -> f32 {
+        ClipByGlobalNorm::from_scalars(&[max_norm, norm]).element(update, 0.0, []).0
+    }
+
+    #[test]
+    fn keeps_updates_below_the_bound() {
+        assert_eq!(clipped(0.3, 1.0, 0.999), 0.3);
+        assert_eq!(clipped(0.5, 1.0, 2.0), 0.25);
+    }
+
+    #[test]
+    fn a_tiny_factor_does_not_vanish() {
+        let result = clipped(1e38, 1e-12, 1e38);
+        assert!((result / 1e-12 - 1.0).abs() < 1e-6, "{result}");
+    }
+
+    #[test]
+    fn non_finite_norms_propagate() {
+        assert_eq!(clipped(1.0, 1.0, f64::INFINITY), 0.0);
+        assert!(clipped(f32::INFINITY, 1.0, f64::INFINITY).is_nan());
+        assert!(clipped(1.0, 1.0, f64::NAN).is_nan());
+    }
+}

@@ -1,0 +1,24 @@
+use super::{FromScalars, Meta, Op};
+use crate::dtype::Float;
+
+pub const META: Meta =
+    Meta { name: "scale", scalars: &["step_size"], slots: &[], params: false, reduces: false };
+
+/// `u * step_size`.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale<T> {
+    pub(crate) step_size: T,
+}
+
+impl<T: Float> FromScalars for Scale<T> {
+    fn from_scalars(scalars: &[f64]) -> Self {
+        Self { step_size: T::from_f64(scalars[0]) }
+    }
+}
+
+impl<T: Float> Op<T, 0> for Scale<T> {
+    #[inline(always)]
+    fn element(&self, update: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
+        (update * self.step_size, state)
+    }
+}

@@ -1,0 +1,27 @@
+use super::{FromScalars, Meta, Op};
+use crate::dtype::Float;
+
+pub const META: Meta =
+    Meta { name: "trace", scalars: &["decay"], slots: &["trace"], params: false, reduces: false };
+pub const NESTEROV: Meta = Meta { name: "trace_nesterov", ..META };
+
+/// `t' = u + decay * t`; emits `t'`, or `u + decay * t'` with Nesterov's correction.
+#[derive(Clone, Copy, Debug)]
+pub struct Trace<T, const NESTEROV: bool> {
+    decay: T,
+}
+
+impl<T: Float, const NESTEROV: bool> FromScalars for Trace<T, NESTEROV> {
+    fn from_scalars(scalars: &[f64]) -> Self {
+        Self { decay: T::from_f64(scalars[0]) }
+    }
+}
+
+impl<T: Float, const NESTEROV: bool> Op<T, 1> for Trace<T, NESTEROV> {
+    #[inline(always)]
+    fn element(&self, update: T, _: T, [trace]: [T; 1]) -> (T, [T; 1]) {
+        let trace = (update + self.decay * trace).flush();
+        let new = if NESTEROV { update + self.decay * trace } else { trace };
+        (new, [trace])
+    }
+}

@@ -1,0 +1,256 @@
+//! A chain's ops, validated once and cut into passes.
+
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use crate::dtype::{DType, Float};
+use crate::error::Error;
+use crate::kernel::{Kernel, Placed};
+use crate::leaf::Leaf;
+use crate::ops::{Meta, OPS, Step};
+
+/// Where a pass takes the update from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The caller's update, which is never written.
+    Updates,
+    /// What an earlier pass left behind.
+    Carried,
+}
+
+/// One walk over all leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// The ops that run, as indices into [`Program::ops`].
+    pub ops: Range<usize>,
+    /// Their slots.
+    pub slots: Range<usize>,
+    /// Where the update comes from.
+    pub source: Source,
+    /// The op that needs the norm this pass ends with; the last pass has none.
+    pub norm_for: Option<usize>,
+    /// Whether the update is left behind for the next pass. A norm over ops without state is not: the
+    /// next pass runs them again, which costs no memory traffic.
+    pub carries: bool,
+}
+
+impl Pass {
+    /// The walk that only takes the norm of what this pass left behind.
+    pub(crate) fn over_carried(&self) -> Self {
+        let (ops, slots) = (self.ops.end..self.ops.end, self.slots.end..self.slots.end);
+        Self { ops, slots, source: Source::Carried, norm_for: self.norm_for, carries: false }
+    }
+}
+
+/// A chain of ops.
+#[derive(Clone, Debug)]
+pub struct Program {
+    ops: Vec<usize>,
+    slots: Vec<usize>,
+    scalars: Vec<usize>,
+    passes: Vec<Pass>,
+    param_ops: u64,
+}
+
+impl Program {
+    /// Most ops that one program holds: a leaf's `skip` has a bit for each.
+    pub const MAX_OPS: usize = 64;
+
+    /// Builds the program of the ops with these names, in chain order.
+    ///
+    /// # Errors
+    /// [`Error::UnknownOp`], [`Error::TooManyOps`].
+    pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Self, Error> {
+        let find = |name: &str| OPS.iter().position(|meta| meta.name == name);
+        let ops: Vec<usize> = names
+            .into_iter()
+            .map(|name| find(name).ok_or_else(|| Error::UnknownOp(name.to_owned())))
+            .collect::<Result<_, _>>()?;
+        if ops.len() > Self::MAX_OPS {
+            return Err(Error::TooManyOps { max: Self::MAX_OPS, got: ops.len() });
+        }
+        let offsets = |count: fn(&Meta) -> usize| {
+            let ends = ops.iter().scan(0, |end, &op| {
+                *end += count(&OPS[op]);
+                Some(*end)
+            });
+            std::iter::once(0).chain(ends).collect::<Vec<_>>()
+        };
+        let (slots, scalars) =
+            (offsets(|meta| meta.slots.len()), offsets(|meta| meta.scalars.len()));
+        let reads = ops.iter().enumerate().filter(|&(_, &op)| OPS[op].params);
+        let param_ops = reads.fold(0, |bits, (index, _)| bits | 1 << index);
+        let passes = cut(&ops, &slots);
+        Ok(Self { ops, slots, scalars, passes, param_ops })
+    }
+
+    /// Computes the global norm of the update and nothing else.
+    pub(crate) fn global_norm() -> Self {
+        let names = ["clip_by_global_norm"];
+        let Ok(mut program) = Self::new(names) else { unreachable!("{names:?} is an op") };
+        program.passes.truncate(1);
+        program
+    }
+
+    /// What each op needs, in chain order.
+    #[must_use]
+    pub fn ops(&self) -> impl ExactSizeIterator<Item = &'static Meta> {
+        self.ops.iter().map(|&op| &OPS[op])
+    }
+
+    /// The walks over memory.
+    #[must_use]
+    pub fn passes(&self) -> &[Pass] {
+        &self.passes
+    }
+
+    /// Number of state arrays of a leaf.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.slots[self.ops.len()]
+    }
+
+    /// Number of scalars of a step.
+    #[must_use]
+    pub fn scalars(&self) -> usize {
+        self.scalars[self.ops.len()]
+    }
+
+    /// Whether any op reads the parameters.
+    #[must_use]
+    pub fn reads_params(&self) -> bool {
+        self.param_ops != 0
+    }
+
+    /// Whether any op needs a global norm.
+    #[must_use]
+    pub fn reduces(&self) -> bool {
+        self.passes.len() > 1
+    }
+
+    /// Whether an op that is not skipped reads the parameter.
+    #[must_use]
+    pub fn reads_params_of(&self, skip: u64) -> bool {
+        self.param_ops & !skip != 0
+    }
+
+    /// Whether `slot` belongs to a skipped op.
+    #[must_use]
+    pub fn skips_slot(&self, skip: u64, slot: usize) -> bool {
+        skip >> self.owner(slot) & 1 == 1
+    }
+
+    /// The names of `slot` and of the op that owns it.
+    #[must_use]
+    pub fn slot_name(&self, slot: usize) -> (&'static str, &'static str) {
+        let owner = self.owner(slot);
+        let meta = &OPS[self.ops[owner]];
+        (meta.slots[slot - self.slots[owner]], meta.name)
+    }
+
+    /// The name of the first op that reads the parameters.
+    #[must_use]
+    pub fn first_reader(&self) -> Option<&'static str> {
+        self.ops().find(|meta| meta.params).map(|meta| meta.name)
+    }
+
+    fn owner(&self, slot: usize) -> usize {
+        self.slots.partition_point(|&first| first <= slot) - 1
+    }
+
+    /// The widest dtype among the arrays that the chain reads; the leaf is computed in it throughout.
+    #[must_use]
+    pub fn dtype(&self, leaf: &Leaf<'_>) -> DType {
+        let params = self.reads_params_of(leaf.skip).then(|| leaf.params.dtype()).flatten();
+        let slots = leaf.slots.iter().flatten().map(|slot| slot.to.dtype());
+        slots.chain(params).fold(leaf.updates.dtype(), DType::max)
+    }
+
+    /// The kernel of `pass` for leaves with this `skip`; `norms` holds those of the passes before.
+    pub(crate) fn bind<T: Float>(
+        &self,
+        pass: &Pass,
+        skip: u64,
+        scalars: &[f64],
+        norms: &[f64],
+        fuse: bool,
+    ) -> Kernel<T> {
+        let mut norms_before =
+            self.ops[..pass.ops.start].iter().filter(|&&op| OPS[op].reduces).count();
+        let mut steps = SmallVec::<[Placed<T>; 4]>::new();
+        for index in pass.ops.clone() {
+            let op = self.ops[index];
+            let mut own: SmallVec<[f64; 8]> =
+                scalars[self.scalars[index]..self.scalars[index + 1]].into();
+            if OPS[op].reduces {
+                own.push(norms[norms_before]);
+                norms_before += 1;
+            }
+            if skip >> index & 1 == 0 {
+                steps.push((Step::new(op, &own), self.slots[index] - pass.slots.start));
+            }
+        }
+        Kernel::new(steps, fuse)
+    }
+}
+
+fn cut(ops: &[usize], slots: &[usize]) -> Vec<Pass> {
+    let mut passes = Vec::new();
+    let mut start = 0;
+    let mut source = Source::Updates;
+    for (index, _) in ops.iter().enumerate().filter(|&(_, &op)| OPS[op].reduces) {
+        let carries = slots[start] < slots[index];
+        passes.push(Pass {
+            ops: start..index,
+            slots: slots[start]..slots[index],
+            source,
+            norm_for: Some(index),
+            carries,
+        });
+        if carries {
+            start = index;
+            source = Source::Carried;
+        }
+    }
+    let slots = slots[start]..slots[ops.len()];
+    passes.push(Pass { ops: start..ops.len(), slots, source, norm_for: None, carries: false });
+    passes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passes(names: &[&str]) -> Vec<(Range<usize>, Source, bool)> {
+        let program = Program::new(names.iter().copied()).unwrap();
+        program.passes().iter().map(|pass| (pass.ops.clone(), pass.source, pass.carries)).collect()
+    }
+
+    #[test]
+    fn a_norm_ends_a_pass() {
+        use Source::{Carried, Updates};
+        assert_eq!(passes(&["scale_by_adam", "scale"]), [(0..2, Updates, false)]);
+        assert_eq!(
+            passes(&["clip_by_global_norm", "scale_by_adam"]),
+            [(0..0, Updates, false), (0..2, Updates, false)]
+        );
+        assert_eq!(
+            passes(&["scale", "clip_by_global_norm", "trace", "clip_by_global_norm", "scale"]),
+            [(0..1, Updates, false), (0..3, Updates, true), (3..5, Carried, false)]
+        );
+    }
+
+    #[test]
+    fn names_and_size_are_checked() {
+        assert_eq!(Program::new(["no_op"]).unwrap_err(), Error::UnknownOp("no_op".to_owned()));
+        let many = Program::new(["scale"; 65]).unwrap_err();
+        assert_eq!(many, Error::TooManyOps { max: 64, got: 65 });
+    }
+
+    #[test]
+    fn slots_have_owners() {
+        let program = Program::new(["scale", "scale_by_adam", "scale", "trace"]).unwrap();
+        assert_eq!((0..3).map(|slot| program.owner(slot)).collect::<Vec<_>>(), [1, 1, 3]);
+    }
+}

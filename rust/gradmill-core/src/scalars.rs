@@ -1,0 +1,44 @@
+//! Arithmetic among scalars, in f64 and of multiplications alone, so that its bits are the same everywhere.
+
+/// `base^exponent` by repeated squaring.
+#[must_use]
+pub fn power(base: f64, exponent: u64) -> f64 {
+    let (mut result, mut square, mut rest) = (1.0, base, exponent);
+    while rest > 0 {
+        if rest & 1 == 1 {
+            result *= square;
+        }
+        square *= square;
+        rest >>= 1;
+    }
+    result
+}
+
+/// `1 - decay^count`: what an average that started at zero has collected of its weights by step `count`.
+#[must_use]
+pub fn bias_correction(decay: f64, count: u64) -> f64 {
+    1.0 - power(decay, count)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn small_powers_are_products() {
+        assert_eq!(power(0.9, 0), 1.0);
+        assert_eq!(power(0.9, 1), 0.9);
+        assert_eq!(power(0.9, 3), 0.9 * (0.9 * 0.9));
+        assert_eq!(bias_correction(1.0, 7), 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn close_to_the_exact_power(base in 0.5f64..1.0, exponent in 0u64..100_000) {
+            let exact = (exponent as f64 * base.ln()).exp();
+            prop_assert!((power(base, exponent) - exact).abs() <= 1e-9 * exact + 1e-300);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Checks everything about a leaf before the first write.
+
+use crate::error::{Error, Role};
+use crate::leaf::{Leaf, Params};
+use crate::program::Program;
+
+pub fn validate(program: &Program, index: usize, leaf: &Leaf<'_>) -> Result<(), Error> {
+    let missing = |role, problem| Err(Error::Missing { leaf: index, role, problem });
+    let expected = leaf.len();
+    let same = |role, got| {
+        if got == expected {
+            Ok(())
+        } else {
+            Err(Error::Length { leaf: index, role, expected, got })
+        }
+    };
+    if let Some(got) = leaf.params.elements() {
+        same(Role::Params, got)?;
+    } else if program.reads_params_of(leaf.skip) {
+        return missing(Role::Params, "missing");
+    }
+    match (&leaf.out, &leaf.params) {
+        (None, Params::Write(_)) => {}
+        (Some(out), Params::None | Params::Read(_)) => {
+            same(Role::Out, out.len())?;
+            let (expected, got) = (program.dtype(leaf), out.dtype());
+            if got != expected {
+                return Err(Error::OutDtype { leaf: index, expected, got });
+            }
+        }
+        (None, _) => return missing(Role::Out, "missing"),
+        (Some(_), Params::Write(_)) => return missing(Role::Out, "given, but params are written"),
+    }
+    if leaf.slots.len() != program.slots() {
+        return missing(Role::Slot(leaf.slots.len().min(program.slots())), "missing or left over");
+    }
+    for (number, slot) in leaf.slots.iter().enumerate() {
+        let role = Role::Slot(number);
+        let skipped = program.skips_slot(leaf.skip, number);
+        match slot {
+            None if !skipped => return missing(role, "missing"),
+            Some(_) if skipped => return missing(role, "given for an op that skips the leaf"),
+            None => {}
+            Some(slot) => {
+                same(role, slot.to.len())?;
+                if let Some(from) = &slot.from {
+                    same(role, from.len())?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! One pass over all leaves: cut into chunks, spread over threads, brought into dense blocks.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use smallvec::SmallVec;
+
+use crate::dtype::{DType, Float};
+use crate::exec::{Config, Kernels};
+use crate::kernel::Kernel;
+use crate::leaf::{Leaf, Params, Sink, Slot};
+use crate::par;
+use crate::program::{Pass, Program, Source};
+use crate::reduce::{Lanes, SumSquares, pairwise};
+
+/// Elements of a task. Fixed, so that no result depends on the thread count.
+pub const CHUNK: usize = 1 << 15;
+/// Elements that are converted or copied before a kernel runs over them; divides [`CHUNK`].
+const BLOCK: usize = 1 << 10;
+/// Below this many elements, waking a thread costs more than it saves.
+pub const PARALLEL_FROM: usize = 1 << 18;
+
+/// What all chunks of a pass share.
+pub struct Walk<'w> {
+    pub program: &'w Program,
+    pub pass: &'w Pass,
+    pub kernels: &'w Kernels,
+    pub config: &'w Config,
+    /// What values are multiplied with before they are squared.
+    pub scale: f64,
+}
+
+impl Walk<'_> {
+    /// Whether all incoming updates were finite, and the sum of squares of those that leave the pass.
+    pub fn over(&self, leaves: &mut [Leaf<'_>]) -> (bool, f64) {
+        let total: usize = leaves.iter().map(Leaf::len).sum();
+        let threads = if total < PARALLEL_FROM { 1 } else { self.config.threads };
+        if self.pass.norm_for.is_none() {
+            let chunks = leaves.iter_mut().flat_map(|leaf| leaf.reborrow().chunks(CHUNK));
+            let finite = AtomicBool::new(true);
+            par::for_each(threads, chunks, |chunk| {
+                if !self.chunk(chunk, None) {
+                    finite.store(false, Ordering::Relaxed);
+                }
+            });
+            return (finite.into_inner(), 0.0);
+        }
+        // One sum for each chunk; which thread computes it does not matter.
+        let counts: Vec<usize> = leaves.iter().map(|leaf| leaf.len().div_ceil(CHUNK)).collect();
+        let mut sums = vec![0.0; counts.iter().sum()];
+        let chunks = leaves.iter_mut().flat_map(|leaf| leaf.reborrow().chunks(CHUNK));
+        let finite = AtomicBool::new(true);
+        par::for_each(threads, chunks.zip(&mut sums), |(chunk, sum)| {
+            if !self.chunk(chunk, Some(sum)) {
+                finite.store(false, Ordering::Relaxed);
+            }
+        });
+        let mut rest = &sums[..];
+        let of_leaves: Vec<f64> = counts
+            .iter()
+            .map(|&count| {
+                let (own, tail) = rest.split_at(count);
+                rest = tail;
+                pairwise(own)
+            })
+            .collect();
+        (finite.into_inner(), pairwise(&of_leaves))
+    }
+
+    fn chunk(&self, leaf: Leaf<'_>, sum: Option<&mut f64>) -> bool {
+        let skip = leaf.skip;
+        match self.program.dtype(&leaf) {
+            DType::F32 => self.run(self.kernels.f32.of(skip), leaf, sum),
+            DType::F64 => self.run(self.kernels.f64.of(skip), leaf, sum),
+        }
+    }
+
+    fn run<T: Float>(&self, kernel: &Kernel<T>, leaf: Leaf<'_>, sum: Option<&mut f64>) -> bool {
+        let len = if self.runs_in_place::<T>(&leaf) { leaf.len() } else { BLOCK.min(leaf.len()) };
+        let mut scratch = Scratch::default();
+        let mut lanes = Lanes::ZERO;
+        let mut bad = T::Bits::default();
+        for block in leaf.chunks(len) {
+            bad |= self.block(kernel, block, &mut scratch, &mut lanes);
+        }
+        if let Some(sum) = sum {
+            *sum = lanes.total();
+        }
+        bad == T::Bits::default()
+    }
+
+    /// Whether the kernel can walk over the caller's arrays as they are.
+    fn runs_in_place<T: Float>(&self, leaf: &Leaf<'_>) -> bool {
+        let dense_updates = self.pass.source == Source::Updates && leaf.updates.is_dense::<T>();
+        if self.pass.norm_for.is_some() {
+            return dense_updates && self.pass.ops.is_empty();
+        }
+        let params = match &leaf.params {
+            Params::Write(slot) => slot.is_in_place::<T>(),
+            Params::Read(source) => source.is_dense::<T>() || !self.program.reads_params(),
+            Params::None => true,
+        };
+        let slots = &leaf.slots[self.pass.slots.clone()];
+        dense_updates
+            && params
+            && leaf.out.as_ref().is_none_or(Sink::is_dense::<T>)
+            && slots.iter().flatten().all(Slot::is_in_place::<T>)
+    }
+
+    fn block<T: Float>(
+        &self,
+        kernel: &Kernel<T>,
+        leaf: Leaf<'_>,
+        scratch: &mut Scratch<T>,
+        lanes: &mut Lanes,
+    ) -> T::Bits {
+        let (pass, tier, len) = (self.pass, self.config.tier, leaf.len());
+        let Leaf { updates, mut params, mut out, mut slots, skip } = leaf;
+        let updates = match (pass.source, &out) {
+            (Source::Carried, Some(out)) => {
+                let buffer = grown(&mut scratch.updates, len);
+                out.read(buffer);
+                &*buffer
+            }
+            _ => {
+                if let Some(slice) = updates.dense() {
+                    slice
+                } else {
+                    let buffer = grown(&mut scratch.updates, len);
+                    updates.read(buffer);
+                    buffer
+                }
+            }
+        };
+        if pass.norm_for.is_some() && pass.ops.is_empty() {
+            tier.run(SumSquares { lanes, values: updates, scale: self.scale });
+            return T::Bits::default();
+        }
+        let slots = &mut slots[pass.slots.clone()];
+        scratch.slots.resize_with(slots.len(), Vec::new);
+        let mut states: SmallVec<[&mut [T]; 4]> = SmallVec::new();
+        for (slot, buffer) in slots.iter_mut().zip(&mut scratch.slots) {
+            states.push(match slot {
+                None => &mut [],
+                Some(slot) => {
+                    if slot.to.is_dense::<T>() {
+                        slot.dense().unwrap_or_default()
+                    } else {
+                        let buffer = grown(buffer, len);
+                        slot.read(buffer);
+                        buffer
+                    }
+                }
+            });
+        }
+        let reads_params = self.program.reads_params_of(skip);
+        let finishes = pass.norm_for.is_none();
+        let bad = match (&mut params, &mut out) {
+            (Params::Write(slot), _) if finishes && slot.to.is_dense::<T>() => {
+                let params = slot.dense().unwrap_or_default();
+                kernel.apply(tier, updates, params, &mut states)
+            }
+            (params, out) => {
+                let in_out = finishes && out.as_ref().is_some_and(Sink::is_dense::<T>);
+                let read: &[T] = match params.dense() {
+                    _ if !reads_params => &[],
+                    Some(slice) => slice,
+                    None => {
+                        let buffer = grown(&mut scratch.params, len);
+                        params.read(buffer);
+                        buffer
+                    }
+                };
+                let result = match out {
+                    Some(out) if in_out => out.dense().unwrap_or_default(),
+                    _ => grown(&mut scratch.out, len),
+                };
+                let bad = kernel.store(tier, updates, read, result, &mut states);
+                if !finishes {
+                    tier.run(SumSquares { lanes, values: result, scale: self.scale });
+                }
+                match (params, out) {
+                    _ if in_out => {}
+                    (Params::Write(slot), _) if finishes => add(&scratch.out[..len], slot),
+                    (_, Some(out)) if finishes || pass.carries => out.write(&scratch.out[..len]),
+                    _ => {}
+                }
+                bad
+            }
+        };
+        drop(states);
+        for (slot, buffer) in slots.iter_mut().zip(&scratch.slots) {
+            if let Some(slot) = slot
+                && !slot.to.is_dense::<T>()
+            {
+                slot.to.write(&buffer[..len]);
+            }
+        }
+        bad
+    }
+}
+
+/// Adds the update to parameters of another dtype or layout, in the wider dtype.
+fn add<T: Float>(updates: &[T], params: &mut Slot<'_>) {
+    fn sum<T: Float, W: Float>(updates: &[T], params: &mut Slot<'_>) {
+        let mut buffer = vec![W::ZERO; updates.len()];
+        params.read(&mut buffer);
+        for (param, update) in buffer.iter_mut().zip(updates) {
+            *param = *param + W::from_f64(update.to_f64());
+        }
+        params.to.write(&buffer);
+    }
+    match params.to.dtype().max(T::DTYPE) {
+        DType::F32 => sum::<T, f32>(updates, params),
+        DType::F64 => sum::<T, f64>(updates, params),
+    }
+}
+
+/// Dense copies of arrays that a kernel cannot walk over.
+#[derive(Default)]
+struct Scratch<T> {
+    updates: Vec<T>,
+    params: Vec<T>,
+    out: Vec<T>,
+    slots: Vec<Vec<T>>,
+}
+
+fn grown<T: Float>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
+    if buffer.len() < len {
+        buffer.resize(len, T::ZERO);
+    }
+    &mut buffer[..len]
+}

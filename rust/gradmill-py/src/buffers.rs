@@ -1,0 +1,397 @@
+//! NumPy arrays as views for the core.
+//!
+//! Borrow flags are of no use here: they forbid a reader and a writer of one array, which is what a step
+//! in place is. Instead, each array's memory is described once by [`Raw`], overlap is found by address,
+//! and the views made from it live no longer than one call, which holds a reference to each array.
+#![expect(unsafe_code, reason = "array objects are read, and slices made, through raw pointers")]
+
+use gradmill_core::alias::Span;
+use gradmill_core::leaf::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
+use gradmill_core::{DType, Float};
+use numpy::npyffi::{
+    self, NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_ARRAY_WRITEABLE,
+    NPY_ORDER, NPY_TYPES, PY_ARRAY_API, PyArrayObject,
+};
+use pyo3::exceptions::PyMemoryError;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::fault::Place;
+
+/// Where an array's elements lie, as NumPy says at this moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw {
+    object: *mut PyArrayObject,
+    data: *mut u8,
+    dtype: DType,
+    len: usize,
+    flags: i32,
+}
+
+// SAFETY: a `Raw` is an address; the functions that follow it say who keeps the memory alive.
+unsafe impl Send for Raw {}
+// SAFETY: as above.
+unsafe impl Sync for Raw {}
+
+/// In which order the arrays of one leaf are walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As they lie in memory: all are dense and lie alike.
+    Memory,
+    /// Row by row, whatever their strides.
+    Logical,
+}
+
+/// Why an array cannot be used as it is.
+enum Unfit {
+    NotExactArray,
+    NotNative,
+    DType,
+}
+
+impl Raw {
+    /// Describes `object`, an array of native, aligned floats.
+    fn of(object: &Bound<'_, PyAny>) -> Result<Self, Unfit> {
+        let py = object.py();
+        // SAFETY: `object` is a valid reference; the call only compares its type.
+        if unsafe { npyffi::PyArray_CheckExact(py, object.as_ptr()) } == 0 {
+            return Err(Unfit::NotExactArray);
+        }
+        let array: *mut PyArrayObject = object.as_ptr().cast();
+        // SAFETY: `object` is an array, so its fields and its descriptor's are initialised.
+        let (fields, descr) = unsafe {
+            let fields = &(*array).fields;
+            (fields, &(*fields.descr).fields)
+        };
+        let dtype = match descr.type_num {
+            kind if kind == NPY_TYPES::NPY_FLOAT as i32 => DType::F32,
+            kind if kind == NPY_TYPES::NPY_DOUBLE as i32 => DType::F64,
+            _ => return Err(Unfit::DType),
+        };
+        let foreign = if cfg!(target_endian = "little") { b'>' } else { b'<' };
+        if descr.byteorder.cast_unsigned() == foreign || fields.flags & NPY_ARRAY_ALIGNED == 0 {
+            return Err(Unfit::NotNative);
+        }
+        let mut raw =
+            Self { object: array, data: fields.data.cast(), dtype, len: 0, flags: fields.flags };
+        raw.len = raw.shape().iter().product();
+        Ok(raw)
+    }
+
+    /// The length of each axis. Valid only while the interpreter is held since [`Raw::of`].
+    pub fn shape(&self) -> &[usize] {
+        // SAFETY: NumPy keeps `nd` lengths there, none negative; without axes the pointer may be null.
+        unsafe {
+            let fields = &(*self.object).fields;
+            match fields.nd {
+                0 => &[],
+                axes => std::slice::from_raw_parts(
+                    fields.dimensions.cast(),
+                    axes.cast_unsigned() as usize,
+                ),
+            }
+        }
+    }
+
+    /// The bytes from one element of an axis to the next. Valid as long as [`Raw::shape`].
+    fn strides(&self) -> &[isize] {
+        // SAFETY: as for `shape`.
+        unsafe {
+            let fields = &(*self.object).fields;
+            match fields.nd {
+                0 => &[],
+                axes => {
+                    std::slice::from_raw_parts(fields.strides.cast(), axes.cast_unsigned() as usize)
+                }
+            }
+        }
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    fn is_unmoved(&self, old: &Self) -> bool {
+        self.data == old.data
+            && self.len == old.len
+            && self.flags == old.flags
+            && self.dtype == old.dtype
+    }
+
+    fn itemsize(&self) -> usize {
+        match self.dtype {
+            DType::F32 => 4,
+            DType::F64 => 8,
+        }
+    }
+
+    /// The layout in elements, or `None` where a stride is no multiple of the element's size.
+    fn layout(&self) -> Option<Layout> {
+        let size = self.itemsize().cast_signed();
+        let whole = self.strides().iter().all(|stride| stride % size == 0);
+        let axes = self
+            .shape()
+            .iter()
+            .zip(self.strides())
+            .map(|(&length, stride)| (length, stride / size));
+        whole.then(|| Layout::new(axes))
+    }
+
+    fn is_dense(&self, flag: i32) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// The bytes that the array touches.
+    pub fn span(&self, written: bool) -> Span {
+        let start = self.data.addr();
+        if self.is_dense(NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) {
+            return Span { start, end: start + self.len * self.itemsize(), written };
+        }
+        let axes =
+            self.shape().iter().zip(self.strides()).map(|(&length, &stride)| (length, stride));
+        match Layout::new(axes).extent() {
+            None => Span { start, end: start, written },
+            Some((low, high)) => Span {
+                start: start.wrapping_add_signed(low),
+                end: start.wrapping_add_signed(high) + self.itemsize(),
+                written,
+            },
+        }
+    }
+
+    /// The order for a leaf with these arrays. Reductions go row by row, so that the bits of a norm do
+    /// not depend on how an array lies in memory.
+    pub fn common_order<'r>(arrays: impl Iterator<Item = &'r Self>, reduces: bool) -> Order {
+        let common = arrays.fold(!0, |flags, array| flags & array.flags);
+        let row_major = common & NPY_ARRAY_C_CONTIGUOUS != 0;
+        if row_major || !reduces && common & NPY_ARRAY_F_CONTIGUOUS != 0 {
+            Order::Memory
+        } else {
+            Order::Logical
+        }
+    }
+
+    /// # Safety
+    /// The array stays alive, and nobody writes to it, as long as the view lives.
+    unsafe fn source<'a>(&self, order: Order) -> Source<'a> {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            match self.dtype {
+                DType::F32 => Source::F32(self.view(order)),
+                DType::F64 => Source::F64(self.view(order)),
+            }
+        }
+    }
+
+    /// # Safety
+    /// The array stays alive and writeable, and nobody else touches it, as long as the view lives.
+    unsafe fn sink<'a>(&self, order: Order) -> Sink<'a> {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            match self.dtype {
+                DType::F32 => Sink::F32(self.view_mut(order)),
+                DType::F64 => Sink::F64(self.view_mut(order)),
+            }
+        }
+    }
+
+    unsafe fn view<'a, T: Float>(&self, order: Order) -> View<'a, T> {
+        let first: *const T = self.data.cast_const().cast();
+        match self.strided(order) {
+            // SAFETY: NumPy vouches that shape and strides stay within the array's memory, which is
+            // aligned; the caller of `source` vouches for the rest.
+            Some(layout) => View::Strided(unsafe { Strided::new(first, layout) }),
+            // SAFETY: a dense array of `len` aligned elements; the caller of `source` vouches for the rest.
+            None => View::Dense(unsafe { std::slice::from_raw_parts(first, self.len) }),
+        }
+    }
+
+    unsafe fn view_mut<'a, T: Float>(&self, order: Order) -> ViewMut<'a, T> {
+        let first: *mut T = self.data.cast();
+        match self.strided(order) {
+            // SAFETY: as in `view`; `Writable` refuses arrays whose elements overlap.
+            Some(layout) => ViewMut::Strided(unsafe { StridedMut::new(first, layout) }),
+            // SAFETY: as in `view`; the caller of `sink` vouches for sole access.
+            None => ViewMut::Dense(unsafe { std::slice::from_raw_parts_mut(first, self.len) }),
+        }
+    }
+
+    /// The layout to walk by, where the array is not walked as it lies in memory.
+    fn strided(&self, order: Order) -> Option<Layout> {
+        let dense =
+            order == Order::Memory || self.is_dense(NPY_ARRAY_C_CONTIGUOUS) || self.len == 0;
+        if dense { None } else { self.layout() }
+    }
+
+    fn has_whole_strides(&self) -> bool {
+        self.is_dense(NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) || self.layout().is_some()
+    }
+
+    /// Whether two indices may lead to one element: sorted by stride, each axis must step over all that
+    /// the smaller ones reach.
+    fn overlaps_itself(&self) -> bool {
+        if self.len == 0 || self.is_dense(NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) {
+            return false;
+        }
+        let axes = self.shape().iter().zip(self.strides()).filter(|(length, _)| **length > 1);
+        let mut axes: Vec<(usize, usize)> =
+            axes.map(|(&n, stride)| (stride.unsigned_abs(), n)).collect();
+        axes.sort_unstable();
+        let mut reach = self.itemsize();
+        axes.iter().any(|&(stride, length)| {
+            let overlaps = stride < reach;
+            reach += stride * (length - 1);
+            overlaps
+        })
+    }
+}
+
+/// An array that is read during one call.
+pub struct Readable<'py> {
+    object: Bound<'py, PyAny>,
+    pub raw: Raw,
+}
+
+impl<'py> Readable<'py> {
+    /// `object` itself, or a native copy where its memory is not as the kernels need it.
+    pub fn new(object: Bound<'py, PyAny>, place: Place) -> PyResult<Self> {
+        match Raw::of(&object) {
+            Ok(raw) if raw.has_whole_strides() => Ok(Self { object, raw }),
+            _ => Self::converted(&object, place),
+        }
+    }
+
+    #[cold]
+    fn converted(object: &Bound<'py, PyAny>, place: Place) -> PyResult<Self> {
+        let py = object.py();
+        let convert =
+            py.import(intern!(py, "gradmill._arrays"))?.getattr(intern!(py, "as_native"))?;
+        let object = convert.call1((object,)).map_err(|error| {
+            if error.is_instance_of::<PyMemoryError>(py) {
+                return error;
+            }
+            place.type_error(error.value(py).to_string())
+        })?;
+        match Raw::of(&object) {
+            Ok(raw) if raw.has_whole_strides() => Ok(Self { object, raw }),
+            _ => Err(place.value_error("has no native copy")),
+        }
+    }
+
+    /// The array itself, or the copy of it that is read instead.
+    pub fn object(&self) -> &Bound<'py, PyAny> {
+        &self.object
+    }
+
+    /// The elements. Another Python thread that writes to the array meanwhile races with the kernel, as
+    /// it would with any NumPy function.
+    pub fn source(&self, order: Order) -> Source<'_> {
+        // SAFETY: `self.object` keeps the array alive, and arrays that a step writes overlap none that it
+        // reads: they are fresh, or `InPlace` has compared their addresses.
+        unsafe { self.raw.source(order) }
+    }
+}
+
+/// A new array that nobody else has seen yet.
+pub struct Fresh<'py> {
+    object: Bound<'py, PyAny>,
+    pub raw: Raw,
+}
+
+impl<'py> Fresh<'py> {
+    /// Uninitialised, with the shape of `like` and its memory order as far as possible.
+    pub fn like(py: Python<'py>, like: &Raw, dtype: DType) -> PyResult<Self> {
+        let kind = match dtype {
+            DType::F32 => NPY_TYPES::NPY_FLOAT,
+            DType::F64 => NPY_TYPES::NPY_DOUBLE,
+        };
+        // SAFETY: the caller's `Raw` describes a live array; the reference to the descriptor is given to
+        // the new one; a null result means that an exception is set, which is fetched.
+        let object = unsafe {
+            let descr = PY_ARRAY_API.PyArray_DescrFromType(py, kind as i32);
+            let array = PY_ARRAY_API.PyArray_NewLikeArray(
+                py,
+                like.object,
+                NPY_ORDER::NPY_KEEPORDER,
+                descr,
+                0,
+            );
+            Bound::from_owned_ptr_or_err(py, array)?
+        };
+        match Raw::of(&object) {
+            Ok(raw) => Ok(Self { object, raw }),
+            Err(_) => unreachable!("a fresh array is native and aligned"),
+        }
+    }
+
+    /// The array.
+    pub fn object(&self) -> &Bound<'py, PyAny> {
+        &self.object
+    }
+
+    /// The elements.
+    pub fn sink(&mut self, order: Order) -> Sink<'_> {
+        // SAFETY: `self.object` keeps the array alive, and is the only reference to it so far.
+        unsafe { self.raw.sink(order) }
+    }
+}
+
+/// An array that is written in place, step after step.
+pub struct Writable {
+    object: Py<PyAny>,
+    pub raw: Raw,
+}
+
+impl Writable {
+    /// `object` has to be as the kernels need it; a copy would not be updated.
+    pub fn new(object: &Bound<'_, PyAny>, place: Place) -> PyResult<Self> {
+        let raw = match Raw::of(object) {
+            Ok(raw) => raw,
+            Err(Unfit::NotExactArray) => {
+                let kind = object.get_type().name()?;
+                let message =
+                    format!("is a {kind}, not a NumPy array, so it cannot be updated in place");
+                return Err(place.type_error(message));
+            }
+            Err(Unfit::DType) => {
+                let dtype = object.getattr("dtype")?;
+                return Err(place.type_error(format!("dtype {dtype}, expected float32 or float64")));
+            }
+            Err(Unfit::NotNative) => {
+                return Err(place.value_error(
+                    "is byte-swapped or misaligned, so it cannot be updated in place",
+                ));
+            }
+        };
+        if !raw.is_dense(NPY_ARRAY_WRITEABLE) {
+            return Err(place.value_error("is read-only"));
+        }
+        if !raw.has_whole_strides() || raw.overlaps_itself() {
+            return Err(
+                place.value_error("has strides that lead to one element twice or between two")
+            );
+        }
+        Ok(Self { object: object.clone().unbind(), raw })
+    }
+
+    /// Looks again: the array may have been resized or locked since.
+    pub fn refresh(&mut self, py: Python<'_>, place: Place) -> PyResult<()> {
+        match Raw::of(self.object.bind(py)) {
+            Ok(now) if now.is_unmoved(&self.raw) => Ok(()),
+            _ => Err(place.value_error("was resized, moved or made read-only since it was bound")),
+        }
+    }
+
+    /// The array.
+    pub fn object(&self) -> &Py<PyAny> {
+        &self.object
+    }
+
+    /// The elements. The owner has made sure, by [`Raw::span`], that no other array of the step overlaps.
+    pub fn sink(&mut self, order: Order) -> Sink<'_> {
+        // SAFETY: `self.object` keeps the array alive; `InPlace` checks that it overlaps no other array
+        // of the step when it binds it, and again for each update.
+        unsafe { self.raw.sink(order) }
+    }
+}

@@ -1,0 +1,130 @@
+//! Functions over arrays that need no program of their own.
+
+use gradmill_core::leaf::{Params, Slot, Slots};
+use gradmill_core::ops::OPS;
+use gradmill_core::scalars;
+use gradmill_core::{Leaf, limit};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::buffers::{Fresh, Order, Raw, Readable, Writable};
+use crate::fault::{Place, Tree, core_error};
+use crate::program::{check_shape, execute};
+use crate::settings::config;
+
+/// `params + updates` in fresh arrays of the parameters' dtypes. A `None` update keeps its parameter.
+#[pyfunction]
+#[pyo3(signature = (params, updates, threads=0))]
+#[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
+pub fn apply_updates<'py>(
+    py: Python<'py>,
+    params: Bound<'py, PyList>,
+    updates: Bound<'py, PyList>,
+    threads: usize,
+) -> PyResult<Bound<'py, PyList>> {
+    let program = gradmill_core::Program::new([]).map_err(|error| core_error(&error))?;
+    let mut arrays: Vec<(Order, Readable<'py>, Readable<'py>, Fresh<'py>)> = Vec::new();
+    let mut result = Vec::with_capacity(params.len());
+    for (index, (param, update)) in params.iter().zip(updates.iter()).enumerate() {
+        if param.is_none() || update.is_none() {
+            result.push(param);
+            continue;
+        }
+        let param = Readable::new(param, Place { tree: Tree::Params, leaf: index })?;
+        let update = Readable::new(update, Place { tree: Tree::Updates, leaf: index })?;
+        check_shape(&program, index, &update.raw, Tree::Params, &param.raw)?;
+        let fresh = Fresh::like(py, &param.raw, param.raw.dtype())?;
+        result.push(fresh.object().clone());
+        arrays.push((
+            Raw::common_order([&param.raw, &update.raw].into_iter(), false),
+            update,
+            param,
+            fresh,
+        ));
+    }
+    let mut views: Vec<Leaf<'_>> = arrays
+        .iter_mut()
+        .map(|(order, update, param, fresh)| Leaf {
+            updates: update.source(*order),
+            params: Params::Write(Slot {
+                from: Some(param.source(*order)),
+                to: fresh.sink(*order),
+            }),
+            out: None,
+            slots: Slots::new(),
+            skip: 0,
+        })
+        .collect();
+    execute(py, &program, &mut views, &[], &config(threads))?;
+    drop(views);
+    PyList::new(py, result)
+}
+
+/// The root of the sum of squares over all leaves, accumulated in float64 and without overflow.
+#[pyfunction]
+#[pyo3(signature = (updates, threads=0))]
+#[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
+pub fn global_norm(py: Python<'_>, updates: Bound<'_, PyList>, threads: usize) -> PyResult<f64> {
+    let mut arrays = Vec::with_capacity(updates.len());
+    for (index, update) in updates.iter().enumerate() {
+        if !update.is_none() {
+            arrays.push(Readable::new(update, Place { tree: Tree::Updates, leaf: index })?);
+        }
+    }
+    let order = |array: &Readable<'_>| Raw::common_order([&array.raw].into_iter(), true);
+    let sources = arrays.iter().map(|array| array.source(order(array))).collect();
+    let config = config(threads);
+    Ok(py.detach(|| gradmill_core::global_norm(sources, &config)))
+}
+
+/// `1 - decay**count`, the power by repeated multiplication.
+#[pyfunction]
+pub fn bias_correction(decay: f64, count: u64) -> f64 {
+    scalars::bias_correction(decay, count)
+}
+
+/// What each op needs, as dicts.
+#[pyfunction]
+pub fn list_ops(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
+    OPS.iter()
+        .map(|meta| {
+            let entry = PyDict::new(py);
+            entry.set_item("name", meta.name)?;
+            entry.set_item("scalars", meta.scalars)?;
+            entry.set_item("slots", meta.slots)?;
+            entry.set_item("params", meta.params)?;
+            entry.set_item("reduces", meta.reduces)?;
+            Ok(entry)
+        })
+        .collect()
+}
+
+/// Reads `updates` and each of three float32 arrays and writes the three: what memory alone costs.
+#[pyfunction]
+#[pyo3(signature = (updates, arrays, norm, threads=0))]
+#[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
+pub fn touch(
+    py: Python<'_>,
+    updates: Bound<'_, PyAny>,
+    arrays: [Bound<'_, PyAny>; 3],
+    norm: bool,
+    threads: usize,
+) -> PyResult<()> {
+    let updates = Readable::new(updates, Place { tree: Tree::Updates, leaf: 0 })?;
+    let [first, second, third] = &arrays;
+    let mut arrays = [
+        Writable::new(first, Place { tree: Tree::Params, leaf: 0 })?,
+        Writable::new(second, Place { tree: Tree::Slot(0), leaf: 0 })?,
+        Writable::new(third, Place { tree: Tree::Slot(1), leaf: 0 })?,
+    ];
+    let bytes =
+        [&updates.raw, &arrays[0].raw, &arrays[1].raw, &arrays[2].raw].map(|raw| raw.span(true));
+    if gradmill_core::alias::find_conflict(&bytes, |_, _| true).is_some() {
+        return Err(PyValueError::new_err("the arrays overlap"));
+    }
+    let config = config(threads);
+    let source = updates.source(Order::Memory);
+    let sinks = arrays.each_mut().map(|array| array.sink(Order::Memory));
+    py.detach(|| limit::touch(&source, sinks, norm, &config)).map_err(|error| core_error(&error))
+}

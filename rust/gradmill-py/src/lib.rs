@@ -1,0 +1,28 @@
+//! The extension module `gradmill._core`: glue between NumPy arrays and `gradmill-core`.
+
+mod buffers;
+mod fault;
+mod functions;
+mod in_place;
+mod program;
+mod settings;
+
+/// Kernels, programs and threads. Private: `gradmill` is the public face.
+#[pyo3::pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::fault::LeafFault;
+    #[pymodule_export]
+    use crate::functions::{apply_updates, bias_correction, global_norm, list_ops, touch};
+    #[pymodule_export]
+    use crate::in_place::InPlace;
+    #[pymodule_export]
+    use crate::program::Program;
+    #[pymodule_export]
+    use crate::settings::{build_info, force, set_num_threads};
+
+    #[pymodule_init]
+    fn init(_module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        crate::settings::read_environment()
+    }
+}

@@ -1,0 +1,68 @@
+//! Threads, instruction set and build facts.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gradmill_core::Config;
+use gradmill_core::par::{self, Origin};
+use gradmill_core::simd::Tier;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+static TIER: Mutex<Option<Tier>> = Mutex::new(None);
+static OP_BY_OP: AtomicBool = AtomicBool::new(false);
+
+fn tier() -> Tier {
+    TIER.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Tier::best)
+}
+
+/// Applies `GRADMILL_SIMD`.
+pub fn read_environment() -> PyResult<()> {
+    match std::env::var("GRADMILL_SIMD") {
+        Ok(name) if !name.is_empty() => force(Some(&name), true)
+            .map_err(|error| PyValueError::new_err(format!("GRADMILL_SIMD: {error}"))),
+        _ => Ok(()),
+    }
+}
+
+/// The configuration of one call; `threads` of 0 means the number in force.
+pub fn config(threads: usize) -> Config {
+    let threads = if threads == 0 { par::threads().0 } else { threads };
+    Config { threads, tier: tier(), fuse: !OP_BY_OP.load(Ordering::Relaxed) }
+}
+
+/// Forces an instruction set (None: the best one), and whether chains fuse. No bit of any result changes.
+#[pyfunction]
+#[pyo3(signature = (simd=None, fuse=true))]
+pub fn force(simd: Option<&str>, fuse: bool) -> PyResult<()> {
+    let tier = simd.map(str::parse).transpose().map_err(PyValueError::new_err::<String>)?;
+    *TIER.lock().unwrap_or_else(PoisonError::into_inner) = tier;
+    OP_BY_OP.store(!fuse, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Sets the number of threads; 0 returns to the environment's or the machine's.
+#[pyfunction]
+pub fn set_num_threads(count: usize) {
+    par::set_threads(count);
+}
+
+/// Version, profile, instruction set, and the number of threads with its origin.
+#[pyfunction]
+pub fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let (threads, origin) = par::threads();
+    let info = PyDict::new(py);
+    info.set_item("version", env!("CARGO_PKG_VERSION"))?;
+    info.set_item("profile", if cfg!(debug_assertions) { "debug" } else { "release" })?;
+    info.set_item("simd", tier().name())?;
+    info.set_item("threads", threads)?;
+    let origin = match origin {
+        Origin::Set => "set_num_threads",
+        Origin::Env(name) => name,
+        Origin::Machine => "affinity and cgroup quota",
+    };
+    info.set_item("threads_from", origin)?;
+    Ok(info)
+}
