@@ -167,6 +167,13 @@ impl Program {
         slots.chain(params).fold(leaf.updates.dtype(), DType::max)
     }
 
+    /// Whether the ops of `pass` run as one loop in registers rather than block by block.
+    #[must_use]
+    pub fn is_fused(&self, pass: &Pass) -> bool {
+        let ones = vec![1.0; self.scalars() + self.ops.len()];
+        matches!(self.bind::<f32>(pass, 0, &ones, &ones, true), Kernel::Fused(_))
+    }
+
     /// The kernel of `pass` for leaves with this `skip`; `norms` holds those of the passes before.
     pub(crate) fn bind<T: Float>(
         &self,

@@ -32,7 +32,7 @@ impl Program {
     }
 
     /// The passes as dicts: indices of the ops, source ("updates" or "carried"), whether the pass ends
-    /// with a norm, and whether it leaves the update behind for the next.
+    /// with a norm, whether it leaves the update behind for the next, and whether it is one loop.
     #[getter]
     fn passes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let describe = |pass: &gradmill_core::Pass| {
@@ -45,6 +45,7 @@ impl Program {
             entry.set_item("source", source)?;
             entry.set_item("norm", pass.norm_for.is_some())?;
             entry.set_item("carries", pass.carries)?;
+            entry.set_item("fused", self.core.is_fused(pass))?;
             Ok(entry)
         };
         self.core.passes().iter().map(describe).collect()

@@ -1,0 +1,55 @@
+# Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench bench-kernels check wheel clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUST := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.venv/venv.stamp:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "gradmill needs Python 3.11 or newer"'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+# The extras and groups of pyproject.toml, so that versions are written down once.
+.venv/packages.stamp: .venv/venv.stamp pyproject.toml
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet 'maturin>=1.9,<2' --group test --group lint
+	$(BIN)/python -m pip install --quiet $$($(BIN)/python tools/requirements.py)
+	touch $@
+
+.venv/build.stamp: .venv/packages.stamp $(RUST)
+	$(BIN)/maturin develop --release --locked --quiet
+	touch $@
+
+build: .venv/build.stamp ## Build the release extension into .venv
+
+demo: build ## Train a NumPy network on handwritten digits; args with ARGS="--size large"
+	$(BIN)/python examples/digits.py $(ARGS)
+
+test: build ## Run all tests, Rust and Python, doctests included
+	cargo test --workspace --locked --quiet
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: build ## Time steps against NumPy, optax, torch and the memory limit; takes minutes
+	$(BIN)/python benches/bench_step.py $(ARGS)
+
+bench-kernels: ## Time kernels alone, with criterion
+	cargo bench --locked -p gradmill-core $(ARGS)
+
+check: build ## Formatting, lints and types
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest gradmill._core --ignore-disjoint-bases
+
+wheel: .venv/packages.stamp ## Build a wheel into dist/
+	$(BIN)/maturin build --release --locked --out dist
+
+clean: ## Remove everything that was built
+	rm -rf .venv target dist

@@ -1,0 +1,37 @@
+"""Arrays as kernels need them, for inputs that are not such already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def as_native(value: object) -> np.ndarray[Any, Any]:
+    """Return ``value`` as an aligned float32 or float64 array in native byte order.
+
+    Python numbers, NumPy scalars and anything that offers an array is taken; a view where
+    possible, a copy otherwise.
+
+    Raises:
+        TypeError: ``value`` is no such array. The message continues a leaf's path.
+    """
+    if value is None:
+        raise TypeError("is None, expected an array")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError("is a masked array, whose mask would be lost; pass filled() or data")
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"is a {type(value).__name__}, not an array: {error}") from None
+    native = array.dtype.newbyteorder("=")
+    if native not in SUPPORTED:
+        kind = type(value).__name__ if array.dtype.kind == "O" else f"dtype {array.dtype}"
+        raise TypeError(f"{kind}, expected float32 or float64")
+    if array.dtype != native or not array.flags.aligned:
+        return array.astype(native)
+    if any(stride % array.itemsize for stride in array.strides):
+        return array.copy()
+    return array

@@ -1,0 +1,150 @@
+"""The types that every transformation is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradmill._spec import Description
+
+PyTree: TypeAlias = Any
+"""Nested containers of arrays: dicts, lists, tuples, NamedTuples, registered classes, or one array."""
+
+Schedule: TypeAlias = "Callable[[int], float]"
+"""A function of the step count, which starts at 0."""
+
+ScalarOrSchedule: TypeAlias = "float | Schedule"
+
+NO_PARAMS_MSG = (
+    "this transformation needs the current parameters: call `update(updates, state, params)`"
+)
+
+
+class TransformInitFn(Protocol):
+    """Makes the state for parameters."""
+
+    def __call__(self, params: PyTree, /) -> PyTree:
+        """Return the initial state."""
+        ...
+
+
+class TransformUpdateFn(Protocol):
+    """Transforms updates."""
+
+    def __call__(
+        self, updates: PyTree, state: PyTree, params: PyTree | None = None
+    ) -> tuple[PyTree, PyTree]:
+        """Return the new updates and the new state."""
+        ...
+
+
+class TransformUpdateExtraArgsFn(Protocol):
+    """Transforms updates, given more than parameters."""
+
+    def __call__(
+        self,
+        updates: PyTree,
+        state: PyTree,
+        params: PyTree | None = None,
+        **extra_args: Any,
+    ) -> tuple[PyTree, PyTree]:
+        """Return the new updates and the new state."""
+        ...
+
+
+class EmptyState(NamedTuple):
+    """The state of a transformation that remembers nothing.
+
+    Example:
+        >>> import gradmill as gm
+        >>> gm.scale(2.0).init({"w": 1.0})
+        EmptyState()
+    """
+
+
+class _InitUpdate(NamedTuple):
+    init: TransformInitFn
+    update: Callable[..., tuple[PyTree, PyTree]]
+
+
+class GradientTransformation(_InitUpdate):
+    """A pair of pure functions, ``init`` and ``update``.
+
+    ``init(params) -> state`` and ``update(updates, state, params=None) -> (updates, state)``.
+    It is a tuple of exactly these two. One made by a factory of this package also carries a
+    description of what it does, by which a chain fuses it with its neighbours; ``_replace`` drops
+    the description, so a changed transformation never runs as the old one.
+
+    Args:
+        init: Makes the state for a tree of parameters.
+        update: Returns new updates and a new state, and writes to none of its arguments.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> flip = gm.GradientTransformation(
+        ...     init=lambda params: gm.EmptyState(),
+        ...     update=lambda updates, state, params=None: (-updates, state),
+        ... )
+        >>> tx = gm.chain(gm.scale(2.0), flip)
+        >>> tx.update(np.ones(2), tx.init(np.zeros(2)))[0]
+        array([-2., -2.])
+    """
+
+    def __new__(
+        cls,
+        init: TransformInitFn,
+        update: Callable[..., tuple[PyTree, PyTree]],
+        description: Description | None = None,
+    ) -> GradientTransformation:
+        """Pair the functions; ``description`` is for this package's own factories."""
+        self = super().__new__(cls, init, update)
+        self._description = description
+        return self
+
+    _description: Description | None = None
+
+    @property
+    def description(self) -> Description | None:
+        """What a native transformation does, as data; None for one written in Python."""
+        return self._description
+
+    def explain(self, params: PyTree) -> None:
+        """Print how a step over ``params`` runs; see :func:`gradmill.explain`."""
+        from gradmill._explain import explain  # noqa: PLC0415  (it needs this class)
+
+        explain(self, params)
+
+
+class GradientTransformationExtraArgs(GradientTransformation):
+    """A :class:`GradientTransformation` whose ``update`` takes extra keyword arguments.
+
+    ``update(updates, state, params=None, **extra_args)``. A chain hands extra arguments to members
+    of this class and to no others.
+
+    Args:
+        init: Makes the state for a tree of parameters.
+        update: As for :class:`GradientTransformation`, with keyword arguments to use or ignore.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> by_loss = gm.GradientTransformationExtraArgs(
+        ...     init=lambda params: gm.EmptyState(),
+        ...     update=lambda updates, state, params=None, *, loss, **_: (updates * loss, state),
+        ... )
+        >>> tx = gm.chain(by_loss, gm.scale(-1.0))
+        >>> tx.update(np.ones(2), tx.init(np.zeros(2)), loss=0.5)[0]
+        array([-0.5, -0.5])
+    """
+
+
+def is_transformation(value: object) -> bool:
+    """Whether ``value`` has ``init`` and ``update``: a tuple of masks has not, a MultiSteps has."""
+    return (
+        not isinstance(value, type)
+        and callable(getattr(value, "init", None))
+        and callable(getattr(value, "update", None))
+    )

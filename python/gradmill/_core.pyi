@@ -1,0 +1,72 @@
+from typing import Any, TypedDict, final
+
+import numpy as np
+
+Leaves = list[Any]
+
+class _Pass(TypedDict):
+    ops: list[int]
+    source: str
+    norm: bool
+    carries: bool
+    fused: bool
+
+class _Op(TypedDict):
+    name: str
+    scalars: list[str]
+    slots: list[str]
+    params: bool
+    reduces: bool
+
+class _BuildInfo(TypedDict):
+    version: str
+    profile: str
+    simd: str
+    threads: int
+    threads_from: str
+
+class LeafFault(Exception): ...
+
+@final
+class Program:
+    def __new__(cls, ops: list[str]) -> Program: ...
+    @property
+    def passes(self) -> list[_Pass]: ...
+    @property
+    def reads_params(self) -> bool: ...
+    def update(
+        self,
+        updates: Leaves,
+        params: Leaves | None,
+        slots: list[Leaves],
+        skip: list[int] | None,
+        scalars: list[float],
+        threads: int = 0,
+    ) -> tuple[Leaves, list[Leaves], list[float], bool]: ...
+
+@final
+class InPlace:
+    def __new__(
+        cls,
+        program: Program,
+        params: Leaves,
+        slots: list[Leaves],
+        skip: list[int] | None,
+    ) -> InPlace: ...
+    def step(
+        self, updates: Leaves, scalars: list[float], threads: int = 0
+    ) -> tuple[list[float], bool]: ...
+
+def apply_updates(params: Leaves, updates: Leaves, threads: int = 0) -> Leaves: ...
+def bias_correction(decay: float, count: int) -> float: ...
+def build_info() -> _BuildInfo: ...
+def force(simd: str | None = None, fuse: bool = True) -> None: ...
+def global_norm(updates: Leaves, threads: int = 0) -> float: ...
+def list_ops() -> list[_Op]: ...
+def set_num_threads(count: int) -> None: ...
+def touch(
+    updates: np.ndarray[Any, Any],
+    arrays: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]],
+    norm: bool,
+    threads: int = 0,
+) -> None: ...

@@ -1,0 +1,81 @@
+"""The numbers of one step, all in float64: learning rates, corrections, counts.
+
+A correction is ``1 - b**t`` with the power by repeated multiplication. In float32, where optax has
+it, ``1 - 0.999`` loses five digits; here a first step of Adam is the sign of the gradient to within
+a rounding. A scalar is rounded once, to the leaf's dtype, when all arithmetic among scalars is done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradmill import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gradmill._spec import Spec
+
+COUNT_MAX = int(np.iinfo(np.int32).max)
+
+
+def _adam(hyper: Mapping[str, Any], count: int) -> tuple[float, ...]:
+    b1, b2, step = hyper["b1"], hyper["b2"], count + 1
+    return (
+        b1,
+        b2,
+        hyper["eps"],
+        hyper["eps_root"],
+        _core.bias_correction(b1, step),
+        _core.bias_correction(b1, step + 1),
+        _core.bias_correction(b2, step),
+    )
+
+
+_DERIVED: dict[str, Callable[[Mapping[str, Any], int], tuple[float, ...]]] = {
+    "scale_by_adam": _adam,
+    "scale_by_adam_nesterov": _adam,
+}
+
+SCALARS = {op["name"]: tuple(op["scalars"]) for op in _core.list_ops()}
+"""The names of each op's scalars, in order."""
+
+
+def step_scalars(spec: Spec, count: int) -> tuple[float, ...]:
+    """The scalars of ``spec`` for the step after ``count`` steps, in the op's order."""
+    if spec.op is None:
+        return ()
+    derived = _DERIVED.get(spec.op)
+    if derived is not None:
+        return derived(spec.hyper, count)
+    values = (spec.hyper[name] for name in SCALARS[spec.op])
+    return tuple([float(value(count)) if callable(value) else value for value in values])
+
+
+def safe_increment(count: Any) -> np.ndarray[Any, Any]:
+    """Add one, or stay at the largest value of the dtype.
+
+    Args:
+        count: A 0-d array or scalar of an integer or float dtype.
+
+    Returns:
+        A 0-d array of the same dtype.
+
+    Raises:
+        TypeError: ``count`` is not a number.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.safe_increment(np.int32(7))
+        array(8, dtype=int32)
+        >>> gm.safe_increment(np.int32(2**31 - 1))
+        array(2147483647, dtype=int32)
+    """
+    array = np.asarray(count)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"count must be an integer or a float, got dtype {array.dtype}")
+    top = np.finfo(array.dtype).max if array.dtype.kind == "f" else np.iinfo(array.dtype).max
+    return np.asarray(np.where(array < top, array + array.dtype.type(1), array), dtype=array.dtype)

@@ -1,0 +1,75 @@
+"""Errors that name the leaf.
+
+Each class is also a ``ValueError`` or a ``TypeError``, so code that catches those keeps working.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradmill._core import LeafFault
+
+
+class GradmillError(Exception):
+    """Base of all errors that this package defines.
+
+    Example:
+        >>> import gradmill as gm
+        >>> issubclass(gm.errors.LeafTypeError, gm.errors.GradmillError)
+        True
+    """
+
+
+class TreeError(GradmillError, ValueError):
+    """Two trees that belong together have different structures.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.apply_updates({"w": np.ones(2)}, {"v": np.ones(2)})
+        Traceback (most recent call last):
+            ...
+        gradmill.errors.TreeError: updates does not match params: dictionary key mismatch; ...
+    """
+
+
+class LeafValueError(GradmillError, ValueError):
+    """An array has the wrong shape, layout or place in memory; the message begins with its path.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.apply_updates({"w": np.ones(2)}, {"w": np.ones(3)})
+        Traceback (most recent call last):
+            ...
+        gradmill.errors.LeafValueError: updates['w']: shape (3,), params has (2,) (apply_updates)
+    """
+
+
+class LeafTypeError(GradmillError, TypeError):
+    """A leaf is no array, or has a dtype that is not supported; the message begins with its path.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.global_norm([np.ones(2), np.ones(2, dtype=np.int64)])
+        Traceback (most recent call last):
+            ...
+        gradmill.errors.LeafTypeError: updates[1]: dtype int64, expected float32 or float64
+    """
+
+
+Place = tuple[str, int | None, int]
+"""A tree's name, the index of a slot where the tree is a state, and the index of a leaf."""
+
+
+def from_fault(fault: LeafFault, path: Callable[[Place], str]) -> GradmillError:
+    """Turn what the core reports into an error that names the leaf by its path."""
+    place, message, is_type_error, other = fault.args
+    if other is not None:
+        return LeafValueError(f"{path(place)}: {message} {path(other)}")
+    kind = LeafTypeError if is_type_error else LeafValueError
+    return kind(f"{path(place)}: {message}")

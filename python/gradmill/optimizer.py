@@ -1,0 +1,217 @@
+"""The one door to updates in place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradmill import _core, errors
+from gradmill._run import NativeRun, runs_of
+from gradmill._scalars import COUNT_MAX
+from gradmill._state import join_state, split_state
+from gradmill._threads import scoped
+from gradmill._tree import Treespec, flatten, flatten_like, leaf_path
+
+if TYPE_CHECKING:
+    from gradmill._base import GradientTransformation, PyTree
+
+
+class StepReport(NamedTuple):
+    """What a step of :class:`Optimizer` met on its way.
+
+    Attributes:
+        step: Number of steps taken, this one included.
+        global_norm: The global norm of the gradients before the first ``clip_by_global_norm`` of
+            the chain, or None where there is none.
+        finite: Whether every gradient was finite.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> opt = gm.Optimizer(gm.chain(gm.clip_by_global_norm(1.0), gm.sgd(0.1)), np.zeros(2))
+        >>> opt.step(np.array([3.0, 4.0]))
+        StepReport(step=1, global_norm=5.0, finite=True)
+    """
+
+    step: int
+    global_norm: float | None
+    finite: bool
+
+
+class Optimizer:
+    """A transformation bound to parameters, which it updates in place.
+
+    A step validates the gradients, runs the whole chain in as few passes over memory as it allows,
+    and overwrites parameters and state. A step that raises leaves both bit for bit as they were.
+    Where a chain has members written in Python, the part behind the last of them runs in place, and
+    what comes before returns new state.
+
+    Args:
+        tx: The transformation.
+        params: A tree of float32 or float64 arrays: one flat vector, a list, a dict, a NamedTuple,
+            or any class registered with optree. The arrays are kept and overwritten; none may share
+            memory with another. They may be strided or Fortran-ordered. None is passed over.
+
+    Attributes:
+        params: The tree that was passed in.
+        state: The state, of the same structure as ``tx.init(params)`` gives. Native states are
+            overwritten by each step; copy them for a snapshot.
+
+    Raises:
+        LeafTypeError: A parameter is no NumPy array of floats.
+        LeafValueError: A parameter is read-only, byte-swapped, misaligned or overlaps another.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> params = {"w": np.array([1.0, 2.0]), "b": np.array(0.5)}
+        >>> opt = gm.Optimizer(gm.chain(gm.trace(0.9), gm.scale(-0.1)), params)
+        >>> opt.step({"w": np.array([1.0, -1.0]), "b": np.array(1.0)})
+        StepReport(step=1, global_norm=None, finite=True)
+        >>> params
+        {'w': array([0.9, 2.1]), 'b': array(0.4)}
+    """
+
+    def __init__(self, tx: GradientTransformation, params: PyTree) -> None:
+        self.params = params
+        self._tx = tx
+        self._steps = 0
+        self._busy = False
+        leaves, self._treespec = flatten(params)
+        runs = runs_of(tx)
+        self._tail = runs.pop() if runs and isinstance(runs[-1], NativeRun) else NativeRun(())
+        self._head = runs
+        self._states = split_state(tx, tx.init(params))
+        self._at = len(self._states) - len(self._tail.links)
+        own = self._states[self._at :]
+        try:
+            self._bound = _core.InPlace(
+                self._tail.program,
+                leaves,
+                self._tail.slot_leaves(own, self._treespec),
+                self._tail.skips(params, self._treespec),
+            )
+        except _core.LeafFault as fault:
+            raise self._tail.error(fault, self._treespec) from None
+        self._counts = [
+            state.count for state, spec in zip(own, self._tail.specs, strict=True) if spec.counts
+        ]
+
+    @property
+    def state(self) -> PyTree:
+        """The state, of the same structure as ``tx.init(params)`` gives."""
+        return join_state(self._tx, iter(self._states))
+
+    def step(self, grads: PyTree, **extra_args: Any) -> StepReport:
+        """Update parameters and state in place.
+
+        Args:
+            grads: A tree like ``params``. A None leaves its parameter and its state as they are.
+            **extra_args: Handed to the members of the chain that take extra arguments.
+
+        Returns:
+            What the step met on its way.
+
+        Raises:
+            TreeError: ``grads`` has another structure than ``params``.
+            LeafValueError: A gradient has the wrong shape, or shares memory with parameters or
+                state.
+            LeafTypeError: A gradient is no array of floats.
+            RuntimeError: Another thread is inside a step of this optimizer.
+
+        Example:
+            >>> import numpy as np
+            >>> import gradmill as gm
+            >>> opt = gm.Optimizer(gm.sgd(0.5), np.array([1.0]))
+            >>> opt.step(np.array([1.0])).step
+            1
+            >>> opt.params
+            array([0.5])
+        """
+        if self._busy:
+            raise RuntimeError("another thread is inside a step of this optimizer")
+        self._busy = True
+        try:
+            return self._step(grads, extra_args)
+        finally:
+            self._busy = False
+
+    def _step(self, grads: PyTree, extra_args: dict[str, Any]) -> StepReport:
+        updates, norm, finite = grads, None, True
+        states: list[PyTree] = []
+        for run in self._head:
+            own = self._states[len(states) : len(states) + len(run.links)]
+            updates, own, found = run.update(updates, own, self.params, extra_args)
+            states += own
+            norm = found.norms[0] if norm is None and found.norms else norm
+            finite = finite and found.finite
+        tail = self._tail
+        try:
+            leaves = self._treespec.flatten_up_to(updates)
+        except ValueError:
+            leaves = flatten_like(self._treespec, updates, "updates", "params")
+        scalars = tail.scalars(self._states[self._at :])
+        try:
+            norms, tail_finite = self._bound.step(leaves, scalars, scoped.get())
+        except _core.LeafFault as fault:
+            raise tail.error(fault, self._treespec) from None
+        self._states[: self._at] = states
+        for count in self._counts:
+            count[()] = min(int(count) + 1, COUNT_MAX)
+        self._steps += 1
+        if norm is None and norms:
+            norm = norms[0]
+        return StepReport(self._steps, norm, finite and tail_finite)
+
+    def init_from(self, state: PyTree) -> None:
+        """Continue from a state, such as one from a checkpoint.
+
+        Its arrays are copied into this optimizer's; later steps do not touch ``state``.
+
+        Args:
+            state: A tree of the same structure, shapes and dtypes as :attr:`state`.
+
+        Raises:
+            TreeError: The structure differs.
+            LeafValueError: A shape or dtype differs; the optimizer's state is as it was then.
+
+        Example:
+            >>> import numpy as np
+            >>> import gradmill as gm
+            >>> first = gm.Optimizer(gm.adam(0.1), np.array([1.0]))
+            >>> _ = first.step(np.array([1.0]))
+            >>> second = gm.Optimizer(gm.adam(0.1), first.params.copy())
+            >>> second.init_from(first.state)
+            >>> second.state[0].count
+            array(1, dtype=int32)
+        """
+        current, treespec = flatten(self.state)
+        given = flatten_like(treespec, state, "state", "the optimizer's state")
+        pairs = list(zip(current, given, strict=True))
+        for index, (old, new) in enumerate(pairs):
+            _check_same_kind(old, new, treespec, index)
+        copies = [np.array(new) if isinstance(old, np.ndarray) else new for old, new in pairs]
+        parts = split_state(self._tx, treespec.unflatten(copies))
+        bound = split_state(self._tx, treespec.unflatten(current))
+        for old, new in zip(flatten(bound[self._at :])[0], flatten(parts[self._at :])[0], strict=True):
+            if isinstance(old, np.ndarray):
+                np.copyto(old, new)
+        self._states[: self._at] = parts[: self._at]
+        counts = [int(leaf) for leaf in self._counts]
+        self._steps = max(counts, default=0)
+
+    def __repr__(self) -> str:
+        """Name the number of leaves and steps."""
+        return f"Optimizer({self._treespec.num_leaves} leaves, {self._steps} steps)"
+
+
+def _check_same_kind(old: Any, new: Any, treespec: Treespec, index: int) -> None:
+    if not isinstance(old, np.ndarray):
+        return
+    array = np.asarray(new)
+    if (array.shape, array.dtype) != (old.shape, old.dtype):
+        path = leaf_path(treespec, index, "state")
+        raise errors.LeafValueError(
+            f"{path}: {array.dtype} of shape {array.shape}, expected {old.dtype} of shape {old.shape}"
+        )

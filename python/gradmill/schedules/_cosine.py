@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gradmill.schedules._base import BuiltinSchedule
+
+
+@dataclass(frozen=True)
+class _CosineDecay(BuiltinSchedule):
+    init_value: float
+    decay_steps: int
+    alpha: float
+    exponent: float
+
+    def at(self, count: float) -> float:
+        share = min(count, self.decay_steps) / self.decay_steps
+        decay = (0.5 * (1 + math.cos(math.pi * share))) ** self.exponent
+        return self.init_value * ((1 - self.alpha) * decay + self.alpha)
+
+
+def cosine_decay_schedule(
+    init_value: float, decay_steps: int, alpha: float = 0.0, exponent: float = 1.0
+) -> BuiltinSchedule:
+    r"""Fall from a value along half a wave of the cosine.
+
+    .. math::
+        v_0 \left((1 - \alpha)
+        \left(\tfrac12 (1 + \cos(\pi \min(t, T) / T))\right)^p + \alpha\right)
+
+    Args:
+        init_value: The first value :math:`v_0`.
+        decay_steps: The number of steps :math:`T`; the value is constant afterwards.
+        alpha: The last value as a fraction of the first.
+        exponent: The exponent :math:`p`.
+
+    Returns:
+        A function of the step count.
+
+    Raises:
+        ValueError: ``decay_steps`` is not positive.
+
+    Example:
+        >>> import gradmill as gm
+        >>> schedule = gm.cosine_decay_schedule(2.0, decay_steps=10)
+        >>> schedule(0), schedule(5), schedule(10)
+        (2.0, 1.0, 0.0)
+
+    References:
+        Loshchilov and Hutter, `SGDR: Stochastic Gradient Descent with Warm Restarts
+        <https://arxiv.org/abs/1608.03983>`_, 2017.
+    """
+    if decay_steps <= 0:
+        raise ValueError(f"cosine_decay_schedule needs positive decay_steps, got {decay_steps}")
+    return _CosineDecay(init_value, decay_steps, alpha, exponent)

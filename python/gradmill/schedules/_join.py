@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gradmill.schedules._base import BuiltinSchedule
+from gradmill.schedules._cosine import cosine_decay_schedule
+from gradmill.schedules._polynomial import linear_schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradmill._base import Schedule
+
+
+@dataclass(frozen=True)
+class _Joined(BuiltinSchedule):
+    schedules: tuple[Schedule, ...]
+    boundaries: tuple[int, ...]
+
+    def at(self, count: float) -> float:
+        which = bisect_right(self.boundaries, count)
+        start = self.boundaries[which - 1] if which else 0
+        return self.schedules[which](count - start)  # type: ignore[arg-type]  # counts are ints
+
+
+def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> BuiltinSchedule:
+    """Follow one schedule after the other; each counts from 0.
+
+    Args:
+        schedules: The schedules.
+        boundaries: The step at which each but the first begins, ascending.
+
+    Returns:
+        A function of the step count.
+
+    Raises:
+        ValueError: There is not one boundary less than schedules, or they do not ascend.
+
+    Example:
+        >>> import gradmill as gm
+        >>> steps = [gm.constant_schedule(1.0), gm.linear_schedule(1.0, 0.0, 2)]
+        >>> schedule = gm.join_schedules(steps, [3])
+        >>> [schedule(count) for count in range(6)]
+        [1.0, 1.0, 1.0, 1.0, 0.5, 0.0]
+    """
+    if len(boundaries) != len(schedules) - 1 or list(boundaries) != sorted(boundaries):
+        raise ValueError(
+            f"join_schedules needs {len(schedules) - 1} ascending boundaries, got {boundaries}"
+        )
+    return _Joined(tuple(schedules), tuple(boundaries))
+
+
+def warmup_cosine_decay_schedule(
+    init_value: float,
+    peak_value: float,
+    warmup_steps: int,
+    decay_steps: int,
+    end_value: float = 0.0,
+    exponent: float = 1.0,
+) -> BuiltinSchedule:
+    """Rise in equal steps, then fall along half a wave of the cosine.
+
+    :func:`linear_schedule` for ``warmup_steps``, then :func:`cosine_decay_schedule`.
+
+    Args:
+        init_value: The first value.
+        peak_value: The value after ``warmup_steps``.
+        warmup_steps: Length of the rise.
+        decay_steps: Length of rise and fall together.
+        end_value: The last value.
+        exponent: The exponent of the cosine's share.
+
+    Returns:
+        A function of the step count.
+
+    Raises:
+        ValueError: ``decay_steps`` is not larger than ``warmup_steps``.
+
+    Example:
+        >>> import gradmill as gm
+        >>> schedule = gm.warmup_cosine_decay_schedule(0.0, 1.0, warmup_steps=2, decay_steps=4)
+        >>> [round(schedule(count), 6) for count in range(6)]
+        [0.0, 0.5, 1.0, 0.5, 0.0, 0.0]
+
+    References:
+        Goyal et al., `Accurate, Large Minibatch SGD <https://arxiv.org/abs/1706.02677>`_, 2017, for
+        the warm-up; Loshchilov and Hutter, `SGDR <https://arxiv.org/abs/1608.03983>`_, 2017.
+    """
+    alpha = 0.0 if peak_value == 0.0 else end_value / peak_value
+    return join_schedules(
+        [
+            linear_schedule(init_value, peak_value, warmup_steps),
+            cosine_decay_schedule(peak_value, decay_steps - warmup_steps, alpha, exponent),
+        ],
+        [warmup_steps],
+    )

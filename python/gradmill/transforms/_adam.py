@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradmill._base import GradientTransformation
+from gradmill._run import native
+from gradmill._spec import Slot, Spec, real
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+
+class ScaleByAdamState(NamedTuple):
+    """The state of :func:`scale_by_adam`.
+
+    Attributes:
+        count: Steps taken, a 0-d int32 array.
+        mu: First moments, a tree like the parameters.
+        nu: Second moments, a tree like the parameters.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.scale_by_adam().init(np.ones(1))
+        ScaleByAdamState(count=array(0, dtype=int32), mu=array([0.]), nu=array([0.]))
+    """
+
+    count: Any
+    mu: Any
+    nu: Any
+
+
+def scale_by_adam(
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    eps_root: float = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = False,
+) -> GradientTransformation:
+    r"""Rescale updates as Adam does.
+
+    .. math::
+        m' &= \beta_1 m + (1 - \beta_1) u, \qquad v' = \beta_2 v + (1 - \beta_2) u^2 \\
+        u' &= \frac{m' / (1 - \beta_1^t)}{\sqrt{v' / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
+
+    with :math:`t` from 1. With ``nesterov`` the numerator is
+    :math:`\beta_1 m' / (1 - \beta_1^{t+1}) + (1 - \beta_1) u / (1 - \beta_1^t)`. The corrections
+    are computed in float64. Subnormal moments are flushed to zero.
+
+    Args:
+        b1: Decay of the first moment.
+        b2: Decay of the second moment.
+        eps: Added outside the root.
+        eps_root: Added inside the root, :math:`\bar\epsilon`.
+        mu_dtype: float32 or float64 for the first moments; None for the parameters' own.
+        nesterov: Whether to use Nesterov's momentum.
+
+    Returns:
+        A transformation with state :class:`ScaleByAdamState`. It does not change the sign.
+
+    Raises:
+        TypeError: A hyperparameter is not a real number.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.scale_by_adam()
+        >>> updates, state = tx.update(np.array([3.0, -0.1]), tx.init(np.zeros(2)))
+        >>> updates.round(6)
+        array([ 1., -1.])
+        >>> state.count
+        array(1, dtype=int32)
+
+    References:
+        Kingma and Ba, `Adam: A Method for Stochastic Optimization
+        <https://arxiv.org/abs/1412.6980>`_, 2014; Dozat, `Incorporating Nesterov Momentum into Adam
+        <https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ>`_, 2016.
+    """
+    hyper = {
+        "b1": real("b1", b1),
+        "b2": real("b2", b2),
+        "eps": real("eps", eps),
+        "eps_root": real("eps_root", eps_root),
+    }
+    op = "scale_by_adam_nesterov" if nesterov else "scale_by_adam"
+    slots = (Slot("mu", None if mu_dtype is None else np.dtype(mu_dtype)), Slot("nu"))
+    return native(Spec(op, ScaleByAdamState, hyper, slots))

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from gradmill._base import EmptyState, GradientTransformation
+from gradmill._run import native
+from gradmill._spec import Spec, real
+
+
+def clip(max_delta: float) -> GradientTransformation:
+    r"""Limit each element of the updates to an interval around zero.
+
+    .. math:: u' = \min(\max(u, -\delta), \delta)
+
+    Args:
+        max_delta: The largest absolute value. NaN passes through; infinity becomes ``max_delta``.
+
+    Returns:
+        A transformation with state ``EmptyState()``. Updates keep their dtype.
+
+    Raises:
+        TypeError: ``max_delta`` is not a real number.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.clip(1.0)
+        >>> tx.update(np.array([0.5, -3.0, np.inf, np.nan]), tx.init(np.zeros(4)))[0]
+        array([ 0.5, -1. ,  1. ,  nan])
+    """
+    return native(Spec("clip", EmptyState, {"max_delta": real("max_delta", max_delta)}))

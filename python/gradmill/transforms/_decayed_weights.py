@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradmill._base import EmptyState, GradientTransformation
+from gradmill._run import native
+from gradmill._spec import Masked, Spec, real_or_schedule
+
+if TYPE_CHECKING:
+    from gradmill._base import ScalarOrSchedule
+    from gradmill._spec import Mask
+
+
+class WeightDecaySchedule(NamedTuple):
+    """The state of :func:`add_decayed_weights` with a schedule.
+
+    Attributes:
+        count: Steps taken, a 0-d int32 array.
+
+    Example:
+        >>> import gradmill as gm
+        >>> gm.add_decayed_weights(lambda count: 1e-4).init({"w": 1.0})
+        WeightDecaySchedule(count=array(0, dtype=int32))
+    """
+
+    count: Any
+
+
+def add_decayed_weights(
+    weight_decay: ScalarOrSchedule = 0.0, mask: Mask | None = None
+) -> GradientTransformation:
+    r"""Add a multiple of the parameters to the updates.
+
+    .. math:: u' = u + \lambda_t \cdot p
+
+    Args:
+        weight_decay: The multiple, or a schedule of it.
+        mask: Which leaves decay: a tree of bools with the structure of the parameters or of its
+            upper part, a function of the tree that returns such a tree, or a function of path and
+            leaf that returns a bool. It may depend on paths, shapes and dtypes alone.
+
+    Returns:
+        A transformation with state ``EmptyState()``; :class:`WeightDecaySchedule` for a schedule;
+        :class:`MaskedState` around either where there is a mask. Its ``update`` needs ``params``.
+
+    Raises:
+        TypeError: ``weight_decay`` is neither a number nor callable.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.add_decayed_weights(0.5, mask=lambda path, leaf: "bias" not in path)
+        >>> params = {"bias": np.ones(2), "kernel": np.ones(2)}
+        >>> tx.update({"bias": np.zeros(2), "kernel": np.zeros(2)}, tx.init(params), params)[0]
+        {'bias': array([0., 0.]), 'kernel': array([0.5, 0.5])}
+
+    References:
+        Loshchilov and Hutter, `Decoupled Weight Decay Regularization
+        <https://arxiv.org/abs/1711.05101>`_, 2019.
+    """
+    decay = real_or_schedule("weight_decay", weight_decay)
+    state: type[Any] = WeightDecaySchedule if callable(decay) else EmptyState
+    tx = native(Spec("add_decayed_weights", state, {"weight_decay": decay}))
+    return tx if mask is None else native(Masked(tx, mask))

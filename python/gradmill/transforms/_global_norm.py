@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from gradmill._base import EmptyState, GradientTransformation
+from gradmill._run import native
+from gradmill._spec import Spec, real
+
+
+def clip_by_global_norm(max_norm: float) -> GradientTransformation:
+    r"""Shrink updates so that the norm of all leaves together is at most ``max_norm``.
+
+    .. math:: u' = u \text{ if } \lVert u \rVert < m, \text{ else } u \cdot m / \lVert u \rVert
+
+    The norm is accumulated in float64 and cannot overflow. A NaN or an infinity anywhere makes the
+    norm NaN or infinite, as in optax; :class:`gradmill.Optimizer` reports it.
+
+    Args:
+        max_norm: The bound.
+
+    Returns:
+        A transformation with state ``EmptyState()``. It costs one more read of the updates; its
+        factor is a scalar in the pass of the transformations around it.
+
+    Raises:
+        TypeError: ``max_norm`` is not a real number.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.clip_by_global_norm(1.0)
+        >>> updates, _ = tx.update({"a": np.array([3.0]), "b": np.array([4.0])}, tx.init(None))
+        >>> updates
+        {'a': array([0.6]), 'b': array([0.8])}
+
+    References:
+        Pascanu, Mikolov and Bengio, `On the difficulty of training recurrent neural networks
+        <https://arxiv.org/abs/1211.5063>`_, 2012.
+    """
+    hyper = {"max_norm": real("max_norm", max_norm)}
+    return native(Spec("clip_by_global_norm", EmptyState, hyper))

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradmill._base import EmptyState, GradientTransformation
+from gradmill._run import native
+from gradmill._spec import Spec, real
+from gradmill.transforms._identity import identity
+
+if TYPE_CHECKING:
+    from gradmill._base import ScalarOrSchedule, Schedule
+
+
+class ScaleByScheduleState(NamedTuple):
+    """The state of :func:`scale_by_schedule`.
+
+    Attributes:
+        count: Steps taken, a 0-d int32 array.
+
+    Example:
+        >>> import gradmill as gm
+        >>> gm.scale_by_schedule(lambda count: 0.1).init({"w": 1.0})
+        ScaleByScheduleState(count=array(0, dtype=int32))
+    """
+
+    count: Any
+
+
+def scale(step_size: float) -> GradientTransformation:
+    r"""Multiply updates by a constant.
+
+    .. math:: u' = \text{step\_size} \cdot u
+
+    Args:
+        step_size: The factor; negative for descent.
+
+    Returns:
+        A transformation with state ``EmptyState()``. Updates keep their dtype.
+
+    Raises:
+        TypeError: ``step_size`` is not a real number.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.scale(-0.5)
+        >>> tx.update(np.array([2.0, 4.0]), tx.init(np.zeros(2)))
+        (array([-1., -2.]), EmptyState())
+    """
+    return native(Spec("scale", EmptyState, {"step_size": real("step_size", step_size)}))
+
+
+def scale_by_schedule(
+    step_size_fn: Schedule | None = None, *, schedule: Schedule | None = None
+) -> GradientTransformation:
+    r"""Multiply updates by a function of the step count.
+
+    .. math:: u' = \text{step\_size\_fn}(t) \cdot u, \qquad t = 0, 1, \dots
+
+    The sign is not changed: for descent the function has to be negative.
+
+    Args:
+        step_size_fn: Maps the count, a Python int from 0, to a real number, evaluated in float64.
+        schedule: Another name for ``step_size_fn``.
+
+    Returns:
+        A transformation with state :class:`ScaleByScheduleState`.
+
+    Raises:
+        TypeError: Not exactly one of the two is given, or it is not callable.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.scale_by_schedule(lambda count: -1.0 / (count + 1))
+        >>> state = tx.init(np.zeros(2))
+        >>> updates, state = tx.update(np.ones(2), state)
+        >>> tx.update(np.ones(2), state)[0]
+        array([-0.5, -0.5])
+    """
+    given = [function for function in (step_size_fn, schedule) if function is not None]
+    if len(given) != 1 or not callable(given[0]):
+        raise TypeError(
+            "scale_by_schedule takes one function of the step count: scale_by_schedule(step_size_fn)"
+            f" or scale_by_schedule(schedule=...), got {given!r}"
+        )
+    return native(Spec("scale", ScaleByScheduleState, {"step_size": given[0]}))
+
+
+@dataclass(frozen=True)
+class _Negated:
+    schedule: Schedule
+
+    def __call__(self, count: int) -> float:
+        return -self.schedule(count)
+
+
+def scale_by_learning_rate(
+    learning_rate: ScalarOrSchedule | None = None, *, flip_sign: bool = True
+) -> GradientTransformation:
+    r"""Multiply updates by the negative learning rate.
+
+    .. math:: u' = -\eta_t \cdot u
+
+    Args:
+        learning_rate: A number, a schedule, or None for no change at all.
+        flip_sign: Whether to negate; False for ascent.
+
+    Returns:
+        A transformation with state ``EmptyState()``, or :class:`ScaleByScheduleState` for a
+        schedule.
+
+    Raises:
+        TypeError: ``learning_rate`` is neither a number nor callable.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.scale_by_learning_rate(0.1)
+        >>> tx.update(np.array([1.0, -2.0]), tx.init(np.zeros(2)))[0]
+        array([-0.1,  0.2])
+    """
+    if learning_rate is None:
+        return identity()
+    if callable(learning_rate):
+        return scale_by_schedule(_Negated(learning_rate) if flip_sign else learning_rate)
+    rate = real("learning_rate", learning_rate)
+    return scale(-rate if flip_sign else rate)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradmill._base import GradientTransformation
+from gradmill._run import native
+from gradmill._spec import Slot, Spec, real
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+
+class TraceState(NamedTuple):
+    """The state of :func:`trace`.
+
+    Attributes:
+        trace: The accumulated updates, a tree like the parameters.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.trace(0.9).init(np.ones(2))
+        TraceState(trace=array([0., 0.]))
+    """
+
+    trace: Any
+
+
+def trace(
+    decay: float = 0.9, nesterov: bool = False, accumulator_dtype: DTypeLike | None = None
+) -> GradientTransformation:
+    r"""Accumulate updates with exponentially fading weights: momentum.
+
+    .. math:: t' = u + \beta t, \qquad u' = t' \;\text{ or }\; u + \beta t' \text{ (Nesterov)}
+
+    There is no factor of :math:`1 - \beta`. Subnormal accumulators are flushed to zero.
+
+    Args:
+        decay: The weight :math:`\beta` of the past.
+        nesterov: Whether to look one step ahead.
+        accumulator_dtype: float32 or float64 for the accumulators; None for the parameters' own.
+
+    Returns:
+        A transformation with state :class:`TraceState`.
+
+    Raises:
+        TypeError: ``decay`` is not a real number.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.trace(decay=0.5)
+        >>> updates, state = tx.update(np.ones(2), tx.init(np.zeros(2)))
+        >>> tx.update(np.ones(2), state)
+        (array([1.5, 1.5]), TraceState(trace=array([1.5, 1.5])))
+
+    References:
+        Sutskever, Martens, Dahl and Hinton, `On the importance of initialization and momentum in
+        deep learning <https://proceedings.mlr.press/v28/sutskever13.html>`_, 2013.
+    """
+    dtype = None if accumulator_dtype is None else np.dtype(accumulator_dtype)
+    op = "trace_nesterov" if nesterov else "trace"
+    return native(Spec(op, TraceState, {"decay": real("decay", decay)}, (Slot("trace", dtype),)))
