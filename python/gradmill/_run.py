@@ -40,6 +40,10 @@ class NativeRun:
         self.specs: list[Spec] = [link.spec for link in links if link.spec is not None]
         self.ops = [link for link in links if link.spec is not None and link.spec.op is not None]
         self.program = _core.Program([link.spec.op for link in self.ops if link.spec and link.spec.op])
+        self.scalars_of = [
+            (position if spec.counts else None, step_scalars(spec))
+            for position, spec in enumerate(self.specs)
+        ]
         self.slots = [
             (position, slot.name) for position, spec in enumerate(self.specs) for slot in spec.slots
         ]
@@ -47,8 +51,8 @@ class NativeRun:
     def scalars(self, states: Sequence[PyTree]) -> list[float]:
         """The scalars of the next step, for all ops in a row."""
         values: list[float] = []
-        for spec, state in zip(self.specs, states, strict=True):
-            values += step_scalars(spec, int(state.count) if spec.counts else 0)
+        for at, scalars in self.scalars_of:
+            values += scalars(0 if at is None else int(states[at].count))
         return values
 
     def skips(self, tree: PyTree, treespec: Treespec) -> list[int] | None:

@@ -7,6 +7,7 @@ a rounding. A scalar is rounded once, to the leaf's dtype, when all arithmetic a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,27 +15,30 @@ import numpy as np
 from gradmill import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from gradmill._spec import Spec
 
 COUNT_MAX = int(np.iinfo(np.int32).max)
 
 
-def _adam(hyper: Mapping[str, Any], count: int) -> tuple[float, ...]:
-    b1, b2, step = hyper["b1"], hyper["b2"], count + 1
-    return (
-        b1,
-        b2,
-        hyper["eps"],
-        hyper["eps_root"],
-        _core.bias_correction(b1, step),
-        _core.bias_correction(b1, step + 1),
-        _core.bias_correction(b2, step),
-    )
+StepScalars = Callable[[int], tuple[float, ...]]
+"""From the number of steps taken to an op's scalars for the next, in the op's order."""
 
 
-_DERIVED: dict[str, Callable[[Mapping[str, Any], int], tuple[float, ...]]] = {
+def _adam(hyper: Mapping[str, Any]) -> StepScalars:
+    b1, b2, eps, eps_root = (hyper[name] for name in ("b1", "b2", "eps", "eps_root"))
+    correction = _core.bias_correction
+
+    def scalars(count: int) -> tuple[float, ...]:
+        step = count + 1
+        corrections = correction(b1, step), correction(b1, step + 1), correction(b2, step)
+        return b1, b2, eps, eps_root, *corrections
+
+    return scalars
+
+
+_DERIVED: dict[str, Callable[[Mapping[str, Any]], StepScalars]] = {
     "scale_by_adam": _adam,
     "scale_by_adam_nesterov": _adam,
 }
@@ -43,15 +47,17 @@ SCALARS = {op["name"]: tuple(op["scalars"]) for op in _core.list_ops()}
 """The names of each op's scalars, in order."""
 
 
-def step_scalars(spec: Spec, count: int) -> tuple[float, ...]:
-    """The scalars of ``spec`` for the step after ``count`` steps, in the op's order."""
+def step_scalars(spec: Spec) -> StepScalars:
+    """The scalars of ``spec`` as a function of its count; hyperparameters may be schedules."""
     if spec.op is None:
-        return ()
+        return lambda _: ()
     derived = _DERIVED.get(spec.op)
     if derived is not None:
-        return derived(spec.hyper, count)
-    values = (spec.hyper[name] for name in SCALARS[spec.op])
-    return tuple([float(value(count)) if callable(value) else value for value in values])
+        return derived(spec.hyper)
+    values = tuple([spec.hyper[name] for name in SCALARS[spec.op]])
+    if not any(map(callable, values)):
+        return lambda _: values
+    return lambda count: tuple([float(v(count)) if callable(v) else v for v in values])
 
 
 def safe_increment(count: Any) -> np.ndarray[Any, Any]:

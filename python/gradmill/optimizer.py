@@ -94,8 +94,8 @@ class Optimizer:
             )
         except _core.LeafFault as fault:
             raise self._tail.error(fault, self._treespec) from None
-        self._counts = [
-            state.count for state, spec in zip(own, self._tail.specs, strict=True) if spec.counts
+        self._clocks = [
+            (None if at is None else own[at].count, scalars) for at, scalars in self._tail.scalars_of
         ]
 
     @property
@@ -133,36 +133,42 @@ class Optimizer:
             raise RuntimeError("another thread is inside a step of this optimizer")
         self._busy = True
         try:
-            return self._step(grads, extra_args)
+            updates, states, norm, finite = grads, None, None, True
+            if self._head:
+                updates, states, norm, finite = self._run_head(grads, extra_args)
+            leaves = flatten_like(self._treespec, updates, "updates", "params")
+            scalars: list[float] = []
+            for count, scalars_of in self._clocks:
+                scalars += scalars_of(0 if count is None else count.item())
+            norms, tail_finite = self._bound.step(leaves, scalars, scoped.get())
+            for count, _ in self._clocks:
+                if count is not None:
+                    count[()] = min(count.item() + 1, COUNT_MAX)
+            if states is not None:
+                self._states[: self._at] = states
+            self._steps += 1
+        except _core.LeafFault as fault:
+            raise self._tail.error(fault, self._treespec) from None
         finally:
             self._busy = False
+        if norm is None and norms:
+            norm = norms[0]
+        return StepReport(self._steps, norm, finite and tail_finite)
 
-    def _step(self, grads: PyTree, extra_args: dict[str, Any]) -> StepReport:
-        updates, norm, finite = grads, None, True
+    def _run_head(
+        self, updates: PyTree, extra_args: dict[str, Any]
+    ) -> tuple[PyTree, list[PyTree], float | None, bool]:
+        """Run what comes before the part in place; nothing is written yet."""
         states: list[PyTree] = []
+        norms: list[float] = []
+        finite = True
         for run in self._head:
             own = self._states[len(states) : len(states) + len(run.links)]
             updates, own, found = run.update(updates, own, self.params, extra_args)
             states += own
-            norm = found.norms[0] if norm is None and found.norms else norm
+            norms += found.norms
             finite = finite and found.finite
-        tail = self._tail
-        try:
-            leaves = self._treespec.flatten_up_to(updates)
-        except ValueError:
-            leaves = flatten_like(self._treespec, updates, "updates", "params")
-        scalars = tail.scalars(self._states[self._at :])
-        try:
-            norms, tail_finite = self._bound.step(leaves, scalars, scoped.get())
-        except _core.LeafFault as fault:
-            raise tail.error(fault, self._treespec) from None
-        self._states[: self._at] = states
-        for count in self._counts:
-            count[()] = min(int(count) + 1, COUNT_MAX)
-        self._steps += 1
-        if norm is None and norms:
-            norm = norms[0]
-        return StepReport(self._steps, norm, finite and tail_finite)
+        return updates, states, norms[0] if norms else None, finite
 
     def init_from(self, state: PyTree) -> None:
         """Continue from a state, such as one from a checkpoint.
@@ -198,8 +204,7 @@ class Optimizer:
             if isinstance(old, np.ndarray):
                 np.copyto(old, new)
         self._states[: self._at] = parts[: self._at]
-        counts = [int(leaf) for leaf in self._counts]
-        self._steps = max(counts, default=0)
+        self._steps = max((count.item() for count, _ in self._clocks if count is not None), default=0)
 
     def __repr__(self) -> str:
         """Name the number of leaves and steps."""

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use crate::dtype::Float;
 use crate::fused::{Pattern, Visitor};
-use crate::ops::{Op, Step, columns};
+use crate::ops::{Op, Step, columns, walk};
 use crate::simd::Tier;
 
 /// Elements that the ops visit in turn; a few streams of this length stay in the innermost cache.
@@ -67,18 +67,20 @@ impl<T: Float> Kernel<T> {
     }
 }
 
+/// Elements that the unrolled loop of the widest tier takes at once. What is left over at the end of an
+/// array is padded to this length, so that the same loop runs over it and small leaves are not slow.
+const STRIDE: usize = 64;
+
+fn pad<T: Float>(tail: &[T]) -> [T; STRIDE] {
+    let mut padded = [T::ZERO; STRIDE];
+    padded[..tail.len()].copy_from_slice(tail);
+    padded
+}
+
 struct Apply<'k, 'd, T> {
     tier: Tier,
     updates: &'k [T],
     params: &'k mut [T],
-    slots: &'k mut [&'d mut [T]],
-}
-
-struct Store<'k, 'd, T> {
-    tier: Tier,
-    updates: &'k [T],
-    params: &'k [T],
-    out: &'k mut [T],
     slots: &'k mut [&'d mut [T]],
 }
 
@@ -88,23 +90,30 @@ impl<T: Float> Visitor<T> for Apply<'_, '_, T> {
     #[inline]
     fn visit<const N: usize, O: Op<T, N>>(self, op: &O) -> T::Bits {
         let Self { tier, updates, params, slots } = self;
-        tier.run(ApplyLoop::<T, O, N> { op, updates, params, slots: columns(slots, updates.len()) })
-    }
-}
-
-impl<T: Float> Visitor<T> for Store<'_, '_, T> {
-    type Output = T::Bits;
-
-    #[inline]
-    fn visit<const N: usize, O: Op<T, N>>(self, op: &O) -> T::Bits {
-        let Self { tier, updates, params, out, slots } = self;
-        tier.run(StoreLoop::<T, O, N> {
-            op,
-            updates,
-            params,
-            out,
-            slots: columns(slots, updates.len()),
-        })
+        let (updates, updates_tail) = updates.split_at(updates.len() - updates.len() % STRIDE);
+        let (params, params_tail) = params.split_at_mut(updates.len());
+        let (slots, slots_tail) = split_columns::<T, N>(slots, updates.len());
+        let mut bad = T::Bits::default();
+        if !updates.is_empty() {
+            bad |= tier.run(ApplyLoop::<T, O, N> { op, updates, params, slots });
+        }
+        let len = updates_tail.len();
+        if len > 0 {
+            let (updates, mut params) = (pad(updates_tail), pad(params_tail));
+            let mut padded = slots_tail.each_ref().map(|slot| pad(slot));
+            let slots = padded.each_mut().map(|slot| &mut slot[..]);
+            bad |= tier.run(ApplyLoop::<T, O, N> {
+                op,
+                updates: &updates,
+                params: &mut params,
+                slots,
+            });
+            params_tail.copy_from_slice(&params[..len]);
+            for (slot, padded) in slots_tail.into_iter().zip(&padded) {
+                slot.copy_from_slice(&padded[..len]);
+            }
+        }
+        bad
     }
 }
 
@@ -121,19 +130,34 @@ impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for ApplyLoop<'_, T, O
     #[inline(always)]
     fn call(self) -> T::Bits {
         let Self { op, updates, params, slots } = self;
-        let (op, n) = (*op, updates.len());
-        let params = &mut params[..n];
+        let op = *op;
         let mut bad = T::Bits::default();
-        for i in 0..n {
-            bad |= updates[i].nonfinite();
-            let state = std::array::from_fn(|k| slots[k][i]);
-            let (update, state) = op.element(updates[i], params[i], state);
-            for k in 0..N {
-                slots[k][i] = state[k];
-            }
-            params[i] = params[i] + update;
-        }
+        walk(updates.iter().zip(params), slots, |(&update, param), state| {
+            bad |= update.nonfinite();
+            let (update, state) = op.element(update, *param, state);
+            *param = *param + update;
+            state
+        });
         bad
+    }
+}
+
+struct Store<'k, 'd, T> {
+    tier: Tier,
+    updates: &'k [T],
+    params: &'k [T],
+    out: &'k mut [T],
+    slots: &'k mut [&'d mut [T]],
+}
+
+impl<T: Float> Visitor<T> for Store<'_, '_, T> {
+    type Output = T::Bits;
+
+    #[inline]
+    fn visit<const N: usize, O: Op<T, N>>(self, op: &O) -> T::Bits {
+        let Self { tier, updates, params, out, slots } = self;
+        let slots = columns::<T, N>(slots, updates.len());
+        tier.run(StoreLoop::<T, O, N> { op, updates, params, out, slots })
     }
 }
 
@@ -151,21 +175,37 @@ impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for StoreLoop<'_, T, O
     #[inline(always)]
     fn call(self) -> T::Bits {
         let Self { op, updates, params, out, slots } = self;
-        let (op, n) = (*op, updates.len());
-        let (out, params) = (&mut out[..n], if O::PARAMS { &params[..n] } else { params });
+        let op = *op;
         let mut bad = T::Bits::default();
-        for i in 0..n {
-            bad |= updates[i].nonfinite();
-            let param = if O::PARAMS { params[i] } else { T::ZERO };
-            let state = std::array::from_fn(|k| slots[k][i]);
-            let (update, state) = op.element(updates[i], param, state);
-            for k in 0..N {
-                slots[k][i] = state[k];
-            }
-            out[i] = update;
-        }
+        // An op that reads no parameter is handed the update in its place.
+        let params = if O::PARAMS { params } else { updates };
+        walk(updates.iter().zip(params).zip(out), slots, |((&update, &param), out), state| {
+            bad |= update.nonfinite();
+            let (update, state) = op.element(update, param, state);
+            *out = update;
+            state
+        });
         bad
     }
+}
+
+/// The first `N` slots, each split at `mid`.
+fn split_columns<'s, T, const N: usize>(
+    slots: &'s mut [&mut [T]],
+    mid: usize,
+) -> ([&'s mut [T]; N], [&'s mut [T]; N]) {
+    let mut tails = [const { None }; N];
+    let mut slots = slots.iter_mut().zip(&mut tails);
+    let heads = std::array::from_fn(|_| match slots.next() {
+        Some((slot, tail)) => {
+            let (head, rest) = slot.split_at_mut(mid);
+            *tail = Some(rest);
+            head
+        }
+        None => unreachable!("the program counts each op's slots"),
+    });
+    drop(slots);
+    (heads, tails.map(Option::unwrap_or_default))
 }
 
 /// Loads `updates`, says whether any is not finite, and runs all steps over `block`.

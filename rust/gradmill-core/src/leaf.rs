@@ -163,8 +163,8 @@ fn convert<T: Float, U: Float>(value: T) -> U {
 pub enum View<'a, T> {
     /// Elements next to each other.
     Dense(&'a [T]),
-    /// Any other layout.
-    Strided(Strided<'a, T>),
+    /// Any other layout. Boxed, since it is rare and a leaf holds many views.
+    Strided(Box<Strided<'a, T>>),
 }
 
 impl<T: Float> View<'_, T> {
@@ -183,7 +183,7 @@ impl<T: Float> View<'_, T> {
             }
             Self::Strided(view) => {
                 let (head, tail) = view.split_at(mid);
-                (Self::Strided(head), Self::Strided(tail))
+                (Self::Strided(Box::new(head)), Self::Strided(Box::new(tail)))
             }
         }
     }
@@ -208,8 +208,8 @@ fn read_dense<T: Float, U: Float>(from: &[T], into: &mut [U]) {
 pub enum ViewMut<'a, T> {
     /// Elements next to each other.
     Dense(&'a mut [T]),
-    /// Any other layout.
-    Strided(StridedMut<'a, T>),
+    /// Any other layout. Boxed, since it is rare and a leaf holds many views.
+    Strided(Box<StridedMut<'a, T>>),
 }
 
 impl<T: Float> ViewMut<'_, T> {
@@ -228,7 +228,7 @@ impl<T: Float> ViewMut<'_, T> {
             }
             Self::Strided(view) => {
                 let (head, tail) = view.split_at(mid);
-                (Self::Strided(head), Self::Strided(tail))
+                (Self::Strided(Box::new(head)), Self::Strided(Box::new(tail)))
             }
         }
     }
@@ -237,7 +237,8 @@ impl<T: Float> ViewMut<'_, T> {
         match self {
             Self::Dense(slice) => ViewMut::Dense(slice),
             Self::Strided(view) => {
-                ViewMut::Strided(StridedMut { inner: view.inner.clone(), borrow: PhantomData })
+                let inner = view.inner.clone();
+                ViewMut::Strided(Box::new(StridedMut { inner, borrow: PhantomData }))
             }
         }
     }

@@ -34,55 +34,83 @@ impl Walk<'_> {
     pub fn over(&self, leaves: &mut [Leaf<'_>]) -> (bool, f64) {
         let total: usize = leaves.iter().map(Leaf::len).sum();
         let threads = if total < PARALLEL_FROM { 1 } else { self.config.threads };
-        if self.pass.norm_for.is_none() {
-            let chunks = leaves.iter_mut().flat_map(|leaf| leaf.reborrow().chunks(CHUNK));
-            let finite = AtomicBool::new(true);
-            par::for_each(threads, chunks, |chunk| {
-                if !self.chunk(chunk, None) {
-                    finite.store(false, Ordering::Relaxed);
-                }
-            });
-            return (finite.into_inner(), 0.0);
-        }
-        // One sum for each chunk; which thread computes it does not matter.
-        let counts: Vec<usize> = leaves.iter().map(|leaf| leaf.len().div_ceil(CHUNK)).collect();
+        // A sum for each chunk; which thread computes it does not matter.
+        let counts: Vec<usize> = match self.pass.norm_for {
+            Some(_) => leaves.iter().map(|leaf| leaf.len().div_ceil(CHUNK)).collect(),
+            None => Vec::new(),
+        };
         let mut sums = vec![0.0; counts.iter().sum()];
-        let chunks = leaves.iter_mut().flat_map(|leaf| leaf.reborrow().chunks(CHUNK));
-        let finite = AtomicBool::new(true);
-        par::for_each(threads, chunks.zip(&mut sums), |(chunk, sum)| {
-            if !self.chunk(chunk, Some(sum)) {
-                finite.store(false, Ordering::Relaxed);
-            }
-        });
+        let finite = match threads {
+            1 => self.in_turn(leaves, &mut sums),
+            _ => self.spread(leaves, &mut sums, threads),
+        };
         let mut rest = &sums[..];
         let of_leaves: Vec<f64> = counts
-            .iter()
-            .map(|&count| {
+            .into_iter()
+            .map(|count| {
                 let (own, tail) = rest.split_at(count);
                 rest = tail;
                 pairwise(own)
             })
             .collect();
-        (finite.into_inner(), pairwise(&of_leaves))
+        (finite, pairwise(&of_leaves))
     }
 
-    fn chunk(&self, leaf: Leaf<'_>, sum: Option<&mut f64>) -> bool {
-        let skip = leaf.skip;
-        match self.program.dtype(&leaf) {
-            DType::F32 => self.run(self.kernels.f32.of(skip), leaf, sum),
-            DType::F64 => self.run(self.kernels.f64.of(skip), leaf, sum),
+    fn in_turn(&self, leaves: &mut [Leaf<'_>], sums: &mut [f64]) -> bool {
+        let mut sums = sums.iter_mut();
+        let mut finite = true;
+        for leaf in leaves.iter_mut().filter(|leaf| !leaf.is_empty()) {
+            if leaf.len() <= CHUNK {
+                finite &= self.chunk(leaf, sums.next());
+            } else {
+                for mut chunk in leaf.reborrow().chunks(CHUNK) {
+                    finite &= self.chunk(&mut chunk, sums.next());
+                }
+            }
+        }
+        finite
+    }
+
+    fn spread(&self, leaves: &mut [Leaf<'_>], sums: &mut [f64], threads: usize) -> bool {
+        let mut sums = sums.iter_mut();
+        let chunks = leaves.iter_mut().flat_map(|leaf| leaf.reborrow().chunks(CHUNK));
+        let finite = AtomicBool::new(true);
+        par::for_each(
+            threads,
+            chunks.map(move |chunk| (chunk, sums.next())),
+            |(mut chunk, sum)| {
+                if !self.chunk(&mut chunk, sum) {
+                    finite.store(false, Ordering::Relaxed);
+                }
+            },
+        );
+        finite.into_inner()
+    }
+
+    fn chunk(&self, leaf: &mut Leaf<'_>, sum: Option<&mut f64>) -> bool {
+        match self.program.dtype(leaf) {
+            DType::F32 => self.run(self.kernels.f32.of(leaf.skip), leaf, sum),
+            DType::F64 => self.run(self.kernels.f64.of(leaf.skip), leaf, sum),
         }
     }
 
-    fn run<T: Float>(&self, kernel: &Kernel<T>, leaf: Leaf<'_>, sum: Option<&mut f64>) -> bool {
-        let len = if self.runs_in_place::<T>(&leaf) { leaf.len() } else { BLOCK.min(leaf.len()) };
+    fn run<T: Float>(
+        &self,
+        kernel: &Kernel<T>,
+        leaf: &mut Leaf<'_>,
+        sum: Option<&mut f64>,
+    ) -> bool {
         let mut scratch = Scratch::default();
-        let mut lanes = Lanes::ZERO;
+        let mut lanes = sum.is_some().then(Lanes::new);
         let mut bad = T::Bits::default();
-        for block in leaf.chunks(len) {
-            bad |= self.block(kernel, block, &mut scratch, &mut lanes);
+        if self.runs_in_place::<T>(leaf) {
+            bad |= self.block(kernel, leaf, &mut scratch, lanes.as_mut());
+        } else {
+            for mut block in leaf.reborrow().chunks(BLOCK) {
+                bad |= self.block(kernel, &mut block, &mut scratch, lanes.as_mut());
+            }
         }
-        if let Some(sum) = sum {
+        if let (Some(sum), Some(lanes)) = (sum, &mut lanes) {
             *sum = lanes.total();
         }
         bad == T::Bits::default()
@@ -109,13 +137,13 @@ impl Walk<'_> {
     fn block<T: Float>(
         &self,
         kernel: &Kernel<T>,
-        leaf: Leaf<'_>,
+        leaf: &mut Leaf<'_>,
         scratch: &mut Scratch<T>,
-        lanes: &mut Lanes,
+        lanes: Option<&mut Lanes>,
     ) -> T::Bits {
         let (pass, tier, len) = (self.pass, self.config.tier, leaf.len());
-        let Leaf { updates, mut params, mut out, mut slots, skip } = leaf;
-        let updates = match (pass.source, &out) {
+        let Leaf { updates, params, out, slots, skip } = leaf;
+        let updates = match (pass.source, &*out) {
             (Source::Carried, Some(out)) => {
                 let buffer = grown(&mut scratch.updates, len);
                 out.read(buffer);
@@ -131,8 +159,13 @@ impl Walk<'_> {
                 }
             }
         };
+        let square = |values: &[T]| {
+            if let Some(lanes) = lanes {
+                tier.run(SumSquares { lanes, values, scale: self.scale });
+            }
+        };
         if pass.norm_for.is_some() && pass.ops.is_empty() {
-            tier.run(SumSquares { lanes, values: updates, scale: self.scale });
+            square(updates);
             return T::Bits::default();
         }
         let slots = &mut slots[pass.slots.clone()];
@@ -152,9 +185,9 @@ impl Walk<'_> {
                 }
             });
         }
-        let reads_params = self.program.reads_params_of(skip);
+        let reads_params = self.program.reads_params_of(*skip);
         let finishes = pass.norm_for.is_none();
-        let bad = match (&mut params, &mut out) {
+        let bad = match (&mut *params, &mut *out) {
             (Params::Write(slot), _) if finishes && slot.to.is_dense::<T>() => {
                 let params = slot.dense().unwrap_or_default();
                 kernel.apply(tier, updates, params, &mut states)
@@ -175,9 +208,7 @@ impl Walk<'_> {
                     _ => grown(&mut scratch.out, len),
                 };
                 let bad = kernel.store(tier, updates, read, result, &mut states);
-                if !finishes {
-                    tier.run(SumSquares { lanes, values: result, scale: self.scale });
-                }
+                square(result);
                 match (params, out) {
                     _ if in_out => {}
                     (Params::Write(slot), _) if finishes => add(&scratch.out[..len], slot),

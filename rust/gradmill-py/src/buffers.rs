@@ -201,7 +201,7 @@ impl Raw {
         match self.strided(order) {
             // SAFETY: NumPy vouches that shape and strides stay within the array's memory, which is
             // aligned; the caller of `source` vouches for the rest.
-            Some(layout) => View::Strided(unsafe { Strided::new(first, layout) }),
+            Some(layout) => View::Strided(Box::new(unsafe { Strided::new(first, layout) })),
             // SAFETY: a dense array of `len` aligned elements; the caller of `source` vouches for the rest.
             None => View::Dense(unsafe { std::slice::from_raw_parts(first, self.len) }),
         }
@@ -211,7 +211,7 @@ impl Raw {
         let first: *mut T = self.data.cast();
         match self.strided(order) {
             // SAFETY: as in `view`; `Writable` refuses arrays whose elements overlap.
-            Some(layout) => ViewMut::Strided(unsafe { StridedMut::new(first, layout) }),
+            Some(layout) => ViewMut::Strided(Box::new(unsafe { StridedMut::new(first, layout) })),
             // SAFETY: as in `view`; the caller of `sink` vouches for sole access.
             None => ViewMut::Dense(unsafe { std::slice::from_raw_parts_mut(first, self.len) }),
         }

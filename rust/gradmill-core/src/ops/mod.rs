@@ -103,20 +103,56 @@ fn each<T: Float, const N: usize, O: Op<T, N>>(
     params: &[T],
     slots: &mut [&mut [T]],
 ) {
-    let n = update.len();
-    let params = if O::PARAMS { &params[..n] } else { params };
-    let slots = columns::<T, N>(slots, n);
-    for i in 0..n {
-        let param = if O::PARAMS { params[i] } else { T::ZERO };
-        let (new, state) = op.element(update[i], param, std::array::from_fn(|k| slots[k][i]));
-        update[i] = new;
-        for k in 0..N {
-            slots[k][i] = state[k];
-        }
+    let slots = columns::<T, N>(slots, update.len());
+    if O::PARAMS {
+        walk(update.iter_mut().zip(params), slots, |(update, &param), state| {
+            let (new, state) = op.element(*update, param, state);
+            *update = new;
+            state
+        });
+    } else {
+        walk(update.iter_mut(), slots, |update, state| {
+            let (new, state) = op.element(*update, T::ZERO, state);
+            *update = new;
+            state
+        });
     }
 }
 
-/// The first `N` slots, each cut to `n` elements so that loops need no bounds checks.
+/// Replaces the elements of `slots` by what `function` makes of them and of the item beside them.
+///
+/// Zipped iterators, written out for each number of slots: with indices, the bounds checks that stay
+/// behind would keep the last elements of each array out of the vectorised loop.
+#[inline(always)]
+pub(crate) fn walk<T: Float, I, const N: usize>(
+    items: impl Iterator<Item = I>,
+    slots: [&mut [T]; N],
+    mut function: impl FnMut(I, [T; N]) -> [T; N],
+) {
+    let mut slots = slots.into_iter();
+    match (slots.next(), slots.next(), slots.next()) {
+        (None, ..) => {
+            for item in items {
+                function(item, [T::ZERO; N]);
+            }
+        }
+        (Some(first), None, _) => {
+            for (item, first) in items.zip(first) {
+                *first = function(item, [*first; N])[0];
+            }
+        }
+        (Some(first), Some(second), None) => {
+            for ((item, first), second) in items.zip(first).zip(second) {
+                let state =
+                    function(item, std::array::from_fn(|k| if k == 0 { *first } else { *second }));
+                (*first, *second) = (state[0], state[1]);
+            }
+        }
+        _ => unreachable!("no op has more than two slots"),
+    }
+}
+
+/// The first `N` slots, each cut to `n` elements.
 #[inline(always)]
 pub(crate) fn columns<'s, T, const N: usize>(
     slots: &'s mut [&mut [T]],
