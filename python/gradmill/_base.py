@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gradmill._spec import Description
 
 PyTree: TypeAlias = Any
-"""Nested containers of arrays: dicts, lists, tuples, NamedTuples, registered classes, or one array."""
+"""Arrays in dicts, lists, tuples, NamedTuples or registered classes, or one array alone."""
 
 Schedule: TypeAlias = "Callable[[int], float]"
 """A function of the step count, which starts at 0."""
@@ -98,7 +98,7 @@ class GradientTransformation(_InitUpdate):
         init: TransformInitFn,
         update: Callable[..., tuple[PyTree, PyTree]],
         description: Description | None = None,
-    ) -> GradientTransformation:
+    ) -> Self:
         """Pair the functions; ``description`` is for this package's own factories."""
         self = super().__new__(cls, init, update)
         self._description = description

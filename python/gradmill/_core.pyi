@@ -1,8 +1,8 @@
-from typing import Any, TypedDict, final
+from typing import Any, TypeAlias, TypedDict, final
 
 import numpy as np
 
-Leaves = list[Any]
+Leaves: TypeAlias = list[Any]
 
 class _Pass(TypedDict):
     ops: list[int]
@@ -25,7 +25,7 @@ class _BuildInfo(TypedDict):
     threads: int
     threads_from: str
 
-class LeafFault(Exception): ...
+class CoreError(Exception): ...
 
 @final
 class Program:

@@ -9,12 +9,13 @@ import numpy as np
 
 from gradmill import _core
 from gradmill._arrays import as_native
-from gradmill._run import NativeRun, PythonRun, runs_of
+from gradmill._run import PythonRun, runs_in_place
 from gradmill._tree import flatten
 
 if TYPE_CHECKING:
     from gradmill._base import GradientTransformation, PyTree
     from gradmill._core import _Op, _Pass
+    from gradmill._run import NativeRun
 
 
 def explain(tx: GradientTransformation, params: PyTree, file: TextIO | None = None) -> None:
@@ -44,23 +45,23 @@ def explain(tx: GradientTransformation, params: PyTree, file: TextIO | None = No
     """
     arrays = [as_native(leaf) for leaf in flatten(params)[0] if leaf is not None]
     state_leaves = flatten(tx.init(params))[0]
-    slots = [leaf for leaf in state_leaves if isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f"]
+    slots = [
+        leaf for leaf in state_leaves if isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f"
+    ]
     size = sum(array.size for array in arrays)
     bytes_each = sum(array.nbytes for array in arrays) / max(size, 1)
     state_bytes = sum(slot.nbytes for slot in slots)
     lines = [f"{len(arrays)} leaves, {size:,} parameters, {state_bytes:,} bytes of state"]
-    runs = runs_of(tx)
-    if not runs or isinstance(runs[-1], PythonRun):
-        runs.append(NativeRun(()))
+    *head, tail = runs_in_place(tx)
     passes = 0
-    for run in runs:
+    for run in (*head, tail):
         if isinstance(run, PythonRun):
             lines.append(f"Python              {_name(run.links[0].tx)}: new arrays")
             continue
         for entry in run.program.passes:
             passes += 1
-            lines += _pass(passes, run, entry, bytes_each, in_place=run is runs[-1])
-    print(*lines, sep="\n", file=file or sys.stdout)  # noqa: T201  (this is what it is for)
+            lines += _pass(passes, run, entry, bytes_each, in_place=run is tail)
+    print(*lines, sep="\n", file=file or sys.stdout)
 
 
 def _pass(
@@ -73,7 +74,11 @@ def _pass(
     ends = not entry["norm"]
     needs_params = any(op["params"] for op in ops) or (ends and in_place)
     reads = [entry["source"], *["params"] * needs_params, *slots]
-    writes = [*["params" if in_place else "updates"] * ends, *["carried"] * entry["carries"], *slots]
+    writes = [
+        *["params" if in_place else "updates"] * ends,
+        *["carried"] * entry["carries"],
+        *slots,
+    ]
     traffic = bytes_each * (len(reads) + len(writes))
     text = f"pass {number} {traffic:3.0f} B/param  reads {', '.join(reads)}"
     if writes:
@@ -90,8 +95,9 @@ def _join(ops: list[_Op], masked: bool) -> str:
 
 
 def _name(tx: GradientTransformation) -> str:
-    function = tx.update
-    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', repr(function))}"
+    update = tx.update
+    name = getattr(update, "__qualname__", repr(update))
+    return f"{getattr(update, '__module__', '?')}.{name}"
 
 
 _OPS = {op["name"]: op for op in _core.list_ops()}

@@ -15,9 +15,9 @@ def build_info() -> _BuildInfo:
     """Facts about this build and how it runs.
 
     Returns:
-        A dict of ``version``, ``profile`` (release or debug), ``simd`` (scalar, avx2 or avx512, best
-        of the machine or as ``GRADMILL_SIMD`` says), ``threads``, and ``threads_from``, which says
-        where their number comes from.
+        A dict of ``version``, ``profile`` (release or debug), ``simd`` (scalar, avx2 or avx512: the
+        best that the machine has, or as ``GRADMILL_SIMD`` says), ``threads``, and ``threads_from``,
+        which says where their number comes from.
 
     Example:
         >>> import gradmill as gm

@@ -39,7 +39,9 @@ class NativeRun:
         self.links = links
         self.specs: list[Spec] = [link.spec for link in links if link.spec is not None]
         self.ops = [link for link in links if link.spec is not None and link.spec.op is not None]
-        self.program = _core.Program([link.spec.op for link in self.ops if link.spec and link.spec.op])
+        self.program = _core.Program(
+            [link.spec.op for link in self.ops if link.spec and link.spec.op]
+        )
         self.scalars_of = [
             (position if spec.counts else None, step_scalars(spec))
             for position, spec in enumerate(self.specs)
@@ -93,7 +95,7 @@ class NativeRun:
             out, new_slots, norms, finite = self.program.update(
                 leaves, param_leaves, slots, skips, scalars, scoped.get()
             )
-        except _core.LeafFault as fault:
+        except _core.CoreError as fault:
             raise self.error(fault, treespec) from None
         fields: list[dict[str, PyTree]] = [
             {"count": safe_increment(state.count)} if spec.counts else {}
@@ -104,7 +106,7 @@ class NativeRun:
         new_states = [spec.state(**own) for spec, own in zip(self.specs, fields, strict=True)]
         return treespec.unflatten(out), new_states, Found(norms, finite)
 
-    def error(self, fault: _core.LeafFault, treespec: Treespec) -> errors.GradmillError:
+    def error(self, fault: _core.CoreError, treespec: Treespec) -> errors.GradmillError:
         """The error for what the core reports, with paths instead of indices."""
 
         def path(place: errors.Place) -> str:
@@ -125,7 +127,11 @@ class PythonRun:
         self.takes_extra = isinstance(link.tx, GradientTransformationExtraArgs)
 
     def update(
-        self, updates: PyTree, states: Sequence[PyTree], params: PyTree | None, extra: dict[str, Any]
+        self,
+        updates: PyTree,
+        states: Sequence[PyTree],
+        params: PyTree | None,
+        extra: dict[str, Any],
     ) -> tuple[PyTree, list[PyTree], Found]:
         """Call the transformation."""
         (link,), (state,) = self.links, states
@@ -146,6 +152,16 @@ def runs_of(tx: GradientTransformation) -> list[Run]:
         else:
             runs.extend(PythonRun(link) for link in links)
     return runs
+
+
+def runs_in_place(tx: GradientTransformation) -> tuple[*tuple[Run, ...], NativeRun]:
+    """The runs of ``tx``; the last one, which can work in place, is native and may be empty."""
+    runs = runs_of(tx)
+    match runs[-1:]:
+        case [NativeRun() as tail]:
+            return (*runs[:-1], tail)
+        case _:
+            return (*runs, NativeRun(()))
 
 
 class Fused:

@@ -2,7 +2,7 @@
 
 A correction is ``1 - b**t`` with the power by repeated multiplication. In float32, where optax has
 it, ``1 - 0.999`` loses five digits; here a first step of Adam is the sign of the gradient to within
-a rounding. A scalar is rounded once, to the leaf's dtype, when all arithmetic among scalars is done.
+a rounding. A scalar is rounded to the leaf's dtype once, after all arithmetic among scalars.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ def step_scalars(spec: Spec) -> StepScalars:
     derived = _DERIVED.get(spec.op)
     if derived is not None:
         return derived(spec.hyper)
-    values = tuple([spec.hyper[name] for name in SCALARS[spec.op]])
-    if not any(map(callable, values)):
-        return lambda _: values
+    values = [spec.hyper[name] for name in SCALARS[spec.op]]
+    constants = tuple([value for value in values if not callable(value)])
+    if len(constants) == len(values):
+        return lambda _: constants
     return lambda count: tuple([float(v(count)) if callable(v) else v for v in values])
 
 

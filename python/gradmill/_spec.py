@@ -74,7 +74,9 @@ def real(name: str, value: object) -> float:
     Raises:
         TypeError: ``value`` is no real scalar; the message has ``name``.
     """
-    is_number = isinstance(value, (int, float, np.number, np.ndarray)) or hasattr(value, "__array__")
+    is_number = isinstance(value, (int, float, np.number, np.ndarray)) or hasattr(
+        value, "__array__"
+    )
     if is_number and not isinstance(value, (bool, np.bool_)):
         array = np.asarray(value)
         if array.ndim == 0 and array.dtype.kind in "iuf":

@@ -87,7 +87,9 @@ def split_state(tx: GradientTransformation, state: PyTree, path: str = "state") 
     match getattr(tx, "description", None):
         case Chained(members):
             if not isinstance(state, tuple) or len(state) != len(members):
-                raise TreeError(f"{path}: expected a tuple of {len(members)} states, got {state!r:.80}")
+                raise TreeError(
+                    f"{path}: expected a tuple of {len(members)} states, got {state!r:.80}"
+                )
             return [
                 part
                 for index, (member, inner) in enumerate(zip(members, state, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import optree
 
@@ -63,7 +63,7 @@ class Path(str):
     __slots__ = ("keys",)
     keys: tuple[Any, ...]
 
-    def __new__(cls, keys: Iterable[Any]) -> Path:
+    def __new__(cls, keys: Iterable[Any]) -> Self:
         """Join the keys."""
         keys = tuple(keys)
         self = super().__new__(cls, "/".join(map(str, keys)))

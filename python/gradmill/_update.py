@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gradmill._base import PyTree
 
 
-def _error(fault: _core.LeafFault, treespec: Treespec) -> errors.GradmillError:
+def _error(fault: _core.CoreError, treespec: Treespec) -> errors.GradmillError:
     return errors.from_fault(fault, lambda place: leaf_path(treespec, place[2], place[0]))
 
 
@@ -43,7 +43,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
     steps = flatten_like(treespec, updates, "updates", "params")
     try:
         return treespec.unflatten(_core.apply_updates(leaves, steps, scoped.get()))
-    except _core.LeafFault as fault:
+    except _core.CoreError as fault:
         raise _error(fault, treespec) from None
 
 
@@ -75,5 +75,5 @@ def global_norm(updates: PyTree) -> float:
     leaves, treespec = flatten(updates)
     try:
         return _core.global_norm(leaves, scoped.get())
-    except _core.LeafFault as fault:
+    except _core.CoreError as fault:
         raise _error(fault, treespec) from None

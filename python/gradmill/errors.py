@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradmill._core import LeafFault
+    from gradmill._core import CoreError
 
 
 class GradmillError(Exception):
@@ -66,7 +66,7 @@ Place = tuple[str, int | None, int]
 """A tree's name, the index of a slot where the tree is a state, and the index of a leaf."""
 
 
-def from_fault(fault: LeafFault, path: Callable[[Place], str]) -> GradmillError:
+def from_fault(fault: CoreError, path: Callable[[Place], str]) -> GradmillError:
     """Turn what the core reports into an error that names the leaf by its path."""
     place, message, is_type_error, other = fault.args
     if other is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradmill import _core, errors
-from gradmill._run import NativeRun, runs_of
+from gradmill._run import runs_in_place
 from gradmill._scalars import COUNT_MAX
 from gradmill._state import join_state, split_state
 from gradmill._threads import scoped
@@ -79,9 +79,7 @@ class Optimizer:
         self._steps = 0
         self._busy = False
         leaves, self._treespec = flatten(params)
-        runs = runs_of(tx)
-        self._tail = runs.pop() if runs and isinstance(runs[-1], NativeRun) else NativeRun(())
-        self._head = runs
+        *self._head, self._tail = runs_in_place(tx)
         self._states = split_state(tx, tx.init(params))
         self._at = len(self._states) - len(self._tail.links)
         own = self._states[self._at :]
@@ -92,10 +90,11 @@ class Optimizer:
                 self._tail.slot_leaves(own, self._treespec),
                 self._tail.skips(params, self._treespec),
             )
-        except _core.LeafFault as fault:
+        except _core.CoreError as fault:
             raise self._tail.error(fault, self._treespec) from None
         self._clocks = [
-            (None if at is None else own[at].count, scalars) for at, scalars in self._tail.scalars_of
+            (None if at is None else own[at].count, scalars)
+            for at, scalars in self._tail.scalars_of
         ]
 
     @property
@@ -147,7 +146,7 @@ class Optimizer:
             if states is not None:
                 self._states[: self._at] = states
             self._steps += 1
-        except _core.LeafFault as fault:
+        except _core.CoreError as fault:
             raise self._tail.error(fault, self._treespec) from None
         finally:
             self._busy = False
@@ -200,11 +199,15 @@ class Optimizer:
         copies = [np.array(new) if isinstance(old, np.ndarray) else new for old, new in pairs]
         parts = split_state(self._tx, treespec.unflatten(copies))
         bound = split_state(self._tx, treespec.unflatten(current))
-        for old, new in zip(flatten(bound[self._at :])[0], flatten(parts[self._at :])[0], strict=True):
+        for old, new in zip(
+            flatten(bound[self._at :])[0], flatten(parts[self._at :])[0], strict=True
+        ):
             if isinstance(old, np.ndarray):
                 np.copyto(old, new)
         self._states[: self._at] = parts[: self._at]
-        self._steps = max((count.item() for count, _ in self._clocks if count is not None), default=0)
+        self._steps = max(
+            (count.item() for count, _ in self._clocks if count is not None), default=0
+        )
 
     def __repr__(self) -> str:
         """Name the number of leaves and steps."""
@@ -218,5 +221,6 @@ def _check_same_kind(old: Any, new: Any, treespec: Treespec, index: int) -> None
     if (array.shape, array.dtype) != (old.shape, old.dtype):
         path = leaf_path(treespec, index, "state")
         raise errors.LeafValueError(
-            f"{path}: {array.dtype} of shape {array.shape}, expected {old.dtype} of shape {old.shape}"
+            f"{path}: {array.dtype} of shape {array.shape}, "
+            f"expected {old.dtype} of shape {old.shape}"
         )

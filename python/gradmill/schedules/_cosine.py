@@ -15,7 +15,7 @@ class _CosineDecay(BuiltinSchedule):
 
     def at(self, count: float) -> float:
         share = min(count, self.decay_steps) / self.decay_steps
-        decay = (0.5 * (1 + math.cos(math.pi * share))) ** self.exponent
+        decay = math.pow(0.5 * (1 + math.cos(math.pi * share)), self.exponent)
         return self.init_value * ((1 - self.alpha) * decay + self.alpha)
 
 

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradmill._base import GradientTransformation
 from gradmill._run import native
 from gradmill._spec import Slot, Spec, real
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
+
+    from gradmill._base import GradientTransformation
 
 
 class ScaleByAdamState(NamedTuple):

@@ -82,8 +82,8 @@ def scale_by_schedule(
     given = [function for function in (step_size_fn, schedule) if function is not None]
     if len(given) != 1 or not callable(given[0]):
         raise TypeError(
-            "scale_by_schedule takes one function of the step count: scale_by_schedule(step_size_fn)"
-            f" or scale_by_schedule(schedule=...), got {given!r}"
+            "scale_by_schedule takes one function of the count: scale_by_schedule(step_size_fn)"
+            f" or scale_by_schedule(schedule=...); got {given!r}"
         )
     return native(Spec("scale", ScaleByScheduleState, {"step_size": given[0]}))
 

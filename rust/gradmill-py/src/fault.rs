@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 create_exception!(
     _core,
-    LeafFault,
+    CoreError,
     PyException,
     "Something is wrong with one leaf. Arguments: the place, the message, whether it is a matter of type, \
      and the place it conflicts with or None. A place is a tree, the index of a slot or None, and a leaf."
@@ -39,17 +39,17 @@ impl Place {
 
     /// The array's content or layout is wrong.
     pub fn value_error(self, message: impl Into<String>) -> PyErr {
-        LeafFault::new_err((self.parts(), message.into(), false, None::<()>))
+        CoreError::new_err((self.parts(), message.into(), false, None::<()>))
     }
 
     /// The array is of the wrong kind.
     pub fn type_error(self, message: impl Into<String>) -> PyErr {
-        LeafFault::new_err((self.parts(), message.into(), true, None::<()>))
+        CoreError::new_err((self.parts(), message.into(), true, None::<()>))
     }
 
     /// The array overlaps another one, and the step would write to one of them.
     pub fn shares_with(self, other: Self) -> PyErr {
-        LeafFault::new_err((self.parts(), "shares memory with", false, Some(other.parts())))
+        CoreError::new_err((self.parts(), "shares memory with", false, Some(other.parts())))
     }
 }
 

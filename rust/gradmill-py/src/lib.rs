@@ -11,7 +11,7 @@ mod settings;
 #[pyo3::pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::fault::LeafFault;
+    use crate::fault::CoreError;
     #[pymodule_export]
     use crate::functions::{apply_updates, bias_correction, global_norm, list_ops, touch};
     #[pymodule_export]
