@@ -28,7 +28,9 @@ def special_tree(seed: int, dtype: Any = np.float32) -> dict[str, Any]:
 
 def copy_tree(tree: Any) -> Any:
     """New arrays with the same values and memory order."""
-    return tree_map(lambda leaf: np.array(leaf, order="K") if isinstance(leaf, np.ndarray) else leaf, tree)
+    return tree_map(
+        lambda leaf: np.array(leaf, order="K") if isinstance(leaf, np.ndarray) else leaf, tree
+    )
 
 
 def bits(tree: Any) -> list[tuple[Any, ...]]:

@@ -25,8 +25,9 @@ TOLERANCE = {
     # Both compute in float64; XLA contracts products and sums, and orders reductions its own way.
     np.dtype(np.float64): {"rtol": 1e-11, "atol": 1e-13},
 }
-# Rows that are partly single precision in optax whatever the leaves are.
-SINGLE = {"rtol": 2e-6, "atol": 1e-8}
+# Rows that are partly single precision in optax whatever the leaves are: it evaluates linear schedules
+# and decays float32 slots in float32, where gradmill has float64.
+SINGLE = {"rtol": 1e-5, "atol": 1e-6}
 
 pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -134,7 +135,9 @@ class Oracle:
         self.count = 0
 
     def update(self, grads: Any) -> list[Any]:
-        leaves = [None if leaf is None else np.asarray(leaf, np.float64) for leaf in flatten(grads)[0]]
+        leaves = [
+            None if leaf is None else np.asarray(leaf, np.float64) for leaf in flatten(grads)[0]
+        ]
         bit = 0
         for position, (link, (_, scalars_of)) in enumerate(
             zip(self.run.links, self.run.scalars_of, strict=True)
@@ -150,7 +153,9 @@ class Oracle:
                 if leaf is None or self.skips[index] >> bit & 1:
                     continue
                 own = [np.asarray(slot[index], np.float64) for slot in self.slots[position]]
-                leaves[index], *new = FORMULAS[op](np, leaf, param.astype(np.float64), *own, **scalars)
+                leaves[index], *new = FORMULAS[op](
+                    np, leaf, param.astype(np.float64), *own, **scalars
+                )
                 for slot, value in zip(self.slots[position], new, strict=True):
                     slot[index] = value
             bit += 1

@@ -36,7 +36,9 @@ def test_same_values_as_optax(name: str) -> None:
     with jax.enable_x64(True):
         theirs = SCHEDULES[name](optax)
         expected = [float(theirs(count)) for count in range(30)]
-    np.testing.assert_allclose([ours(count) for count in range(30)], expected, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(
+        [ours(count) for count in range(30)], expected, rtol=1e-6, atol=1e-12
+    )
     np.testing.assert_array_equal(ours(np.arange(30)), [ours(count) for count in range(30)])
 
 

@@ -193,7 +193,9 @@ impl Walk<'_> {
                 kernel.apply(tier, updates, params, &mut states)
             }
             (params, out) => {
-                let in_out = finishes && out.as_ref().is_some_and(Sink::is_dense::<T>);
+                let writes_params = finishes && matches!(params, Params::Write(_));
+                let in_out =
+                    finishes && !writes_params && out.as_ref().is_some_and(Sink::is_dense::<T>);
                 let read: &[T] = match params.dense() {
                     _ if !reads_params => &[],
                     Some(slice) => slice,
@@ -211,7 +213,7 @@ impl Walk<'_> {
                 square(result);
                 match (params, out) {
                     _ if in_out => {}
-                    (Params::Write(slot), _) if finishes => add(&scratch.out[..len], slot),
+                    (Params::Write(slot), _) if writes_params => add(&scratch.out[..len], slot),
                     (_, Some(out)) if finishes || pass.carries => out.write(&scratch.out[..len]),
                     _ => {}
                 }

@@ -1,8 +1,7 @@
 //! Threads, instruction set and build facts.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use gradmill_core::Config;
 use gradmill_core::par::{self, Origin};
@@ -18,11 +17,20 @@ fn tier() -> Tier {
     TIER.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Tier::best)
 }
 
+fn set_tier(tier: Option<Tier>) {
+    *TIER.lock().unwrap_or_else(PoisonError::into_inner) = tier;
+}
+
 /// Applies `GRADMILL_SIMD`.
 pub fn read_environment() -> PyResult<()> {
     match std::env::var("GRADMILL_SIMD") {
-        Ok(name) if !name.is_empty() => force(Some(&name), true)
-            .map_err(|error| PyValueError::new_err(format!("GRADMILL_SIMD: {error}"))),
+        Ok(name) if !name.is_empty() => {
+            let tier = name.parse().map_err(|error: String| {
+                PyValueError::new_err(format!("GRADMILL_SIMD: {error}"))
+            })?;
+            set_tier(Some(tier));
+            Ok(())
+        }
         _ => Ok(()),
     }
 }
@@ -38,7 +46,7 @@ pub fn config(threads: usize) -> Config {
 #[pyo3(signature = (simd=None, fuse=true))]
 pub fn force(simd: Option<&str>, fuse: bool) -> PyResult<()> {
     let tier = simd.map(str::parse).transpose().map_err(PyValueError::new_err::<String>)?;
-    *TIER.lock().unwrap_or_else(PoisonError::into_inner) = tier;
+    set_tier(tier);
     OP_BY_OP.store(!fuse, Ordering::Relaxed);
     Ok(())
 }

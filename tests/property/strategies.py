@@ -1,0 +1,79 @@
+"""Random chains, trees and layouts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import gradmill as gm
+
+SHAPES = [(), (0,), (1,), (3,), (64,), (65,), (7, 9), (4, 3, 5), (1300,)]
+
+links = st.one_of(
+    st.just(gm.identity()),
+    st.floats(-2, 2).map(gm.scale),
+    st.floats(0.01, 2).map(gm.clip),
+    st.floats(0.01, 5).map(gm.clip_by_global_norm),
+    st.floats(-0.1, 0.1).map(gm.add_decayed_weights),
+    st.booleans().map(
+        lambda yes: gm.add_decayed_weights(0.1, lambda path, _: (len(path) < 2) == yes)
+    ),
+    st.floats(-1, 1).map(lambda rate: gm.scale_by_schedule(gm.linear_schedule(rate, 0.1, 3))),
+    st.builds(gm.trace, st.floats(0, 1), st.booleans()),
+    st.builds(
+        gm.scale_by_adam,
+        st.floats(0, 0.99),
+        st.floats(0, 0.999),
+        st.floats(1e-9, 1e-2),
+        st.sampled_from([0.0, 1e-6]),
+        nesterov=st.booleans(),
+    ),
+)
+chains = st.lists(links, max_size=6).map(lambda members: gm.chain(*members))
+dtypes = st.sampled_from([np.float32, np.float64])
+
+
+def floats(dtype: Any, *, special: bool = False) -> st.SearchStrategy[Any]:
+    """Elements of moderate size, or any at all."""
+    width = np.dtype(dtype).itemsize * 8
+    if special:
+        return st.floats(width=width)
+    bound = 1e3
+    return st.floats(-bound, bound, width=width)
+
+
+@st.composite
+def problems(draw: Any, *, special: bool = False) -> tuple[Any, Any]:
+    """Parameters and three trees of gradients."""
+    dtype = draw(dtypes)
+    shapes = draw(st.lists(st.sampled_from(SHAPES), min_size=1, max_size=4))
+    trees = []
+    for is_grads in (False, True, True, True):
+        elements = floats(dtype, special=special and is_grads)
+        arrays = [
+            draw(hnp.arrays(dtype, shape, elements=elements, fill=elements)) for shape in shapes
+        ]
+        trees.append({f"p{index}" * (index + 1): array for index, array in enumerate(arrays)})
+    return trees[0], trees[1:]
+
+
+def relayout(array: Any, how: str) -> Any:
+    """The same values in another memory layout."""
+    if how == "F":
+        return np.array(array, order="F")
+    if how == "strided":
+        buffer = np.zeros(
+            (*array.shape[:-1], array.shape[-1] * 3 + 1) if array.ndim else (2,), array.dtype
+        )
+        view = buffer[..., 1::3] if array.ndim else buffer[1:].reshape(())
+        view[...] = array
+        return view
+    if how == "reversed" and array.ndim:
+        return np.array(array[::-1], order="C")[::-1]
+    return np.array(array, order="C")
+
+
+layouts = st.sampled_from(["C", "F", "strided", "reversed"])

@@ -1,0 +1,169 @@
+"""The contracts of the design, over random chains and trees."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gradmill as gm
+from gradmill import _core
+from gradmill._tree import tree_map
+from tests.property.strategies import chains, layouts, links, problems, relayout
+from tests.trees import bits, copy_tree
+
+TIERS = ["scalar", "avx2", "avx512"]
+
+
+def pure_run(tx: Any, params: Any, grads: list[Any]) -> list[Any]:
+    """Updates, state and parameters after each step of the functional path, as bits."""
+    state, seen = tx.init(params), []
+    for grad in grads:
+        updates, state = tx.update(grad, state, params)
+        params = gm.apply_updates(params, updates)
+        seen.append((bits(updates), bits(state), bits(params)))
+    return seen
+
+
+def in_place_run(tx: Any, params: Any, grads: list[Any]) -> list[Any]:
+    opt = gm.Optimizer(tx, params)
+    seen = []
+    for grad in grads:
+        opt.step(grad)
+        seen.append((bits(opt.state), bits(opt.params)))
+    return seen
+
+
+def without_updates(seen: list[Any]) -> list[Any]:
+    return [(state, params) for _, state, params in seen]
+
+
+@given(chains, problems(special=True))
+def test_fused_is_op_by_op(tx: Any, problem: Any) -> None:
+    params, grads = problem
+    fused = pure_run(tx, params, grads)
+    _core.force(fuse=False)
+    try:
+        assert pure_run(tx, params, grads) == fused
+    finally:
+        _core.force()
+
+
+@given(st.lists(links, max_size=5), problems())
+def test_chain_is_its_members_in_turn(members: list[Any], problem: Any) -> None:
+    """Fusion is an optimisation, never a semantics."""
+    params, (grad, *_) = problem
+    tx = gm.chain(*members)
+    updates, state = tx.update(grad, tx.init(params), params)
+    one_by_one, states = grad, []
+    for member in members:
+        one_by_one, new = member.update(one_by_one, member.init(params), params)
+        states.append(new)
+    assert bits(updates) == bits(one_by_one)
+    assert bits(state) == bits(tuple(states))
+
+
+@given(links, links, links, problems())
+def test_chains_associate(a: Any, b: Any, c: Any, problem: Any) -> None:
+    params, grads = problem
+    left = pure_run(gm.chain(gm.chain(a, b), c), params, grads)
+    assert pure_run(gm.chain(a, gm.chain(b, c)), params, grads) == left
+    assert pure_run(gm.chain(a, b, c), params, grads) == left
+
+
+@given(chains, problems(special=True))
+def test_every_tier_gives_the_same_bits(tx: Any, problem: Any) -> None:
+    params, grads = problem
+    best = pure_run(tx, params, grads)
+    try:
+        for tier in TIERS:
+            try:
+                _core.force(tier)
+            except ValueError:  # this machine lacks it
+                continue
+            assert pure_run(tx, params, grads) == best
+    finally:
+        _core.force()
+
+
+@given(chains, problems(special=True))
+def test_in_place_is_functional(tx: Any, problem: Any) -> None:
+    params, grads = problem
+    expected = without_updates(pure_run(tx, params, grads))
+    assert in_place_run(tx, copy_tree(params), grads) == expected
+
+
+@given(chains, problems(), st.lists(layouts, min_size=4, max_size=4))
+def test_layout_does_not_matter(tx: Any, problem: Any, how: list[str]) -> None:
+    params, grads = problem
+    expected = pure_run(tx, params, grads)
+    other = {key: relayout(leaf, how[0]) for key, leaf in params.items()}
+    others = [
+        {key: relayout(leaf, layout) for key, leaf in grad.items()}
+        for grad, layout in zip(grads, how[1:], strict=True)
+    ]
+    assert pure_run(tx, other, others) == expected
+    assert in_place_run(tx, other, others) == without_updates(expected)
+
+
+@given(chains, problems())
+def test_inputs_are_not_written(tx: Any, problem: Any) -> None:
+    params, (grad, *_) = problem
+    state = tx.init(params)
+    before = bits((params, grad, state))
+    for tree in (params, grad, state):
+        tree_map(lambda leaf: leaf.setflags(write=False) or leaf, tree)
+    updates, _ = tx.update(grad, state, params)
+    gm.apply_updates(params, updates)
+    assert bits((params, grad, state)) == before
+
+
+@given(chains, problems())
+def test_state_keeps_its_structure(tx: Any, problem: Any) -> None:
+    params, grads = problem
+    state = tx.init(params)
+
+    def structure(tree: Any) -> list[Any]:
+        return [(dtype, shape) for dtype, shape, _ in bits(tree)]
+
+    for grad in grads:
+        _, new = tx.update(grad, state, params)
+        assert structure(new) == structure(state)
+        assert str(type(new)) == str(type(state))
+        state = new
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7, 16])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_threads_give_the_same_bits(threads: int, in_place: bool) -> None:
+    rng = np.random.default_rng(0)
+    params = {
+        "large": rng.standard_normal(300_001).astype(np.float32),
+        "fortran": np.asfortranarray(rng.standard_normal((129, 257))),
+        "strided": rng.standard_normal((70_000, 2)).astype(np.float32)[:, 0],
+    }
+    grads = [tree_map(lambda leaf: rng.standard_normal(leaf.shape).astype(leaf.dtype), params)] * 2
+    tx = gm.chain(gm.scale_by_adam(), gm.clip_by_global_norm(1.0), gm.adamw(0.1), gm.trace(0.9))
+    run = in_place_run if in_place else pure_run
+    with gm.num_threads(1):
+        expected = run(tx, copy_tree(params), grads)
+    with gm.num_threads(threads):
+        assert run(tx, copy_tree(params), grads) == expected
+
+
+def test_everything_pickles() -> None:
+    tx = gm.chain(
+        gm.clip_by_global_norm(1.0),
+        gm.adamw(gm.warmup_cosine_decay_schedule(0.0, 0.1, 3, 9), mask={"w": True}),
+        gm.sgd(gm.linear_schedule(0.1, 0.0, 5), momentum=0.9),
+    )
+    params = {"w": np.ones(3)}
+    grads = [{"w": np.arange(3.0)}] * 3
+    copy = pickle.loads(pickle.dumps(tx))  # noqa: S301  (it was pickled a moment ago)
+    assert pure_run(copy, params, grads) == pure_run(tx, params, grads)
+    state = tx.init(params)
+    assert bits(pickle.loads(pickle.dumps(state))) == bits(state)  # noqa: S301

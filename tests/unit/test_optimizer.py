@@ -1,0 +1,187 @@
+"""The in-place door."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, NamedTuple
+
+import numpy as np
+import optree
+import pytest
+
+import gradmill as gm
+from tests.trees import bits, copy_tree, random_tree
+
+
+class Layer(NamedTuple):
+    """A node that optree knows by itself."""
+
+    w: Any
+    b: Any
+
+
+@optree.dataclasses.dataclass(namespace="gradmill")
+class Model:
+    """A registered dataclass."""
+
+    layer: Layer
+    scale: Any
+
+
+def negate(updates: Any, state: Any, params: Any = None) -> Any:
+    return gm._tree.tree_map(np.negative, updates), state
+
+
+PYTHON = gm.GradientTransformation(lambda params: gm.EmptyState(), negate)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        np.ones(7),
+        [np.ones(3), [np.ones(())]],
+        (np.ones(2), None, {"a": np.ones(1)}),
+        Layer(np.ones((2, 2)), np.ones(2)),
+        Model(Layer(np.ones((2, 2)), None), np.ones(())),
+        {},
+    ],
+    ids=["vector", "list", "tuple", "namedtuple", "dataclass", "empty"],
+)
+def test_trees(params: Any) -> None:
+    grads = copy_tree(params)
+    opt = gm.Optimizer(gm.sgd(0.5, momentum=0.9), params)
+    assert opt.params is params
+    report = opt.step(grads)
+    assert (report.step, report.global_norm, report.finite) == (1, None, True)
+    for leaf in optree.tree_leaves(params, namespace="gradmill"):
+        np.testing.assert_array_equal(leaf, np.full_like(leaf, 0.5))
+    same = optree.tree_structure(opt.state[0].trace, none_is_leaf=True, namespace="gradmill")
+    assert same == optree.tree_structure(params, none_is_leaf=True, namespace="gradmill")
+
+
+def test_none_gradients_leave_their_leaf_alone() -> None:
+    params = {"a": np.ones(2), "b": np.ones(2)}
+    opt = gm.Optimizer(gm.adam(0.1), params)
+    opt.step({"a": None, "b": np.ones(2)})
+    np.testing.assert_array_equal(params["a"], np.ones(2))
+    np.testing.assert_array_equal(opt.state[0].mu["a"], np.zeros(2))
+    assert (params["b"] < 1).all()
+    tx = gm.adam(0.1)
+    updates, state = tx.update({"a": None, "b": np.ones(2)}, tx.init(params), params)
+    assert updates["a"] is None
+    np.testing.assert_array_equal(state[0].mu["a"], np.zeros(2))
+    assert gm.apply_updates(params, updates)["a"] is params["a"]
+
+
+def test_report() -> None:
+    opt = gm.Optimizer(gm.chain(gm.scale(2.0), gm.clip_by_global_norm(1.0)), np.zeros(2))
+    assert opt.step(np.array([3.0, 4.0])) == (1, 10.0, True)
+    opt.step(np.array([np.nan, 0.0]))
+    opt.step(np.array([np.inf, 0.0]))
+    report = opt.step(np.array([np.inf, 0.0]))
+    assert report == (4, np.inf, False)
+    plain = gm.Optimizer(gm.sgd(0.1), [np.zeros(3, np.float32), np.zeros(3)])
+    assert plain.step([np.ones(3), np.ones(3)]).finite
+    assert not plain.step([np.ones(3), np.array([0.0, -np.inf, 0.0])]).finite
+    assert not plain.step([np.full(3, np.nan), np.ones(3)]).finite
+
+
+def test_python_transformations_anywhere() -> None:
+    def by_loss(updates: Any, state: Any, params: Any = None, *, loss: float, **_: Any) -> Any:
+        return gm._tree.tree_map(lambda leaf: leaf * loss, updates), state + 1
+
+    extra = gm.GradientTransformationExtraArgs(lambda params: 0, by_loss)
+    for members in (
+        [PYTHON],
+        [PYTHON, gm.adam(0.1)],
+        [gm.adam(0.1), PYTHON],
+        [gm.clip_by_global_norm(1.0), extra, gm.trace(0.9), PYTHON, gm.adamw(0.1)],
+    ):
+        tx = gm.chain(*members)
+        params = random_tree(0, np.float64)
+        opt = gm.Optimizer(tx, copy_tree(params))
+        state = tx.init(params)
+        for seed in range(1, 4):
+            grads = random_tree(seed, np.float64)
+            updates, state = tx.update(grads, state, params, loss=0.5)
+            params = gm.apply_updates(params, updates)
+            report = opt.step(grads, loss=0.5)
+        assert report.step == 3
+        assert bits((opt.params, opt.state)) == bits((params, state))
+
+
+def test_resume_is_exact() -> None:
+    tx = gm.chain(gm.clip_by_global_norm(1.0), gm.adamw(gm.cosine_decay_schedule(0.1, 9)))
+    first = gm.Optimizer(tx, random_tree(0))
+    for seed in range(1, 4):
+        first.step(random_tree(seed))
+    second = gm.Optimizer(tx, copy_tree(first.params))
+    saved = copy_tree(first.state)
+    second.init_from(saved)
+    before = bits(saved)
+    for seed in range(4, 7):
+        assert first.step(random_tree(seed)) == second.step(random_tree(seed))
+    assert bits((first.params, first.state)) == bits((second.params, second.state))
+    assert bits(saved) == before
+
+
+def test_explain() -> None:
+    out = io.StringIO()
+    tx = gm.chain(gm.clip_by_global_norm(1.0), PYTHON, gm.scale_by_adam(), gm.clip(1.0))
+    gm.explain(tx, random_tree(0), file=out)
+    text = out.getvalue()
+    for part in (
+        "5 leaves, 93 parameters, 744 bytes of state",
+        "pass 1   4 B/param  reads updates; global norm for clip_by_global_norm",
+        "pass 2   8 B/param  reads updates; writes updates",
+        "Python",
+        "negate: new arrays",
+        "pass 3  28 B/param  reads updates, params, mu, nu; writes params, mu, nu",
+        "in blocks: scale_by_adam, clip",
+    ):
+        assert part in text
+
+
+def test_explain_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    gm.sgd(0.1).explain(np.ones(3))
+    assert "one loop: scale" in capsys.readouterr().out
+
+
+def test_mixed_dtypes() -> None:
+    """Float64 gradients of float32 parameters: computed in float64, stored in float32."""
+    params = {"w": np.ones(100, np.float32)}
+    grads = {"w": np.linspace(-1, 1, 100)}
+    tx = gm.adamw(0.1)
+    updates, state = tx.update(grads, tx.init(params), params)
+    assert (updates["w"].dtype, state[0].mu["w"].dtype) == (np.float64, np.float32)
+    opt = gm.Optimizer(tx, copy_tree(params))
+    opt.step(grads)
+    assert bits(opt.params) == bits(gm.apply_updates(params, updates))
+
+
+def test_subnormal_moments_are_flushed() -> None:
+    opt = gm.Optimizer(gm.trace(0.5), np.zeros(1, np.float32))
+    opt.step(np.full(1, 2e-38, np.float32))
+    opt.step(np.zeros(1, np.float32))
+    np.testing.assert_array_equal(opt.state.trace, np.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(6e4, np.float32), (1e25, np.float32), (1e200, np.float64), (1e-200, np.float64)],
+)
+def test_norms_do_not_overflow(value: float, dtype: Any) -> None:
+    grads = np.full(400, value, dtype)
+    norm = gm.global_norm(grads)
+    np.testing.assert_allclose(norm, 20 * value, rtol=1e-6)
+    tx = gm.clip_by_global_norm(value)
+    np.testing.assert_allclose(tx.update(grads, tx.init(None))[0], grads / 20, rtol=1e-6)
+
+
+def test_python_numbers_and_foreign_arrays_in_the_functional_path() -> None:
+    tx = gm.adam(0.1)
+    for leaf in (1.0, np.float64(1.0), np.array(1.0, ">f8"), [1.0]):
+        updates, _ = tx.update(leaf, tx.init(leaf), leaf)
+        first = updates[0] if isinstance(leaf, list) else updates
+        assert isinstance(first, np.ndarray)
+        np.testing.assert_allclose(first, -0.1, rtol=1e-6)
