@@ -25,8 +25,8 @@ TOLERANCE = {
     # Both compute in float64; XLA contracts products and sums, and orders reductions its own way.
     np.dtype(np.float64): {"rtol": 1e-11, "atol": 1e-13},
 }
-# Rows that are partly single precision in optax whatever the leaves are: it evaluates linear schedules
-# and decays float32 slots in float32, where gradmill has float64.
+# Rows that are partly single precision in optax whatever the leaves are: it evaluates linear
+# schedules and decays float32 slots in float32, where gradmill has float64.
 SINGLE = {"rtol": 1e-5, "atol": 1e-6}
 
 pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -122,6 +122,10 @@ def squared_error(tree: Any, exact: list[Any]) -> float:
     return float(sum(np.sum((np.asarray(a, np.float64) - b) ** 2) for a, b in pairs))
 
 
+def wide(leaf: Any) -> Any:
+    return np.asarray(leaf, np.float64)
+
+
 class Oracle:
     """A chain by its formulas, in float64."""
 
@@ -131,7 +135,7 @@ class Oracle:
         self.skips = self.run.skips(params, treespec) or [0] * len(self.params)
         states = split_state(tx, tx.init(params))
         slots = iter(self.run.slot_leaves(states, treespec))
-        self.slots = [[next(slots) for _ in link.spec.slots] for link in self.run.links]
+        self.slots = [[next(slots) for _ in spec.slots] for spec in self.run.specs]
         self.count = 0
 
     def update(self, grads: Any) -> list[Any]:
@@ -139,10 +143,10 @@ class Oracle:
             None if leaf is None else np.asarray(leaf, np.float64) for leaf in flatten(grads)[0]
         ]
         bit = 0
-        for position, (link, (_, scalars_of)) in enumerate(
-            zip(self.run.links, self.run.scalars_of, strict=True)
+        for position, (spec, (_, scalars_of)) in enumerate(
+            zip(self.run.specs, self.run.scalars_of, strict=True)
         ):
-            op = link.spec.op
+            op = spec.op
             if op is None:
                 continue
             scalars = dict(zip(SCALARS[op], scalars_of(self.count), strict=True))

@@ -20,12 +20,21 @@ class Layer(NamedTuple):
     b: Any
 
 
-@optree.dataclasses.dataclass(namespace="gradmill")
 class Model:
-    """A registered dataclass."""
+    """A class of the user's."""
 
-    layer: Layer
-    scale: Any
+    def __init__(self, layer: Layer, scale: Any) -> None:
+        self.layer = layer
+        self.scale = scale
+
+
+register: Any = optree.register_pytree_node
+register(
+    Model,
+    lambda model: ((model.layer, model.scale), None, ("layer", "scale")),
+    lambda _, children: Model(*children),
+    namespace="gradmill",
+)
 
 
 def negate(updates: Any, state: Any, params: Any = None) -> Any:
@@ -45,7 +54,7 @@ PYTHON = gm.GradientTransformation(lambda params: gm.EmptyState(), negate)
         Model(Layer(np.ones((2, 2)), None), np.ones(())),
         {},
     ],
-    ids=["vector", "list", "tuple", "namedtuple", "dataclass", "empty"],
+    ids=["vector", "list", "tuple", "namedtuple", "class", "empty"],
 )
 def test_trees(params: Any) -> None:
     grads = copy_tree(params)
