@@ -58,11 +58,10 @@ pub trait Float:
     /// Correctly rounded square root.
     #[must_use]
     fn sqrt(self) -> Self;
-    /// Absolute value.
-    #[must_use]
-    fn abs(self) -> Self;
-    /// Nonzero where the value is infinite or NaN.
+    /// Bits of which the highest is set where the value is infinite or NaN. They can be or-ed together.
     fn nonfinite(self) -> Self::Bits;
+    /// Whether the highest bit is set.
+    fn any(flags: Self::Bits) -> bool;
     /// The view of `source`, where it holds this type.
     fn of_source<'s, 'a>(source: &'s Source<'a>) -> Option<&'s View<'a, Self>>;
     /// The view of `sink`, where it holds this type.
@@ -70,11 +69,8 @@ pub trait Float:
 
     /// Zero where the value is subnormal: arithmetic on subnormals is up to a hundred times slower on
     /// some processors, and a decaying moment would stay among them for ever.
-    #[inline(always)]
     #[must_use]
-    fn flush(self) -> Self {
-        if self.abs() < Self::MIN_POSITIVE { Self::ZERO } else { self }
-    }
+    fn flush(self) -> Self;
 }
 
 macro_rules! float {
@@ -99,12 +95,18 @@ macro_rules! float {
                 self.sqrt()
             }
             #[inline(always)]
-            fn abs(self) -> Self {
-                self.abs()
+            fn nonfinite(self) -> $bits {
+                // Adding one to a full exponent carries into the sign, which flips it.
+                let bits = self.to_bits();
+                bits.wrapping_add(1 << ($type::MANTISSA_DIGITS - 1)) ^ bits
             }
             #[inline(always)]
-            fn nonfinite(self) -> $bits {
-                $bits::from(self.to_bits() & $exponent == $exponent)
+            fn any(flags: $bits) -> bool {
+                flags.leading_zeros() == 0
+            }
+            #[inline(always)]
+            fn flush(self) -> Self {
+                if self.to_bits() & $exponent == 0 { 0.0 } else { self }
             }
             #[inline(always)]
             fn of_source<'s, 'a>(source: &'s Source<'a>) -> Option<&'s View<'a, Self>> {

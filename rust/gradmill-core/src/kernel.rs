@@ -29,7 +29,7 @@ impl<T: Float> Kernel<T> {
         pattern.map_or(Self::Blocks(steps), Self::Fused)
     }
 
-    /// `params += update`; the result is nonzero where an incoming update was not finite.
+    /// `params += update`; the highest bit of the result is set where an incoming update was not finite.
     #[inline]
     pub fn apply(
         &self,
@@ -47,7 +47,7 @@ impl<T: Float> Kernel<T> {
         }
     }
 
-    /// `out = update`; the result is nonzero where an incoming update was not finite.
+    /// `out = update`; the highest bit of the result is set where an incoming update was not finite.
     #[inline]
     pub fn store(
         &self,

@@ -13,7 +13,7 @@ use crate::program::{Pass, Program, Source};
 use crate::reduce::{Lanes, SumSquares, pairwise};
 
 /// Elements of a task. Fixed, so that no result depends on the thread count.
-pub const CHUNK: usize = 1 << 15;
+pub const CHUNK: usize = 1 << 17;
 /// Elements that are converted or copied before a kernel runs over them; divides [`CHUNK`].
 const BLOCK: usize = 1 << 10;
 /// Below this many elements, waking a thread costs more than it saves.
@@ -113,7 +113,7 @@ impl Walk<'_> {
         if let (Some(sum), Some(lanes)) = (sum, &mut lanes) {
             *sum = lanes.total();
         }
-        bad == T::Bits::default()
+        !T::any(bad)
     }
 
     /// Whether the kernel can walk over the caller's arrays as they are.
