@@ -70,7 +70,6 @@ def scale_by_adam(
     eps: Array,
     eps_root: Array,
     correction1: Array,
-    correction1_next: Array,
     correction2: Array,
 ) -> tuple[Array, ...]:
     """Divide the corrected first moment by the root of the corrected second."""
@@ -90,8 +89,8 @@ def scale_by_adam_nesterov(
     eps: Array,
     eps_root: Array,
     correction1: Array,
-    correction1_next: Array,
     correction2: Array,
+    correction1_next: Array,
 ) -> tuple[Array, ...]:
     """As :func:`scale_by_adam` with the first moment of the step to come."""
     mu, nu = _moments(u, mu, nu, b1, b2)

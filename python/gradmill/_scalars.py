@@ -32,15 +32,19 @@ def _adam(hyper: Mapping[str, Any]) -> StepScalars:
 
     def scalars(count: int) -> tuple[float, ...]:
         step = count + 1
-        corrections = correction(b1, step), correction(b1, step + 1), correction(b2, step)
-        return b1, b2, eps, eps_root, *corrections
+        return b1, b2, eps, eps_root, correction(b1, step), correction(b2, step)
 
     return scalars
 
 
+def _adam_nesterov(hyper: Mapping[str, Any]) -> StepScalars:
+    b1, plain = hyper["b1"], _adam(hyper)
+    return lambda count: (*plain(count), _core.bias_correction(b1, count + 2))
+
+
 _DERIVED: dict[str, Callable[[Mapping[str, Any]], StepScalars]] = {
     "scale_by_adam": _adam,
-    "scale_by_adam_nesterov": _adam,
+    "scale_by_adam_nesterov": _adam_nesterov,
 }
 
 SCALARS = {op["name"]: tuple(op["scalars"]) for op in _core.list_ops()}

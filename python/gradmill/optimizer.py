@@ -96,6 +96,7 @@ class Optimizer:
             (None if at is None else own[at].count, scalars)
             for at, scalars in self._tail.scalars_of
         ]
+        self._counts = [count for count, _ in self._clocks if count is not None]
 
     @property
     def state(self) -> PyTree:
@@ -140,9 +141,10 @@ class Optimizer:
             for count, scalars_of in self._clocks:
                 scalars += scalars_of(0 if count is None else count.item())
             norms, tail_finite = self._bound.step(leaves, scalars, scoped.get())
-            for count, _ in self._clocks:
-                if count is not None:
-                    count[()] = min(count.item() + 1, COUNT_MAX)
+            for count in self._counts:
+                steps = count.item()
+                if steps < COUNT_MAX:
+                    count[()] = steps + 1
             if states is not None:
                 self._states[: self._at] = states
             self._steps += 1
@@ -152,7 +154,7 @@ class Optimizer:
             self._busy = False
         if norm is None and norms:
             norm = norms[0]
-        return StepReport(self._steps, norm, finite and tail_finite)
+        return StepReport._make((self._steps, norm, finite and tail_finite))
 
     def _run_head(
         self, updates: PyTree, extra_args: dict[str, Any]
@@ -205,9 +207,7 @@ class Optimizer:
             if isinstance(old, np.ndarray):
                 np.copyto(old, new)
         self._states[: self._at] = parts[: self._at]
-        self._steps = max(
-            (count.item() for count, _ in self._clocks if count is not None), default=0
-        )
+        self._steps = max((count.item() for count in self._counts), default=0)
 
     def __repr__(self) -> str:
         """Name the number of leaves and steps."""

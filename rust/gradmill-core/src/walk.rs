@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::dtype::{DType, Float};
 use crate::exec::{Config, Kernels};
@@ -35,25 +35,23 @@ impl Walk<'_> {
         let total: usize = leaves.iter().map(Leaf::len).sum();
         let threads = if total < PARALLEL_FROM { 1 } else { self.config.threads };
         // A sum for each chunk; which thread computes it does not matter.
-        let counts: Vec<usize> = match self.pass.norm_for {
-            Some(_) => leaves.iter().map(|leaf| leaf.len().div_ceil(CHUNK)).collect(),
-            None => Vec::new(),
-        };
-        let mut sums = vec![0.0; counts.iter().sum()];
+        let chunks = |leaf: &Leaf<'_>| leaf.len().div_ceil(CHUNK);
+        let count = self.pass.norm_for.map_or(0, |_| leaves.iter().map(chunks).sum());
+        let mut sums: SmallVec<[f64; 16]> = smallvec![0.0; count];
         let finite = match threads {
             1 => self.in_turn(leaves, &mut sums),
             _ => self.spread(leaves, &mut sums, threads),
         };
+        if count == 0 {
+            return (finite, 0.0);
+        }
         let mut rest = &sums[..];
-        let of_leaves: Vec<f64> = counts
-            .into_iter()
-            .map(|count| {
-                let (own, tail) = rest.split_at(count);
-                rest = tail;
-                pairwise(own)
-            })
-            .collect();
-        (finite, pairwise(&of_leaves))
+        let of_leaves = leaves.iter().map(|leaf| {
+            let (own, tail) = rest.split_at(chunks(leaf));
+            rest = tail;
+            pairwise(own)
+        });
+        (finite, pairwise(&of_leaves.collect::<SmallVec<[f64; 16]>>()))
     }
 
     fn in_turn(&self, leaves: &mut [Leaf<'_>], sums: &mut [f64]) -> bool {

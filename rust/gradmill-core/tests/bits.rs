@@ -4,11 +4,10 @@
 mod common;
 
 use common::{
-    Arrays, Case, Data, How, Link, Made, Memory, Values, cases, chains, config, link, plain, run,
-    shapes,
+    Arrays, Case, Data, How, Link, Made, Memory, Values, carrying_chains, cases, chains, config,
+    hows, op, plain, run, shapes,
 };
 use gradmill_core::leaf::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
-use gradmill_core::ops::OPS;
 use gradmill_core::simd::Tier;
 use gradmill_core::{Config, DType, Float, global_norm};
 use proptest::collection::vec;
@@ -107,26 +106,8 @@ impl Memory for Scattered {
     }
 }
 
-/// Where results and state go, on one thread.
-fn hows() -> impl Strategy<Value = How> {
-    any::<(bool, bool)>().prop_map(|(adds, copies)| How { adds, copies, ..plain() })
-}
-
 fn with_threads(how: &How, threads: usize) -> How {
     How { config: Config { threads, ..how.config }, ..*how }
-}
-
-fn op(name: &str) -> impl Strategy<Value = Link> + use<> {
-    link(OPS.iter().position(|meta| meta.name == name).unwrap())
-}
-
-/// Chains that must keep the update between passes, since state was replaced before a norm.
-fn carrying_chains() -> impl Strategy<Value = Vec<Link>> {
-    let moment = prop_oneof![op("trace"), op("scale_by_adam"), op("trace_nesterov")];
-    let parts = (chains(), moment, chains(), op("clip_by_global_norm"), chains());
-    parts.prop_map(|(head, moment, middle, clip, tail)| {
-        [head, vec![moment], middle, vec![clip], tail].concat()
-    })
 }
 
 /// The chain as programs of one op each.
@@ -141,7 +122,7 @@ fn op_by_op(case: &Case) -> Made {
             .zip(&updates)
             .zip(&slots)
             .map(|((arrays, updates), done)| {
-                let count = OPS.iter().find(|meta| meta.name == link.name).unwrap().slots.len();
+                let count = link.meta().slots.len();
                 Arrays {
                     updates: updates.clone(),
                     params: arrays.params.clone(),
@@ -261,11 +242,11 @@ proptest! {
     }
 }
 
-/// Enough elements that helpers are woken: the first leaf has ten chunks, the last one a short chunk.
+/// Enough elements that helpers are woken; the first leaf has several chunks.
 fn large_cases(chain: impl Strategy<Value = Vec<Link>>) -> impl Strategy<Value = Case> {
     let values = || prop_oneof![3 => Just(Values::Finite), 1 => Just(Values::Any)];
     let of = move |len| shapes(Just(len), values());
-    let shapes = (of(300_000), of(65), of(0), of(40_000));
+    let shapes = (of(420_001), of(65), of(0), of(40_000));
     (chain, shapes).prop_map(|(chain, shapes)| {
         let shapes = vec![shapes.0, shapes.1, shapes.2, shapes.3];
         Case { chain, shapes }

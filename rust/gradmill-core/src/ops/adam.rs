@@ -3,12 +3,16 @@ use crate::dtype::Float;
 
 pub const META: Meta = Meta {
     name: "scale_by_adam",
-    scalars: &["b1", "b2", "eps", "eps_root", "correction1", "correction1_next", "correction2"],
+    scalars: &["b1", "b2", "eps", "eps_root", "correction1", "correction2"],
     slots: &["mu", "nu"],
     params: false,
     reduces: false,
 };
-pub const NESTEROV: Meta = Meta { name: "scale_by_adam_nesterov", ..META };
+pub const NESTEROV: Meta = Meta {
+    name: "scale_by_adam_nesterov",
+    scalars: &["b1", "b2", "eps", "eps_root", "correction1", "correction2", "correction1_next"],
+    ..META
+};
 
 /// `m' = b1 m + (1 - b1) u`, `v' = b2 v + (1 - b2) u²`; emits `m̂ / (√(v̂ + eps_root) + eps)`.
 ///
@@ -29,11 +33,12 @@ pub struct ScaleByAdam<T, const NESTEROV: bool> {
 
 impl<T: Float, const NESTEROV: bool> FromScalars for ScaleByAdam<T, NESTEROV> {
     fn from_scalars(scalars: &[f64]) -> Self {
-        let &[b1, b2, eps, eps_root, correction1, correction1_next, correction2] = scalars else {
+        let &[b1, b2, eps, eps_root, correction1, correction2, ref next @ ..] = scalars else {
             unreachable!("the program counts each op's scalars")
         };
         let rest1 = 1.0 - b1;
-        let mu_factor = if NESTEROV { b1 / correction1_next } else { 1.0 / correction1 };
+        let mu_factor =
+            next.first().map_or(1.0 / correction1, |correction1_next| b1 / correction1_next);
         Self {
             b1: T::from_f64(b1),
             rest1: T::from_f64(rest1),

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 
 use gradmill_core::leaf::{Params, Sink, Slot, Source, View, ViewMut};
-use gradmill_core::ops::OPS;
+use gradmill_core::ops::{Meta, OPS};
 use gradmill_core::scalars::bias_correction;
 use gradmill_core::simd::Tier;
 use gradmill_core::{Config, DType, Leaf, Program};
@@ -58,6 +58,14 @@ impl Data {
         match self {
             Self::F32(data) => data.iter().map(|&value| f64::from(value)).collect(),
             Self::F64(data) => data.clone(),
+        }
+    }
+
+    /// Overwrites one element, rounded.
+    pub fn set(&mut self, at: usize, value: f64) {
+        match self {
+            Self::F32(data) => data[at] = value as f32,
+            Self::F64(data) => data[at] = value,
         }
     }
 
@@ -123,6 +131,18 @@ pub fn program(chain: &[Link]) -> (Program, Vec<f64>) {
     (program, chain.iter().flat_map(|link| link.scalars.clone()).collect())
 }
 
+impl Link {
+    pub fn meta(&self) -> &'static Meta {
+        OPS.iter().find(|meta| meta.name == self.name).unwrap()
+    }
+
+    /// The scalar of this name.
+    pub fn scalar(&self, name: &str) -> f64 {
+        let at = self.meta().scalars.iter().position(|&known| known == name);
+        self.scalars[at.unwrap_or_else(|| panic!("{} takes no {name}", self.name))]
+    }
+}
+
 /// A number for each scalar that an op may ask for.
 #[derive(Clone, Debug)]
 struct Numbers {
@@ -183,6 +203,20 @@ pub fn link(index: usize) -> impl Strategy<Value = Link> {
 /// Chains of up to six ops.
 pub fn chains() -> impl Strategy<Value = Vec<Link>> {
     vec((0..OPS.len()).prop_flat_map(link), 0..7)
+}
+
+/// The op of this name with random scalars.
+pub fn op(name: &str) -> impl Strategy<Value = Link> + use<> {
+    link(OPS.iter().position(|meta| meta.name == name).unwrap())
+}
+
+/// Chains that must keep the update between passes, since state was replaced before a norm.
+pub fn carrying_chains() -> impl Strategy<Value = Vec<Link>> {
+    let moment = prop_oneof![op("trace"), op("scale_by_adam"), op("trace_nesterov")];
+    let parts = (chains(), moment, chains(), op("clip_by_global_norm"), chains());
+    parts.prop_map(|(head, moment, middle, clip, tail)| {
+        [head, vec![moment], middle, vec![clip], tail].concat()
+    })
 }
 
 /// Which values an array holds.
@@ -293,7 +327,7 @@ pub fn dtypes() -> impl Strategy<Value = DType> {
 /// Lengths around the edges of what kernels, blocks and chunks take at once.
 pub fn lengths() -> impl Strategy<Value = usize> {
     let common = select(vec![0, 1, 2, 63, 64, 65, 200, 1023, 1024, 1025]);
-    prop_oneof![60 => common, 1 => Just(40_000)]
+    prop_oneof![60 => common, 1 => select(vec![40_000, 140_000])]
 }
 
 pub fn shapes(
@@ -335,6 +369,11 @@ pub struct How {
 pub fn plain() -> How {
     let config = Config { threads: 1, tier: Tier::best(), fuse: true };
     How { config, adds: false, copies: false }
+}
+
+/// Where results and state go, on one thread.
+pub fn hows() -> impl Strategy<Value = How> {
+    any::<(bool, bool)>().prop_map(|(adds, copies)| How { adds, copies, ..plain() })
 }
 
 /// What a step made.
