@@ -6,7 +6,6 @@ Run it with ``make bench ARGS=--quick``. README.md says how it measures and how 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 from contextlib import contextmanager
@@ -87,11 +86,11 @@ def left_out(chain: Chain, size: Size, quick: bool) -> tuple[str, ...]:
 def progress(total: int) -> Iterator[Any]:
     """A progress bar, or None without tqdm."""
     try:
-        tqdm = importlib.import_module("tqdm")
+        from tqdm import tqdm  # noqa: PLC0415
     except ImportError:
         yield None
         return
-    with tqdm.tqdm(total=total, leave=False, disable=None) as bar:
+    with tqdm(total=total, leave=False, disable=None) as bar:
         yield bar
 
 

@@ -2,7 +2,21 @@ from typing import Any, TypeAlias, TypedDict, final
 
 import numpy as np
 
-Leaves: TypeAlias = list[Any]
+__all__ = [
+    "CoreError",
+    "InPlace",
+    "Program",
+    "apply_updates",
+    "bias_correction",
+    "build_info",
+    "force",
+    "global_norm",
+    "list_ops",
+    "set_num_threads",
+    "touch",
+]
+
+_Leaves: TypeAlias = list[Any]
 
 class _Pass(TypedDict):
     ops: list[int]
@@ -36,32 +50,32 @@ class Program:
     def reads_params(self) -> bool: ...
     def update(
         self,
-        updates: Leaves,
-        params: Leaves | None,
-        slots: list[Leaves],
+        updates: _Leaves,
+        params: _Leaves | None,
+        slots: list[_Leaves],
         skip: list[int] | None,
         scalars: list[float],
         threads: int = 0,
-    ) -> tuple[Leaves, list[Leaves], list[float], bool]: ...
+    ) -> tuple[_Leaves, list[_Leaves], list[float], bool]: ...
 
 @final
 class InPlace:
     def __new__(
         cls,
         program: Program,
-        params: Leaves,
-        slots: list[Leaves],
+        params: _Leaves,
+        slots: list[_Leaves],
         skip: list[int] | None,
     ) -> InPlace: ...
     def step(
-        self, updates: Leaves, scalars: list[float], threads: int = 0
+        self, updates: _Leaves, scalars: list[float], threads: int = 0
     ) -> tuple[list[float], bool]: ...
 
-def apply_updates(params: Leaves, updates: Leaves, threads: int = 0) -> Leaves: ...
+def apply_updates(params: _Leaves, updates: _Leaves, threads: int = 0) -> _Leaves: ...
 def bias_correction(decay: float, count: int) -> float: ...
 def build_info() -> _BuildInfo: ...
 def force(simd: str | None = None, fuse: bool = True) -> None: ...
-def global_norm(updates: Leaves, threads: int = 0) -> float: ...
+def global_norm(updates: _Leaves, threads: int = 0) -> float: ...
 def list_ops() -> list[_Op]: ...
 def set_num_threads(count: int) -> None: ...
 def touch(

@@ -55,6 +55,9 @@ pub trait Float:
     fn from_f64(value: f64) -> Self;
     /// Exact.
     fn to_f64(self) -> f64;
+    /// Absolute value.
+    #[must_use]
+    fn abs(self) -> Self;
     /// Correctly rounded square root.
     #[must_use]
     fn sqrt(self) -> Self;
@@ -67,8 +70,8 @@ pub trait Float:
     /// The view of `sink`, where it holds this type.
     fn of_sink<'s, 'a>(sink: &'s mut Sink<'a>) -> Option<&'s mut ViewMut<'a, Self>>;
 
-    /// Zero where the value is subnormal: arithmetic on subnormals is up to a hundred times slower on
-    /// some processors, and a decaying moment would stay among them for ever.
+    /// Zero where the value is subnormal: a decaying moment would stay among them for ever, and arithmetic
+    /// on them is slow.
     #[must_use]
     fn flush(self) -> Self;
 }
@@ -89,6 +92,10 @@ macro_rules! float {
             #[inline(always)]
             fn to_f64(self) -> f64 {
                 f64::from(self)
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                self.abs()
             }
             #[inline(always)]
             fn sqrt(self) -> Self {

@@ -128,8 +128,6 @@ impl Run<'_> {
             outcome.finite &= finite || pass.source == Source::Carried;
             if pass.norm_for.is_some() {
                 let norm = self.norm(pass, leaves, &outcome.norms, sum);
-                outcome.finite &=
-                    norm.is_finite() || pass.source == Source::Carried || pass.carries;
                 outcome.norms.push(norm);
             }
         }

@@ -1,37 +1,26 @@
-//! Superinstructions: `(scale | decay)* -> moment -> (scale | decay)*` as one loop in registers.
+//! Superinstructions: `scale -> decay -> moment -> decay -> scale` as one loop in registers, each part optional.
 //!
 //! They are built from the ops' own element functions, so a fused run rounds exactly as the ops do one
 //! by one. An absent scaling is a product with one, which changes no bit.
 
 use crate::dtype::Float;
 use crate::kernel::Placed;
-use crate::ops::{AddDecayedWeights, Op, Scale, ScaleByAdam, Step, Trace};
+use crate::ops::{AddDecayedWeights, FromScalars, Op, Scale, ScaleByAdam, Step, Trace};
 
-/// `u * before [+ decay * p] * after`.
+/// What stands on one side of the moment: a scaling, and a decay where `decays`.
 #[derive(Clone, Copy, Debug)]
-struct Affine<T> {
-    before: Scale<T>,
+struct Side<T> {
+    scale: Scale<T>,
     decay: AddDecayedWeights<T>,
-    after: Scale<T>,
+    decays: bool,
 }
 
-impl<T: Float> Affine<T> {
-    #[inline(always)]
-    fn element<const DECAY: bool>(&self, update: T, param: T) -> T {
-        let mut update = self.before.element(update, param, []).0;
-        if DECAY {
-            update = self.decay.element(update, param, []).0;
-        }
-        self.after.element(update, param, []).0
-    }
-}
-
-/// A moment op between two affine maps, with or without weight decay in each.
+/// A moment op with a scaling on each side, and weight decay next to it where `PRE` or `POST` say so.
 #[derive(Clone, Copy)]
 pub struct Fused<T, M, const PRE: bool, const POST: bool> {
-    pre: Affine<T>,
+    pre: Side<T>,
     moment: M,
-    post: Affine<T>,
+    post: Side<T>,
 }
 
 impl<T, M, const N: usize, const PRE: bool, const POST: bool> Op<T, N> for Fused<T, M, PRE, POST>
@@ -43,9 +32,15 @@ where
 
     #[inline(always)]
     fn element(&self, update: T, param: T, state: [T; N]) -> (T, [T; N]) {
-        let update = self.pre.element::<PRE>(update, param);
-        let (update, state) = self.moment.element(update, param, state);
-        (self.post.element::<POST>(update, param), state)
+        let mut update = self.pre.scale.element(update, param, []).0;
+        if PRE {
+            update = self.pre.decay.element(update, param, []).0;
+        }
+        let (mut update, state) = self.moment.element(update, param, state);
+        if POST {
+            update = self.post.decay.element(update, param, []).0;
+        }
+        (self.post.scale.element(update, param, []).0, state)
     }
 }
 
@@ -72,11 +67,9 @@ enum Moment<T> {
 /// A chain that one loop can run.
 #[derive(Clone, Copy, Debug)]
 pub struct Pattern<T> {
-    pre: Affine<T>,
-    pre_decay: bool,
+    pre: Side<T>,
     moment: Moment<T>,
-    post: Affine<T>,
-    post_decay: bool,
+    post: Side<T>,
     first_slot: usize,
 }
 
@@ -91,7 +84,9 @@ pub trait Visitor<T: Float> {
 impl<T: Float> Pattern<T> {
     /// The pattern of `steps`, where they have one.
     pub fn of(steps: &[Placed<T>]) -> Option<Self> {
-        let (pre, pre_decay, rest) = affine(steps);
+        let (scale, rest) = scaling(steps);
+        let (decay, decays, rest) = decaying(rest);
+        let pre = Side { scale, decay, decays };
         let moment = match rest.first() {
             Some((Step::ScaleByAdam(op), _)) => Moment::Adam(*op),
             Some((Step::ScaleByAdamNesterov(op), _)) => Moment::AdamNesterov(*op),
@@ -103,8 +98,10 @@ impl<T: Float> Pattern<T> {
             (Moment::None(_), _) | (_, []) => (0, rest),
             (_, [(_, first_slot), rest @ ..]) => (*first_slot, rest),
         };
-        let (post, post_decay, rest) = affine(rest);
-        rest.is_empty().then_some(Self { pre, pre_decay, moment, post, post_decay, first_slot })
+        let (decay, decays, rest) = decaying(rest);
+        let (scale, rest) = scaling(rest);
+        let post = Side { scale, decay, decays };
+        rest.is_empty().then_some(Self { pre, moment, post, first_slot })
     }
 
     /// The position of the moment's first slot among those of the pass.
@@ -127,7 +124,7 @@ impl<T: Float> Pattern<T> {
     #[inline]
     fn with<const N: usize, M: Op<T, N>, V: Visitor<T>>(&self, moment: M, visitor: V) -> V::Output {
         let Self { pre, post, .. } = *self;
-        match (self.pre_decay, self.post_decay) {
+        match (pre.decays, post.decays) {
             (false, false) => visitor.visit(&Fused::<T, M, false, false> { pre, moment, post }),
             (false, true) => visitor.visit(&Fused::<T, M, false, true> { pre, moment, post }),
             (true, false) => visitor.visit(&Fused::<T, M, true, false> { pre, moment, post }),
@@ -136,19 +133,15 @@ impl<T: Float> Pattern<T> {
     }
 }
 
-/// Takes as many steps as one affine map holds; says whether it has a decay, and which steps are left.
-fn affine<T: Float>(steps: &[Placed<T>]) -> (Affine<T>, bool, &[Placed<T>]) {
-    let (before, rest) = scaling(steps);
-    let (decay, rest) = match rest {
-        [(Step::AddDecayedWeights(op), _), rest @ ..] => (Some(*op), rest),
-        _ => (None, rest),
-    };
-    let (after, rest) = scaling(rest);
-    let has_decay = decay.is_some();
-    let decay = decay.unwrap_or(AddDecayedWeights { weight_decay: T::ZERO });
-    (Affine { before, decay, after }, has_decay, rest)
+/// The decay that `steps` begin with, whether there is one, and the rest.
+fn decaying<T: Float>(steps: &[Placed<T>]) -> (AddDecayedWeights<T>, bool, &[Placed<T>]) {
+    match steps {
+        [(Step::AddDecayedWeights(op), _), rest @ ..] => (*op, true, rest),
+        _ => (AddDecayedWeights::from_scalars(&[0.0]), false, steps),
+    }
 }
 
+/// The scaling that `steps` begin with, or one by one, and the rest.
 fn scaling<T: Float>(steps: &[Placed<T>]) -> (Scale<T>, &[Placed<T>]) {
     let scale = match steps.first() {
         Some((Step::Scale(op), _)) => Some(*op),

@@ -7,6 +7,7 @@ pub mod alias;
 mod dtype;
 mod error;
 mod exec;
+mod factor;
 mod fused;
 mod kernel;
 pub mod leaf;

@@ -1,7 +1,7 @@
 //! Checks everything about a leaf before the first write.
 
 use crate::error::{Error, Role};
-use crate::leaf::{Leaf, Params};
+use crate::leaf::{Leaf, Params, Slot};
 use crate::program::Program;
 
 pub fn validate(program: &Program, index: usize, leaf: &Leaf<'_>) -> Result<(), Error> {
@@ -18,6 +18,9 @@ pub fn validate(program: &Program, index: usize, leaf: &Leaf<'_>) -> Result<(), 
         same(Role::Params, got)?;
     } else if program.reads_params_of(leaf.skip) {
         return missing(Role::Params, "missing");
+    }
+    if let Params::Write(Slot { from: Some(from), .. }) = &leaf.params {
+        same(Role::Params, from.len())?;
     }
     match (&leaf.out, &leaf.params) {
         (None, Params::Write(_)) => {}

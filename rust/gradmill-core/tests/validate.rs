@@ -28,8 +28,8 @@ struct Arrays {
 impl Arrays {
     fn new() -> Self {
         let data = |value| Data::filled(DType::F32, LEN, value);
-        let three = || [data(3.0), data(4.0), data(5.0)];
-        Self { updates: data(1.0), params: data(2.0), out: data(7.0), old: three(), new: three() }
+        let (old, new) = ([data(3.0), data(4.0), data(5.0)], [data(8.0), data(8.0), data(8.0)]);
+        Self { updates: data(1.0), params: data(2.0), out: data(7.0), old, new }
     }
 
     fn all(&self) -> impl Iterator<Item = &Data> {

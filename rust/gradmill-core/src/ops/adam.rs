@@ -1,5 +1,6 @@
 use super::{FromScalars, Meta, Op};
 use crate::dtype::Float;
+use crate::factor::{Factor, SquareFactor};
 
 pub const META: Meta = Meta {
     name: "scale_by_adam",
@@ -21,9 +22,9 @@ pub const NESTEROV: Meta = Meta {
 #[derive(Clone, Copy, Debug)]
 pub struct ScaleByAdam<T, const NESTEROV: bool> {
     b1: T,
-    rest1: T,
+    rest1: Factor<T>,
     b2: T,
-    rest2: T,
+    rest2: SquareFactor<T>,
     eps: T,
     eps_root: T,
     mu_factor: T,
@@ -41,9 +42,9 @@ impl<T: Float, const NESTEROV: bool> FromScalars for ScaleByAdam<T, NESTEROV> {
             next.first().map_or(1.0 / correction1, |correction1_next| b1 / correction1_next);
         Self {
             b1: T::from_f64(b1),
-            rest1: T::from_f64(rest1),
+            rest1: Factor::new(rest1),
             b2: T::from_f64(b2),
-            rest2: T::from_f64(1.0 - b2),
+            rest2: SquareFactor::new(1.0 - b2),
             eps: T::from_f64(eps),
             eps_root: T::from_f64(eps_root),
             mu_factor: T::from_f64(mu_factor),
@@ -56,8 +57,8 @@ impl<T: Float, const NESTEROV: bool> FromScalars for ScaleByAdam<T, NESTEROV> {
 impl<T: Float, const NESTEROV: bool> Op<T, 2> for ScaleByAdam<T, NESTEROV> {
     #[inline(always)]
     fn element(&self, update: T, _: T, [mu, nu]: [T; 2]) -> (T, [T; 2]) {
-        let mu = (self.b1 * mu + self.rest1 * update).flush();
-        let nu = (self.b2 * nu + self.rest2 * (update * update)).flush();
+        let mu = (self.b1 * mu + self.rest1.times(update)).flush();
+        let nu = (self.b2 * nu + self.rest2.times_square(update)).flush();
         let mut mu_hat = mu * self.mu_factor;
         if NESTEROV {
             mu_hat = mu_hat + update * self.update_factor;

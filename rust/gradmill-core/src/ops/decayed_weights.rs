@@ -1,5 +1,6 @@
 use super::{FromScalars, Meta, Op};
 use crate::dtype::Float;
+use crate::factor::Factor;
 
 pub const META: Meta = Meta {
     name: "add_decayed_weights",
@@ -12,12 +13,12 @@ pub const META: Meta = Meta {
 /// `u + weight_decay * p`.
 #[derive(Clone, Copy, Debug)]
 pub struct AddDecayedWeights<T> {
-    pub(crate) weight_decay: T,
+    weight_decay: Factor<T>,
 }
 
 impl<T: Float> FromScalars for AddDecayedWeights<T> {
     fn from_scalars(scalars: &[f64]) -> Self {
-        Self { weight_decay: T::from_f64(scalars[0]) }
+        Self { weight_decay: Factor::new(scalars[0]) }
     }
 }
 
@@ -26,6 +27,6 @@ impl<T: Float> Op<T, 0> for AddDecayedWeights<T> {
 
     #[inline(always)]
     fn element(&self, update: T, param: T, state: [T; 0]) -> (T, [T; 0]) {
-        (update + self.weight_decay * param, state)
+        (update + self.weight_decay.times(param), state)
     }
 }

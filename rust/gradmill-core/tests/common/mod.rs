@@ -226,7 +226,7 @@ pub enum Values {
     Moderate,
     /// One in eight is a zero, subnormal, tiny or huge.
     Finite,
-    /// One in sixteen of those is infinite or NaN.
+    /// And one in 128 is infinite or NaN.
     Any,
 }
 
@@ -252,12 +252,11 @@ impl Random {
     }
 
     fn value(&mut self, values: Values) -> f64 {
-        let one_in = |chance| self.0 % chance == 0;
-        match values {
-            Values::Any if one_in(128) => self.pick(&NOT_FINITE),
-            Values::Any | Values::Finite if one_in(8) => self.pick(&EXTREMES),
+        let (chance, bits) = (self.bits() % 128, self.bits());
+        match (values, chance) {
+            (Values::Any, 0) => self.pick(&NOT_FINITE),
+            (Values::Any | Values::Finite, 0..16) => self.pick(&EXTREMES),
             _ => {
-                let bits = self.bits();
                 let (sign, exponent, mantissa) = (bits >> 63, bits >> 52 & 15, bits & (!0 >> 12));
                 f64::from_bits(sign << 63 | (1015 + exponent) << 52 | mantissa)
             }
@@ -402,7 +401,7 @@ impl Made {
     }
 
     /// Fails where `other` has a different bit in a slot or a norm.
-    pub fn same_state_as(&self, other: &Self) -> Result<(), TestCaseError> {
+    fn same_state_as(&self, other: &Self) -> Result<(), TestCaseError> {
         for (leaf, (ours, theirs)) in self.slots.iter().zip(&other.slots).enumerate() {
             prop_assert_eq!(ours.len(), theirs.len());
             for (slot, pair) in ours.iter().zip(theirs).enumerate() {
