@@ -86,6 +86,9 @@ impl Walk<'_> {
     }
 
     fn chunk(&self, leaf: &mut Leaf<'_>, sum: Option<&mut f64>) -> bool {
+        // A leaf that the norm's op passes by is no part of the norm.
+        let counts = self.pass.norm_for.is_none_or(|op| leaf.skip >> op & 1 == 0);
+        let sum = sum.filter(|_| counts);
         match self.program.dtype(leaf) {
             DType::F32 => self.run(self.kernels.f32.of(leaf.skip), leaf, sum),
             DType::F64 => self.run(self.kernels.f64.of(leaf.skip), leaf, sum),
