@@ -7,23 +7,25 @@ use crate::dtype::Float;
 use crate::kernel::Placed;
 use crate::ops::{AddDecayedWeights, FromScalars, Op, Scale, ScaleByAdam, Step, Trace};
 
-/// What stands on one side of the moment: a scaling, and a decay where `decays`.
+/// What stands on one side of the moment: a scaling where `scales`, and a decay where `decays`.
 #[derive(Clone, Copy, Debug)]
 struct Side<T> {
     scale: Scale<T>,
+    scales: bool,
     decay: AddDecayedWeights<T>,
     decays: bool,
 }
 
-/// A moment op with a scaling on each side, and weight decay next to it where `PRE` or `POST` say so.
+/// A moment op with a scaling behind it, and in front of it what the constants say.
 #[derive(Clone, Copy)]
-pub struct Fused<T, M, const PRE: bool, const POST: bool> {
+pub struct Fused<T, M, const SCALE: bool, const PRE: bool, const POST: bool> {
     pre: Side<T>,
     moment: M,
     post: Side<T>,
 }
 
-impl<T, M, const N: usize, const PRE: bool, const POST: bool> Op<T, N> for Fused<T, M, PRE, POST>
+impl<T, M, const N: usize, const SCALE: bool, const PRE: bool, const POST: bool> Op<T, N>
+    for Fused<T, M, SCALE, PRE, POST>
 where
     T: Float,
     M: Op<T, N>,
@@ -31,8 +33,10 @@ where
     const PARAMS: bool = PRE || POST || M::PARAMS;
 
     #[inline(always)]
-    fn element(&self, update: T, param: T, state: [T; N]) -> (T, [T; N]) {
-        let mut update = self.pre.scale.element(update, param, []).0;
+    fn element(&self, mut update: T, param: T, state: [T; N]) -> (T, [T; N]) {
+        if SCALE {
+            update = self.pre.scale.element(update, param, []).0;
+        }
         if PRE {
             update = self.pre.decay.element(update, param, []).0;
         }
@@ -85,8 +89,9 @@ impl<T: Float> Pattern<T> {
     /// The pattern of `steps`, where they have one.
     pub fn of(steps: &[Placed<T>]) -> Option<Self> {
         let (scale, rest) = scaling(steps);
+        let scales = rest.len() < steps.len();
         let (decay, decays, rest) = decaying(rest);
-        let pre = Side { scale, decay, decays };
+        let pre = Side { scale, scales, decay, decays };
         let moment = match rest.first() {
             Some((Step::ScaleByAdam(op), _)) => Moment::Adam(*op),
             Some((Step::ScaleByAdamNesterov(op), _)) => Moment::AdamNesterov(*op),
@@ -100,7 +105,7 @@ impl<T: Float> Pattern<T> {
         };
         let (decay, decays, rest) = decaying(rest);
         let (scale, rest) = scaling(rest);
-        let post = Side { scale, decay, decays };
+        let post = Side { scale, scales: true, decay, decays };
         rest.is_empty().then_some(Self { pre, moment, post, first_slot })
     }
 
@@ -124,11 +129,20 @@ impl<T: Float> Pattern<T> {
     #[inline]
     fn with<const N: usize, M: Op<T, N>, V: Visitor<T>>(&self, moment: M, visitor: V) -> V::Output {
         let Self { pre, post, .. } = *self;
-        match (pre.decays, post.decays) {
-            (false, false) => visitor.visit(&Fused::<T, M, false, false> { pre, moment, post }),
-            (false, true) => visitor.visit(&Fused::<T, M, false, true> { pre, moment, post }),
-            (true, false) => visitor.visit(&Fused::<T, M, true, false> { pre, moment, post }),
-            (true, true) => visitor.visit(&Fused::<T, M, true, true> { pre, moment, post }),
+        macro_rules! visit {
+            ($scale:literal, $pre:literal, $post:literal) => {
+                visitor.visit(&Fused::<T, M, $scale, $pre, $post> { pre, moment, post })
+            };
+        }
+        match (pre.scales, pre.decays, post.decays) {
+            (false, false, false) => visit!(false, false, false),
+            (false, false, true) => visit!(false, false, true),
+            (false, true, false) => visit!(false, true, false),
+            (false, true, true) => visit!(false, true, true),
+            (true, false, false) => visit!(true, false, false),
+            (true, false, true) => visit!(true, false, true),
+            (true, true, false) => visit!(true, true, false),
+            (true, true, true) => visit!(true, true, true),
         }
     }
 }

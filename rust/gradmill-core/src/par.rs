@@ -98,8 +98,6 @@ where
     let Some(pool) = entry.pool.as_ref() else {
         return;
     };
-    #[cfg(target_os = "linux")]
-    let caller = rustix::thread::sched_getcpu();
     let tasks = Mutex::new(tasks);
     let drain = || {
         loop {
@@ -112,35 +110,8 @@ where
     };
     pool.in_place_scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(|_| {
-                #[cfg(target_os = "linux")]
-                leave(caller);
-                drain();
-            });
+            scope.spawn(|_| drain());
         }
         drain();
     });
-}
-
-/// Moves the calling thread to another processor than `caller`, if it may run there.
-///
-/// A helper is often woken on the processor of the thread that woke it. On virtual machines that hide which
-/// caches are shared, both then take turns on it until the system balances them, which is later than most
-/// steps end. The thread's own mask is in force again when this returns.
-#[cfg(target_os = "linux")]
-fn leave(caller: usize) {
-    use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
-
-    if sched_getcpu() != caller {
-        return;
-    }
-    let Ok(allowed) = sched_getaffinity(None) else {
-        return;
-    };
-    let mut others = allowed;
-    others.unset(caller);
-    if others.count() > 0 && sched_setaffinity(None, &others).is_ok() {
-        // What was allowed a moment ago; a failure leaves a mask that is too small, but valid.
-        let _ = sched_setaffinity(None, &allowed);
-    }
 }
