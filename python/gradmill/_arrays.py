@@ -35,3 +35,10 @@ def as_native(value: object) -> np.ndarray[Any, Any]:
     if any(stride % array.itemsize for stride in array.strides):
         return array.copy()
     return array
+
+
+def plain_view(value: object) -> object:
+    """The same memory as a plain array where ``value`` is of a subclass, such as a memmap."""
+    if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray):
+        return np.asarray(value)
+    return value

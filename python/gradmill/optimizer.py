@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradmill import _core, errors
+from gradmill._arrays import plain_view
 from gradmill._run import runs_in_place
 from gradmill._scalars import COUNT_MAX
 from gradmill._state import join_state, split_state
@@ -51,7 +52,8 @@ class Optimizer:
         tx: The transformation.
         params: A tree of float32 or float64 arrays: one flat vector, a list, a dict, a NamedTuple,
             or any class registered with optree. The arrays are kept and overwritten; none may share
-            memory with another. They may be strided or Fortran-ordered. None is passed over.
+            memory with another. They may be strided, Fortran-ordered or memory-mapped. None is
+            passed over.
 
     Attributes:
         params: The tree that was passed in.
@@ -86,7 +88,7 @@ class Optimizer:
         try:
             self._bound = _core.InPlace(
                 self._tail.program,
-                leaves,
+                [plain_view(leaf) for leaf in leaves],
                 self._tail.slot_leaves(own, self._treespec),
                 self._tail.skips(params, self._treespec),
             )

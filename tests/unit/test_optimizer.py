@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import optree
@@ -11,6 +11,9 @@ import pytest
 
 import gradmill as gm
 from tests.trees import bits, copy_tree, random_tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Layer(NamedTuple):
@@ -194,3 +197,11 @@ def test_python_numbers_and_foreign_arrays_in_the_functional_path() -> None:
         first = updates[0] if isinstance(leaf, list) else updates
         assert isinstance(first, np.ndarray)
         np.testing.assert_allclose(first, -0.1, rtol=1e-6)
+
+
+def test_memory_mapped_params(tmp_path: Path) -> None:
+    params = np.memmap(tmp_path / "params", np.float32, "w+", shape=(5,))
+    opt = gm.Optimizer(gm.sgd(0.5), {"w": params})
+    opt.step({"w": np.ones(5, np.float32)})
+    params.flush()
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "params", np.float32), np.full(5, -0.5))

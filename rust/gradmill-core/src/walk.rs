@@ -7,7 +7,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::dtype::{DType, Float};
 use crate::exec::{Config, Kernels};
 use crate::kernel::Kernel;
-use crate::leaf::{Leaf, Params, Sink, Slot};
+use crate::leaf::{Leaf, Params, Sink, Slot, Source as Array};
 use crate::par;
 use crate::program::{Pass, Program, Source};
 use crate::reduce::{Lanes, SumSquares, pairwise};
@@ -135,6 +135,7 @@ impl Walk<'_> {
             && slots.iter().flatten().all(Slot::is_in_place::<T>)
     }
 
+    /// Runs the kernel over a stretch of a leaf whose arrays are dense, or short enough to copy.
     fn block<T: Float>(
         &self,
         kernel: &Kernel<T>,
@@ -142,94 +143,114 @@ impl Walk<'_> {
         scratch: &mut Scratch<T>,
         lanes: Option<&mut Lanes>,
     ) -> T::Bits {
-        let (pass, tier, len) = (self.pass, self.config.tier, leaf.len());
+        let len = leaf.len();
         let Leaf { updates, params, out, slots, skip } = leaf;
+        let slots = &mut slots[self.pass.slots.clone()];
+        let bad = {
+            let mut states = staged_states(slots, &mut scratch.slots, len);
+            let stretch = Stretch { len, updates, params, out, skip: *skip };
+            self.compute(kernel, stretch, &mut scratch.copies, &mut states, lanes)
+        };
+        write_back(slots, &scratch.slots, len);
+        bad
+    }
+
+    fn compute<T: Float>(
+        &self,
+        kernel: &Kernel<T>,
+        stretch: Stretch<'_, '_>,
+        copies: &mut Copies<T>,
+        states: &mut [&mut [T]],
+        lanes: Option<&mut Lanes>,
+    ) -> T::Bits {
+        let (pass, tier) = (self.pass, self.config.tier);
+        let Stretch { len, updates, params, out, skip } = stretch;
+        let finishes = pass.norm_for.is_none();
         let updates = match (pass.source, &*out) {
-            (Source::Carried, Some(out)) => {
-                let buffer = grown(&mut scratch.updates, len);
-                out.read(buffer);
-                &*buffer
-            }
-            _ => {
-                if let Some(slice) = updates.dense() {
-                    slice
-                } else {
-                    let buffer = grown(&mut scratch.updates, len);
-                    updates.read(buffer);
-                    buffer
-                }
-            }
+            (Source::Carried, Some(out)) => copied(&mut copies.updates, len, |to| out.read(to)),
+            _ => match updates.dense() {
+                Some(slice) => slice,
+                None => copied(&mut copies.updates, len, |to| updates.read(to)),
+            },
         };
         let square = |values: &[T]| {
             if let Some(lanes) = lanes {
                 tier.run(SumSquares { lanes, values, scale: self.scale });
             }
         };
-        if pass.norm_for.is_some() && pass.ops.is_empty() {
+        if !finishes && pass.ops.is_empty() {
             square(updates);
             return T::Bits::default();
         }
-        let slots = &mut slots[pass.slots.clone()];
-        scratch.slots.resize_with(slots.len(), Vec::new);
-        let mut states: SmallVec<[&mut [T]; 4]> = SmallVec::new();
-        for (slot, buffer) in slots.iter_mut().zip(&mut scratch.slots) {
-            states.push(match slot {
-                None => &mut [],
-                Some(slot) => {
-                    if slot.to.is_dense::<T>() {
-                        slot.dense().unwrap_or_default()
-                    } else {
-                        let buffer = grown(buffer, len);
-                        slot.read(buffer);
-                        buffer
-                    }
-                }
-            });
+        if let Params::Write(slot) = params
+            && finishes
+            && slot.to.is_dense::<T>()
+        {
+            return kernel.apply(tier, updates, slot.dense().unwrap_or_default(), states);
         }
-        let reads_params = self.program.reads_params_of(*skip);
-        let finishes = pass.norm_for.is_none();
-        let bad = match (&mut *params, &mut *out) {
-            (Params::Write(slot), _) if finishes && slot.to.is_dense::<T>() => {
-                let params = slot.dense().unwrap_or_default();
-                kernel.apply(tier, updates, params, &mut states)
-            }
-            (params, out) => {
-                let writes_params = finishes && matches!(params, Params::Write(_));
-                let in_out =
-                    finishes && !writes_params && out.as_ref().is_some_and(Sink::is_dense::<T>);
-                let read: &[T] = match params.dense() {
-                    _ if !reads_params => &[],
-                    Some(slice) => slice,
-                    None => {
-                        let buffer = grown(&mut scratch.params, len);
-                        params.read(buffer);
-                        buffer
-                    }
-                };
-                let result = match out {
-                    Some(out) if in_out => out.dense().unwrap_or_default(),
-                    _ => grown(&mut scratch.out, len),
-                };
-                let bad = kernel.store(tier, updates, read, result, &mut states);
-                square(result);
-                match (params, out) {
-                    _ if in_out => {}
-                    (Params::Write(slot), _) if writes_params => add(&scratch.out[..len], slot),
-                    (_, Some(out)) if finishes || pass.carries => out.write(&scratch.out[..len]),
-                    _ => {}
-                }
-                bad
-            }
+        let writes_params = finishes && matches!(params, Params::Write(_));
+        let read = match params.dense() {
+            _ if !self.program.reads_params_of(skip) => &[],
+            Some(slice) => slice,
+            None => copied(&mut copies.params, len, |to| params.read(to)),
         };
-        drop(states);
-        for (slot, buffer) in slots.iter_mut().zip(&scratch.slots) {
-            if let Some(slot) = slot
-                && !slot.to.is_dense::<T>()
-            {
-                slot.to.write(&buffer[..len]);
-            }
+        if let Some(out) = out
+            && finishes
+            && !writes_params
+            && out.is_dense::<T>()
+        {
+            return kernel.store(tier, updates, read, out.dense().unwrap_or_default(), states);
+        }
+        let result = grown(&mut copies.out, len);
+        let bad = kernel.store(tier, updates, read, result, states);
+        square(result);
+        match (params, out) {
+            (Params::Write(slot), _) if writes_params => add(result, slot),
+            (_, Some(out)) if finishes || pass.carries => out.write(result),
+            _ => {}
         }
         bad
+    }
+}
+
+/// The arrays of a stretch of a leaf, but for its slots.
+struct Stretch<'s, 'a> {
+    len: usize,
+    updates: &'s Array<'a>,
+    params: &'s mut Params<'a>,
+    out: &'s mut Option<Sink<'a>>,
+    skip: u64,
+}
+
+/// The states as slices that can be written: the slots' own memory, or copies in `buffers`.
+fn staged_states<'s, T: Float>(
+    slots: &'s mut [Option<Slot<'_>>],
+    buffers: &'s mut Vec<Vec<T>>,
+    len: usize,
+) -> SmallVec<[&'s mut [T]; 4]> {
+    buffers.resize_with(slots.len(), Vec::new);
+    let stage = |(slot, buffer): (&'s mut Option<Slot<'_>>, &'s mut Vec<T>)| match slot {
+        None => &mut [],
+        Some(slot) => {
+            if slot.to.is_dense::<T>() {
+                return slot.dense().unwrap_or_default();
+            }
+            let buffer = grown(buffer, len);
+            slot.read(buffer);
+            buffer
+        }
+    };
+    slots.iter_mut().zip(buffers).map(stage).collect()
+}
+
+/// Stores the states of which [`staged_states`] made copies.
+fn write_back<T: Float>(slots: &mut [Option<Slot<'_>>], buffers: &[Vec<T>], len: usize) {
+    for (slot, buffer) in slots.iter_mut().zip(buffers) {
+        if let Some(slot) = slot
+            && !slot.to.is_dense::<T>()
+        {
+            slot.to.write(&buffer[..len]);
+        }
     }
 }
 
@@ -252,10 +273,23 @@ fn add<T: Float>(updates: &[T], params: &mut Slot<'_>) {
 /// Dense copies of arrays that a kernel cannot walk over.
 #[derive(Default)]
 struct Scratch<T> {
+    copies: Copies<T>,
+    slots: Vec<Vec<T>>,
+}
+
+/// Those of a leaf's arrays that are no slots.
+#[derive(Default)]
+struct Copies<T> {
     updates: Vec<T>,
     params: Vec<T>,
     out: Vec<T>,
-    slots: Vec<Vec<T>>,
+}
+
+/// A dense copy, made by `read`.
+fn copied<T: Float>(buffer: &mut Vec<T>, len: usize, read: impl FnOnce(&mut [T])) -> &[T] {
+    let buffer = grown(buffer, len);
+    read(buffer);
+    buffer
 }
 
 fn grown<T: Float>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
