@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from gradmill._state import Link
 
 
+MAX_LINKS = 64
+"""Most links that one program holds: a leaf's skipped ops are bits of a word."""
+
+
 class Found(NamedTuple):
     """What a run met on its way."""
 
@@ -148,7 +152,9 @@ def runs_of(tx: GradientTransformation) -> list[Run]:
     runs: list[Run] = []
     for native, links in groupby(links_of(tx), key=lambda link: link.spec is not None):
         if native:
-            runs.append(NativeRun(tuple(links)))
+            row = tuple(links)
+            starts = range(0, len(row), MAX_LINKS)
+            runs.extend(NativeRun(row[start : start + MAX_LINKS]) for start in starts)
         else:
             runs.extend(PythonRun(link) for link in links)
     return runs

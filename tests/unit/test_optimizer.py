@@ -199,6 +199,16 @@ def test_python_numbers_and_foreign_arrays_in_the_functional_path() -> None:
         np.testing.assert_allclose(first, -0.1, rtol=1e-6)
 
 
+def test_long_chains() -> None:
+    tx = gm.chain(*[gm.scale(2.0), gm.scale(0.5)] * 70, gm.scale(-1.0))
+    params = np.zeros(3)
+    updates, _ = tx.update(np.ones(3), tx.init(params), params)
+    np.testing.assert_array_equal(updates, -np.ones(3))
+    opt = gm.Optimizer(tx, params)
+    opt.step(np.ones(3))
+    np.testing.assert_array_equal(params, -np.ones(3))
+
+
 def test_memory_mapped_params(tmp_path: Path) -> None:
     params = np.memmap(tmp_path / "params", np.float32, "w+", shape=(5,))
     opt = gm.Optimizer(gm.sgd(0.5), {"w": params})

@@ -1,0 +1,208 @@
+//! The arrays of one leaf, as borrowed views.
+
+mod strided;
+mod view;
+
+use smallvec::SmallVec;
+
+pub use strided::{Layout, Strided, StridedMut};
+pub use view::{Sink, Source, View, ViewMut};
+
+use crate::dtype::{DType, Float};
+
+/// An array that a step replaces: in place, or from an array that stays as it was.
+#[derive(Debug)]
+pub struct Slot<'a> {
+    /// The old value, where it is another array than the new one.
+    pub from: Option<Source<'a>>,
+    /// The array written; holds the old value where `from` is `None`.
+    pub to: Sink<'a>,
+}
+
+impl Slot<'_> {
+    /// Whether the old value is a slice of this type that can be written.
+    #[inline]
+    pub(crate) fn is_in_place<T: Float>(&self) -> bool {
+        self.from.is_none() && self.to.is_dense::<T>()
+    }
+
+    /// The old value, converted.
+    pub(crate) fn read<T: Float>(&self, into: &mut [T]) {
+        match &self.from {
+            Some(source) => source.read(into),
+            None => self.to.read(into),
+        }
+    }
+
+    /// The array as a slice that holds the old value and can be written, where such a slice exists.
+    #[inline]
+    pub(crate) fn dense<T: Float>(&mut self) -> Option<&mut [T]> {
+        let slice = self.to.dense::<T>()?;
+        if let Some(source) = &self.from {
+            match source.dense::<T>() {
+                Some(old) => slice.copy_from_slice(old),
+                None => source.read(slice),
+            }
+        }
+        Some(slice)
+    }
+
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let (to, to_tail) = self.to.split_at(mid);
+        let (from, from_tail) = self.from.map(|source| source.split_at(mid)).unzip();
+        (Self { from, to }, Self { from: from_tail, to: to_tail })
+    }
+
+    fn reborrow(&mut self) -> Slot<'_> {
+        Slot { from: self.from.clone(), to: self.to.reborrow() }
+    }
+}
+
+/// What a program may do with the parameters.
+#[derive(Debug)]
+pub enum Params<'a> {
+    /// There are none.
+    None,
+    /// Ops may read them.
+    Read(Source<'a>),
+    /// Ops may read them, and the update is added to them.
+    Write(Slot<'a>),
+}
+
+impl Params<'_> {
+    /// Number of elements, where there are parameters.
+    pub(crate) fn elements(&self) -> Option<usize> {
+        match self {
+            Self::None => None,
+            Self::Read(source) => Some(source.len()),
+            Self::Write(slot) => Some(slot.to.len()),
+        }
+    }
+
+    /// Element type, where there are parameters.
+    #[must_use]
+    pub fn dtype(&self) -> Option<DType> {
+        match self {
+            Self::None => None,
+            Self::Read(source) => Some(source.dtype()),
+            Self::Write(slot) => Some(slot.to.dtype()),
+        }
+    }
+
+    /// The old value, converted.
+    pub(crate) fn read<T: Float>(&self, into: &mut [T]) {
+        match self {
+            Self::None => {}
+            Self::Read(source) => source.read(into),
+            Self::Write(slot) => slot.read(into),
+        }
+    }
+
+    /// The old value as a slice, where it is dense and of this type.
+    #[inline]
+    pub(crate) fn dense<T: Float>(&mut self) -> Option<&[T]> {
+        match self {
+            Self::None => Some(&[]),
+            Self::Read(source) | Self::Write(Slot { from: Some(source), .. }) => source.dense(),
+            Self::Write(Slot { from: None, to }) => to.dense().map(|slice| &*slice),
+        }
+    }
+
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        match self {
+            Self::None => (Self::None, Self::None),
+            Self::Read(source) => {
+                let (head, tail) = source.split_at(mid);
+                (Self::Read(head), Self::Read(tail))
+            }
+            Self::Write(slot) => {
+                let (head, tail) = slot.split_at(mid);
+                (Self::Write(head), Self::Write(tail))
+            }
+        }
+    }
+
+    fn reborrow(&mut self) -> Params<'_> {
+        match self {
+            Self::None => Params::None,
+            Self::Read(source) => Params::Read(source.clone()),
+            Self::Write(slot) => Params::Write(slot.reborrow()),
+        }
+    }
+}
+
+/// The slots of one leaf; those of ops that pass the leaf by are `None`.
+pub type Slots<'a> = SmallVec<[Option<Slot<'a>>; 2]>;
+
+/// All arrays of one leaf. Every array has as many elements as `updates`, in the same order.
+#[derive(Debug)]
+pub struct Leaf<'a> {
+    /// The incoming gradient or update.
+    pub updates: Source<'a>,
+    /// The parameter.
+    pub params: Params<'a>,
+    /// Receives the update, unless it is added to `params`.
+    pub out: Option<Sink<'a>>,
+    /// State arrays, in the order of the program's slots.
+    pub slots: Slots<'a>,
+    /// Bit `i` is set where op `i` passes this leaf by.
+    pub skip: u64,
+}
+
+impl<'a> Leaf<'a> {
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.updates.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same arrays for a shorter time.
+    pub fn reborrow(&mut self) -> Leaf<'_> {
+        Leaf {
+            updates: self.updates.clone(),
+            params: self.params.reborrow(),
+            out: self.out.as_mut().map(Sink::reborrow),
+            slots: self.slots.iter_mut().map(|slot| slot.as_mut().map(Slot::reborrow)).collect(),
+            skip: self.skip,
+        }
+    }
+
+    fn split_at(self, mid: usize) -> (Self, Self) {
+        let (updates, updates_tail) = self.updates.split_at(mid);
+        let (params, params_tail) = self.params.split_at(mid);
+        let (out, out_tail) = self.out.map(|sink| sink.split_at(mid)).unzip();
+        let (slots, slots_tail) =
+            self.slots.into_iter().map(|slot| slot.map(|slot| slot.split_at(mid)).unzip()).unzip();
+        let skip = self.skip;
+        (
+            Self { updates, params, out, slots, skip },
+            Self {
+                updates: updates_tail,
+                params: params_tail,
+                out: out_tail,
+                slots: slots_tail,
+                skip,
+            },
+        )
+    }
+
+    /// Consecutive parts of `len` elements, the last one shorter. An empty leaf has none.
+    pub fn chunks(self, len: usize) -> impl Iterator<Item = Leaf<'a>> {
+        let mut rest = Some(self);
+        std::iter::from_fn(move || {
+            let leaf = rest.take().filter(|leaf| !leaf.is_empty())?;
+            if leaf.len() <= len {
+                return Some(leaf);
+            }
+            let (head, tail) = leaf.split_at(len);
+            rest = Some(tail);
+            Some(head)
+        })
+    }
+}
