@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput};
 use gradmill_core::leaf::{Params, Sink, Slot, Source, View, ViewMut};
 use gradmill_core::simd::Tier;
-use gradmill_core::{Config, Leaf, Program, run};
+use gradmill_core::{Config, Leaf, Program, Step, run};
 use pulp::NullaryFnOnce;
 
 const LEN: usize = 100_000;
@@ -125,15 +125,12 @@ impl NullaryFnOnce for Sgd<'_> {
 fn step(program: &Program, chain: &Chain, data: &mut Data, tier: Tier, fuse: bool) {
     let in_place = |array| Slot { from: None, to: Sink::F32(ViewMut::Dense(array)) };
     let slots = [&mut data.mu[..], &mut data.nu[..]].into_iter().take(program.slots());
-    let leaf = Leaf {
-        updates: Source::F32(View::Dense(&data.updates)),
-        params: Params::Write(in_place(&mut data.params)),
-        out: None,
-        slots: slots.map(|slot| Some(in_place(slot))).collect(),
-        skip: 0,
-    };
+    let updates = Source::F32(View::Dense(&data.updates));
+    let params = Params::Write(in_place(&mut data.params));
+    let leaf = Leaf::new(updates, params, None, slots.map(|slot| Some(in_place(slot))).collect());
+    let step = Step { scalars: chain.scalars, off: 0 };
     let config = Config { threads: 1, tier, fuse };
-    black_box(run(program, &mut [leaf], chain.scalars, &config)).expect("the chain is valid");
+    black_box(run(program, &mut [leaf], step, &config)).expect("the chain is valid");
 }
 
 fn median(mut times: Vec<Duration>) -> f64 {

@@ -26,12 +26,25 @@ class Case:
         ops: The native ops that it consists of.
         single: Whether part of it is float32 even for float64 leaves: slots that the row asks for,
             or optax's linear schedules.
+        loose: How much wider than usual the tolerance is.
+        python: Whether part of it is written in Python.
+        selects: Whether it selects where optax multiplies by zero, which lets a NaN live for ever.
     """
 
     name: str
     make: Callable[[Module], Any]
     ops: tuple[str, ...]
     single: bool = False
+    loose: float = 1.0
+    python: bool = False
+    selects: bool = False
+
+    @property
+    def recompiles(self) -> bool:
+        """Whether optax compiles part of it anew in each call that is not jitted."""
+        return self.name.startswith("conditionally") or any(
+            op.startswith(("multi_steps", "apply_if_finite")) for op in self.ops
+        )
 
 
 def _only_kernels(params: Any) -> Any:
@@ -44,9 +57,39 @@ def _decay(count: Any) -> Any:
 
 _MASK = {"bias": False, "kernel": True, "conv": True, "scalar": True, "empty": False, "none": True}
 
+_LABELS = {
+    "bias": "a",
+    "kernel": "b",
+    "conv": "b",
+    "scalar": "a",
+    "empty": "b",
+    "none": "b",
+}
+
+
+def _odd(step: Any) -> Any:
+    return step % 2 == 1
+
+
+def _late(step: Any) -> Any:
+    return step >= 4
+
+
+def _rounds(step: Any) -> Any:
+    return 2 + (step > 1)
+
+
+_F32: dict[str, Any] = {"accumulator_dtype": np.float32}
+
 ADAM = "scale_by_adam"
 NADAM = "scale_by_adam_nesterov"
 DECAY = "add_decayed_weights"
+RMS = "scale_by_rms"
+STDDEV = "scale_by_stddev"
+AGC = "adaptive_grad_clip"
+RATIO = "scale_by_trust_ratio"
+NONNEGATIVE = "keep_params_nonnegative"
+FINITE = "apply_if_finite"
 
 CASES = [
     Case("identity", lambda m: m.identity(), ()),
@@ -120,5 +163,173 @@ CASES = [
         "nested",
         lambda m: m.chain(m.chain(m.scale(2.0), m.trace(0.5)), m.chain(m.clip(1.0), m.adam(0.1))),
         ("scale", "trace", "clip", ADAM, "scale"),
+    ),
+    Case("set_to_zero", lambda m: m.set_to_zero(), ("set_to_zero",)),
+    Case("scale_by_rms", lambda m: m.scale_by_rms(), (RMS,)),
+    Case("scale_by_rms_args", lambda m: m.scale_by_rms(0.8, 1e-3, 0.5, False), (RMS,)),
+    Case("scale_by_rms_correction", lambda m: m.scale_by_rms(bias_correction=True), (RMS,)),
+    Case("scale_by_stddev", lambda m: m.scale_by_stddev(), (STDDEV,), loose=10),
+    Case("stddev_args", lambda m: m.scale_by_stddev(0.8, 1e-3, 0.5, False), (STDDEV,), loose=10),
+    Case(
+        "stddev_correction",
+        lambda m: m.scale_by_stddev(eps=0.1, bias_correction=True),
+        (STDDEV,),
+        loose=30,
+    ),
+    Case("ema", lambda m: m.ema(0.9), ("ema",)),
+    Case("ema_biased", lambda m: m.ema(0.8, debias=False), ("ema",)),
+    Case("ema_f32", lambda m: m.ema(0.9, True, np.float32), ("ema",), single=True),
+    Case("clip_by_block_rms", lambda m: m.clip_by_block_rms(0.7), ("clip_by_block_rms",)),
+    Case("adaptive_grad_clip", lambda m: m.adaptive_grad_clip(0.5), (AGC,)),
+    Case("adaptive_grad_clip_eps", lambda m: m.adaptive_grad_clip(0.1, 10.0), (AGC,)),
+    Case("centralize", lambda m: m.centralize(), ("centralize",)),
+    Case("normalize", lambda m: m.normalize_by_update_norm(), ("normalize_by_update_norm",)),
+    Case(
+        "normalize_args",
+        lambda m: m.normalize_by_update_norm(3.0, 0.1),
+        ("normalize_by_update_norm",),
+    ),
+    Case("scale_by_trust_ratio", lambda m: m.scale_by_trust_ratio(), (RATIO,)),
+    Case("trust_ratio_args", lambda m: m.scale_by_trust_ratio(1.5, 0.3, 0.1), (RATIO,)),
+    Case("add_noise", lambda m: m.add_noise(0.1, 0.5, 3), ("add_noise",)),
+    Case("keep_params_nonnegative", lambda m: m.keep_params_nonnegative(), (NONNEGATIVE,)),
+    Case("zero_nans", lambda m: m.zero_nans(), ("zero_nans",)),
+    Case(
+        "zero_nans_adam",
+        lambda m: m.chain(m.zero_nans(), m.adam(0.1)),
+        ("zero_nans", ADAM, "scale"),
+    ),
+    Case("apply_if_finite", lambda m: m.apply_if_finite(m.adam(0.1), 3), (FINITE, ADAM, "scale")),
+    Case(
+        "apply_if_finite_inside",
+        lambda m: m.chain(m.trace(0.5), m.apply_if_finite(m.chain(m.clip(0.3), m.ema(0.9)), 99)),
+        ("trace", FINITE, "clip", "ema"),
+    ),
+    Case("apply_every", lambda m: m.apply_every(3), ("apply_every",), selects=True),
+    Case(
+        "conditionally_transform",
+        lambda m: m.conditionally_transform(m.adam(0.1), _late),
+        (ADAM, "scale"),
+    ),
+    Case(
+        "conditionally_mask",
+        lambda m: m.chain(m.conditionally_mask(m.adam(0.1), _odd), m.ema(0.5)),
+        ("set_to_zero", ADAM, "scale", "ema"),
+    ),
+    Case(
+        "partition",
+        lambda m: m.partition({"a": m.adamw(0.1), "b": m.sgd(0.2, momentum=0.9)}, _LABELS),
+        (ADAM, DECAY, "scale", "trace", "scale"),
+    ),
+    Case(
+        "partition_norms",
+        lambda m: m.partition(
+            {"b": m.chain(m.trace(0.9), m.clip_by_global_norm(0.5)), "a": m.centralize()}, _LABELS
+        ),
+        ("trace", "clip_by_global_norm", "centralize"),
+    ),
+    Case("masked", lambda m: m.masked(m.adam(0.1), _MASK), (ADAM, "scale")),
+    Case(
+        "masked_function",
+        lambda m: m.chain(m.masked(m.clip_by_global_norm(0.5), _only_kernels), m.trace(0.9)),
+        ("clip_by_global_norm", "trace"),
+    ),
+    Case("masked_nans", lambda m: m.masked(m.zero_nans(), _MASK), ("zero_nans",)),
+    Case("freeze", lambda m: m.chain(m.trace(0.9), m.freeze(_MASK)), ("trace", "set_to_zero")),
+    Case(
+        "selective_transform",
+        lambda m: m.selective_transform(m.adam(0.1), freeze_mask=_MASK),
+        (ADAM, "scale", "set_to_zero"),
+    ),
+    Case(
+        "multi_steps",
+        lambda m: m.MultiSteps(m.adam(0.1), 3, **_F32).gradient_transformation(),
+        ("multi_steps_mean", ADAM, "scale"),
+        single=True,
+        selects=True,
+    ),
+    Case(
+        "multi_steps_sum",
+        lambda m: m.MultiSteps(m.sgd(0.1, 0.9), 2, False, **_F32).gradient_transformation(),
+        ("multi_steps_sum", "trace", "scale"),
+        single=True,
+        selects=True,
+    ),
+    Case(
+        "multi_steps_schedule",
+        lambda m: m.chain(
+            m.clip(0.5), m.MultiSteps(m.adam(0.1), _rounds, **_F32).gradient_transformation()
+        ),
+        ("clip", "multi_steps_mean", ADAM, "scale"),
+        single=True,
+        selects=True,
+    ),
+    Case(
+        "multi_steps_skip",
+        lambda m: m.MultiSteps(
+            m.adam(0.1), 2, should_skip_update_fn=m.skip_not_finite, **_F32
+        ).gradient_transformation(),
+        ("multi_steps_mean", ADAM, "scale"),
+        single=True,
+    ),
+    Case(
+        "multi_steps_in_finite",
+        lambda m: m.apply_if_finite(
+            m.MultiSteps(m.trace(0.9), 2, **_F32).gradient_transformation(), 99
+        ),
+        (FINITE, "multi_steps_mean", "trace"),
+        single=True,
+    ),
+    Case(
+        "inject_hyperparams",
+        lambda m: m.inject_hyperparams(m.adamw, "mask")(
+            m.cosine_decay_schedule(0.1, 8), weight_decay=0.1, mask=_only_kernels
+        ),
+        (ADAM, DECAY, "scale"),
+    ),
+    Case(
+        "named_chain",
+        lambda m: m.named_chain(("clip", m.clip(0.5)), ("adam", m.adam(0.1))),
+        ("clip", ADAM, "scale"),
+    ),
+    Case("flatten", lambda m: m.flatten(m.adam(0.1)), (), python=True),
+    Case("flatten_rms", lambda m: m.flatten(m.clip_by_block_rms(0.5)), (), python=True),
+    Case("rmsprop", lambda m: m.rmsprop(0.1), (RMS, "scale")),
+    Case(
+        "rmsprop_centered",
+        lambda m: m.rmsprop(0.1, centered=True, momentum=0.9, nesterov=True),
+        (STDDEV, "scale", "trace_nesterov"),
+        loose=10,
+    ),
+    Case("lamb", lambda m: m.lamb(0.1, weight_decay=0.01), (ADAM, DECAY, RATIO, "scale")),
+    Case("lars", lambda m: m.lars(0.1, 0.01), (DECAY, RATIO, "scale", "trace")),
+    Case(
+        "lars_masks",
+        lambda m: m.lars(0.1, 0.01, _MASK, trust_ratio_mask=_only_kernels, nesterov=True),
+        (DECAY, RATIO, "scale", "trace_nesterov"),
+    ),
+    Case("noisy_sgd", lambda m: m.noisy_sgd(0.1, key=7), ("add_noise", "scale")),
+    Case(
+        "units_in_a_chain",
+        lambda m: m.chain(
+            m.centralize(),
+            m.scale_by_adam(),
+            m.clip_by_block_rms(0.5),
+            m.clip_by_global_norm(1.0),
+            m.adaptive_grad_clip(0.3),
+            m.scale(-0.1),
+        ),
+        ("centralize", ADAM, "clip_by_block_rms", "clip_by_global_norm", AGC, "scale"),
+    ),
+    Case(
+        "specification_robust",
+        lambda m: m.chain(
+            m.clip_by_global_norm(1.0),
+            m.apply_if_finite(
+                m.chain(m.centralize(), m.scale_by_adam(), m.add_decayed_weights(1e-4)), 2**31 - 1
+            ),
+            m.scale_by_schedule(m.cosine_decay_schedule(0.001, 1000)),
+        ),
+        ("clip_by_global_norm", FINITE, "centralize", ADAM, DECAY, "scale"),
     ),
 ]

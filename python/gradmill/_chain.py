@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradmill._base import GradientTransformationExtraArgs, is_transformation
-from gradmill._run import Fused
+from gradmill._base import is_transformation
+from gradmill._run import native_with_extra
 from gradmill._spec import Chained
 
 if TYPE_CHECKING:
-    from gradmill._base import GradientTransformation
+    from gradmill._base import GradientTransformation, GradientTransformationExtraArgs
 
 
 def chain(*args: GradientTransformation) -> GradientTransformationExtraArgs:
@@ -38,7 +38,47 @@ def chain(*args: GradientTransformation) -> GradientTransformationExtraArgs:
     for position, member in enumerate(args):
         if not is_transformation(member):
             raise TypeError(f"chain: argument {position} is no transformation: {member!r}")
-    fused = Fused(GradientTransformationExtraArgs, Chained(args))
-    tx = fused.tx
-    assert isinstance(tx, GradientTransformationExtraArgs)  # noqa: S101  (for the type checker)
-    return tx
+    return native_with_extra(Chained(args))
+
+
+def named_chain(
+    *pairs: tuple[str, GradientTransformation], **transformations: GradientTransformation
+) -> GradientTransformationExtraArgs:
+    """Apply transformations one after the other, as :func:`chain` does, with states by name.
+
+    Takes the specification's ``named_chain(clip=..., adam=...)`` and optax's
+    ``named_chain(("clip", ...), ("adam", ...))``, or both: pairs come first.
+
+    Args:
+        *pairs: Pairs of a name and a transformation.
+        **transformations: Transformations by name, in the order of the call.
+
+    Returns:
+        A transformation whose state is an ``OrderedDict`` of the members' states.
+
+    Raises:
+        TypeError: A positional argument is no such pair, or a value is no transformation.
+        ValueError: A name stands twice.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.named_chain(("clip", gm.clip(1.0)), momentum=gm.trace(0.9))
+        >>> tx.init(np.zeros(2))["momentum"]
+        TraceState(trace=array([0., 0.]))
+    """
+    for pair in pairs:
+        # A transformation is a pair as well, of functions.
+        if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise TypeError(
+                "named_chain takes pairs, named_chain(('name', tx), ...), or keywords,"
+                f" named_chain(name=tx, ...); got {pair!r}"
+            )
+    row = [*pairs, *transformations.items()]
+    names = tuple(name for name, _ in row)
+    for name, member in row:
+        if not is_transformation(member):
+            raise TypeError(f"named_chain: {name!r} is no transformation: {member!r}")
+        if names.count(name) > 1:
+            raise ValueError(f"named_chain: the name {name!r} stands twice")
+    return native_with_extra(Chained(tuple(member for _, member in row), names))

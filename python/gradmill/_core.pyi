@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any, TypeAlias, TypedDict, final
 
 import numpy as np
@@ -9,19 +10,23 @@ __all__ = [
     "apply_updates",
     "bias_correction",
     "build_info",
+    "count_not_finite",
     "force",
     "global_norm",
     "list_ops",
     "set_num_threads",
+    "split_key",
     "touch",
 ]
 
 _Leaves: TypeAlias = list[Any]
+_Found: TypeAlias = tuple[list[float | None], bool, tuple[list[bool], list[list[bool]]] | None]
+_Key: TypeAlias = Sequence[int]
 
 class _Pass(TypedDict):
     ops: list[int]
     source: str
-    norm: bool
+    ends_for: int | None
     carries: bool
     fused: bool
 
@@ -30,7 +35,7 @@ class _Op(TypedDict):
     scalars: list[str]
     slots: list[str]
     params: bool
-    reduces: bool
+    reduces: str | None
 
 class _BuildInfo(TypedDict):
     version: str
@@ -43,7 +48,7 @@ class CoreError(Exception): ...
 
 @final
 class Program:
-    def __new__(cls, ops: list[str]) -> Program: ...
+    def __new__(cls, ops: list[tuple[str, int, Sequence[int] | None]]) -> Program: ...
     @property
     def passes(self) -> list[_Pass]: ...
     @property
@@ -55,8 +60,9 @@ class Program:
         slots: list[_Leaves],
         skip: list[int] | None,
         scalars: list[float],
+        off: int = 0,
         threads: int = 0,
-    ) -> tuple[_Leaves, list[_Leaves], list[float], bool]: ...
+    ) -> tuple[_Leaves, list[_Leaves], _Found]: ...
 
 @final
 class InPlace:
@@ -68,16 +74,18 @@ class InPlace:
         skip: list[int] | None,
     ) -> InPlace: ...
     def step(
-        self, updates: _Leaves, scalars: list[float], threads: int = 0
-    ) -> tuple[list[float], bool]: ...
+        self, updates: _Leaves, scalars: list[float], off: int = 0, threads: int = 0
+    ) -> _Found: ...
 
 def apply_updates(params: _Leaves, updates: _Leaves, threads: int = 0) -> _Leaves: ...
 def bias_correction(decay: float, count: int) -> float: ...
 def build_info() -> _BuildInfo: ...
+def count_not_finite(updates: _Leaves, threads: int = 0) -> int: ...
 def force(simd: str | None = None, fuse: bool = True) -> None: ...
 def global_norm(updates: _Leaves, threads: int = 0) -> float: ...
 def list_ops() -> list[_Op]: ...
 def set_num_threads(count: int) -> None: ...
+def split_key(key: _Key, index: int) -> list[int]: ...
 def touch(
     updates: np.ndarray[Any, Any],
     arrays: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]],

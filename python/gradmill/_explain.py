@@ -67,31 +67,45 @@ def explain(tx: GradientTransformation, params: PyTree, file: TextIO | None = No
 def _pass(
     number: int, run: NativeRun, entry: _Pass, bytes_each: float, *, in_place: bool
 ) -> list[str]:
-    """The lines for one walk over memory."""
-    names = [link.spec.op for link in run.ops if link.spec and link.spec.op]
-    ops = [_OPS[names[index]] for index in entry["ops"]]
+    """The lines for one walk over memory, with what is measured at its end."""
+    links = [run.ops[index] for index in entry["ops"]]
+    ops = [_OPS[link.op] for link in links]
     slots = [slot for op in ops for slot in op["slots"]]
-    ends = not entry["norm"]
-    needs_params = any(op["params"] for op in ops) or (ends and in_place)
-    reads = [entry["source"], *["params"] * needs_params, *slots]
+    at_end = None if entry["ends_for"] is None else _OPS[run.ops[entry["ends_for"]].op]
+    # A norm is taken on the way; other measures read what the ops left behind.
+    walks = at_end is None or at_end["reduces"] == "norm" or entry["carries"]
+    needs_params = any(op["params"] for op in ops) or (at_end is None and in_place)
+    reads = [entry["source"], *["params"] * needs_params, *slots] * walks
     writes = [
-        *["params" if in_place else "updates"] * ends,
+        *["params" if in_place else "updates"] * (at_end is None),
         *["carried"] * entry["carries"],
         *slots,
     ]
-    traffic = bytes_each * (len(reads) + len(writes))
-    text = f"pass {number} {traffic:3.0f} B/param  reads {', '.join(reads)}"
+    end = ""
+    if at_end is not None:
+        end = f"; {_ENDS[at_end['reduces']]} for {at_end['name']}"
+        if at_end["reduces"] != "norm":
+            reads += ["carried" if entry["carries"] else entry["source"]]
+            reads += ["params"] * at_end["params"]
+    text = f"pass {number} {bytes_each * (len(reads) + len(writes)):3.0f} B/param"
+    text += f"  reads {', '.join(reads)}"
     if writes:
         text += f"; writes {', '.join(writes)}"
-    if entry["norm"]:
-        text += f"; global norm for {names[max([*entry['ops'], -1]) + 1]}"
+    text += end
     how = "one loop" if entry["fused"] else "in blocks"
-    skipped = any(link.masks for link in run.ops)
-    return [text, *([f"        {how}: {_join(ops, skipped)}"] if ops else [])]
+    notes = {"masked leaves skip theirs": any(link.masks for link in links)}
+    notes["not all in every step"] = any(link.gates for link in links)
+    note = ", ".join(note for note, holds in notes.items() if holds)
+    names = ", ".join(op["name"] for op in ops) + (f" ({note})" if note else "")
+    return [text, *([f"        {how}: {names}"] if ops else [])]
 
 
-def _join(ops: list[_Op], masked: bool) -> str:
-    return ", ".join(op["name"] for op in ops) + " (masked leaves skip theirs)" * masked
+_ENDS: dict[str | None, str] = {
+    "norm": "global norm",
+    "units": "norms or means of units",
+    "finite": "whether all are finite",
+    "nans": "which leaves have a NaN",
+}
 
 
 def _name(tx: GradientTransformation) -> str:
@@ -100,4 +114,4 @@ def _name(tx: GradientTransformation) -> str:
     return f"{getattr(update, '__module__', '?')}.{name}"
 
 
-_OPS = {op["name"]: op for op in _core.list_ops()}
+_OPS: dict[str | None, _Op] = {op["name"]: op for op in _core.list_ops()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from gradmill import _core, errors
@@ -12,27 +11,39 @@ from gradmill._base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
 )
-from gradmill._scalars import safe_increment, step_scalars
-from gradmill._state import init_state, join_state, links_of, split_state
+from gradmill._control import Context, Plan
+from gradmill._scalars import SCALARS, safe_increment, step_scalars
+from gradmill._spec import Gated, LabelMask
+from gradmill._state import (
+    init_link,
+    join_state,
+    links_of,
+    mask_tree,
+    new_fields,
+    split_state,
+)
 from gradmill._threads import scoped
-from gradmill._tree import Treespec, flatten, flatten_like, leaf_path, mask_leaves
+from gradmill._tree import Treespec, flatten, flatten_like, label_leaves, leaf_path, mask_leaves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradmill._base import PyTree
-    from gradmill._spec import Description, Masked, Spec
+    from gradmill._spec import Chained, Description, Mask, Masked, Partitioned, Spec
     from gradmill._state import Link
 
 
 MAX_LINKS = 64
 """Most links that one program holds: a leaf's skipped ops are bits of a word."""
 
+LOOKS_FOR = {op["name"]: op["reduces"] for op in _core.list_ops()}
+"""What each op has to know of the update as a whole, or None."""
+
 
 class Found(NamedTuple):
     """What a run met on its way."""
 
-    norms: list[float]
+    norms: Sequence[float | None]
     finite: bool
 
 
@@ -42,32 +53,36 @@ class NativeRun:
     def __init__(self, links: Sequence[Link]) -> None:
         self.links = links
         self.specs: list[Spec] = [link.spec for link in links if link.spec is not None]
-        self.ops = [link for link in links if link.spec is not None and link.spec.op is not None]
+        self.ops = [link for link in links if link.op is not None]
         self.program = _core.Program(
-            [link.spec.op for link in self.ops if link.spec and link.spec.op]
+            [
+                (link.op, sum(link.index in other.gates for other in self.ops), link.spec.axes)
+                for link in self.ops
+                if link.op and link.spec
+            ]
+        )
+        self.bits = {link.index: 1 << bit for bit, link in enumerate(self.ops)}
+        self.has_controls = any(spec.control for spec in self.specs) or any(
+            link.gates for link in links
         )
         self.scalars_of = [
             (position if spec.counts else None, step_scalars(spec))
             for position, spec in enumerate(self.specs)
+            if spec.control is None
         ]
         self.slots = [
             (position, slot.name) for position, spec in enumerate(self.specs) for slot in spec.slots
         ]
 
-    def scalars(self, states: Sequence[PyTree]) -> list[float]:
-        """The scalars of the next step, for all ops in a row."""
-        values: list[float] = []
-        for at, scalars in self.scalars_of:
-            values += scalars(0 if at is None else int(states[at].count))
-        return values
-
     def skips(self, tree: PyTree, treespec: Treespec) -> list[int] | None:
         """For each leaf the ops that pass it by, as bits; None where there are no masks."""
-        skips: list[int] | None = None
+        if not any(link.masks for link in self.ops):
+            return None
+        select = _Selection(tree, treespec)
+        skips = [0] * treespec.num_leaves
         for bit, link in enumerate(self.ops):
             for mask in link.masks:
-                taken = mask_leaves(mask, tree, treespec)
-                skips = [0] * len(taken) if skips is None else skips
+                taken = select(mask)
                 skips = [s if t else s | 1 << bit for s, t in zip(skips, taken, strict=True)]
         return skips
 
@@ -80,35 +95,93 @@ class NativeRun:
             for at, name in self.slots
         ]
 
+    def plan(
+        self, states: Sequence[PyTree], context: Context
+    ) -> tuple[list[float], int, list[Plan]]:
+        """The scalars of all ops in a row, the ops that are off as bits, and each link's plan."""
+        if not self.has_controls:
+            values: list[float] = []
+            for at, scalars in self.scalars_of:
+                values += scalars(0 if at is None else int(states[at].count))
+            return values, 0, []
+        values, off, plans = [], 0, []
+        for link, state in zip(self.links, states, strict=True):
+            plan = _plan(link, state, context)
+            plans.append(plan)
+            context.open[link.index] = plan.open
+            if link.op is not None:
+                values += plan.scalars
+                if not plan.on:
+                    off |= self.bits[link.index]
+        return values, off, plans
+
+    def advance(
+        self,
+        states: Sequence[PyTree],
+        context: Context,
+        plans: Sequence[Plan],
+        more: tuple[list[bool], list[list[bool]]] | None,
+        treespec: Treespec | None,
+    ) -> list[dict[str, Any]]:
+        """For each link the fields of its state that the host changes after a step."""
+        if not self.has_controls:
+            return [
+                {"count": safe_increment(state.count)} if spec.counts else {}
+                for spec, state in zip(self.specs, states, strict=True)
+            ]
+        all_finite, nans = (iter(found) for found in (more or ((), ())))
+        changes: list[dict[str, Any]] = []
+        for link, state, plan in zip(self.links, states, plans, strict=True):
+            looks_for = LOOKS_FOR[link.op] if link.op is not None else None
+            found: Any = None
+            if looks_for == "finite":
+                found = next(all_finite)
+                if plan.open is None:
+                    context.open[link.index] = found or plan.memo
+            elif looks_for == "nans":
+                found = treespec, next(nans)
+            spec = context.specs.get(link.index, link.spec)
+            if spec is None or not all(context.open[gate] for gate in link.gates):
+                changes.append({})
+            elif spec.control is not None:
+                changes.append(spec.control.advance(state, plan, found))
+            else:
+                changes.append({"count": safe_increment(state.count)} if spec.counts else {})
+        return changes
+
     def update(
-        self, updates: PyTree, states: Sequence[PyTree], params: PyTree | None, _: dict[str, Any]
+        self, updates: PyTree, states: Sequence[PyTree], context: Context
     ) -> tuple[PyTree, list[PyTree], Found]:
         """Send ``updates`` through the links; nothing that was given is written to."""
-        if not self.ops:
-            return updates, list(states), Found([], True)
+        context.updates = updates
+        params = context.params
         if params is None and self.program.reads_params:
             raise ValueError(NO_PARAMS_MSG)
-        leaves, treespec = flatten(updates)
-        param_leaves = None
-        if self.program.reads_params:
-            param_leaves = flatten_like(treespec, params, "params", "updates")
-        slots = self.slot_leaves(states, treespec)
-        skips = self.skips(updates if params is None else params, treespec)
-        scalars = self.scalars(states)
-        try:
-            out, new_slots, norms, finite = self.program.update(
-                leaves, param_leaves, slots, skips, scalars, scoped.get()
-            )
-        except _core.CoreError as fault:
-            raise self.error(fault, treespec) from None
-        fields: list[dict[str, PyTree]] = [
-            {"count": safe_increment(state.count)} if spec.counts else {}
-            for spec, state in zip(self.specs, states, strict=True)
-        ]
-        for (at, name), arrays in zip(self.slots, new_slots, strict=True):
-            fields[at][name] = treespec.unflatten(arrays)
-        new_states = [spec.state(**own) for spec, own in zip(self.specs, fields, strict=True)]
-        return treespec.unflatten(out), new_states, Found(norms, finite)
+        scalars, off, plans = self.plan(states, context)
+        slots: list[list[Any]] = []
+        norms: Sequence[float | None] = ()
+        finite, more, treespec = True, None, None
+        out = updates
+        if self.ops:
+            leaves, treespec = flatten(updates)
+            param_leaves = None
+            if self.program.reads_params:
+                param_leaves = flatten_like(treespec, params, "params", "updates")
+            old = self.slot_leaves(states, treespec)
+            skips = self.skips(updates if params is None else params, treespec)
+            try:
+                new, slots, (norms, finite, more) = self.program.update(
+                    leaves, param_leaves, old, skips, scalars, off, scoped.get()
+                )
+            except _core.CoreError as fault:
+                raise self.error(fault, treespec) from None
+            out = treespec.unflatten(new)
+        changes = self.advance(states, context, plans, more, treespec)
+        if treespec is not None:
+            for (at, name), arrays in zip(self.slots, slots, strict=True):
+                changes[at][name] = treespec.unflatten(arrays)
+        new_states = [new_fields(state, own) for state, own in zip(states, changes, strict=True)]
+        return out, new_states, Found(norms, finite)
 
     def error(self, fault: _core.CoreError, treespec: Treespec) -> errors.GradmillError:
         """The error for what the core reports, with paths instead of indices."""
@@ -123,6 +196,59 @@ class NativeRun:
         return errors.from_fault(fault, path)
 
 
+def _plan(link: Link, state: PyTree, context: Context) -> Plan:
+    """What ``link`` does in the step to come; a link behind a closed gate does nothing."""
+    spec = context.specs.get(link.index, link.spec)
+    if spec is None:
+        return Plan()
+    if any(context.open[gate] is False for gate in link.gates):
+        return Plan(OFF[spec.op], on=False, open=False)
+    if spec.control is None:
+        return Plan(step_scalars(spec)(int(state.count) if spec.counts else 0))
+    plan = spec.control.plan(state, context)
+    if plan.inner is not None:
+        assert isinstance(link.tx.description, Gated)  # noqa: S101  (for the type checker)
+        usual, now = links_of(link.tx.description.inner), links_of(plan.inner)
+        if [one.op for one in usual] != [one.op for one in now]:
+            raise ValueError(
+                f"{link.path}: what the transformation consists of depends on the value of a"
+                " hyperparameter; name it in static_args"
+            )
+        for new in now:
+            index = link.index + 1 + new.index
+            context.members[index] = new.tx
+            if new.spec is not None:
+                context.specs[index] = new.spec
+    return plan
+
+
+OFF: dict[str | None, tuple[float, ...]] = {op: (1.0,) * len(row) for op, row in SCALARS.items()}
+OFF[None] = ()
+"""Scalars for ops that do not run."""
+
+
+class _Selection:
+    """The leaves that masks select from a tree, with the labels of a partition looked up once."""
+
+    def __init__(self, tree: PyTree, treespec: Treespec) -> None:
+        self.tree = tree
+        self.treespec = treespec
+        self.labels: dict[int, list[Any]] = {}
+        self.masks: dict[int, list[bool]] = {}
+
+    def __call__(self, mask: Mask) -> list[bool]:
+        if id(mask) not in self.masks:
+            self.masks[id(mask)] = self._select(mask)
+        return self.masks[id(mask)]
+
+    def _select(self, mask: Mask) -> list[bool]:
+        if not isinstance(mask, LabelMask):
+            return mask_leaves(mask, self.tree, self.treespec)
+        if id(mask.labels) not in self.labels:
+            self.labels[id(mask.labels)] = label_leaves(mask.labels, self.tree, self.treespec)
+        return [label == mask.label for label in self.labels[id(mask.labels)]]
+
+
 class PythonRun:
     """One link that is written in Python."""
 
@@ -131,17 +257,33 @@ class PythonRun:
         self.takes_extra = isinstance(link.tx, GradientTransformationExtraArgs)
 
     def update(
-        self,
-        updates: PyTree,
-        states: Sequence[PyTree],
-        params: PyTree | None,
-        extra: dict[str, Any],
+        self, updates: PyTree, states: Sequence[PyTree], context: Context
     ) -> tuple[PyTree, list[PyTree], Found]:
-        """Call the transformation."""
+        """Call the transformation, with what masks leave to it."""
         (link,), (state,) = self.links, states
-        given = extra if self.takes_extra else {}
-        updates, state = link.tx.update(updates, state, params, **given)
-        return updates, [state], Found([], True)
+        if not all(context.open[gate] for gate in link.gates):
+            return updates, [state], Found((), True)
+        tx = context.members.get(link.index, link.tx)
+        extra = context.extra if self.takes_extra else {}
+        params = context.params
+        if not link.masks:
+            new, state = tx.update(updates, state, params, **extra)
+            return new, [state], Found((), True)
+        like = updates if params is None else params
+        leaves, treespec = flatten(updates)
+        if link.masks_extra:
+            extra = {
+                name: mask_tree(tree, link.masks, like) if flatten(tree)[1] == treespec else tree
+                for name, tree in extra.items()
+            }
+        masked = mask_tree(updates, link.masks, like)
+        given = None if params is None else mask_tree(params, link.masks)
+        new, state = tx.update(masked, state, given, **extra)
+        select = _Selection(like, flatten(like)[1])
+        taken = [all(of_leaf) for of_leaf in zip(*map(select, link.masks), strict=True)]
+        rest = iter(flatten_like(flatten(masked)[1], new, "the masked updates", "those before"))
+        merged = [next(rest) if take else old for take, old in zip(taken, leaves, strict=True)]
+        return treespec.unflatten(merged), [state], Found((), True)
 
 
 Run: TypeAlias = NativeRun | PythonRun
@@ -150,13 +292,23 @@ Run: TypeAlias = NativeRun | PythonRun
 def runs_of(tx: GradientTransformation) -> list[Run]:
     """The links of ``tx``, with neighbours that are native taken together."""
     runs: list[Run] = []
-    for native, links in groupby(links_of(tx), key=lambda link: link.spec is not None):
-        if native:
-            row = tuple(links)
-            starts = range(0, len(row), MAX_LINKS)
-            runs.extend(NativeRun(row[start : start + MAX_LINKS]) for start in starts)
-        else:
-            runs.extend(PythonRun(link) for link in links)
+    row: list[Link] = []
+
+    def close() -> None:
+        if row:
+            runs.append(NativeRun(tuple(row)))
+            row.clear()
+
+    for link in links_of(tx):
+        if link.spec is None:
+            close()
+            runs.append(PythonRun(link))
+            continue
+        control = link.spec.control
+        if len(row) == MAX_LINKS or (control is not None and control.needs_updates):
+            close()
+        row.append(link)
+    close()
     return runs
 
 
@@ -198,11 +350,7 @@ class Fused:
 
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state for ``params``."""
-        states = (
-            link.tx.init(params) if link.spec is None else init_state(link.spec, params, link.masks)
-            for link in links_of(self.tx)
-        )
-        return join_state(self.tx, states)
+        return join_state(self.tx, (init_link(link, params) for link in links_of(self.tx)))
 
     def update(
         self, updates: PyTree, state: PyTree, params: PyTree | None = None
@@ -219,10 +367,11 @@ class Fused:
     ) -> tuple[PyTree, PyTree]:
         """Return the new updates and the new state."""
         states = split_state(self.tx, state)
+        context = Context(updates, params, extra_args)
         new_states: list[PyTree] = []
         for run in self.runs:
             own = states[len(new_states) : len(new_states) + len(run.links)]
-            updates, own, _ = run.update(updates, own, params, extra_args)
+            updates, own, _ = run.update(updates, own, context)
             new_states += own
         if all(new is old for new, old in zip(new_states, states, strict=True)):
             return updates, state
@@ -232,3 +381,12 @@ class Fused:
 def native(description: Spec | Masked) -> GradientTransformation:
     """The transformation that ``description`` describes."""
     return Fused(GradientTransformation, description).tx
+
+
+def native_with_extra(
+    description: Chained | Masked | Partitioned | Gated,
+) -> GradientTransformationExtraArgs:
+    """The transformation that ``description`` describes, which hands on extra arguments."""
+    tx = Fused(GradientTransformationExtraArgs, description).tx
+    assert isinstance(tx, GradientTransformationExtraArgs)  # noqa: S101  (for the type checker)
+    return tx

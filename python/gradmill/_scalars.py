@@ -42,9 +42,28 @@ def _adam_nesterov(hyper: Mapping[str, Any]) -> StepScalars:
     return lambda count: (*plain(count), _core.bias_correction(b1, count + 2))
 
 
+def _rms(hyper: Mapping[str, Any]) -> StepScalars:
+    decay, eps, eps_root = (hyper[name] for name in ("decay", "eps", "eps_root"))
+    corrects = hyper["bias_correction"]
+
+    def scalars(count: int) -> tuple[float, ...]:
+        correction = _core.bias_correction(decay, count + 1) if corrects else 1.0
+        return decay, eps, eps_root, correction
+
+    return scalars
+
+
+def _ema(hyper: Mapping[str, Any]) -> StepScalars:
+    decay, debias = hyper["decay"], hyper["debias"]
+    return lambda count: (decay, _core.bias_correction(decay, count + 1) if debias else 1.0)
+
+
 _DERIVED: dict[str, Callable[[Mapping[str, Any]], StepScalars]] = {
     "scale_by_adam": _adam,
     "scale_by_adam_nesterov": _adam_nesterov,
+    "scale_by_rms": _rms,
+    "scale_by_stddev": _rms,
+    "ema": _ema,
 }
 
 SCALARS = {op["name"]: tuple(op["scalars"]) for op in _core.list_ops()}

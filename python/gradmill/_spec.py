@@ -8,24 +8,40 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
     from gradmill._base import GradientTransformation, PyTree, ScalarOrSchedule
+    from gradmill._control import Control
 
 Mask: TypeAlias = "PyTree | Callable[..., PyTree]"
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A state array that an op owns, one for each leaf, zero at first.
+    """A state array that an op owns, one for each leaf.
 
     Attributes:
         name: The field of the state that holds it.
         dtype: Its dtype; None for that of the parameter.
+        at_least: A dtype that its own is promoted with.
+        fill: The value of all elements at first.
     """
 
     name: str
     dtype: np.dtype[Any] | None = None
+    at_least: np.dtype[Any] | None = None
+    fill: float = 0.0
+
+    def first(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The slot of the parameter ``array`` at first."""
+        dtype = self.dtype or array.dtype
+        if self.at_least is not None:
+            dtype = np.promote_types(dtype, self.at_least)
+        # Zeros are pages that the system hands out when they are touched.
+        zeros = np.zeros_like(array, dtype=dtype)
+        if self.fill:
+            zeros.fill(self.fill)
+        return zeros
 
 
 @dataclass(frozen=True)
@@ -33,39 +49,114 @@ class Spec:
     """One native transformation.
 
     Attributes:
-        op: The op's name, or None for the identity.
-        state: The class of the state, a NamedTuple of ``count`` and the slots, as far as there are.
+        op: The op's name, or None for one that changes no update by itself.
+        state: The class of the state, a NamedTuple of the slots and of what the host keeps, such as
+            ``count``.
         hyper: The hyperparameters, by the names that the op's scalars and formula use.
         slots: The state arrays.
+        axes: The axes of a unit, where the op has units and these are not its usual ones.
+        control: What the host does in each step; None where all it does is to count steps.
     """
 
     op: str | None
     state: type[Any]
     hyper: Mapping[str, ScalarOrSchedule] = field(default_factory=dict)
     slots: tuple[Slot, ...] = ()
+    axes: tuple[int, ...] | None = None
+    control: Control | None = None
 
     @property
     def counts(self) -> bool:
-        """Whether the state has a step count."""
-        return "count" in self.state._fields
+        """Whether all that the host does is to count steps."""
+        return self.control is None and "count" in self.state._fields
 
 
 @dataclass(frozen=True)
 class Masked:
-    """A native transformation applied to the leaves where ``mask`` is true."""
+    """A transformation applied to the leaves where ``mask`` is true.
+
+    With ``masks_extra``, extra arguments that are trees like the updates are masked as well.
+    """
 
     inner: GradientTransformation
     mask: Mask
+    masks_extra: bool = False
 
 
 @dataclass(frozen=True)
 class Chained:
-    """Transformations one after the other."""
+    """Transformations one after the other, by position or by name."""
 
     members: tuple[GradientTransformation, ...]
+    names: tuple[str, ...] | None = None
 
 
-Description: TypeAlias = Spec | Masked | Chained
+@dataclass(frozen=True)
+class Partitioned:
+    """For each label the transformation of the leaves that bear it."""
+
+    members: Mapping[Hashable, GradientTransformation]
+    labels: Labels
+    masks_extra: bool = False
+
+
+@dataclass(frozen=True)
+class Gated:
+    """A transformation that ``spec`` lets run, or not, step by step.
+
+    Attributes:
+        spec: The gate, whose state holds that of ``inner`` in ``field``.
+        inner: The transformation behind it.
+        field: The name of the field.
+    """
+
+    spec: Spec
+    inner: GradientTransformation
+    field: str
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The label of each leaf.
+
+    Attributes:
+        source: A tree of labels with the structure of the parameters or of its upper part, a
+            function of the tree that returns one, or a function of path and leaf that returns a
+            label.
+        known: The labels that there may be.
+        by_choice: Whether ``source`` returns a choice among transformations: a bool, where true is
+            the first of two, or a position.
+    """
+
+    source: Any
+    known: tuple[Hashable, ...]
+    by_choice: bool = False
+
+
+@dataclass(frozen=True)
+class LabelMask:
+    """Selects the leaves that bear ``label``."""
+
+    labels: Labels
+    label: Hashable
+
+
+Description: TypeAlias = Spec | Masked | Chained | Partitioned | Gated
+
+
+def is_real(value: object) -> bool:
+    """Whether ``value`` is a real scalar: a number or a 0-d array of numbers, but no bool."""
+    if isinstance(value, (bool, np.bool_)):
+        return False
+    if isinstance(value, (int, float, np.number, np.ndarray)) or hasattr(value, "__array__"):
+        array = np.asarray(value)
+        return array.ndim == 0 and array.dtype.kind in "iuf"
+    return False
+
+
+def is_integer(value: object) -> bool:
+    """Whether ``value`` is an integer scalar, but no bool."""
+    return is_real(value) and np.asarray(value).dtype.kind in "iu"
 
 
 def real(name: str, value: object) -> float:
@@ -74,13 +165,8 @@ def real(name: str, value: object) -> float:
     Raises:
         TypeError: ``value`` is no real scalar; the message has ``name``.
     """
-    is_number = isinstance(value, (int, float, np.number, np.ndarray)) or hasattr(
-        value, "__array__"
-    )
-    if is_number and not isinstance(value, (bool, np.bool_)):
-        array = np.asarray(value)
-        if array.ndim == 0 and array.dtype.kind in "iuf":
-            return float(array)
+    if is_real(value):
+        return float(np.asarray(value))
     raise TypeError(f"{name} must be a real number, got {value!r}")
 
 
@@ -91,3 +177,17 @@ def real_or_schedule(name: str, value: object) -> ScalarOrSchedule:
         TypeError: ``value`` is neither; the message has ``name``.
     """
     return value if callable(value) else real(name, value)
+
+
+def float_dtype(name: str, value: Any) -> np.dtype[Any] | None:
+    """Return ``value`` as a dtype, or None.
+
+    Raises:
+        TypeError: ``value`` is no dtype of arrays that kernels take; the message has ``name``.
+    """
+    if value is None:
+        return None
+    dtype: np.dtype[Any] = np.dtype(value)
+    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise TypeError(f"{name} must be float32 or float64, got {dtype}")
+    return dtype

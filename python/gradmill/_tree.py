@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+import numpy as np
 import optree
 
+from gradmill._spec import LabelMask, is_integer
 from gradmill.errors import TreeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from gradmill._base import PyTree
-    from gradmill._spec import Mask
+    from gradmill._spec import Labels, Mask
 
 NAMESPACE = "gradmill"
 """Classes registered with optree globally or in this namespace are nodes."""
@@ -48,6 +50,26 @@ def tree_map(function: Callable[[Any], Any], tree: PyTree) -> PyTree:
 def leaf_path(spec: Treespec, leaf: int, root: str) -> str:
     """The expression that leads from ``root`` to the leaf, such as ``params['dense'][0]``."""
     return spec.accessors()[leaf].codify(root)
+
+
+class MaskedNode(NamedTuple):
+    """Stands for a leaf that a mask leaves out, in trees that masked transformations see.
+
+    It has no leaves itself, so maps over the tree skip it.
+
+    Example:
+        >>> import gradmill as gm
+        >>> gm.MaskedNode()
+        MaskedNode()
+    """
+
+
+def keep(tree: PyTree, taken: Sequence[bool]) -> PyTree:
+    """``tree`` with ``MaskedNode`` for each leaf that is not taken."""
+    leaves, spec = flatten(tree)
+    return spec.unflatten(
+        [leaf if take else MaskedNode() for leaf, take in zip(leaves, taken, strict=True)]
+    )
 
 
 class Path(str):
@@ -85,27 +107,62 @@ def mask_leaves(mask: Mask, tree: PyTree, spec: Treespec) -> list[bool]:
         TreeError: The mask's structure is none of the tree's.
         TypeError: A leaf of the mask is not a bool.
     """
-    if callable(mask):
-        if _required_positionals(mask) == 2:
-            return [
-                _as_bool(mask(Path(path), leaf))
-                for path, leaf in zip(spec.paths(), spec.flatten_up_to(tree), strict=True)
-            ]
-        mask = mask(tree)
+    if isinstance(mask, LabelMask):
+        return [label == mask.label for label in label_leaves(mask.labels, tree, spec)]
+    return [_as_bool(leaf) for leaf in _spread(mask, tree, spec, "mask")]
+
+
+def label_leaves(labels: Labels, tree: PyTree, spec: Treespec) -> list[Hashable]:
+    """The label of each leaf of ``tree``.
+
+    Raises:
+        TreeError: The structure of the labels is none of the tree's.
+        ValueError: A label is unknown; the message names the leaf.
+    """
+    found = _spread(labels.source, tree, spec, "the tree of labels")
+    for index, label in enumerate(found):
+        known = label in labels.known
+        if labels.by_choice:
+            known = len(labels.known) == 2 if is_bool(label) else known and is_integer(label)
+        if not known:
+            raise ValueError(
+                f"{leaf_path(spec, index, 'params')}: label {label!r} is none of "
+                + ", ".join(map(repr, labels.known))
+            )
+    if labels.by_choice:
+        # True is the first of two.
+        return [(0 if label else 1) if is_bool(label) else label for label in found]
+    return found
+
+
+def _spread(source: Any, tree: PyTree, spec: Treespec, name: str) -> list[Any]:
+    """A value for each leaf of ``tree``, from a tree of values or a function."""
+    if callable(source) and all(map(callable, flatten(source)[0])):
+        if required_positionals(source) == 2:
+            leaves = spec.flatten_up_to(tree)
+            return [source(Path(p), leaf) for p, leaf in zip(spec.paths(), leaves, strict=True)]
+        source = source(tree)
     try:
-        leaves = optree.broadcast_prefix(mask, tree, none_is_leaf=True, namespace=NAMESPACE)
+        return optree.broadcast_prefix(source, tree, none_is_leaf=True, namespace=NAMESPACE)
     except ValueError as error:
-        raise TreeError(f"mask does not match the tree it selects from: {error}") from None
-    return [_as_bool(leaf) for leaf in leaves]
+        raise TreeError(f"{name} does not match the tree it selects from: {error}") from None
+
+
+def is_bool(value: object) -> bool:
+    """Whether ``value`` is a bool, also of NumPy's or of another array library's."""
+    if isinstance(value, (bool, np.bool_)):
+        return True
+    return getattr(value, "ndim", None) == 0 and getattr(value, "dtype", None) == np.bool_
 
 
 def _as_bool(value: object) -> bool:
-    if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
+    if is_bool(value):
         return bool(value)
     raise TypeError(f"a mask has bools as leaves, got {value!r}")
 
 
-def _required_positionals(function: Callable[..., Any]) -> int:
+def required_positionals(function: Callable[..., Any]) -> int:
+    """How many positional arguments have no default."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

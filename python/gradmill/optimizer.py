@@ -8,9 +8,10 @@ import numpy as np
 
 from gradmill import _core, errors
 from gradmill._arrays import plain_view
+from gradmill._control import Context
 from gradmill._run import runs_in_place
 from gradmill._scalars import COUNT_MAX
-from gradmill._state import join_state, split_state
+from gradmill._state import join_state, split_state, write_fields
 from gradmill._threads import scoped
 from gradmill._tree import Treespec, flatten, flatten_like, leaf_path
 
@@ -99,6 +100,7 @@ class Optimizer:
             for at, scalars in self._tail.scalars_of
         ]
         self._counts = [count for count, _ in self._clocks if count is not None]
+        self._is_simple = not (self._head or self._tail.has_controls)
 
     @property
     def state(self) -> PyTree:
@@ -135,43 +137,49 @@ class Optimizer:
             raise RuntimeError("another thread is inside a step of this optimizer")
         self._busy = True
         try:
-            updates, states, norm, finite = grads, None, None, True
-            if self._head:
-                updates, states, norm, finite = self._run_head(grads, extra_args)
-            leaves = flatten_like(self._treespec, updates, "updates", "params")
-            scalars: list[float] = []
-            for count, scalars_of in self._clocks:
-                scalars += scalars_of(0 if count is None else count.item())
-            norms, tail_finite = self._bound.step(leaves, scalars, scoped.get())
-            for count in self._counts:
-                steps = count.item()
-                if steps < COUNT_MAX:
-                    count[()] = steps + 1
-            if states is not None:
-                self._states[: self._at] = states
+            if self._is_simple:
+                leaves = flatten_like(self._treespec, grads, "updates", "params")
+                scalars: list[float] = []
+                for count, scalars_of in self._clocks:
+                    scalars += scalars_of(0 if count is None else count.item())
+                norms, finite, _ = self._bound.step(leaves, scalars, 0, scoped.get())
+                for count in self._counts:
+                    steps = count.item()
+                    if steps < COUNT_MAX:
+                        count[()] = steps + 1
+            else:
+                norms, finite = self._step_with_controls(grads, extra_args)
             self._steps += 1
         except _core.CoreError as fault:
             raise self._tail.error(fault, self._treespec) from None
         finally:
             self._busy = False
-        if norm is None and norms:
-            norm = norms[0]
-        return StepReport._make((self._steps, norm, finite and tail_finite))
+        norm = next((norm for norm in norms if norm is not None), None) if norms else None
+        return StepReport._make((self._steps, norm, finite))
 
-    def _run_head(
+    def _step_with_controls(
         self, updates: PyTree, extra_args: dict[str, Any]
-    ) -> tuple[PyTree, list[PyTree], float | None, bool]:
-        """Run what comes before the part in place; nothing is written yet."""
+    ) -> tuple[list[float | None], bool]:
+        """A step with parts that are written in Python, or that do not run in each step."""
+        context = Context(updates, self.params, extra_args)
         states: list[PyTree] = []
-        norms: list[float] = []
+        norms: list[float | None] = []
         finite = True
         for run in self._head:
             own = self._states[len(states) : len(states) + len(run.links)]
-            updates, own, found = run.update(updates, own, self.params, extra_args)
+            updates, own, found = run.update(updates, own, context)
             states += own
             norms += found.norms
             finite = finite and found.finite
-        return updates, states, norms[0] if norms else None, finite
+        context.updates = updates
+        own = self._states[self._at :]
+        scalars, off, plans = self._tail.plan(own, context)
+        leaves = flatten_like(self._treespec, updates, "updates", "params")
+        tail_norms, tail_finite, more = self._bound.step(leaves, scalars, off, scoped.get())
+        changes = self._tail.advance(own, context, plans, more, self._treespec)
+        own = [write_fields(state, change) for state, change in zip(own, changes, strict=True)]
+        self._states[:] = [*states, *own]
+        return [*norms, *tail_norms], finite and tail_finite
 
     def init_from(self, state: PyTree) -> None:
         """Continue from a state, such as one from a checkpoint.

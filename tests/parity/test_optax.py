@@ -10,8 +10,9 @@ import optax
 import pytest
 
 import gradmill as gm
+from gradmill._control import Context
 from gradmill._formulas import FORMULAS
-from gradmill._run import NativeRun
+from gradmill._run import LOOKS_FOR, NativeRun
 from gradmill._scalars import SCALARS
 from gradmill._state import links_of, split_state
 from gradmill._tree import flatten
@@ -32,6 +33,16 @@ SINGLE = {"rtol": 1e-5, "atol": 1e-6}
 pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
+def plain(tree: Any) -> Any:
+    """With the words of typed keys in place of the keys."""
+
+    def words(leaf: Any) -> Any:
+        is_key = str(getattr(leaf, "dtype", "")).startswith("key<")
+        return jax.random.key_data(leaf) if is_key else leaf
+
+    return jax.tree.map(words, tree)
+
+
 def to_jax(tree: Any) -> Any:
     return jax.tree.map(jax.numpy.asarray, tree)
 
@@ -39,27 +50,33 @@ def to_jax(tree: Any) -> Any:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("grads_of", [random_tree, special_tree])
 def test_updates_and_state(case: Case, dtype: Any, grads_of: Any) -> None:
+    if case.selects and grads_of is special_tree:
+        pytest.skip("optax multiplies a NaN by zero; see test_accumulation")
     with jax.enable_x64(dtype == np.float64):
         ours, theirs = case.make(gm), case.make(optax)
         is_single = case.single and dtype == np.float64
         tolerance = SINGLE if is_single else TOLERANCE[np.dtype(dtype)]
+        tolerance = {name: bound * case.loose for name, bound in tolerance.items()}
         params = random_tree(0, dtype)
         state, their_state = ours.init(params), theirs.init(to_jax(params))
-        same_kind(state, their_state)
+        their_update = jax.jit(theirs.update) if case.recompiles else theirs.update
+        same_kind(state, plain(their_state))
         for step in range(STEPS):
             grads = grads_of(step + 1, dtype)
             updates, state = ours.update(grads, state, params)
-            their_updates, their_state = theirs.update(to_jax(grads), their_state, to_jax(params))
+            their_updates, their_state = their_update(to_jax(grads), their_state, to_jax(params))
             assert_close(updates, their_updates, **tolerance)
-            assert_close(state, their_state, **tolerance)
-            same_kind(state, their_state)
+            assert_close(state, plain(their_state), **tolerance)
+            same_kind(state, plain(their_state))
 
 
 def same_kind(ours: Any, theirs: Any) -> None:
     """The same containers, field names, shapes and dtypes."""
     if hasattr(theirs, "dtype"):
         assert isinstance(ours, np.ndarray)
-        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+        # With 64 bits enabled, JAX counts elements in int64.
+        expected = np.int32 if theirs.dtype == np.int64 else theirs.dtype
+        assert (ours.dtype, ours.shape) == (expected, theirs.shape)
     elif isinstance(theirs, dict):
         assert sorted(ours) == sorted(theirs)
         for key, value in theirs.items():
@@ -86,7 +103,7 @@ def test_late_steps(case: Case) -> None:
         updates, after = ours.update(grads, late, params)
         their_updates, their_after = theirs.update(to_jax(grads), their_late, to_jax(params))
         assert_close(updates, their_updates, rtol=1e-4, atol=1e-6)
-        same_kind(after, their_after)
+        same_kind(after, plain(their_after))
 
 
 def late_state(state: Any, count: Any) -> Any:
@@ -101,6 +118,8 @@ def late_state(state: Any, count: Any) -> Any:
 
 def test_error_is_at_most_that_of_optax(case: Case) -> None:
     """The float64 formula is the oracle: over ten steps in float32 we are no further from it."""
+    if case.python:
+        pytest.skip("no formula for what is written in Python")
     ours, theirs = case.make(gm), case.make(optax)
     params = random_tree(0)
     state, their_state = ours.init(params), theirs.init(to_jax(params))
@@ -108,9 +127,9 @@ def test_error_is_at_most_that_of_optax(case: Case) -> None:
     errors: list[tuple[float, float]] = []
     for step in range(STEPS):
         grads = random_tree(step + 1)
+        exact = oracle.update(grads, state)
         updates, state = ours.update(grads, state, params)
         their_updates, their_state = theirs.update(to_jax(grads), their_state, to_jax(params))
-        exact = oracle.update(grads)
         errors.append((squared_error(updates, exact), squared_error(their_updates, exact)))
     mine, optaxs = np.sqrt(np.mean(errors, axis=0))
     assert mine <= 1.05 * optaxs
@@ -127,41 +146,75 @@ def wide(leaf: Any) -> Any:
 
 
 class Oracle:
-    """A chain by its formulas, in float64."""
+    """A chain by its formulas, in float64; the host's part is that of the chain itself."""
 
     def __init__(self, tx: Any, params: Any) -> None:
+        self.tx = tx
         self.run = NativeRun(tuple(links_of(tx)))
-        self.params, treespec = flatten(copy_tree(params))
-        self.skips = self.run.skips(params, treespec) or [0] * len(self.params)
+        self.tree = params
+        self.params, self.treespec = flatten(copy_tree(params))
+        self.skips = self.run.skips(params, self.treespec) or [0] * len(self.params)
         states = split_state(tx, tx.init(params))
-        slots = iter(self.run.slot_leaves(states, treespec))
+        slots = iter(self.run.slot_leaves(states, self.treespec))
         self.slots = [[next(slots) for _ in spec.slots] for spec in self.run.specs]
-        self.count = 0
 
-    def update(self, grads: Any) -> list[Any]:
+    def update(self, grads: Any, state: Any) -> list[Any]:
         leaves = [
             None if leaf is None else np.asarray(leaf, np.float64) for leaf in flatten(grads)[0]
         ]
+        context = Context(grads, self.tree, {})
+        scalars, off, _ = self.run.plan(split_state(self.tx, state), context)
+        values = iter(scalars)
         bit = 0
-        for position, (spec, (_, scalars_of)) in enumerate(
-            zip(self.run.specs, self.run.scalars_of, strict=True)
-        ):
-            op = spec.op
+        for position, link in enumerate(self.run.links):
+            op = link.op
             if op is None:
                 continue
-            scalars = dict(zip(SCALARS[op], scalars_of(self.count), strict=True))
-            if op == "clip_by_global_norm":
-                squares = (np.sum(leaf**2) for leaf in leaves if leaf is not None)
-                scalars["norm"] = np.sqrt(sum(squares))
+            own = {name: next(values) for name in SCALARS[op]}
+            taken = [
+                leaf is not None and not (skip | off) >> bit & 1
+                for leaf, skip in zip(leaves, self.skips, strict=True)
+            ]
+            own |= self.knowledge(link, leaves, taken)
+            if op == "apply_if_finite" and not (own["finite"] or own["accept"]):
+                for behind, other in enumerate(self.run.ops):
+                    off |= (link.index in other.gates) << behind
+            rank = 0
             for index, (leaf, param) in enumerate(zip(leaves, self.params, strict=True)):
-                if leaf is None or self.skips[index] >> bit & 1:
+                if leaf is None or not taken[index] or leaf.size == 0:
+                    rank += taken[index]
                     continue
-                own = [np.asarray(slot[index], np.float64) for slot in self.slots[position]]
+                if op == "add_noise":
+                    own["normal"] = noise(own, rank, leaf.shape)
+                rank += 1
+                slots = [np.asarray(slot[index], np.float64) for slot in self.slots[position]]
                 leaves[index], *new = FORMULAS[op](
-                    np, leaf, param.astype(np.float64), *own, **scalars
+                    np, leaf, param.astype(np.float64), *slots, **own
                 )
                 for slot, value in zip(self.slots[position], new, strict=True):
                     slot[index] = value
             bit += 1
-        self.count += 1
         return [leaf for leaf in leaves if leaf is not None]
+
+    def knowledge(self, link: Any, leaves: list[Any], taken: list[bool]) -> dict[str, Any]:
+        """What the op has to know of all leaves together."""
+        own = [leaf for leaf, take in zip(leaves, taken, strict=True) if take]
+        match LOOKS_FOR[link.op]:
+            case "norm":
+                return {"norm": np.sqrt(sum(np.sum(leaf**2) for leaf in own))}
+            case "finite":
+                return {"finite": all(np.isfinite(leaf).all() for leaf in own)}
+            case "units" if link.spec.axes:
+                return {"axes": link.spec.axes}
+        return {}
+
+
+def noise(scalars: dict[str, float], rank: int, shape: Any) -> Any:
+    """The random numbers of one leaf: of JAX's uniform ones in float32, with float64 from there."""
+    key = jax.random.wrap_key_data(np.array([scalars["key0"], scalars["key1"]], np.uint32))
+    own = jax.random.split(key, 64)[rank]
+    least = np.nextafter(np.float32(-1.0), np.float32(0.0))
+    uniform = jax.random.uniform(own, shape, np.float32, minval=least, maxval=1.0)
+    with jax.enable_x64(True):
+        wide = jax.numpy.asarray(np.asarray(uniform), np.float64)
+        return np.sqrt(2.0) * np.asarray(jax.scipy.special.erfinv(wide))

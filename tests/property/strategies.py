@@ -31,8 +31,49 @@ links = st.one_of(
         st.sampled_from([0.0, 1e-6]),
         nesterov=st.booleans(),
     ),
+    st.builds(
+        gm.scale_by_rms,
+        st.floats(0, 0.99),
+        initial_scale=st.floats(0, 1),
+        eps_in_sqrt=st.booleans(),
+        bias_correction=st.booleans(),
+    ),
+    st.builds(gm.scale_by_stddev, st.floats(0, 0.99), st.just(0.1), bias_correction=st.booleans()),
+    st.builds(gm.ema, st.floats(0, 0.99), st.booleans()),
+    st.floats(0.1, 2).map(gm.clip_by_block_rms),
+    st.floats(0.1, 2).map(gm.normalize_by_update_norm),
+    st.builds(gm.adaptive_grad_clip, st.floats(0.01, 2), axis=st.sampled_from([None, ()])),
+    st.floats(0, 1).map(gm.scale_by_trust_ratio),
+    st.builds(gm.add_noise, st.floats(0, 1), st.just(0.55), st.integers(0, 2**40)),
+    st.sampled_from(
+        [gm.centralize(), gm.keep_params_nonnegative(), gm.set_to_zero(), gm.zero_nans()]
+    ),
+    st.integers(1, 3).map(gm.apply_every),
 )
-chains = st.lists(links, max_size=6).map(lambda members: gm.chain(*members))
+
+
+def _odd(step: Any) -> bool:
+    return bool(step % 2)
+
+
+def _wrapped(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Combinators around chains."""
+    return st.one_of(
+        st.lists(inner, max_size=4).map(lambda members: gm.chain(*members)),
+        st.builds(gm.apply_if_finite, inner, st.sampled_from([None, 0, 1])),
+        st.builds(gm.apply_every, st.integers(1, 3), inner),
+        st.builds(gm.MultiSteps, inner, st.integers(1, 3), st.booleans()),
+        inner.map(lambda tx: gm.MultiSteps(tx, 2, should_skip_update_fn=gm.skip_not_finite)),
+        inner.map(lambda tx: gm.conditionally_transform(tx, _odd)),
+        inner.map(lambda tx: gm.conditionally_mask(tx, _odd)),
+        inner.map(lambda tx: gm.masked(tx, lambda path, _: len(path) < 4)),
+        st.builds(lambda a, b: gm.partition(lambda path, _: len(path) < 4, a, b), inner, inner),
+        st.floats(0.1, 1).map(lambda b2: gm.inject_hyperparams(gm.adamw)(0.1, b2=b2)),
+    )
+
+
+combined = st.recursive(links, _wrapped, max_leaves=5).map(gm.chain)
+chains = st.one_of(st.lists(links, max_size=6).map(lambda members: gm.chain(*members)), combined)
 dtypes = st.sampled_from([np.float32, np.float64])
 
 

@@ -28,7 +28,10 @@ def test_every_op_has_a_formula_with_its_scalars_and_slots() -> None:
         positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         keywords = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
         assert positional == ["xp", "u", "p", *OPS[name]["slots"]]
-        assert keywords == [*SCALARS[name], *["norm"] * OPS[name]["reduces"]]
+        reduces = OPS[name]["reduces"]
+        knowledge = [reduces] if reduces in ("norm", "finite") else []
+        knowledge = {"add_noise": ["normal"], "adaptive_grad_clip": ["axes"]}.get(name, knowledge)
+        assert keywords == [*SCALARS[name], *knowledge]
 
 
 def test_every_op_stands_in_a_case() -> None:
@@ -39,7 +42,7 @@ def test_every_op_stands_in_a_case() -> None:
 def test_case_names_its_ops(case: Any) -> None:
     links = list(links_of(case.make(gm)))
     specs = [link.spec for link in links if link.spec is not None]
-    assert len(specs) == len(links)
+    assert len(specs) == len(links) - case.python
     assert tuple(spec.op for spec in specs if spec.op is not None) == case.ops
     for spec in specs:
         if spec.op is not None:

@@ -3,13 +3,60 @@
 from gradmill.transforms._adam import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms._adam import scale_by_adam as scale_by_adam
 from gradmill.transforms._clip import clip as clip
+from gradmill.transforms._conditional import ConditionallyMaskState as ConditionallyMaskState
+from gradmill.transforms._conditional import (
+    ConditionallyTransformState as ConditionallyTransformState,
+)
+from gradmill.transforms._conditional import conditionally_mask as conditionally_mask
+from gradmill.transforms._conditional import conditionally_transform as conditionally_transform
 from gradmill.transforms._decayed_weights import WeightDecaySchedule as WeightDecaySchedule
 from gradmill.transforms._decayed_weights import add_decayed_weights as add_decayed_weights
+from gradmill.transforms._ema import EmaState as EmaState
+from gradmill.transforms._ema import ema as ema
+from gradmill.transforms._every import ApplyEvery as ApplyEvery
+from gradmill.transforms._every import ApplyEveryInner as ApplyEveryInner
+from gradmill.transforms._every import apply_every as apply_every
+from gradmill.transforms._flatten import flatten as flatten
 from gradmill.transforms._global_norm import clip_by_global_norm as clip_by_global_norm
+from gradmill.transforms._global_norm import normalize_by_update_norm as normalize_by_update_norm
 from gradmill.transforms._identity import identity as identity
+from gradmill.transforms._inject import (
+    InjectStatefulHyperparamsState as InjectStatefulHyperparamsState,
+)
+from gradmill.transforms._inject import inject_hyperparams as inject_hyperparams
+from gradmill.transforms._masking import freeze as freeze
+from gradmill.transforms._masking import masked as masked
+from gradmill.transforms._masking import partition as partition
+from gradmill.transforms._masking import selective_transform as selective_transform
+from gradmill.transforms._multi_steps import MultiSteps as MultiSteps
+from gradmill.transforms._multi_steps import MultiStepsState as MultiStepsState
+from gradmill.transforms._noise import AddNoiseState as AddNoiseState
+from gradmill.transforms._noise import add_noise as add_noise
+from gradmill.transforms._nonnegative import keep_params_nonnegative as keep_params_nonnegative
+from gradmill.transforms._rms import ScaleByRmsState as ScaleByRmsState
+from gradmill.transforms._rms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
+from gradmill.transforms._rms import ScaleByRStdDevState as ScaleByRStdDevState
+from gradmill.transforms._rms import ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState
+from gradmill.transforms._rms import scale_by_rms as scale_by_rms
+from gradmill.transforms._rms import scale_by_stddev as scale_by_stddev
 from gradmill.transforms._scale import ScaleByScheduleState as ScaleByScheduleState
 from gradmill.transforms._scale import scale as scale
 from gradmill.transforms._scale import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms._scale import scale_by_schedule as scale_by_schedule
+from gradmill.transforms._skip import skip_large_updates as skip_large_updates
+from gradmill.transforms._skip import skip_not_finite as skip_not_finite
+from gradmill.transforms._stateless import init_empty_state as init_empty_state
+from gradmill.transforms._stateless import stateless as stateless
+from gradmill.transforms._stateless import stateless_with_tree_map as stateless_with_tree_map
+from gradmill.transforms._stateless import with_extra_args_support as with_extra_args_support
 from gradmill.transforms._trace import TraceState as TraceState
 from gradmill.transforms._trace import trace as trace
+from gradmill.transforms._unitwise import adaptive_grad_clip as adaptive_grad_clip
+from gradmill.transforms._unitwise import centralize as centralize
+from gradmill.transforms._unitwise import clip_by_block_rms as clip_by_block_rms
+from gradmill.transforms._unitwise import scale_by_trust_ratio as scale_by_trust_ratio
+from gradmill.transforms._zero import ApplyIfFiniteState as ApplyIfFiniteState
+from gradmill.transforms._zero import ZeroNansState as ZeroNansState
+from gradmill.transforms._zero import apply_if_finite as apply_if_finite
+from gradmill.transforms._zero import set_to_zero as set_to_zero
+from gradmill.transforms._zero import zero_nans as zero_nans

@@ -37,3 +37,33 @@ def clip_by_global_norm(max_norm: float) -> GradientTransformation:
     """
     hyper = {"max_norm": real("max_norm", max_norm)}
     return native(Spec("clip_by_global_norm", EmptyState, hyper))
+
+
+def normalize_by_update_norm(
+    scale_factor: float = 1.0, eps: float = 1e-6
+) -> GradientTransformation:
+    r"""Divide updates by the norm of all leaves together.
+
+    .. math:: u' = u \, \frac{s}{\lVert u \rVert + \epsilon}
+
+    The norm is accumulated in float64 and cannot overflow. Updates that are all zero stay zero.
+
+    Args:
+        scale_factor: The norm :math:`s` that updates have afterwards.
+        eps: Added to the norm.
+
+    Returns:
+        A transformation with state ``EmptyState()``. It costs one more read of the updates.
+
+    Raises:
+        TypeError: A hyperparameter is not a real number.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.normalize_by_update_norm(scale_factor=10.0, eps=0.0)
+        >>> tx.update([np.array([3.0]), np.array([4.0])], tx.init(None))[0]
+        [array([6.]), array([8.])]
+    """
+    hyper = {"scale_factor": real("scale_factor", scale_factor), "eps": real("eps", eps)}
+    return native(Spec("normalize_by_update_norm", EmptyState, hyper))

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::{Add, BitOrAssign, Div, Mul, Neg, Sub};
 
 use crate::leaf::{Sink, Source, View, ViewMut};
+use crate::rng::{self, Key};
 
 /// The element type of one array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,10 +62,14 @@ pub trait Float:
     /// Correctly rounded square root.
     #[must_use]
     fn sqrt(self) -> Self;
+    /// Whether the value is NaN.
+    fn is_nan(self) -> bool;
     /// Bits of which the highest is set where the value is infinite or NaN. They can be or-ed together.
     fn nonfinite(self) -> Self::Bits;
     /// Whether the highest bit is set.
     fn any(flags: Self::Bits) -> bool;
+    /// Normally distributed numbers: those of the elements from `start` on.
+    fn fill_normal(key: Key, start: u64, into: &mut [Self]);
     /// The view of `source`, where it holds this type.
     fn of_source<'s, 'a>(source: &'s Source<'a>) -> Option<&'s View<'a, Self>>;
     /// The view of `sink`, where it holds this type.
@@ -102,6 +107,10 @@ macro_rules! float {
                 self.sqrt()
             }
             #[inline(always)]
+            fn is_nan(self) -> bool {
+                self.is_nan()
+            }
+            #[inline(always)]
             fn nonfinite(self) -> $bits {
                 // Adding one to a full exponent carries into the sign, which flips it.
                 let bits = self.to_bits();
@@ -114,6 +123,10 @@ macro_rules! float {
             #[inline(always)]
             fn flush(self) -> Self {
                 if self.to_bits() & $exponent == 0 { 0.0 } else { self }
+            }
+            #[inline(always)]
+            fn fill_normal(key: Key, start: u64, into: &mut [Self]) {
+                rng::fill_normal(key, start, into);
             }
             #[inline(always)]
             fn of_source<'s, 'a>(source: &'s Source<'a>) -> Option<&'s View<'a, Self>> {

@@ -5,7 +5,10 @@
 
 use crate::dtype::Float;
 use crate::kernel::Placed;
-use crate::ops::{AddDecayedWeights, FromScalars, Op, Scale, ScaleByAdam, Step, Trace};
+use crate::ops::{
+    AddDecayedWeights, Ema, FromScalars, Op, Reads, Scale, ScaleByAdam, ScaleByRms, ScaleByStddev,
+    Step, Trace,
+};
 
 /// What stands on one side of the moment: a scaling where `scales`, and a decay where `decays`.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +33,7 @@ where
     T: Float,
     M: Op<T, N>,
 {
-    const PARAMS: bool = PRE || POST || M::PARAMS;
+    const READS: Reads = if PRE || POST { Reads::Params } else { Reads::Nothing };
 
     #[inline(always)]
     fn element(&self, mut update: T, param: T, state: [T; N]) -> (T, [T; N]) {
@@ -66,6 +69,9 @@ enum Moment<T> {
     AdamNesterov(ScaleByAdam<T, true>),
     Trace(Trace<T, false>),
     TraceNesterov(Trace<T, true>),
+    Rms(ScaleByRms<T>),
+    Stddev(ScaleByStddev<T>),
+    Ema(Ema<T>),
 }
 
 /// A chain that one loop can run.
@@ -92,16 +98,19 @@ impl<T: Float> Pattern<T> {
         let scales = rest.len() < steps.len();
         let (decay, decays, rest) = decaying(rest);
         let pre = Side { scale, scales, decay, decays };
-        let moment = match rest.first() {
-            Some((Step::ScaleByAdam(op), _)) => Moment::Adam(*op),
-            Some((Step::ScaleByAdamNesterov(op), _)) => Moment::AdamNesterov(*op),
-            Some((Step::Trace(op), _)) => Moment::Trace(*op),
-            Some((Step::TraceNesterov(op), _)) => Moment::TraceNesterov(*op),
+        let moment = match rest.first().map(|placed| placed.step) {
+            Some(Step::ScaleByAdam(op)) => Moment::Adam(op),
+            Some(Step::ScaleByAdamNesterov(op)) => Moment::AdamNesterov(op),
+            Some(Step::Trace(op)) => Moment::Trace(op),
+            Some(Step::TraceNesterov(op)) => Moment::TraceNesterov(op),
+            Some(Step::ScaleByRms(op)) => Moment::Rms(op),
+            Some(Step::ScaleByStddev(op)) => Moment::Stddev(op),
+            Some(Step::Ema(op)) => Moment::Ema(op),
             _ => Moment::None(NoMoment),
         };
         let (first_slot, rest) = match (moment, rest) {
             (Moment::None(_), _) | (_, []) => (0, rest),
-            (_, [(_, first_slot), rest @ ..]) => (*first_slot, rest),
+            (_, [placed, rest @ ..]) => (placed.first_slot, rest),
         };
         let (decay, decays, rest) = decaying(rest);
         let (scale, rest) = scaling(rest);
@@ -123,6 +132,9 @@ impl<T: Float> Pattern<T> {
             Moment::AdamNesterov(moment) => self.with(moment, visitor),
             Moment::Trace(moment) => self.with(moment, visitor),
             Moment::TraceNesterov(moment) => self.with(moment, visitor),
+            Moment::Rms(moment) => self.with(moment, visitor),
+            Moment::Stddev(moment) => self.with(moment, visitor),
+            Moment::Ema(moment) => self.with(moment, visitor),
         }
     }
 
@@ -150,16 +162,17 @@ impl<T: Float> Pattern<T> {
 /// The decay that `steps` begin with, whether there is one, and the rest.
 fn decaying<T: Float>(steps: &[Placed<T>]) -> (AddDecayedWeights<T>, bool, &[Placed<T>]) {
     match steps {
-        [(Step::AddDecayedWeights(op), _), rest @ ..] => (*op, true, rest),
+        [Placed { step: Step::AddDecayedWeights(op), .. }, rest @ ..] => (*op, true, rest),
         _ => (AddDecayedWeights::from_scalars(&[0.0]), false, steps),
     }
 }
 
 /// The scaling that `steps` begin with, or one by one, and the rest.
 fn scaling<T: Float>(steps: &[Placed<T>]) -> (Scale<T>, &[Placed<T>]) {
-    let scale = match steps.first() {
-        Some((Step::Scale(op), _)) => Some(*op),
-        Some((Step::ClipByGlobalNorm(op), _)) => op.as_scale(),
+    let scale = match steps.first().map(|placed| placed.step) {
+        Some(Step::Scale(op)) => Some(op),
+        Some(Step::ClipByGlobalNorm(op)) => op.as_scale(),
+        Some(Step::NormalizeByUpdateNorm(op)) => op.as_scale(),
         _ => None,
     };
     match scale {

@@ -5,14 +5,31 @@ use smallvec::SmallVec;
 
 use crate::dtype::Float;
 use crate::fused::{Pattern, Visitor};
-use crate::ops::{Op, Step, columns, walk};
+use crate::leaf::Origin;
+use crate::ops::{Op, Reads, Step, columns, walk};
+use crate::others::Others;
 use crate::simd::Tier;
 
 /// Elements that the ops visit in turn; a few streams of this length stay in the innermost cache.
 const BLOCK: usize = 256;
 
-/// A step of a pass and the position of its first slot among the pass's slots.
-pub type Placed<T> = (Step<T>, usize);
+/// A step of a pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed<T> {
+    pub step: Step<T>,
+    /// The position of its op in the program.
+    pub op: usize,
+    /// The position of its first slot among the pass's slots.
+    pub first_slot: usize,
+}
+
+/// What a stretch of a leaf needs beside its arrays.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'s> {
+    pub tier: Tier,
+    pub origin: Origin,
+    pub others: &'s Others,
+}
 
 /// The steps of one pass with their constants, ready to run.
 #[derive(Debug)]
@@ -33,7 +50,7 @@ impl<T: Float> Kernel<T> {
     #[inline]
     pub fn apply(
         &self,
-        tier: Tier,
+        site: Site<'_>,
         updates: &[T],
         params: &mut [T],
         slots: &mut [&mut [T]],
@@ -41,9 +58,11 @@ impl<T: Float> Kernel<T> {
         match self {
             Self::Fused(pattern) => {
                 let slots = &mut slots[pattern.first_slot()..];
-                pattern.visit(Apply { tier, updates, params, slots })
+                pattern.visit(Apply { tier: site.tier, updates, params, slots })
             }
-            Self::Blocks(steps) => tier.run(ApplyBlocks { steps, updates, params, slots }),
+            Self::Blocks(steps) => {
+                site.tier.run(ApplyBlocks { site, steps, updates, params, slots })
+            }
         }
     }
 
@@ -51,7 +70,7 @@ impl<T: Float> Kernel<T> {
     #[inline]
     pub fn store(
         &self,
-        tier: Tier,
+        site: Site<'_>,
         updates: &[T],
         params: &[T],
         out: &mut [T],
@@ -60,9 +79,11 @@ impl<T: Float> Kernel<T> {
         match self {
             Self::Fused(pattern) => {
                 let slots = &mut slots[pattern.first_slot()..];
-                pattern.visit(Store { tier, updates, params, out, slots })
+                pattern.visit(Store { tier: site.tier, updates, params, out, slots })
             }
-            Self::Blocks(steps) => tier.run(StoreBlocks { steps, updates, params, out, slots }),
+            Self::Blocks(steps) => {
+                site.tier.run(StoreBlocks { site, steps, updates, params, out, slots })
+            }
         }
     }
 }
@@ -178,7 +199,7 @@ impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for StoreLoop<'_, T, O
         let op = *op;
         let mut bad = T::Bits::default();
         // An op that reads no parameter is handed the update in its place.
-        let params = if O::PARAMS { params } else { updates };
+        let params = if O::READS == Reads::Params { params } else { updates };
         walk(updates.iter().zip(params).zip(out), slots, |((&update, &param), out), state| {
             bad |= update.nonfinite();
             let (update, state) = op.element(update, param, state);
@@ -211,6 +232,7 @@ fn split_columns<'s, T, const N: usize>(
 /// Loads `updates`, says whether any is not finite, and runs all steps over `block`.
 #[inline(always)]
 fn run_block<T: Float>(
+    site: Site<'_>,
     steps: &[Placed<T>],
     updates: &[T],
     params: &[T],
@@ -224,17 +246,27 @@ fn run_block<T: Float>(
         *element = update;
         bad |= update.nonfinite();
     }
-    for (step, first) in steps {
-        let mut views: SmallVec<[&mut [T]; 4]> = slots[*first..]
+    let mut buffer = [T::ZERO; BLOCK];
+    for Placed { step, op, first_slot } in steps {
+        let mut views: SmallVec<[&mut [T]; 4]> = slots[*first_slot..]
             .iter_mut()
             .map(|slot| slot.get_mut(at..at + n).unwrap_or_default())
             .collect();
-        step.run(block, params, &mut views);
+        let others = match step.reads() {
+            Reads::Nothing => &[],
+            Reads::Params => params,
+            Reads::Number | Reads::Normal => {
+                site.others.fill(*op, site.origin, at, &mut buffer[..n]);
+                &buffer[..n]
+            }
+        };
+        step.run(block, others, &mut views);
     }
     bad
 }
 
 struct ApplyBlocks<'k, 'd, T> {
+    site: Site<'k>,
     steps: &'k [Placed<T>],
     updates: &'k [T],
     params: &'k mut [T],
@@ -246,13 +278,13 @@ impl<T: Float> NullaryFnOnce for ApplyBlocks<'_, '_, T> {
 
     #[inline(always)]
     fn call(self) -> T::Bits {
-        let Self { steps, updates, params, slots } = self;
+        let Self { site, steps, updates, params, slots } = self;
         let mut scratch = [T::ZERO; BLOCK];
         let mut bad = T::Bits::default();
         let blocks = updates.chunks(BLOCK).zip(params.chunks_mut(BLOCK));
         for (index, (updates, params)) in blocks.enumerate() {
             let block = &mut scratch[..updates.len()];
-            bad |= run_block(steps, updates, params, block, slots, index * BLOCK);
+            bad |= run_block(site, steps, updates, params, block, slots, index * BLOCK);
             for (param, &update) in params.iter_mut().zip(&*block) {
                 *param = *param + update;
             }
@@ -262,6 +294,7 @@ impl<T: Float> NullaryFnOnce for ApplyBlocks<'_, '_, T> {
 }
 
 struct StoreBlocks<'k, 'd, T> {
+    site: Site<'k>,
     steps: &'k [Placed<T>],
     updates: &'k [T],
     params: &'k [T],
@@ -274,14 +307,14 @@ impl<T: Float> NullaryFnOnce for StoreBlocks<'_, '_, T> {
 
     #[inline(always)]
     fn call(self) -> T::Bits {
-        let Self { steps, updates, params, out, slots } = self;
+        let Self { site, steps, updates, params, out, slots } = self;
         let mut bad = T::Bits::default();
         for (index, (updates, block)) in
             updates.chunks(BLOCK).zip(out.chunks_mut(BLOCK)).enumerate()
         {
             let at = index * BLOCK;
             let params = params.get(at..at + updates.len()).unwrap_or_default();
-            bad |= run_block(steps, updates, params, block, slots, at);
+            bad |= run_block(site, steps, updates, params, block, slots, at);
         }
         bad
     }

@@ -8,7 +8,11 @@ use crate::dtype::{DType, Float};
 use crate::error::Error;
 use crate::kernel::{Kernel, Placed};
 use crate::leaf::Leaf;
-use crate::ops::{Meta, OPS, Step};
+use crate::ops::{Meta, OPS, Reduce, Step};
+use crate::units::{UnitRule, Units};
+
+/// The op whose numbers go by an element's position.
+const NOISE: &str = "add_noise";
 
 /// Where a pass takes the update from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +32,10 @@ pub struct Pass {
     pub slots: Range<usize>,
     /// Where the update comes from.
     pub source: Source,
-    /// The op that needs the norm this pass ends with; the last pass has none.
-    pub norm_for: Option<usize>,
-    /// Whether the update is left behind for the next pass. A norm over ops without state is not: the
-    /// next pass runs them again, which costs no memory traffic.
+    /// The op that has to know something of the update this pass ends with; the last pass has none.
+    pub ends_for: Option<usize>,
+    /// Whether the update is left behind for the next pass. For a norm over ops without state it is not:
+    /// the next pass runs them again, which costs no memory traffic.
     pub carries: bool,
 }
 
@@ -39,7 +43,24 @@ impl Pass {
     /// The walk that only takes the norm of what this pass left behind.
     pub(crate) fn over_carried(&self) -> Self {
         let (ops, slots) = (self.ops.end..self.ops.end, self.slots.end..self.slots.end);
-        Self { ops, slots, source: Source::Carried, norm_for: self.norm_for, carries: false }
+        Self { ops, slots, source: Source::Carried, ends_for: self.ends_for, carries: false }
+    }
+}
+
+/// One op of a chain, as a caller names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<'n> {
+    /// The name of the op.
+    pub name: &'n str,
+    /// How many of the ops behind it run only where this one lets them.
+    pub governs: usize,
+    /// The axes of a unit, in place of those that the op's rule names.
+    pub axes: Option<Vec<isize>>,
+}
+
+impl<'n> From<&'n str> for Entry<'n> {
+    fn from(name: &'n str) -> Self {
+        Self { name, governs: 0, axes: None }
     }
 }
 
@@ -47,6 +68,8 @@ impl Pass {
 #[derive(Clone, Debug)]
 pub struct Program {
     ops: Vec<usize>,
+    governs: Vec<u64>,
+    axes: Vec<Option<Vec<isize>>>,
     slots: Vec<usize>,
     scalars: Vec<usize>,
     passes: Vec<Pass>,
@@ -57,15 +80,18 @@ impl Program {
     /// Most ops that one program holds: a leaf's `skip` has a bit for each.
     pub const MAX_OPS: usize = 64;
 
-    /// Builds the program of the ops with these names, in chain order.
+    /// Builds the program of these ops, in chain order.
     ///
     /// # Errors
     /// [`Error::UnknownOp`], [`Error::TooManyOps`].
-    pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Self, Error> {
+    pub fn new<'n, E: Into<Entry<'n>>>(
+        entries: impl IntoIterator<Item = E>,
+    ) -> Result<Self, Error> {
+        let entries: Vec<Entry<'n>> = entries.into_iter().map(Into::into).collect();
         let find = |name: &str| OPS.iter().position(|meta| meta.name == name);
-        let ops: Vec<usize> = names
-            .into_iter()
-            .map(|name| find(name).ok_or_else(|| Error::UnknownOp(name.to_owned())))
+        let ops: Vec<usize> = entries
+            .iter()
+            .map(|entry| find(entry.name).ok_or_else(|| Error::UnknownOp(entry.name.to_owned())))
             .collect::<Result<_, _>>()?;
         if ops.len() > Self::MAX_OPS {
             return Err(Error::TooManyOps { max: Self::MAX_OPS, got: ops.len() });
@@ -82,7 +108,13 @@ impl Program {
         let reads = ops.iter().enumerate().filter(|&(_, &op)| OPS[op].params);
         let param_ops = reads.fold(0, |bits, (index, _)| bits | 1 << index);
         let passes = cut(&ops, &slots);
-        Ok(Self { ops, slots, scalars, passes, param_ops })
+        let governs = entries.iter().enumerate().map(|(index, entry)| {
+            let behind = (index + 1..ops.len()).take(entry.governs);
+            behind.fold(0, |bits, op| bits | 1 << op)
+        });
+        let governs = governs.collect();
+        let axes = entries.into_iter().map(|entry| entry.axes).collect();
+        Ok(Self { ops, governs, axes, slots, scalars, passes, param_ops })
     }
 
     /// Computes the global norm of the update and nothing else.
@@ -123,10 +155,61 @@ impl Program {
         self.param_ops != 0
     }
 
-    /// Whether any op needs a global norm.
+    /// Whether any result depends on the order in which elements are walked.
     #[must_use]
-    pub fn reduces(&self) -> bool {
-        self.passes.len() > 1
+    pub fn has_order(&self) -> bool {
+        self.passes.len() > 1 || self.ops().any(|meta| meta.name == NOISE)
+    }
+
+    /// Whether any op has units, so that leaves need their shape.
+    #[must_use]
+    pub fn has_units(&self) -> bool {
+        self.ops().any(|meta| matches!(meta.reduce, Reduce::Units(_)))
+    }
+
+    /// What `op` has to know of the update that reaches it.
+    pub(crate) fn reduce(&self, op: usize) -> Reduce {
+        OPS[self.ops[op]].reduce
+    }
+
+    /// The ops that draw random numbers.
+    pub(crate) fn noises(&self) -> impl Iterator<Item = usize> {
+        self.ops().enumerate().filter(|(_, meta)| meta.name == NOISE).map(|(index, _)| index)
+    }
+
+    /// The ops that `op` governs, as bits.
+    pub(crate) fn governs(&self, op: usize) -> u64 {
+        self.governs[op]
+    }
+
+    /// Checks that each op which does not pass the leaf by can make units of this shape.
+    ///
+    /// # Errors
+    /// What is wrong, and the name of the op.
+    pub fn check_units(&self, skip: u64, shape: &[usize]) -> Result<(), (String, &'static str)> {
+        for (index, meta) in self.ops().enumerate() {
+            if let Reduce::Units(rule) = &meta.reduce
+                && skip >> index & 1 == 0
+            {
+                self.units(index, rule, shape).map_err(|problem| (problem, meta.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The units that `op` makes of a leaf.
+    pub(crate) fn units(
+        &self,
+        op: usize,
+        rule: &UnitRule,
+        shape: &[usize],
+    ) -> Result<Option<Units>, String> {
+        Units::new(rule.axes, self.axes[op].as_deref(), shape)
+    }
+
+    /// The own scalars of `op` among those of the program.
+    pub(crate) fn scalars_of<'s>(&self, op: usize, scalars: &'s [f64]) -> &'s [f64] {
+        &scalars[self.scalars[op]..self.scalars[op + 1]]
     }
 
     /// Whether an op that is not skipped reads the parameter.
@@ -183,19 +266,19 @@ impl Program {
         norms: &[f64],
         fuse: bool,
     ) -> Kernel<T> {
-        let mut norms_before =
-            self.ops[..pass.ops.start].iter().filter(|&&op| OPS[op].reduces).count();
+        let takes_norm = |&&op: &&usize| matches!(OPS[op].reduce, Reduce::Norm);
+        let mut norms_before = self.ops[..pass.ops.start].iter().filter(takes_norm).count();
         let mut steps = SmallVec::<[Placed<T>; 4]>::new();
         for index in pass.ops.clone() {
             let op = self.ops[index];
-            let mut own: SmallVec<[f64; 8]> =
-                scalars[self.scalars[index]..self.scalars[index + 1]].into();
-            if OPS[op].reduces {
+            let mut own: SmallVec<[f64; 8]> = self.scalars_of(index, scalars).into();
+            if takes_norm(&&op) {
                 own.push(norms[norms_before]);
                 norms_before += 1;
             }
             if skip >> index & 1 == 0 {
-                steps.push((Step::new(op, &own), self.slots[index] - pass.slots.start));
+                let first_slot = self.slots[index] - pass.slots.start;
+                steps.push(Placed { step: Step::new(op, &own), op: index, first_slot });
             }
         }
         Kernel::new(steps, fuse)
@@ -206,13 +289,17 @@ fn cut(ops: &[usize], slots: &[usize]) -> Vec<Pass> {
     let mut passes = Vec::new();
     let mut start = 0;
     let mut source = Source::Updates;
-    for (index, _) in ops.iter().enumerate().filter(|&(_, &op)| OPS[op].reduces) {
-        let carries = slots[start] < slots[index];
+    for (index, &op) in ops.iter().enumerate() {
+        let carries = match OPS[op].reduce {
+            Reduce::None => continue,
+            Reduce::Norm => slots[start] < slots[index],
+            _ => start < index,
+        };
         passes.push(Pass {
             ops: start..index,
             slots: slots[start]..slots[index],
             source,
-            norm_for: Some(index),
+            ends_for: Some(index),
             carries,
         });
         if carries {
@@ -221,7 +308,7 @@ fn cut(ops: &[usize], slots: &[usize]) -> Vec<Pass> {
         }
     }
     let slots = slots[start]..slots[ops.len()];
-    passes.push(Pass { ops: start..ops.len(), slots, source, norm_for: None, carries: false });
+    passes.push(Pass { ops: start..ops.len(), slots, source, ends_for: None, carries: false });
     passes
 }
 

@@ -6,8 +6,9 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::dtype::{DType, Float};
 use crate::exec::{Config, Kernels};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Site};
 use crate::leaf::{Leaf, Params, Sink, Slot, Source as Array};
+use crate::others::Others;
 use crate::par;
 use crate::program::{Pass, Program, Source};
 use crate::reduce::{Lanes, SumSquares, pairwise};
@@ -24,6 +25,11 @@ pub struct Walk<'w> {
     pub program: &'w Program,
     pub pass: &'w Pass,
     pub kernels: &'w Kernels,
+    /// Ops that pass all leaves by in this step, as bits.
+    pub off: u64,
+    pub others: &'w Others,
+    /// Whether the pass ends with a sum of squares.
+    pub norm: bool,
     pub config: &'w Config,
     /// What values are multiplied with before they are squared.
     pub scale: f64,
@@ -36,7 +42,7 @@ impl Walk<'_> {
         let threads = if total < PARALLEL_FROM { 1 } else { self.config.threads };
         // A sum for each chunk; which thread computes it does not matter.
         let chunks = |leaf: &Leaf<'_>| leaf.len().div_ceil(CHUNK);
-        let count = self.pass.norm_for.map_or(0, |_| leaves.iter().map(chunks).sum());
+        let count = if self.norm { leaves.iter().map(chunks).sum() } else { 0 };
         let mut sums: SmallVec<[f64; 16]> = smallvec![0.0; count];
         let finite = match threads {
             1 => self.in_turn(leaves, &mut sums),
@@ -87,11 +93,11 @@ impl Walk<'_> {
 
     fn chunk(&self, leaf: &mut Leaf<'_>, sum: Option<&mut f64>) -> bool {
         // A leaf that the norm's op passes by is no part of the norm.
-        let counts = self.pass.norm_for.is_none_or(|op| leaf.skip >> op & 1 == 0);
+        let counts = self.pass.ends_for.is_none_or(|op| leaf.skip >> op & 1 == 0);
         let sum = sum.filter(|_| counts);
         match self.program.dtype(leaf) {
-            DType::F32 => self.run(self.kernels.f32.of(leaf.skip), leaf, sum),
-            DType::F64 => self.run(self.kernels.f64.of(leaf.skip), leaf, sum),
+            DType::F32 => self.run(self.kernels.f32.of(leaf.skip | self.off), leaf, sum),
+            DType::F64 => self.run(self.kernels.f64.of(leaf.skip | self.off), leaf, sum),
         }
     }
 
@@ -120,7 +126,7 @@ impl Walk<'_> {
     /// Whether the kernel can walk over the caller's arrays as they are.
     fn runs_in_place<T: Float>(&self, leaf: &Leaf<'_>) -> bool {
         let dense_updates = self.pass.source == Source::Updates && leaf.updates.is_dense::<T>();
-        if self.pass.norm_for.is_some() {
+        if self.pass.ends_for.is_some() {
             return dense_updates && self.pass.ops.is_empty();
         }
         let params = match &leaf.params {
@@ -144,11 +150,13 @@ impl Walk<'_> {
         lanes: Option<&mut Lanes>,
     ) -> T::Bits {
         let len = leaf.len();
-        let Leaf { updates, params, out, slots, skip } = leaf;
+        let Leaf { updates, params, out, slots, skip, origin, .. } = leaf;
         let slots = &mut slots[self.pass.slots.clone()];
         let bad = {
             let mut states = staged_states(slots, &mut scratch.slots, len);
-            let stretch = Stretch { len, updates, params, out, skip: *skip };
+            let skip = *skip | self.off;
+            let site = Site { tier: self.config.tier, origin: *origin, others: self.others };
+            let stretch = Stretch { len, updates, params, out, skip, site };
             self.compute(kernel, stretch, &mut scratch.copies, &mut states, lanes)
         };
         write_back(slots, &scratch.slots, len);
@@ -163,9 +171,9 @@ impl Walk<'_> {
         states: &mut [&mut [T]],
         lanes: Option<&mut Lanes>,
     ) -> T::Bits {
-        let (pass, tier) = (self.pass, self.config.tier);
-        let Stretch { len, updates, params, out, skip } = stretch;
-        let finishes = pass.norm_for.is_none();
+        let pass = self.pass;
+        let Stretch { len, updates, params, out, skip, site } = stretch;
+        let finishes = pass.ends_for.is_none();
         let updates = match (pass.source, &*out) {
             (Source::Carried, Some(out)) => copied(&mut copies.updates, len, |to| out.read(to)),
             _ => match updates.dense() {
@@ -175,7 +183,7 @@ impl Walk<'_> {
         };
         let square = |values: &[T]| {
             if let Some(lanes) = lanes {
-                tier.run(SumSquares { lanes, values, scale: self.scale });
+                site.tier.run(SumSquares { lanes, values, scale: self.scale });
             }
         };
         if !finishes && pass.ops.is_empty() {
@@ -186,7 +194,7 @@ impl Walk<'_> {
             && finishes
             && slot.to.is_dense::<T>()
         {
-            return kernel.apply(tier, updates, slot.dense().unwrap_or_default(), states);
+            return kernel.apply(site, updates, slot.dense().unwrap_or_default(), states);
         }
         let writes_params = finishes && matches!(params, Params::Write(_));
         let read = match params.dense() {
@@ -199,10 +207,10 @@ impl Walk<'_> {
             && !writes_params
             && out.is_dense::<T>()
         {
-            return kernel.store(tier, updates, read, out.dense().unwrap_or_default(), states);
+            return kernel.store(site, updates, read, out.dense().unwrap_or_default(), states);
         }
         let result = grown(&mut copies.out, len);
-        let bad = kernel.store(tier, updates, read, result, states);
+        let bad = kernel.store(site, updates, read, result, states);
         square(result);
         match (params, out) {
             (Params::Write(slot), _) if writes_params => add(result, slot),
@@ -220,6 +228,7 @@ struct Stretch<'s, 'a> {
     params: &'s mut Params<'a>,
     out: &'s mut Option<Sink<'a>>,
     skip: u64,
+    site: Site<'s>,
 }
 
 /// The states as slices that can be written: the slots' own memory, or copies in `buffers`.

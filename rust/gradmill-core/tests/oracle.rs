@@ -132,7 +132,7 @@ fn expected(chain: &[Link], leaves: &mut [Arrays]) -> Vec<f64> {
         let formula = formula(link.name).unwrap();
         let meta = link.meta();
         let norm = norm_of_updates(leaves);
-        norms.extend(meta.reduces.then_some(norm));
+        norms.extend(meta.reduce.is_some().then_some(norm));
         for leaf in leaves.iter_mut().filter(|leaf| leaf.skip >> index & 1 == 0) {
             let Arrays { updates: Data::F64(updates), params, slots, .. } = leaf else {
                 panic!("the oracle computes in float64")
@@ -228,7 +228,7 @@ proptest! {
         shapes in vec(moderate(0usize..70), 0..5),
     ) {
         // Whether a leaf that skips a clip counts in its norm is not settled here.
-        let reduces = chain.iter().enumerate().filter(|(_, link)| link.meta().reduces);
+        let reduces = chain.iter().enumerate().filter(|(_, link)| link.meta().reduce.is_some());
         let unskippable = reduces.fold(0, |bits, (index, _)| bits | 1 << index);
         let in_f64 = |shape: common::Shape| {
             common::Shape { dtypes: [DType::F64; 3], skip: shape.skip & !unskippable, ..shape }

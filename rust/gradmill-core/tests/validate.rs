@@ -5,7 +5,7 @@ mod common;
 use common::{Data, Memory};
 use gradmill_core::leaf::{Params, Slot};
 use gradmill_core::simd::Tier;
-use gradmill_core::{Config, DType, Error, Leaf, Program, Role, limit};
+use gradmill_core::{Config, DType, Error, Leaf, Program, Role, Step, limit};
 
 const CONFIG: Config = Config { threads: 1, tier: Tier::Scalar, fuse: true };
 const LEN: usize = 5;
@@ -44,13 +44,9 @@ impl Arrays {
         let mu = Slot { from: None, to: mu.sink() };
         let nu = Slot { from: Some(nu.source()), to: new_nu.sink() };
         let trace = Slot { from: Some(trace.source()), to: new_trace.sink() };
-        Leaf {
-            updates: self.updates.source(),
-            params: Params::Read(self.params.source()),
-            out: Some(self.out.sink()),
-            slots: [mu, nu, trace].into_iter().map(Some).collect(),
-            skip: 0,
-        }
+        let params = Params::Read(self.params.source());
+        let slots = [mu, nu, trace].into_iter().map(Some).collect();
+        Leaf::new(self.updates.source(), params, Some(self.out.sink()), slots)
     }
 }
 
@@ -59,7 +55,7 @@ fn program() -> Program {
 }
 
 fn step_with(scalars: &[f64], leaves: &mut [Leaf<'_>]) -> Result<(), Error> {
-    gradmill_core::run(&program(), leaves, scalars, &CONFIG).map(|_| ())
+    gradmill_core::run(&program(), leaves, Step { scalars, off: 0 }, &CONFIG).map(|_| ())
 }
 
 fn step(leaves: &mut [Leaf<'_>]) -> Result<(), Error> {

@@ -36,7 +36,7 @@ unsafe impl Sync for Raw {}
 /// In which order the arrays of one leaf are walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// As they lie in memory: all are dense and lie alike.
+    /// As they lie in memory, where they are dense; the arrays of a leaf must lie alike then.
     Memory,
     /// Row by row, whatever their strides.
     Logical,
@@ -219,9 +219,11 @@ impl Raw {
 
     /// The layout to walk by, where the array is not walked as it lies in memory.
     fn strided(&self, order: Order) -> Option<Layout> {
-        let dense =
-            order == Order::Memory || self.is_dense(NPY_ARRAY_C_CONTIGUOUS) || self.len == 0;
-        if dense { None } else { self.layout() }
+        let dense = match order {
+            Order::Memory => NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS,
+            Order::Logical => NPY_ARRAY_C_CONTIGUOUS,
+        };
+        if self.is_dense(dense) || self.len == 0 { None } else { self.layout() }
     }
 
     fn has_whole_strides(&self) -> bool {

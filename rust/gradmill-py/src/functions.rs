@@ -1,9 +1,9 @@
 //! Functions over arrays that need no program of their own.
 
 use gradmill_core::leaf::{Params, Slot, Slots};
-use gradmill_core::ops::OPS;
+use gradmill_core::ops::{OPS, Reduce};
 use gradmill_core::scalars;
-use gradmill_core::{Leaf, limit};
+use gradmill_core::{Entry, Leaf, Step, limit, rng};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -23,7 +23,8 @@ pub fn apply_updates<'py>(
     updates: Bound<'py, PyList>,
     threads: usize,
 ) -> PyResult<Bound<'py, PyList>> {
-    let program = gradmill_core::Program::new([]).map_err(|error| core_error(&error))?;
+    let program =
+        gradmill_core::Program::new::<Entry<'_>>([]).map_err(|error| core_error(&error))?;
     let mut arrays: Vec<(Order, Readable<'py>, Readable<'py>, Fresh<'py>)> = Vec::new();
     let mut result = Vec::with_capacity(params.len());
     for (index, (param, update)) in params.iter().zip(updates.iter()).enumerate() {
@@ -45,18 +46,12 @@ pub fn apply_updates<'py>(
     }
     let mut views: Vec<Leaf<'_>> = arrays
         .iter_mut()
-        .map(|(order, update, param, fresh)| Leaf {
-            updates: update.source(*order),
-            params: Params::Write(Slot {
-                from: Some(param.source(*order)),
-                to: fresh.sink(*order),
-            }),
-            out: None,
-            slots: Slots::new(),
-            skip: 0,
+        .map(|(order, update, param, fresh)| {
+            let slot = Slot { from: Some(param.source(*order)), to: fresh.sink(*order) };
+            Leaf::new(update.source(*order), Params::Write(slot), None, Slots::new())
         })
         .collect();
-    execute(py, &program, &mut views, &[], &config(threads))?;
+    execute(py, &program, &mut views, Step::default(), &config(threads))?;
     drop(views);
     PyList::new(py, result)
 }
@@ -66,16 +61,39 @@ pub fn apply_updates<'py>(
 #[pyo3(signature = (updates, threads=0))]
 #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
 pub fn global_norm(py: Python<'_>, updates: Bound<'_, PyList>, threads: usize) -> PyResult<f64> {
-    let mut arrays = Vec::with_capacity(updates.len());
-    for (index, update) in updates.iter().enumerate() {
-        if !update.is_none() {
-            arrays.push(Readable::new(update, Place { tree: Tree::Updates, leaf: index })?);
-        }
-    }
+    let arrays = readable(&updates)?;
     let order = |array: &Readable<'_>| Raw::common_order([&array.raw].into_iter(), true);
     let sources = arrays.iter().map(|array| array.source(order(array))).collect();
     let config = config(threads);
     Ok(py.detach(|| gradmill_core::global_norm(sources, &config)))
+}
+
+/// How many elements of all leaves are not finite.
+#[pyfunction]
+#[pyo3(signature = (updates, threads=0))]
+#[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
+pub fn count_not_finite(
+    py: Python<'_>,
+    updates: Bound<'_, PyList>,
+    threads: usize,
+) -> PyResult<u64> {
+    let arrays = readable(&updates)?;
+    let sources: Vec<_> = arrays.iter().map(|array| array.source(Order::Memory)).collect();
+    let config = config(threads);
+    Ok(py.detach(|| gradmill_core::count_not_finite(&sources, &config)))
+}
+
+fn readable<'py>(updates: &Bound<'py, PyList>) -> PyResult<Vec<Readable<'py>>> {
+    let present = updates.iter().enumerate().filter(|(_, update)| !update.is_none());
+    present
+        .map(|(leaf, update)| Readable::new(update, Place { tree: Tree::Updates, leaf }))
+        .collect()
+}
+
+/// One of the keys that a key is split into.
+#[pyfunction]
+pub fn split_key(key: rng::Key, index: u64) -> rng::Key {
+    rng::split(key, index)
 }
 
 /// `1 - decay**count`, the power by repeated multiplication.
@@ -94,7 +112,14 @@ pub fn list_ops(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
             entry.set_item("scalars", meta.scalars)?;
             entry.set_item("slots", meta.slots)?;
             entry.set_item("params", meta.params)?;
-            entry.set_item("reduces", meta.reduces)?;
+            let reduces = match meta.reduce {
+                Reduce::None => None,
+                Reduce::Norm => Some("norm"),
+                Reduce::Units(_) => Some("units"),
+                Reduce::Finite => Some("finite"),
+                Reduce::Nans => Some("nans"),
+            };
+            entry.set_item("reduces", reduces)?;
             Ok(entry)
         })
         .collect()

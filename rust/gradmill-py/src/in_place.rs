@@ -2,9 +2,10 @@
 
 use std::sync::{Mutex, TryLockError};
 
-use gradmill_core::Leaf;
 use gradmill_core::alias::{Span, find_conflict};
 use gradmill_core::leaf::{Params, Slot};
+use gradmill_core::units::Shape;
+use gradmill_core::{Leaf, Step};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -13,7 +14,7 @@ use smallvec::SmallVec;
 
 use crate::buffers::{Order, Raw, Readable, Writable};
 use crate::fault::{Place, Tree};
-use crate::program::{Program, check_shape, execute};
+use crate::program::{Found, Program, check_shape, execute, found, shape_for};
 use crate::settings::config;
 
 /// A program bound to parameters and state.
@@ -28,6 +29,7 @@ struct BoundLeaf {
     param: Writable,
     slots: SmallVec<[Option<Writable>; 2]>,
     skip: u64,
+    shape: Shape,
 }
 
 #[pymethods]
@@ -51,6 +53,7 @@ impl InPlace {
             }
             let skip = skip.as_ref().and_then(|skip| skip.get(index)).copied().unwrap_or(0);
             let param = Writable::new(&param, Place { tree: Tree::Params, leaf: index })?;
+            let shape = shape_for(core, index, skip, &param.raw)?;
             let mut states = SmallVec::new();
             for (number, slot) in slots.iter().enumerate() {
                 states.push(if core.skips_slot(skip, number) {
@@ -62,7 +65,7 @@ impl InPlace {
                     Some(state)
                 });
             }
-            leaves.push(Some(BoundLeaf { param, slots: states, skip }));
+            leaves.push(Some(BoundLeaf { param, slots: states, skip, shape }));
         }
         let written = Written::new(py, &leaves)?;
         Ok(Self { program, leaves: Mutex::new(leaves), written })
@@ -70,16 +73,17 @@ impl InPlace {
 
     /// One step: `params` and the slots are overwritten, or nothing is and an error is raised.
     ///
-    /// Returns the global norms and whether all updates were finite.
-    #[pyo3(signature = (updates, scalars, threads=0))]
+    /// `off` holds the ops that pass all leaves by in this step.
+    #[pyo3(signature = (updates, scalars, off=0, threads=0))]
     #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
     fn step(
         &self,
         py: Python<'_>,
         updates: Bound<'_, PyList>,
         scalars: Vec<f64>,
+        off: u64,
         threads: usize,
-    ) -> PyResult<(SmallVec<[f64; 2]>, bool)> {
+    ) -> PyResult<Found> {
         let mut leaves = match self.leaves.try_lock() {
             Ok(leaves) => leaves,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -111,25 +115,27 @@ impl InPlace {
             let update = self.written.keep_apart(update, place)?;
             let states = leaf.slots.iter().flatten().map(|slot| &slot.raw);
             let all = states.chain([&leaf.param.raw, &update.raw]);
-            arrays.push((Raw::common_order(all, core.reduces()), update, leaf));
+            arrays.push((Raw::common_order(all, core.has_order()), update, leaf));
         }
         let mut views: Vec<Leaf<'_>> =
             arrays.iter_mut().map(|(order, update, leaf)| leaf.view(*order, update)).collect();
-        let found = execute(py, core, &mut views, &scalars, &config(threads))?;
-        Ok((found.norms, found.finite))
+        let step = Step { scalars: &scalars, off };
+        let outcome = execute(py, core, &mut views, step, &config(threads))?;
+        drop(views);
+        Ok(found(outcome, || {
+            let bound = leaves.iter().map(Option::is_some);
+            bound.zip(updates.iter()).map(|(bound, update)| bound && !update.is_none()).collect()
+        }))
     }
 }
 
 impl BoundLeaf {
     fn view<'a>(&'a mut self, order: Order, update: &'a Readable<'_>) -> Leaf<'a> {
         let in_place = |array: &'a mut Writable| Slot { from: None, to: array.sink(order) };
-        Leaf {
-            updates: update.source(order),
-            params: Params::Write(in_place(&mut self.param)),
-            out: None,
-            slots: self.slots.iter_mut().map(|slot| slot.as_mut().map(in_place)).collect(),
-            skip: self.skip,
-        }
+        let params = Params::Write(in_place(&mut self.param));
+        let slots = self.slots.iter_mut().map(|slot| slot.as_mut().map(in_place)).collect();
+        let leaf = Leaf::new(update.source(order), params, None, slots);
+        Leaf { skip: self.skip, shape: self.shape.clone(), ..leaf }
     }
 }
 

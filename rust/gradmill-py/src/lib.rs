@@ -13,7 +13,9 @@ mod _core {
     #[pymodule_export]
     use crate::fault::CoreError;
     #[pymodule_export]
-    use crate::functions::{apply_updates, bias_correction, global_norm, list_ops, touch};
+    use crate::functions::{
+        apply_updates, bias_correction, count_not_finite, global_norm, list_ops, split_key, touch,
+    };
     #[pymodule_export]
     use crate::in_place::InPlace;
     #[pymodule_export]

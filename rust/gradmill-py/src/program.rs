@@ -1,7 +1,8 @@
 //! Programs over lists of arrays, without writing to any of them.
 
 use gradmill_core::leaf::{Params, Slot};
-use gradmill_core::{Config, Leaf, Outcome, Source, run};
+use gradmill_core::units::Shape;
+use gradmill_core::{Config, Entry, Leaf, Outcome, Source, Step, run};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use smallvec::SmallVec;
@@ -19,20 +20,45 @@ pub struct Program {
     pub core: gradmill_core::Program,
 }
 
-/// New updates, new slots, global norms, and whether all incoming updates were finite.
-type Updated<'py> = (Bound<'py, PyList>, Vec<Bound<'py, PyList>>, Vec<f64>, bool);
+/// New updates, new slots, and what was found.
+type Updated<'py> = (Bound<'py, PyList>, Vec<Bound<'py, PyList>>, Found);
+
+/// The global norms, whether all incoming updates were finite, and where ops ask for them: whether all
+/// updates that reach the op are finite, and which leaves have a NaN.
+pub type Found = (SmallVec<[Option<f64>; 2]>, bool, Option<(Vec<bool>, Vec<Vec<bool>>)>);
+
+/// The outcome for leaves of which some have no update; `present` says which have one.
+pub fn found(outcome: Outcome, present: impl FnOnce() -> Vec<bool>) -> Found {
+    let Outcome { norms, all_finite, nans, finite } = outcome;
+    if all_finite.is_empty() && nans.is_empty() {
+        return (norms, finite, None);
+    }
+    let present = present();
+    let spread = |flags: Vec<bool>| {
+        let mut flags = flags.into_iter();
+        present.iter().map(|&present| present && flags.next().unwrap_or(false)).collect()
+    };
+    (norms, finite, Some((all_finite.to_vec(), nans.into_iter().map(spread).collect())))
+}
 
 #[pymethods]
 impl Program {
+    /// Takes for each op its name, how many ops behind it it governs, and the axes of its units.
     #[new]
     #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
-    fn new(ops: Vec<String>) -> PyResult<Self> {
-        let core = gradmill_core::Program::new(ops.iter().map(String::as_str));
+    fn new(ops: Vec<(String, usize, Option<Vec<isize>>)>) -> PyResult<Self> {
+        let entries = ops.iter().map(|(name, governs, axes)| Entry {
+            name,
+            governs: *governs,
+            axes: axes.clone(),
+        });
+        let core = gradmill_core::Program::new(entries);
         Ok(Self { core: core.map_err(|error| core_error(&error))? })
     }
 
-    /// The passes as dicts: indices of the ops, source ("updates" or "carried"), whether the pass ends
-    /// with a norm, whether it leaves the update behind for the next, and whether it is one loop.
+    /// The passes as dicts: indices of the ops, source ("updates" or "carried"), the op that has to know
+    /// something of the update the pass ends with or None, whether it leaves the update behind for the
+    /// next, and whether it is one loop.
     #[getter]
     fn passes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let describe = |pass: &gradmill_core::Pass| {
@@ -43,7 +69,7 @@ impl Program {
                 Source::Carried => "carried",
             };
             entry.set_item("source", source)?;
-            entry.set_item("norm", pass.norm_for.is_some())?;
+            entry.set_item("ends_for", pass.ends_for)?;
             entry.set_item("carries", pass.carries)?;
             entry.set_item("fused", self.core.is_fused(pass))?;
             Ok(entry)
@@ -60,8 +86,8 @@ impl Program {
     /// Sends `updates` through the chain and writes to nothing that it was given.
     ///
     /// All lists run over the leaves; `slots` holds one for each slot, `skip` a bit set of ops that pass
-    /// the leaf by. A `None` update leaves its leaf as it is.
-    #[pyo3(signature = (updates, params, slots, skip, scalars, threads=0))]
+    /// the leaf by. `off` holds the ops that pass all of them by. A `None` update leaves its leaf as it is.
+    #[pyo3(signature = (updates, params, slots, skip, scalars, off=0, threads=0))]
     #[expect(
         clippy::needless_pass_by_value,
         clippy::too_many_arguments,
@@ -75,6 +101,7 @@ impl Program {
         slots: Vec<Bound<'py, PyList>>,
         skip: Option<Vec<u64>>,
         scalars: Vec<f64>,
+        off: u64,
         threads: usize,
     ) -> PyResult<Updated<'py>> {
         let mut leaves = Vec::with_capacity(updates.len());
@@ -88,8 +115,10 @@ impl Program {
             leaves.push(PureLeaf::new(&self.core, index, skip, update, param, old)?);
         }
         let mut views: Vec<Leaf<'_>> = leaves.iter_mut().map(PureLeaf::view).collect();
-        let found = execute(py, &self.core, &mut views, &scalars, &config(threads))?;
+        let step = Step { scalars: &scalars, off };
+        let outcome = execute(py, &self.core, &mut views, step, &config(threads))?;
         drop(views);
+        let found = found(outcome, || updates.iter().map(|update| !update.is_none()).collect());
 
         let mut done = leaves.into_iter().peekable();
         let mut out = Vec::with_capacity(updates.len());
@@ -106,7 +135,7 @@ impl Program {
         }
         let new_slots =
             new_slots.into_iter().map(|slot| PyList::new(py, slot)).collect::<PyResult<_>>()?;
-        Ok((PyList::new(py, out)?, new_slots, found.norms.to_vec(), found.finite))
+        Ok((PyList::new(py, out)?, new_slots, found))
     }
 }
 
@@ -114,6 +143,7 @@ impl Program {
 struct PureLeaf<'py> {
     index: usize,
     skip: u64,
+    shape: Shape,
     order: Order,
     update: Readable<'py>,
     param: Option<Readable<'py>>,
@@ -132,6 +162,7 @@ impl<'py> PureLeaf<'py> {
     ) -> PyResult<Self> {
         let py = update.py();
         let update = Readable::new(update, Place { tree: Tree::Updates, leaf: index })?;
+        let shape = shape_for(program, index, skip, &update.raw)?;
         let param = match param {
             Some(param) if program.reads_params_of(skip) => {
                 let param = Readable::new(param, Place { tree: Tree::Params, leaf: index })?;
@@ -154,7 +185,7 @@ impl<'py> PureLeaf<'py> {
             })
             .collect::<PyResult<SmallVec<[Option<Readable<'py>>; 2]>>>()?;
         let arrays = || old.iter().flatten().chain(&param).chain([&update]).map(|array| &array.raw);
-        let order = Raw::common_order(arrays(), program.reduces());
+        let order = Raw::common_order(arrays(), program.has_order());
         let dtype = arrays().map(Raw::dtype).fold(update.raw.dtype(), Ord::max);
         let out = Fresh::like(py, &update.raw, dtype)?;
         let slots = old
@@ -164,7 +195,7 @@ impl<'py> PureLeaf<'py> {
                     .transpose()
             })
             .collect::<PyResult<_>>()?;
-        Ok(Self { index, skip, order, update, param, out, slots })
+        Ok(Self { index, skip, shape, order, update, param, out, slots })
     }
 
     fn view(&mut self) -> Leaf<'_> {
@@ -173,17 +204,28 @@ impl<'py> PureLeaf<'py> {
             slot.as_mut()
                 .map(|(old, new)| Slot { from: Some(old.source(order)), to: new.sink(order) })
         });
-        Leaf {
-            updates: self.update.source(order),
-            params: self
-                .param
-                .as_ref()
-                .map_or(Params::None, |param| Params::Read(param.source(order))),
-            out: Some(self.out.sink(order)),
-            slots: slots.collect(),
-            skip: self.skip,
-        }
+        let param = self.param.as_ref();
+        let params = param.map_or(Params::None, |param| Params::Read(param.source(order)));
+        let out = Some(self.out.sink(order));
+        let leaf = Leaf::new(self.update.source(order), params, out, slots.collect());
+        Leaf { skip: self.skip, shape: self.shape.clone(), ..leaf }
     }
+}
+
+/// The shape of a leaf, where an op asks for it; an error where the op can make no units of it.
+pub fn shape_for(
+    program: &gradmill_core::Program,
+    leaf: usize,
+    skip: u64,
+    update: &Raw,
+) -> PyResult<Shape> {
+    if !program.has_units() {
+        return Ok(Shape::new());
+    }
+    program.check_units(skip, update.shape()).map_err(|(problem, op)| {
+        Place { tree: Tree::Updates, leaf }.value_error(format!("{problem} ({op})"))
+    })?;
+    Ok(update.shape().into())
 }
 
 /// Runs the program, with the interpreter released where that is worth it.
@@ -191,13 +233,13 @@ pub fn execute(
     py: Python<'_>,
     program: &gradmill_core::Program,
     leaves: &mut [Leaf<'_>],
-    scalars: &[f64],
+    step: Step<'_>,
     config: &Config,
 ) -> PyResult<Outcome> {
     let found = if leaves.iter().map(Leaf::len).sum::<usize>() < DETACH_FROM {
-        run(program, leaves, scalars, config)
+        run(program, leaves, step, config)
     } else {
-        py.detach(|| run(program, leaves, scalars, config))
+        py.detach(|| run(program, leaves, step, config))
     };
     found.map_err(|error| core_error(&error))
 }
@@ -217,14 +259,14 @@ pub fn check_shape(
         Tree::Slot(slot) => program.slot_name(slot),
         _ => ("params", program.first_reader().unwrap_or("apply_updates")),
     };
-    let (got, expected) = (Shape(update.shape()), Shape(other.shape()));
+    let (got, expected) = (Lengths(update.shape()), Lengths(other.shape()));
     let place = Place { tree: Tree::Updates, leaf };
     Err(place.value_error(format!("shape {got}, {name} has {expected} ({op})")))
 }
 
-struct Shape<'s>(&'s [usize]);
+struct Lengths<'s>(&'s [usize]);
 
-impl std::fmt::Display for Shape<'_> {
+impl std::fmt::Display for Lengths<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
             [length] => write!(f, "({length},)"),

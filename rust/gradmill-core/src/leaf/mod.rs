@@ -9,6 +9,7 @@ pub use strided::{Layout, Strided, StridedMut};
 pub use view::{Sink, Source, View, ViewMut};
 
 use crate::dtype::{DType, Float};
+use crate::units::Shape;
 
 /// An array that a step replaces: in place, or from an array that stays as it was.
 #[derive(Debug)]
@@ -45,6 +46,11 @@ impl Slot<'_> {
             }
         }
         Some(slice)
+    }
+
+    /// The old value.
+    fn view(&self) -> Source<'_> {
+        self.from.clone().unwrap_or_else(|| self.to.view())
     }
 
     fn split_at(self, mid: usize) -> (Self, Self) {
@@ -86,6 +92,15 @@ impl Params<'_> {
             Self::None => None,
             Self::Read(source) => Some(source.dtype()),
             Self::Write(slot) => Some(slot.to.dtype()),
+        }
+    }
+
+    /// The old value, where there are parameters.
+    pub(crate) fn view(&self) -> Option<Source<'_>> {
+        match self {
+            Self::None => None,
+            Self::Read(source) => Some(source.clone()),
+            Self::Write(slot) => Some(slot.view()),
         }
     }
 
@@ -134,6 +149,15 @@ impl Params<'_> {
 /// The slots of one leaf; those of ops that pass the leaf by are `None`.
 pub type Slots<'a> = SmallVec<[Option<Slot<'a>>; 2]>;
 
+/// Where a stretch of a leaf begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The leaf's position in its tree.
+    pub leaf: usize,
+    /// Elements of the leaf before it.
+    pub start: usize,
+}
+
 /// All arrays of one leaf. Every array has as many elements as `updates`, in the same order.
 #[derive(Debug)]
 pub struct Leaf<'a> {
@@ -147,9 +171,25 @@ pub struct Leaf<'a> {
     pub slots: Slots<'a>,
     /// Bit `i` is set where op `i` passes this leaf by.
     pub skip: u64,
+    /// The lengths of its axes; not asked for where [`crate::Program::has_units`] is false.
+    pub shape: Shape,
+    /// What this is a stretch of; set by [`crate::run`].
+    pub origin: Origin,
 }
 
 impl<'a> Leaf<'a> {
+    /// A leaf that no op passes by, as one axis.
+    #[must_use]
+    pub fn new(
+        updates: Source<'a>,
+        params: Params<'a>,
+        out: Option<Sink<'a>>,
+        slots: Slots<'a>,
+    ) -> Self {
+        let shape = Shape::from_slice(&[updates.len()]);
+        Self { updates, params, out, slots, skip: 0, shape, origin: Origin::default() }
+    }
+
     /// Number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -170,6 +210,8 @@ impl<'a> Leaf<'a> {
             out: self.out.as_mut().map(Sink::reborrow),
             slots: self.slots.iter_mut().map(|slot| slot.as_mut().map(Slot::reborrow)).collect(),
             skip: self.skip,
+            shape: self.shape.clone(),
+            origin: self.origin,
         }
     }
 
@@ -179,17 +221,18 @@ impl<'a> Leaf<'a> {
         let (out, out_tail) = self.out.map(|sink| sink.split_at(mid)).unzip();
         let (slots, slots_tail) =
             self.slots.into_iter().map(|slot| slot.map(|slot| slot.split_at(mid)).unzip()).unzip();
-        let skip = self.skip;
-        (
-            Self { updates, params, out, slots, skip },
-            Self {
-                updates: updates_tail,
-                params: params_tail,
-                out: out_tail,
-                slots: slots_tail,
-                skip,
-            },
-        )
+        let (skip, origin) = (self.skip, self.origin);
+        let origin_tail = Origin { start: origin.start + mid, ..origin };
+        let tail = Self {
+            updates: updates_tail,
+            params: params_tail,
+            out: out_tail,
+            slots: slots_tail,
+            skip,
+            shape: self.shape.clone(),
+            origin: origin_tail,
+        };
+        (Self { updates, params, out, slots, skip, shape: self.shape, origin }, tail)
     }
 
     /// Consecutive parts of `len` elements, the last one shorter. An empty leaf has none.

@@ -145,6 +145,10 @@ impl<T: Float> StridedMut<'_, T> {
         self.inner.len
     }
 
+    pub(super) fn view(&self) -> Strided<'_, T> {
+        self.inner.clone()
+    }
+
     pub(super) fn reborrow(&mut self) -> StridedMut<'_, T> {
         StridedMut { inner: self.inner.clone(), borrow: PhantomData }
     }

@@ -90,6 +90,14 @@ impl<T: Float> ViewMut<'_, T> {
         }
     }
 
+    /// The same elements, to read.
+    fn view(&self) -> View<'_, T> {
+        match self {
+            Self::Dense(slice) => View::Dense(slice),
+            Self::Strided(view) => View::Strided(Box::new(view.view())),
+        }
+    }
+
     fn read<U: Float>(&self, into: &mut [U]) {
         match self {
             Self::Dense(slice) => read_dense(slice, into),
@@ -154,7 +162,7 @@ impl Source<'_> {
         }
     }
 
-    pub(super) fn split_at(self, mid: usize) -> (Self, Self) {
+    pub(crate) fn split_at(self, mid: usize) -> (Self, Self) {
         match self {
             Self::F32(view) => {
                 let (head, tail) = view.split_at(mid);
@@ -220,6 +228,14 @@ impl Sink<'_> {
                 let (head, tail) = view.split_at(mid);
                 (Self::F64(head), Self::F64(tail))
             }
+        }
+    }
+
+    /// The same elements, to read.
+    pub(crate) fn view(&self) -> Source<'_> {
+        match self {
+            Self::F32(view) => Source::F32(view.view()),
+            Self::F64(view) => Source::F64(view.view()),
         }
     }
 

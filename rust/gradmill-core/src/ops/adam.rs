@@ -1,4 +1,4 @@
-use super::{FromScalars, Meta, Op};
+use super::{FromScalars, Meta, Op, Reduce};
 use crate::dtype::Float;
 use crate::factor::{Factor, SquareFactor};
 
@@ -7,7 +7,7 @@ pub const META: Meta = Meta {
     scalars: &["b1", "b2", "eps", "eps_root", "correction1", "correction2"],
     slots: &["mu", "nu"],
     params: false,
-    reduces: false,
+    reduce: Reduce::None,
 };
 pub const NESTEROV: Meta = Meta {
     name: "scale_by_adam_nesterov",

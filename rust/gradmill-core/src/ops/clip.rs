@@ -1,8 +1,8 @@
-use super::{FromScalars, Meta, Op};
+use super::{FromScalars, Meta, Op, Reduce};
 use crate::dtype::Float;
 
 pub const META: Meta =
-    Meta { name: "clip", scalars: &["max_delta"], slots: &[], params: false, reduces: false };
+    Meta { name: "clip", scalars: &["max_delta"], slots: &[], params: false, reduce: Reduce::None };
 
 /// `min(max(u, -max_delta), max_delta)`, where NaN stays NaN.
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-use super::{FromScalars, Meta, Op};
+use super::{FromScalars, Meta, Op, Reads, Reduce};
 use crate::dtype::Float;
 use crate::factor::Factor;
 
@@ -7,7 +7,7 @@ pub const META: Meta = Meta {
     scalars: &["weight_decay"],
     slots: &[],
     params: true,
-    reduces: false,
+    reduce: Reduce::None,
 };
 
 /// `u + weight_decay * p`.
@@ -23,7 +23,7 @@ impl<T: Float> FromScalars for AddDecayedWeights<T> {
 }
 
 impl<T: Float> Op<T, 0> for AddDecayedWeights<T> {
-    const PARAMS: bool = true;
+    const READS: Reads = Reads::Params;
 
     #[inline(always)]
     fn element(&self, update: T, param: T, state: [T; 0]) -> (T, [T; 0]) {

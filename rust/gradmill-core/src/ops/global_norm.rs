@@ -1,35 +1,28 @@
-use super::{FromScalars, Meta, Op, Scale};
+//! Updates rescaled by their global norm.
+
+use super::{FromScalars, Meta, Op, Reduce, Scale};
 use crate::dtype::Float;
 
-pub const META: Meta = Meta {
+pub const CLIP: Meta = Meta {
     name: "clip_by_global_norm",
     scalars: &["max_norm"],
     slots: &[],
     params: false,
-    reduces: true,
+    reduce: Reduce::Norm,
 };
+pub const NORMALIZE: Meta =
+    Meta { name: "normalize_by_update_norm", scalars: &["scale_factor", "eps"], ..CLIP };
 
-/// `u` where `norm < max_norm`, else `u * (max_norm / norm)`.
-///
-/// The factor is a scalar of the next pass, so clipping costs one read of the update and no write. A
-/// factor too small for `T` is applied in two steps, so that a huge norm does not turn it to zero.
+/// `u * factor`, where the factor is a scalar of the pass, so that it costs one read of the update for
+/// the norm and no write. One too small for `T` is applied in two steps, lest a huge norm turn it to zero.
 #[derive(Clone, Copy, Debug)]
-pub struct ClipByGlobalNorm<T> {
+struct Rescale<T> {
     factor: T,
     rest: T,
 }
 
-impl<T: Float> ClipByGlobalNorm<T> {
-    /// The same arithmetic as a plain scaling, where one factor is enough.
-    pub(crate) fn as_scale(&self) -> Option<Scale<T>> {
-        (self.rest == T::ONE).then_some(Scale { step_size: self.factor })
-    }
-}
-
-impl<T: Float> FromScalars for ClipByGlobalNorm<T> {
-    fn from_scalars(scalars: &[f64]) -> Self {
-        let (max_norm, norm) = (scalars[0], scalars[1]);
-        let factor = if norm < max_norm { 1.0 } else { max_norm / norm };
+impl<T: Float> Rescale<T> {
+    fn by(factor: f64) -> Self {
         let least = T::MIN_POSITIVE.to_f64();
         if factor.abs() < least && factor != 0.0 {
             Self { factor: T::from_f64(factor / least), rest: T::MIN_POSITIVE }
@@ -39,11 +32,45 @@ impl<T: Float> FromScalars for ClipByGlobalNorm<T> {
     }
 }
 
-impl<T: Float> Op<T, 0> for ClipByGlobalNorm<T> {
-    #[inline(always)]
-    fn element(&self, update: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
-        (update * self.factor * self.rest, state)
+macro_rules! rescaling {
+    ($(#[$doc:meta])* $name:ident, $factor:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name<T>(Rescale<T>);
+
+        impl<T: Float> $name<T> {
+            /// The same arithmetic as a plain scaling, where one factor is enough.
+            pub(crate) fn as_scale(&self) -> Option<Scale<T>> {
+                (self.0.rest == T::ONE).then_some(Scale { step_size: self.0.factor })
+            }
+        }
+
+        impl<T: Float> FromScalars for $name<T> {
+            fn from_scalars(scalars: &[f64]) -> Self {
+                let factor: fn(&[f64]) -> f64 = $factor;
+                Self(Rescale::by(factor(scalars)))
+            }
+        }
+
+        impl<T: Float> Op<T, 0> for $name<T> {
+            #[inline(always)]
+            fn element(&self, update: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
+                (update * self.0.factor * self.0.rest, state)
+            }
+        }
+    };
+}
+
+rescaling! {
+    /// `u` where `norm < max_norm`, else `u * (max_norm / norm)`.
+    ClipByGlobalNorm, |scalars| {
+        let (max_norm, norm) = (scalars[0], scalars[1]);
+        if norm < max_norm { 1.0 } else { max_norm / norm }
     }
+}
+rescaling! {
+    /// `u * (scale_factor / (norm + eps))`.
+    NormalizeByUpdateNorm, |scalars| scalars[0] / (scalars[2] + scalars[1])
 }
 
 #[cfg(test)]

@@ -3,24 +3,39 @@
 //! An op is what happens to one element of the update. Everything else (blocks, threads, strides,
 //! fusion into one loop) is made from that function, so each rounding stands in one place.
 
+mod accumulate;
 mod adam;
 mod clip;
 mod decayed_weights;
+mod ema;
 mod global_norm;
+mod noise;
+mod nonnegative;
+mod rms;
 mod scale;
 mod trace;
+mod unitwise;
+mod zero;
 
+pub use accumulate::{ApplyEvery, MultiSteps};
 pub use adam::ScaleByAdam;
 pub use clip::Clip;
 pub use decayed_weights::AddDecayedWeights;
-pub use global_norm::ClipByGlobalNorm;
+pub use ema::Ema;
+pub use global_norm::{ClipByGlobalNorm, NormalizeByUpdateNorm};
+pub use noise::AddNoise;
+pub use nonnegative::KeepParamsNonnegative;
+pub use rms::{ScaleByRms, ScaleByStddev};
 pub use scale::Scale;
 pub use trace::Trace;
+pub use unitwise::{MinusNumber, TimesNumber};
+pub use zero::{SetToZero, ZeroNans};
 
 use crate::dtype::Float;
+use crate::units::UnitRule;
 
 /// What an op needs, as plain data.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Meta {
     /// The name a program refers to.
     pub name: &'static str,
@@ -30,20 +45,56 @@ pub struct Meta {
     pub slots: &'static [&'static str],
     /// Whether it reads the parameters.
     pub params: bool,
-    /// Whether it needs the global norm of the update that reaches it, which ends a pass.
-    pub reduces: bool,
+    /// What it has to know of the update that reaches it, as a whole; this ends a pass.
+    pub reduce: Reduce,
+}
+
+/// Something that is known only when a walk over the update is done.
+#[derive(Clone, Copy, Debug)]
+pub enum Reduce {
+    /// Nothing.
+    None,
+    /// The norm of all leaves together; the op finds it behind its scalars.
+    Norm,
+    /// A number for each unit of each leaf.
+    Units(UnitRule),
+    /// Whether each element of all leaves is finite, which decides on the ops that this one governs.
+    Finite,
+    /// Whether a leaf has a NaN, for the caller.
+    Nans,
+}
+
+impl Reduce {
+    /// Whether there is anything to be known.
+    #[must_use]
+    pub fn is_some(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+}
+
+/// What `element` is handed beside the update and the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// Nothing that it looks at.
+    Nothing,
+    /// The parameter.
+    Params,
+    /// The number of the element's unit.
+    Number,
+    /// A normally distributed number.
+    Normal,
 }
 
 /// The arithmetic of an op on one element, with `N` state arrays.
 pub trait Op<T: Float, const N: usize>: Copy + Send + Sync {
-    /// Whether `element` looks at the parameter.
-    const PARAMS: bool = false;
+    /// What the second argument of `element` is.
+    const READS: Reads = Reads::Nothing;
 
     /// The new update and the new state.
-    fn element(&self, update: T, param: T, state: [T; N]) -> (T, [T; N]);
+    fn element(&self, update: T, other: T, state: [T; N]) -> (T, [T; N]);
 }
 
-/// Constants of an op, rounded from f64 scalars. An op that reduces finds the norm behind its own.
+/// Constants of an op, rounded from f64 scalars.
 pub trait FromScalars {
     /// Rounds each scalar once, after all arithmetic among scalars is done in f64.
     fn from_scalars(scalars: &[f64]) -> Self;
@@ -74,11 +125,19 @@ macro_rules! ops {
                 unreachable!("op {index} of {}", OPS.len())
             }
 
-            /// Sends a block through the op.
+            /// Sends a block through the op; `others` is what it reads beside the update.
             #[inline(always)]
-            pub(crate) fn run(&self, update: &mut [T], params: &[T], slots: &mut [&mut [T]]) {
+            pub(crate) fn run(&self, update: &mut [T], others: &[T], slots: &mut [&mut [T]]) {
                 match self {
-                    $(Self::$variant(op) => each::<T, $slots, _>(op, update, params, slots),)*
+                    $(Self::$variant(op) => each::<T, $slots, _>(op, update, others, slots),)*
+                }
+            }
+
+            /// What it reads beside the update and its slots.
+            #[inline(always)]
+            pub(crate) fn reads(&self) -> Reads {
+                match self {
+                    $(Self::$variant(_) => <$type as Op<T, $slots>>::READS,)*
                 }
             }
         }
@@ -88,31 +147,47 @@ macro_rules! ops {
 ops! {
     Scale: Scale<T>, 0 slots, scale::META;
     Clip: Clip<T>, 0 slots, clip::META;
-    ClipByGlobalNorm: ClipByGlobalNorm<T>, 0 slots, global_norm::META;
+    ClipByGlobalNorm: ClipByGlobalNorm<T>, 0 slots, global_norm::CLIP;
+    NormalizeByUpdateNorm: NormalizeByUpdateNorm<T>, 0 slots, global_norm::NORMALIZE;
+    ClipByBlockRms: TimesNumber, 0 slots, unitwise::BLOCK_RMS;
+    AdaptiveGradClip: TimesNumber, 0 slots, unitwise::ADAPTIVE_CLIP;
+    ScaleByTrustRatio: TimesNumber, 0 slots, unitwise::TRUST_RATIO;
+    Centralize: MinusNumber, 0 slots, unitwise::CENTRALIZE;
     AddDecayedWeights: AddDecayedWeights<T>, 0 slots, decayed_weights::META;
+    AddNoise: AddNoise<T>, 0 slots, noise::META;
+    KeepParamsNonnegative: KeepParamsNonnegative, 0 slots, nonnegative::META;
+    SetToZero: SetToZero, 0 slots, zero::ALL;
+    ZeroNans: ZeroNans, 0 slots, zero::NANS;
+    ApplyIfFinite: SetToZero, 0 slots, zero::UNLESS_FINITE;
     ScaleByAdam: ScaleByAdam<T, false>, 2 slots, adam::META;
     ScaleByAdamNesterov: ScaleByAdam<T, true>, 2 slots, adam::NESTEROV;
+    ScaleByRms: ScaleByRms<T>, 1 slots, rms::META;
+    ScaleByStddev: ScaleByStddev<T>, 2 slots, rms::STDDEV;
     Trace: Trace<T, false>, 1 slots, trace::META;
     TraceNesterov: Trace<T, true>, 1 slots, trace::NESTEROV;
+    Ema: Ema<T>, 1 slots, ema::META;
+    ApplyEvery: ApplyEvery, 1 slots, accumulate::EVERY;
+    MultiStepsSum: MultiSteps<T, false>, 1 slots, accumulate::SUM;
+    MultiStepsMean: MultiSteps<T, true>, 1 slots, accumulate::MEAN;
 }
 
 #[inline(always)]
 fn each<T: Float, const N: usize, O: Op<T, N>>(
     op: &O,
     update: &mut [T],
-    params: &[T],
+    others: &[T],
     slots: &mut [&mut [T]],
 ) {
     let slots = columns::<T, N>(slots, update.len());
-    if O::PARAMS {
-        walk(update.iter_mut().zip(params), slots, |(update, &param), state| {
-            let (new, state) = op.element(*update, param, state);
+    if O::READS == Reads::Nothing {
+        walk(update.iter_mut(), slots, |update, state| {
+            let (new, state) = op.element(*update, T::ZERO, state);
             *update = new;
             state
         });
     } else {
-        walk(update.iter_mut(), slots, |update, state| {
-            let (new, state) = op.element(*update, T::ZERO, state);
+        walk(update.iter_mut().zip(others), slots, |(update, &other), state| {
+            let (new, state) = op.element(*update, other, state);
             *update = new;
             state
         });

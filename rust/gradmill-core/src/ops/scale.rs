@@ -1,8 +1,13 @@
-use super::{FromScalars, Meta, Op};
+use super::{FromScalars, Meta, Op, Reduce};
 use crate::dtype::Float;
 
-pub const META: Meta =
-    Meta { name: "scale", scalars: &["step_size"], slots: &[], params: false, reduces: false };
+pub const META: Meta = Meta {
+    name: "scale",
+    scalars: &["step_size"],
+    slots: &[],
+    params: false,
+    reduce: Reduce::None,
+};
 
 /// `u * step_size`.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,13 @@
-use super::{FromScalars, Meta, Op};
+use super::{FromScalars, Meta, Op, Reduce};
 use crate::dtype::Float;
 
-pub const META: Meta =
-    Meta { name: "trace", scalars: &["decay"], slots: &["trace"], params: false, reduces: false };
+pub const META: Meta = Meta {
+    name: "trace",
+    scalars: &["decay"],
+    slots: &["trace"],
+    params: false,
+    reduce: Reduce::None,
+};
 pub const NESTEROV: Meta = Meta { name: "trace_nesterov", ..META };
 
 /// `t' = u + decay * t`; emits `t'`, or `u + decay * t'` with Nesterov's correction.

@@ -5,7 +5,7 @@ use gradmill_core::leaf::{Params, Sink, Slot, Source, View, ViewMut};
 use gradmill_core::ops::{Meta, OPS};
 use gradmill_core::scalars::bias_correction;
 use gradmill_core::simd::Tier;
-use gradmill_core::{Config, DType, Leaf, Program};
+use gradmill_core::{Config, DType, Leaf, Program, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -484,7 +484,11 @@ impl<M: Memory> Held<M> {
             (Params::Read(params.old.source()), Some(out.sink()))
         };
         let slots = slots.iter_mut().map(|slot| slot.as_mut().map(Replaced::slot)).collect();
-        Leaf { updates: updates.source(), params, out, slots, skip }
+        let leaf = Leaf::new(updates.source(), params, out, slots);
+        let len = leaf.len();
+        let rows = [4, 2].into_iter().find(|rows| len.is_multiple_of(*rows));
+        let shape = rows.map_or_else(|| vec![len], |rows| vec![rows, len / rows]);
+        Leaf { skip, shape: shape.into(), ..leaf }
     }
 }
 
@@ -499,12 +503,13 @@ pub fn run<M: Memory>(chain: &[Link], leaves: &[Arrays], how: &How) -> Made {
         let pairs = held.iter_mut().zip(leaves);
         let mut leaves: Vec<Leaf<'_>> =
             pairs.map(|(held, arrays)| held.leaf(arrays.skip, how.adds)).collect();
-        gradmill_core::run(&program, &mut leaves, &scalars, &how.config).unwrap()
+        gradmill_core::run(&program, &mut leaves, Step { scalars: &scalars, off: 0 }, &how.config)
+            .unwrap()
     };
     let mut made = Made {
         results: Vec::new(),
         slots: Vec::new(),
-        norms: outcome.norms.to_vec(),
+        norms: outcome.norms.iter().map(|norm| norm.unwrap()).collect(),
         finite: outcome.finite,
     };
     for (held, arrays) in held.into_iter().zip(leaves) {

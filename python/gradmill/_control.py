@@ -1,0 +1,72 @@
+"""What the host does in each step: counts, keys, and which parts of a chain run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from gradmill._base import GradientTransformation, PyTree
+    from gradmill._spec import Spec
+
+
+@dataclass
+class Context:
+    """What is known of a step, run by run.
+
+    Attributes:
+        updates: The updates that reach the run at hand.
+        params: The parameters, or None.
+        extra: The extra arguments of the call.
+        open: For each gate, by its link's index, whether what it governs runs; None as long as the
+            gate's op has not decided.
+        specs: Specs that replace those of links in this step, by index.
+        members: Likewise for links that are written in Python.
+    """
+
+    updates: PyTree
+    params: PyTree | None
+    extra: dict[str, Any]
+    open: dict[int, bool | None] = field(default_factory=dict)
+    specs: dict[int, Spec] = field(default_factory=dict)
+    members: dict[int, GradientTransformation] = field(default_factory=dict)
+
+
+class Plan(NamedTuple):
+    """What a link does in one step.
+
+    Attributes:
+        scalars: Those of its op.
+        on: Whether its op runs.
+        open: Whether the links that it governs run; None where its op decides.
+        inner: The transformation whose hyperparameters those links take, where not their own.
+        memo: What ``advance`` needs to know of the plan.
+    """
+
+    scalars: tuple[float, ...] = ()
+    on: bool = True
+    open: bool | None = True
+    inner: GradientTransformation | None = None
+    memo: Any = None
+
+
+class Control:
+    """The host's side of a transformation: those fields of its state that are no slots."""
+
+    needs_updates = False
+    """Whether ``plan`` looks at the updates, which ends the run before it."""
+
+    def init(self, params: PyTree) -> dict[str, Any]:
+        """The fields at first."""
+        raise NotImplementedError
+
+    def plan(self, state: Any, context: Context) -> Plan:
+        """What to do in the step to come."""
+        raise NotImplementedError
+
+    def advance(self, state: Any, plan: Plan, found: Any) -> dict[str, Any]:
+        """The fields that change; ``found`` is what the op found, if it looks for anything.
+
+        A number or a bool is the new value of a 0-d array.
+        """
+        raise NotImplementedError

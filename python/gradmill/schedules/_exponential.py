@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradmill.schedules._base import BuiltinSchedule
+from gradmill.schedules._constant import constant_schedule
+
+
+@dataclass(frozen=True)
+class _ExponentialDecay(BuiltinSchedule):
+    init_value: float
+    transition_steps: int
+    decay_rate: float
+    transition_begin: int
+    staircase: bool
+    end_value: float | None
+
+    def at(self, count: float) -> float:
+        value = self.init_value
+        if count > self.transition_begin:
+            periods = (count - self.transition_begin) / self.transition_steps
+            if self.staircase:
+                periods = float(np.floor(periods))
+            # A growing value ends at infinity; a negative rate has no fractional powers.
+            with np.errstate(all="ignore"):
+                value = float(value * np.power(float(self.decay_rate), periods))
+        if self.end_value is None:
+            return value
+        return max(value, self.end_value) if self.decay_rate < 1 else min(value, self.end_value)
+
+
+def exponential_decay(
+    init_value: float,
+    transition_steps: int,
+    decay_rate: float,
+    transition_begin: int = 0,
+    staircase: bool = False,
+    end_value: float | None = None,
+) -> BuiltinSchedule:
+    r"""Multiply by the same rate in every period of steps.
+
+    .. math:: v_0\, r^{\max(t - b, 0) / T}
+
+    Args:
+        init_value: The value :math:`v_0` up to step ``transition_begin``.
+        transition_steps: The number of steps :math:`T` in which the value changes by
+            ``decay_rate``; the value is constant if not positive.
+        decay_rate: The factor :math:`r`; growth if larger than 1, and constant if 0.
+        transition_begin: The step :math:`b` at which to leave ``init_value``; 0 if negative.
+        staircase: Whether to change the value at the end of each period only.
+        end_value: The value at which to stop: the least if ``decay_rate`` is below 1, else the
+            largest. It holds for ``init_value`` as well, except where the value is constant.
+
+    Returns:
+        A function of the step count.
+
+    Example:
+        >>> import gradmill as gm
+        >>> schedule = gm.exponential_decay(1.0, transition_steps=2, decay_rate=0.25, end_value=0.1)
+        >>> [schedule(count) for count in range(5)]
+        [1.0, 0.5, 0.25, 0.125, 0.1]
+    """
+    if transition_steps <= 0 or decay_rate == 0:
+        return constant_schedule(init_value)
+    begin = max(transition_begin, 0)
+    return _ExponentialDecay(init_value, transition_steps, decay_rate, begin, staircase, end_value)

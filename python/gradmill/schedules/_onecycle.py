@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradmill.schedules._piecewise import piecewise_interpolate_schedule
+
+if TYPE_CHECKING:
+    from gradmill.schedules._base import BuiltinSchedule
+
+
+def linear_onecycle_schedule(
+    transition_steps: int,
+    peak_value: float,
+    pct_start: float = 0.3,
+    pct_final: float = 0.85,
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+) -> BuiltinSchedule:
+    """Rise to a peak, fall back to the first value and then much lower, all along lines.
+
+    The values are ``peak_value / div_factor`` at step 0, ``peak_value``, again
+    ``peak_value / div_factor``, and last ``peak_value / (div_factor * final_div_factor)``.
+
+    Args:
+        transition_steps: The number of steps of the whole cycle.
+        peak_value: The largest value.
+        pct_start: The share of the steps, from 0 to 1, at which the peak is.
+        pct_final: The share of the steps at which the first value is reached again.
+        div_factor: The peak over the first value.
+        final_div_factor: The first value over the last.
+
+    Returns:
+        A function of the step count. In a cycle so short that two of its corners fall on one step,
+        the later one's factor counts alone.
+
+    Raises:
+        ValueError: ``transition_steps`` is not positive, or a factor is negative.
+
+    Example:
+        >>> import gradmill as gm
+        >>> schedule = gm.linear_onecycle_schedule(8, 1.0, 0.25, 0.75, 4.0, 10.0)
+        >>> [round(schedule(count), 4) for count in range(0, 10, 2)]
+        [0.25, 1.0, 0.625, 0.25, 0.025]
+
+    References:
+        Smith and Topin, `Super-Convergence: Very Fast Training of Neural Networks Using Large
+        Learning Rates <https://arxiv.org/abs/1708.07120>`_, 2017.
+    """
+    _check("linear_onecycle_schedule", transition_steps)
+    top, back = int(pct_start * transition_steps), int(pct_final * transition_steps)
+    scales = {top: div_factor, back: 1 / div_factor, transition_steps: 1 / final_div_factor}
+    return piecewise_interpolate_schedule("linear", peak_value / div_factor, scales)
+
+
+def cosine_onecycle_schedule(
+    transition_steps: int,
+    peak_value: float,
+    pct_start: float = 0.3,
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+) -> BuiltinSchedule:
+    """Rise to a peak and fall much lower than the first value, along half waves of the cosine.
+
+    The values are ``peak_value / div_factor`` at step 0, ``peak_value``, and last
+    ``peak_value / (div_factor * final_div_factor)``.
+
+    Args:
+        transition_steps: The number of steps of the whole cycle.
+        peak_value: The largest value.
+        pct_start: The share of the steps, from 0 to 1, at which the peak is.
+        div_factor: The peak over the first value.
+        final_div_factor: The first value over the last.
+
+    Returns:
+        A function of the step count. In a cycle whose peak falls on its last step, the last factor
+        counts alone.
+
+    Raises:
+        ValueError: ``transition_steps`` is not positive, or a factor is negative.
+
+    Example:
+        >>> import gradmill as gm
+        >>> schedule = gm.cosine_onecycle_schedule(8, 1.0, 0.25, 4.0, 10.0)
+        >>> [round(schedule(count), 4) for count in (0, 1, 2, 5, 8, 9)]
+        [0.25, 0.625, 1.0, 0.5125, 0.025, 0.025]
+
+    References:
+        Smith and Topin, `Super-Convergence: Very Fast Training of Neural Networks Using Large
+        Learning Rates <https://arxiv.org/abs/1708.07120>`_, 2017.
+    """
+    _check("cosine_onecycle_schedule", transition_steps)
+    scales = {int(pct_start * transition_steps): div_factor}
+    scales[int(transition_steps)] = 1 / (div_factor * final_div_factor)
+    return piecewise_interpolate_schedule("cosine", peak_value / div_factor, scales)
+
+
+def _check(name: str, transition_steps: int) -> None:
+    if transition_steps <= 0:
+        raise ValueError(f"{name} needs positive transition_steps, got {transition_steps}")

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+from operator import mul
+from typing import TYPE_CHECKING
+
+from gradmill.schedules._base import BuiltinSchedule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class _PiecewiseConstant(BuiltinSchedule):
+    boundaries: tuple[int, ...]
+    values: tuple[float, ...]
+
+    def at(self, count: float) -> float:
+        return self.values[bisect_right(self.boundaries, count)]
+
+
+@dataclass(frozen=True)
+class _PiecewiseInterpolate(BuiltinSchedule):
+    boundaries: tuple[int, ...]
+    values: tuple[float, ...]
+    is_cosine: bool
+
+    def at(self, count: float) -> float:
+        passed = bisect_right(self.boundaries, count)
+        if passed == 0 and count < 0:
+            return 0.0
+        if passed == len(self.boundaries):
+            return self.values[-1]
+        start = self.boundaries[passed - 1] if passed else 0
+        share = (count - start) / max(self.boundaries[passed] - start, 1)
+        if self.is_cosine:
+            share = 0.5 * (1 - math.cos(math.pi * share))
+        old, new = self.values[passed : passed + 2]
+        return old + (new - old) * share
+
+
+def _pieces(
+    name: str, init_value: float, boundaries_and_scales: Mapping[int, float] | None
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """The boundaries in ascending order, and the values at 0 and at each of them."""
+    pairs = sorted((boundaries_and_scales or {}).items())
+    for boundary, scale in pairs:
+        if not scale >= 0:
+            raise ValueError(f"{name} needs scales of at least 0, got {scale} at step {boundary}")
+    values = accumulate((scale for _, scale in pairs), mul, initial=init_value)
+    return tuple(boundary for boundary, _ in pairs), tuple(values)
+
+
+def piecewise_constant_schedule(
+    init_value: float, boundaries_and_scales: Mapping[int, float] | None = None
+) -> BuiltinSchedule:
+    r"""Multiply by a factor at some steps, and stay constant between them.
+
+    .. math:: v_0 \prod_{i : b_i \le t} s_i
+
+    Args:
+        init_value: The value :math:`v_0` before the first boundary.
+        boundaries_and_scales: For each step :math:`b_i` the factor :math:`s_i` from that step on;
+            None for no change.
+
+    Returns:
+        A function of the step count.
+
+    Raises:
+        ValueError: A factor is negative.
+
+    Example:
+        >>> import gradmill as gm
+        >>> schedule = gm.piecewise_constant_schedule(1.0, {2: 0.5, 4: 0.1})
+        >>> [schedule(count) for count in range(6)]
+        [1.0, 1.0, 0.5, 0.5, 0.05, 0.05]
+    """
+    return _PiecewiseConstant(
+        *_pieces("piecewise_constant_schedule", init_value, boundaries_and_scales)
+    )
+
+
+def piecewise_interpolate_schedule(
+    interpolate_type: str,
+    init_value: float,
+    boundaries_and_scales: Mapping[int, float] | None = None,
+) -> BuiltinSchedule:
+    r"""Go from each boundary's value to the next one's, along lines or half waves of the cosine.
+
+    With :math:`v_i = v_{i-1} s_i` at step :math:`b_i`, :math:`b_0 = 0`, and with :math:`x` the
+    share of the steps from :math:`b_i` to :math:`b_{i+1}` that are done,
+
+    .. math::
+        v_i + (v_{i+1} - v_i)\, x \quad\text{or}\quad
+        v_i + (v_{i+1} - v_i) \tfrac12 (1 - \cos \pi x)
+
+    Args:
+        interpolate_type: ``"linear"`` or ``"cosine"``.
+        init_value: The value :math:`v_0` at step 0; before it, the schedule is 0.
+        boundaries_and_scales: For each step :math:`b_i` the factor :math:`s_i` between the
+            value at the boundary before and the value here; the last value stays. None for no
+            change.
+
+    Returns:
+        A function of the step count.
+
+    Raises:
+        ValueError: ``interpolate_type`` is another one, or a factor is negative.
+
+    Example:
+        >>> import gradmill as gm
+        >>> schedule = gm.piecewise_interpolate_schedule("linear", 1.0, {2: 3.0, 4: 0.0})
+        >>> [schedule(count) for count in range(6)]
+        [1.0, 2.0, 3.0, 1.5, 0.0, 0.0]
+    """
+    if interpolate_type not in ("linear", "cosine"):
+        raise ValueError(
+            "piecewise_interpolate_schedule needs interpolate_type 'linear' or 'cosine',"
+            f" got {interpolate_type!r}"
+        )
+    boundaries, values = _pieces(
+        "piecewise_interpolate_schedule", init_value, boundaries_and_scales
+    )
+    return _PiecewiseInterpolate(boundaries, values, interpolate_type == "cosine")

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from gradmill._scalars import safe_increment
+
+if TYPE_CHECKING:
+    from gradmill._base import PyTree, Schedule
+
+
+@runtime_checkable
+class StatefulSchedule(Protocol):
+    """A schedule that keeps a state, as one that looks at the loss does.
+
+    Any object with these three methods is one. All three are pure; ``update`` follows ``__call__``
+    in each step, with the same extra arguments.
+
+    Example:
+        >>> from gradmill.schedules import StatefulSchedule, WrappedSchedule
+        >>> isinstance(WrappedSchedule(lambda count: 0.1), StatefulSchedule)
+        True
+    """
+
+    def init(self) -> PyTree:
+        """Return the initial state."""
+        ...
+
+    def update(self, state: PyTree, **extra_args: Any) -> PyTree:
+        """Return the state of the next step."""
+        ...
+
+    def __call__(self, state: PyTree, **extra_args: Any) -> Any:
+        """Return the value that ``state`` stands for."""
+        ...
+
+
+class WrappedScheduleState(NamedTuple):
+    """The state of :class:`WrappedSchedule`.
+
+    Attributes:
+        count: Steps taken, a 0-d int32 array.
+
+    Example:
+        >>> import gradmill as gm
+        >>> gm.WrappedSchedule(gm.constant_schedule(0.1)).init()
+        WrappedScheduleState(count=array(0, dtype=int32))
+    """
+
+    count: Any
+
+
+@dataclass(frozen=True)
+class WrappedSchedule:
+    """A function of the step count as a :class:`StatefulSchedule`, with the count for a state.
+
+    Args:
+        schedule_fn: The function.
+
+    Example:
+        >>> import gradmill as gm
+        >>> schedule = gm.WrappedSchedule(gm.linear_schedule(1.0, 0.0, 4))
+        >>> state = schedule.init()
+        >>> schedule(state), schedule(schedule.update(state))
+        (1.0, 0.75)
+    """
+
+    schedule_fn: Schedule
+
+    def init(self) -> WrappedScheduleState:
+        """Return a count of 0."""
+        return WrappedScheduleState(np.zeros((), np.int32))
+
+    def update(
+        self,
+        state: WrappedScheduleState,
+        **extra_args: Any,  # noqa: ARG002  (a count needs none)
+    ) -> WrappedScheduleState:
+        """Return a count that is one higher, or the same at the largest of its dtype."""
+        return WrappedScheduleState(safe_increment(state.count))
+
+    def __call__(
+        self,
+        state: WrappedScheduleState,
+        **extra_args: Any,  # noqa: ARG002  (likewise)
+    ) -> float:
+        """Return the function's value at the count."""
+        return self.schedule_fn(int(state.count))

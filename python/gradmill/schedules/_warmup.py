@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradmill.schedules._exponential import exponential_decay
+from gradmill.schedules._join import join_schedules
+from gradmill.schedules._polynomial import linear_schedule
+
+if TYPE_CHECKING:
+    from gradmill.schedules._base import BuiltinSchedule
+
+
+def warmup_constant_schedule(
+    init_value: float, peak_value: float, warmup_steps: int
+) -> BuiltinSchedule:
+    r"""Rise in equal steps, then stay.
+
+    .. math:: v_0 + (v_1 - v_0) \min(t, T) / T
+
+    Args:
+        init_value: The first value :math:`v_0`.
+        peak_value: The value :math:`v_1` from ``warmup_steps`` on.
+        warmup_steps: The number of steps :math:`T`; if not positive, ``init_value`` stays.
+
+    Returns:
+        A function of the step count.
+
+    Example:
+        >>> import gradmill as gm
+        >>> schedule = gm.warmup_constant_schedule(0.0, 1.0, warmup_steps=2)
+        >>> [schedule(count) for count in range(4)]
+        [0.0, 0.5, 1.0, 1.0]
+
+    References:
+        Goyal et al., `Accurate, Large Minibatch SGD <https://arxiv.org/abs/1706.02677>`_, 2017.
+    """
+    return linear_schedule(init_value, peak_value, warmup_steps)
+
+
+def warmup_exponential_decay_schedule(
+    init_value: float,
+    peak_value: float,
+    warmup_steps: int,
+    transition_steps: int,
+    decay_rate: float,
+    transition_begin: int = 0,
+    staircase: bool = False,
+    end_value: float | None = None,
+) -> BuiltinSchedule:
+    """Rise in equal steps, then multiply by the same rate in every period of steps.
+
+    :func:`linear_schedule` for ``warmup_steps``, then :func:`exponential_decay`.
+
+    Args:
+        init_value: The first value.
+        peak_value: The value after ``warmup_steps``.
+        warmup_steps: Length of the rise.
+        transition_steps: The number of steps in which the value changes by ``decay_rate``; the
+            peak stays if not positive.
+        decay_rate: The factor; growth if larger than 1, and constant if 0.
+        transition_begin: How many steps to stay at the peak; 0 if negative.
+        staircase: Whether to change the value at the end of each period only.
+        end_value: The value at which to stop: the least if ``decay_rate`` is below 1, else the
+            largest. It does not bound the rise.
+
+    Returns:
+        A function of the step count.
+
+    Example:
+        >>> import gradmill as gm
+        >>> schedule = gm.warmup_exponential_decay_schedule(0.0, 1.0, 2, 1, decay_rate=0.5)
+        >>> [schedule(count) for count in range(6)]
+        [0.0, 0.5, 1.0, 0.5, 0.25, 0.125]
+
+    References:
+        Goyal et al., `Accurate, Large Minibatch SGD <https://arxiv.org/abs/1706.02677>`_, 2017.
+    """
+    decay = exponential_decay(
+        peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value
+    )
+    return join_schedules(
+        [linear_schedule(init_value, peak_value, warmup_steps), decay], [warmup_steps]
+    )

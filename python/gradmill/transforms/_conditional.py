@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradmill._base import is_transformation
+from gradmill._control import Context, Control, Plan
+from gradmill._run import native_with_extra
+from gradmill._scalars import COUNT_MAX
+from gradmill._spec import Gated, Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradmill._base import GradientTransformation, GradientTransformationExtraArgs, PyTree
+
+
+class ConditionallyTransformState(NamedTuple):
+    """The state of :func:`conditionally_transform`.
+
+    Attributes:
+        inner_state: The state of the transformation inside.
+        step: Steps taken, a 0-d int32 array.
+
+    Example:
+        >>> import gradmill as gm
+        >>> gm.conditionally_transform(gm.scale(2.0), lambda step: step > 3).init({"w": 1.0})
+        ConditionallyTransformState(inner_state=EmptyState(), step=array(0, dtype=int32))
+    """
+
+    inner_state: Any
+    step: Any
+
+
+class ConditionallyMaskState(NamedTuple):
+    """The state of :func:`conditionally_mask`.
+
+    Attributes:
+        step: Steps taken, a 0-d int32 array.
+        inner_state: The state of the transformation inside.
+
+    Example:
+        >>> import gradmill as gm
+        >>> gm.conditionally_mask(gm.scale(2.0), lambda step: step > 3).init({"w": 1.0})
+        ConditionallyMaskState(step=array(0, dtype=int32), inner_state=EmptyState())
+    """
+
+    step: Any
+    inner_state: Any
+
+
+class _Condition(Control):
+    """Runs what it governs where a condition holds; an op of its own runs where it does not."""
+
+    def __init__(self, holds: Callable[..., Any], forward_extra_args: bool) -> None:
+        self.holds = holds
+        self.forward_extra_args = forward_extra_args
+
+    def init(self, params: PyTree) -> dict[str, Any]:
+        return {"step": np.zeros((), np.int32)}
+
+    def plan(self, state: Any, context: Context) -> Plan:
+        extra = context.extra if self.forward_extra_args else {}
+        holds = bool(self.holds(np.int32(state.step), **extra))
+        return Plan(on=not holds, open=holds)
+
+    def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
+        return {"step": min(int(state.step) + 1, COUNT_MAX)}
+
+
+def _pick(name: str, *candidates: Any) -> tuple[Any, Any]:
+    """The transformation and the condition among the arguments, in whichever order they stand."""
+    given = [candidate for candidate in candidates if candidate is not None]
+    transformations = [tx for tx in given if is_transformation(tx)]
+    conditions = [function for function in given if not is_transformation(function)]
+    if len(transformations) != 1 or len(conditions) != 1 or not callable(conditions[0]):
+        raise TypeError(
+            f"{name} takes a condition and a transformation: {name}(condition_fn, transformation)"
+            f" or {name}(inner, should_transform_fn); got {given!r}"
+        )
+    return transformations[0], conditions[0]
+
+
+def conditionally_transform(
+    inner: GradientTransformation | Callable[..., Any] | None = None,
+    should_transform_fn: Callable[..., Any] | GradientTransformation | None = None,
+    forward_extra_args: bool = False,
+    *,
+    transformation: GradientTransformation | None = None,
+    condition_fn: Callable[..., Any] | None = None,
+) -> GradientTransformationExtraArgs:
+    """Apply a transformation in the steps in which a condition holds.
+
+    In other steps updates pass as they are, and the inner state stays as it is; see
+    :func:`conditionally_mask` for zeros. Takes the specification's
+    ``conditionally_transform(condition_fn, transformation)`` and optax's
+    ``conditionally_transform(inner, should_transform_fn)``.
+
+    Args:
+        inner: The transformation, or the condition.
+        should_transform_fn: The other of the two. The condition is called with the number of steps
+            taken, an int32 from 0, and returns a bool.
+        forward_extra_args: Whether the condition is called with extra arguments of ``update``, too.
+        transformation: Another name for the transformation.
+        condition_fn: Another name for the condition.
+
+    Returns:
+        A transformation with state :class:`ConditionallyTransformState`.
+
+    Raises:
+        TypeError: There are not exactly one transformation and one condition.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.conditionally_transform(lambda step: step >= 1, gm.scale(10.0))
+        >>> updates, state = tx.update(np.ones(1), tx.init(np.zeros(1)))
+        >>> updates, tx.update(np.ones(1), state)[0]
+        (array([1.]), array([10.]))
+    """
+    given = (inner, should_transform_fn, transformation, condition_fn)
+    tx, holds = _pick("conditionally_transform", *given)
+    control = _Condition(holds, forward_extra_args)
+    spec = Spec(None, ConditionallyTransformState, control=control)
+    return native_with_extra(Gated(spec, tx, "inner_state"))
+
+
+def conditionally_mask(
+    inner: GradientTransformation | Callable[..., Any] | None = None,
+    should_transform_fn: Callable[..., Any] | GradientTransformation | None = None,
+    forward_extra_args: bool = False,
+    *,
+    transformation: GradientTransformation | None = None,
+    condition_fn: Callable[..., Any] | None = None,
+) -> GradientTransformationExtraArgs:
+    """Apply a transformation in the steps in which a condition holds, with zeros in others.
+
+    As :func:`conditionally_transform`, in both orders of arguments.
+
+    Args:
+        inner: The transformation, or the condition.
+        should_transform_fn: The other of the two. The condition is called with the number of steps
+            taken, an int32 from 0, and returns a bool.
+        forward_extra_args: Whether the condition is called with extra arguments of ``update``, too.
+        transformation: Another name for the transformation.
+        condition_fn: Another name for the condition.
+
+    Returns:
+        A transformation with state :class:`ConditionallyMaskState`.
+
+    Raises:
+        TypeError: There are not exactly one transformation and one condition.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.conditionally_mask(gm.scale(10.0), lambda step: step >= 1)
+        >>> updates, state = tx.update(np.ones(1), tx.init(np.zeros(1)))
+        >>> updates, tx.update(np.ones(1), state)[0]
+        (array([0.]), array([10.]))
+    """
+    given = (inner, should_transform_fn, transformation, condition_fn)
+    tx, holds = _pick("conditionally_mask", *given)
+    control = _Condition(holds, forward_extra_args)
+    spec = Spec("set_to_zero", ConditionallyMaskState, control=control)
+    return native_with_extra(Gated(spec, tx, "inner_state"))

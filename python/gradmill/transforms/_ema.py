@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradmill._run import native
+from gradmill._spec import Slot, Spec, float_dtype, real
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from gradmill._base import GradientTransformation
+
+
+class EmaState(NamedTuple):
+    """The state of :func:`ema`.
+
+    Attributes:
+        count: Steps taken, a 0-d int32 array.
+        ema: The averages before any correction, a tree like the parameters.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.ema(0.9).init(np.ones(2))
+        EmaState(count=array(0, dtype=int32), ema=array([0., 0.]))
+    """
+
+    count: Any
+    ema: Any
+
+
+def ema(
+    decay: float = 0.9, debias: bool = True, accumulator_dtype: DTypeLike | None = None
+) -> GradientTransformation:
+    r"""Average updates with exponentially fading weights.
+
+    .. math:: e' = \beta e + (1 - \beta) u, \qquad u' = e' / (1 - \beta^t) \;\text{ or }\; e'
+
+    It averages the updates that reach it; for an average of parameters see
+    :func:`gradmill.incremental_update`. Subnormal averages are flushed to zero.
+
+    Args:
+        decay: The weight :math:`\beta` of the past.
+        debias: Whether to make up for an average that starts at zero.
+        accumulator_dtype: float32 or float64 for the averages; None for the parameters' own.
+
+    Returns:
+        A transformation with state :class:`EmaState`.
+
+    Raises:
+        TypeError: ``decay`` is not a real number, or ``accumulator_dtype`` no such dtype.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.ema(0.5)
+        >>> updates, state = tx.update(np.array([1.0]), tx.init(np.zeros(1)))
+        >>> updates, tx.update(np.array([4.0]), state)[0]
+        (array([1.]), array([3.]))
+    """
+    dtype = float_dtype("accumulator_dtype", accumulator_dtype)
+    hyper = {"decay": real("decay", decay), "debias": bool(debias)}
+    return native(Spec("ema", EmaState, hyper, (Slot("ema", dtype),)))

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradmill._base import is_transformation
+from gradmill._control import Context, Control, Plan
+from gradmill._run import native, native_with_extra
+from gradmill._spec import Gated, Slot, Spec, is_integer
+
+if TYPE_CHECKING:
+    from gradmill._base import GradientTransformation, PyTree
+
+
+class ApplyEvery(NamedTuple):
+    """The state of :func:`apply_every` without a transformation.
+
+    Attributes:
+        count: Steps taken in this round, a 0-d int32 array.
+        grad_acc: The sums of this round, a tree like the parameters.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.apply_every(3).init(np.ones(2))
+        ApplyEvery(count=array(0, dtype=int32), grad_acc=array([0., 0.]))
+    """
+
+    count: Any
+    grad_acc: Any
+
+
+class ApplyEveryInner(NamedTuple):
+    """The state of :func:`apply_every` with a transformation.
+
+    Attributes:
+        count: Steps taken in this round, a 0-d int32 array.
+        grad_acc: The sums of this round, a tree like the parameters.
+        inner_state: The state of the transformation.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.apply_every(3, gm.scale(0.1)).init(np.ones(2)).inner_state
+        EmptyState()
+    """
+
+    count: Any
+    grad_acc: Any
+    inner_state: Any
+
+
+class _Every(Control):
+    def __init__(self, k: int) -> None:
+        self.k = k
+
+    def init(self, params: PyTree) -> dict[str, Any]:
+        return {"count": np.zeros((), np.int32)}
+
+    def plan(self, state: Any, context: Context) -> Plan:
+        count = int(state.count) % self.k
+        emits = count == self.k - 1
+        return Plan((float(count == 0), float(emits)), open=emits)
+
+    def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
+        return {"count": (int(state.count) + 1) % self.k}
+
+
+def apply_every(
+    k: int = 1, transformation: GradientTransformation | None = None
+) -> GradientTransformation:
+    """Collect the updates of ``k`` steps and hand on their sum in the last of them.
+
+    In the other steps updates are zero. With a transformation, it is the sum that passes it, and
+    its state changes in those last steps alone. Takes the specification's
+    ``apply_every(k, transformation)`` and optax's ``apply_every(k)``.
+
+    Sums begin anew in each round, so a NaN lasts no longer than its round.
+
+    Args:
+        k: The number of steps.
+        transformation: What the sums pass; None for nothing.
+
+    Returns:
+        A transformation with state :class:`ApplyEvery`, or :class:`ApplyEveryInner` around a
+        transformation.
+
+    Raises:
+        TypeError: ``k`` is no integer, or ``transformation`` no transformation.
+        ValueError: ``k`` is not positive.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.apply_every(2, gm.scale(-0.5))
+        >>> updates, state = tx.update(np.array([1.0]), tx.init(np.zeros(1)))
+        >>> updates, tx.update(np.array([3.0]), state)[0]
+        (array([0.]), array([-2.]))
+    """
+    if not is_integer(k) or not (transformation is None or is_transformation(transformation)):
+        raise TypeError(
+            "apply_every takes apply_every(k) or apply_every(k, transformation), k an integer;"
+            f" got {k!r}, {transformation!r}"
+        )
+    if k < 1:
+        raise ValueError(f"apply_every needs a positive k, got {k}")
+    slots, control = (Slot("grad_acc"),), _Every(int(k))
+    if transformation is None:
+        return native(Spec("apply_every", ApplyEvery, slots=slots, control=control))
+    spec = Spec("apply_every", ApplyEveryInner, slots=slots, control=control)
+    return native_with_extra(Gated(spec, transformation, "inner_state"))

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradmill._arrays import as_native
+from gradmill._base import GradientTransformationExtraArgs, is_transformation
+from gradmill._tree import flatten as flatten_tree
+from gradmill._tree import leaf_path
+from gradmill.errors import LeafTypeError
+from gradmill.transforms._stateless import with_extra_args_support
+
+if TYPE_CHECKING:
+    from gradmill._base import GradientTransformation, PyTree
+    from gradmill._tree import Treespec
+
+
+def flatten(inner: GradientTransformation) -> GradientTransformationExtraArgs:
+    """Apply a transformation to all leaves as one vector.
+
+    What the transformation measures of a leaf, it measures of the whole. Updates come back in the
+    widest dtype among the leaves, as one vector has one dtype.
+
+    Args:
+        inner: The transformation.
+
+    Returns:
+        A transformation whose state is that of ``inner`` for a vector. It copies the leaves before
+        each step, in Python, so it is for what cannot be had leaf by leaf.
+
+    Raises:
+        TypeError: ``inner`` is no transformation.
+        ValueError: From ``init`` and ``update``: there is no leaf.
+        LeafTypeError: From ``init`` and ``update``: a leaf is no array of floats.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.flatten(gm.clip_by_block_rms(1.0))
+        >>> grads = [np.array([3.0]), np.array([3.0])]
+        >>> tx.update(grads, tx.init(grads))[0]
+        [array([1.]), array([1.])]
+    """
+    if not is_transformation(inner):
+        raise TypeError(f"flatten takes a transformation, got {inner!r}")
+    tx = with_extra_args_support(inner)
+
+    def init(params: PyTree) -> PyTree:
+        return tx.init(_joined(params, "params")[0])
+
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
+    ) -> tuple[PyTree, PyTree]:
+        vector, shapes, treespec = _joined(updates, "updates")
+        given = None if params is None else _joined(params, "params")[0]
+        new, state = tx.update(vector, state, given, **extra_args)
+        return _split(new, shapes, treespec), state
+
+    return GradientTransformationExtraArgs(init, update)
+
+
+def _joined(tree: PyTree, name: str) -> tuple[Any, list[tuple[int, ...] | None], Treespec]:
+    leaves, treespec = flatten_tree(tree)
+    arrays = []
+    for index, leaf in enumerate(leaves):
+        try:
+            arrays.append(None if leaf is None else as_native(leaf))
+        except TypeError as error:
+            path = leaf_path(treespec, index, name)
+            raise LeafTypeError(f"{path}: {error} (flatten)") from None
+    parts = [array.ravel() for array in arrays if array is not None]
+    if not parts:
+        raise ValueError(f"flatten: {name} has no leaf")
+    return np.concatenate(parts), [None if a is None else a.shape for a in arrays], treespec
+
+
+def _split(vector: Any, shapes: list[tuple[int, ...] | None], treespec: Treespec) -> PyTree:
+    leaves: list[Any] = []
+    start = 0
+    for shape in shapes:
+        if shape is None:
+            leaves.append(None)
+            continue
+        end = start + int(np.prod(shape))
+        leaves.append(vector[start:end].reshape(shape))
+        start = end
+    return treespec.unflatten(leaves)

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from gradmill._base import is_transformation
+from gradmill._run import native_with_extra
+from gradmill._spec import Labels, Masked, Partitioned
+from gradmill._tree import flatten, mask_leaves
+from gradmill.transforms._zero import set_to_zero
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from gradmill._base import GradientTransformation, GradientTransformationExtraArgs, PyTree
+    from gradmill._spec import Mask
+    from gradmill._tree import Path
+
+
+def masked(
+    inner: GradientTransformation | Mask | None = None,
+    mask: Mask | GradientTransformation | None = None,
+    *,
+    mask_compatible_extra_args: bool = False,
+    transformation: GradientTransformation | None = None,
+    mask_fn: Mask | None = None,
+) -> GradientTransformationExtraArgs:
+    """Apply a transformation to some leaves and leave the others as they are.
+
+    Takes the specification's ``masked(mask_fn, transformation)`` and optax's
+    ``masked(inner, mask)``.
+
+    Args:
+        inner: The transformation, or the mask.
+        mask: The other of the two. A mask is a tree of bools with the structure of the parameters
+            or of its upper part, one bool, a function of the tree that returns such a tree, or a
+            function of path and leaf that returns a bool. Functions see the parameters, or the
+            updates where there are none, and may depend on paths, shapes and dtypes alone.
+        mask_compatible_extra_args: Whether extra arguments that are trees like the updates are
+            masked as well.
+        transformation: Another name for the transformation.
+        mask_fn: Another name for the mask.
+
+    Returns:
+        A transformation with state :class:`MaskedState`. The transformation inside sees
+        ``MaskedNode()`` in place of other leaves. Native ones skip them in the same pass.
+
+    Raises:
+        TypeError: There are not exactly one transformation and one mask, or a mask has a leaf that
+            is no bool.
+        TreeError: From ``init`` and ``update``: the mask has another structure.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.masked(lambda path, leaf: path.endswith("w"), gm.scale(-1.0))
+        >>> grads = {"w": np.ones(2), "b": np.ones(2)}
+        >>> tx.update(grads, tx.init(grads))[0]
+        {'w': array([-1., -1.]), 'b': array([1., 1.])}
+    """
+    candidates: tuple[Any, ...] = (inner, mask, transformation, mask_fn)
+    given = [value for value in candidates if value is not None]
+    inside = [value for value in given if is_transformation(value)]
+    masks = [value for value in given if not is_transformation(value)]
+    if len(inside) != 1 or len(masks) != 1:
+        raise TypeError(
+            "masked takes a mask and a transformation: masked(mask_fn, transformation) or"
+            f" masked(inner, mask); got {given!r}"
+        )
+    return native_with_extra(Masked(inside[0], masks[0], mask_compatible_extra_args))
+
+
+def freeze(mask: Mask) -> GradientTransformationExtraArgs:
+    """Set the updates of some leaves to zero.
+
+    Args:
+        mask: Which leaves, as for :func:`masked`.
+
+    Returns:
+        A transformation with state :class:`MaskedState`.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.freeze({"w": False, "b": True})
+        >>> grads = {"w": np.ones(2), "b": np.ones(2)}
+        >>> tx.update(grads, tx.init(grads))[0]
+        {'w': array([1., 1.]), 'b': array([0., 0.])}
+    """
+    return masked(set_to_zero(), mask)
+
+
+@overload
+def partition(
+    transforms: Mapping[Any, GradientTransformation],
+    param_labels: PyTree,
+    *,
+    mask_compatible_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
+@overload
+def partition(
+    selector_fn: Callable[[Path, Any], Any],
+    *transformations: GradientTransformation | Mapping[Any, GradientTransformation],
+    mask_compatible_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
+def partition(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
+    """Apply a transformation of its own to each group of leaves.
+
+    Takes the specification's ``partition(selector_fn, *transformations)`` and optax's
+    ``partition(transforms, param_labels, *, mask_compatible_extra_args=False)``, and between the
+    two ``partition(selector_fn, transforms)``.
+
+    Args:
+        *args: Either a selector and transformations. The selector is called with the path and the
+            parameter of each leaf; of two transformations, true means the first and false the
+            second; of any number, an integer is a position. Or a mapping from labels to
+            transformations, and the labels: a tree of labels with the structure of the parameters
+            or of its upper part, or a function of the tree that returns one. Or a selector that
+            returns labels, and a mapping. A path is a string of keys joined by "/", with the keys
+            themselves in ``path.keys``. Functions may depend on paths, shapes and dtypes alone:
+            they see the parameters, or the updates where there are none.
+        **kwargs: ``selector_fn``, ``transforms`` and ``param_labels`` by name, and
+            ``mask_compatible_extra_args``: whether extra arguments that are trees like the updates
+            are masked as well.
+
+    Returns:
+        A transformation with state :class:`PartitionState`. All native groups run in one pass.
+
+    Raises:
+        TypeError: The arguments have neither form.
+        ValueError: From ``init`` and ``update``: a leaf has a label without a transformation; the
+            message names it.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> def is_bias(path, param):
+        ...     return "bias" in path
+        >>> tx = gm.partition(is_bias, gm.scale(-0.01), gm.scale(-0.001))
+        >>> grads = {"bias": np.ones(1), "kernel": np.ones(1)}
+        >>> tx.update(grads, tx.init(grads))[0]
+        {'bias': array([-0.01]), 'kernel': array([-0.001])}
+        >>> by_label = gm.partition({"a": gm.scale(2.0), "b": gm.scale(3.0)}, {"x": "a", "y": "b"})
+        >>> grads = {"x": np.ones(1), "y": np.ones(1)}
+        >>> by_label.update(grads, by_label.init(grads))[0]
+        {'x': array([2.]), 'y': array([3.])}
+    """
+    masks_extra = bool(kwargs.pop("mask_compatible_extra_args", False))
+    members, labels = _members_and_labels(args, kwargs)
+    return native_with_extra(Partitioned(members, labels, masks_extra))
+
+
+def _members_and_labels(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[dict[Hashable, GradientTransformation], Labels]:
+    row = [kwargs.pop("selector_fn")] if "selector_fn" in kwargs else []
+    row += args
+    row += [kwargs.pop(name) for name in ("transforms", "param_labels") if name in kwargs]
+    match row:
+        case _ if kwargs:
+            pass
+        case [Mapping() as members, labels] if _are_transformations(members.values()):
+            known = dict(members)
+            return known, Labels(labels, tuple(known))
+        case [selector, Mapping() as members] if _is_selector(selector):
+            if _are_transformations(members.values()):
+                known = dict(members)
+                return known, Labels(_PerLeaf(selector), tuple(known))
+        case [selector, first, *rest] if _is_selector(selector):
+            if _are_transformations([first, *rest]):
+                known = dict(enumerate([first, *rest]))
+                return known, Labels(_PerLeaf(selector), tuple(known), by_choice=True)
+    raise TypeError(
+        "partition takes a selector and transformations, partition(selector_fn, *transformations),"
+        " or transformations by label and labels, partition(transforms, param_labels);"
+        f" got {args!r}, {kwargs!r}"
+    )
+
+
+def _is_selector(value: object) -> bool:
+    return callable(value) and not is_transformation(value)
+
+
+def _are_transformations(values: Iterable[object]) -> bool:
+    return all(map(is_transformation, values))
+
+
+@dataclass(frozen=True)
+class _PerLeaf:
+    """Calls a selector with path and leaf, however many arguments have defaults."""
+
+    selector: Callable[..., Any]
+
+    def __call__(self, path: Path, leaf: Any) -> Any:
+        return self.selector(path, leaf)
+
+
+@dataclass(frozen=True)
+class _FreezeLabels:
+    """The label "freeze" where a mask is true, else "train"."""
+
+    mask: Mask
+
+    def __call__(self, tree: PyTree) -> PyTree:
+        treespec = flatten(tree)[1]
+        taken = mask_leaves(self.mask, tree, treespec)
+        return treespec.unflatten(["freeze" if take else "train" for take in taken])
+
+
+def selective_transform(
+    optimizer: GradientTransformation, *, freeze_mask: Mask
+) -> GradientTransformationExtraArgs:
+    """Apply a transformation to some leaves and set the updates of the others to zero.
+
+    Args:
+        optimizer: The transformation.
+        freeze_mask: Which leaves to leave out, as the mask of :func:`masked`.
+
+    Returns:
+        A transformation with state :class:`PartitionState` and the labels "train" and "freeze".
+
+    Raises:
+        TypeError: ``optimizer`` is no transformation.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.selective_transform(gm.scale(-0.1), freeze_mask={"w": False, "b": True})
+        >>> grads = {"w": np.ones(2), "b": np.ones(2)}
+        >>> tx.update(grads, tx.init(grads))[0]
+        {'w': array([-0.1, -0.1]), 'b': array([0., 0.])}
+    """
+    transforms = {"train": optimizer, "freeze": set_to_zero()}
+    return partition(transforms, _FreezeLabels(freeze_mask))

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradmill._base import is_transformation
+from gradmill._control import Context, Control, Plan
+from gradmill._run import native_with_extra
+from gradmill._scalars import COUNT_MAX
+from gradmill._spec import Gated, Slot, Spec, float_dtype, is_integer
+from gradmill._tree import tree_map
+from gradmill.transforms._identity import identity
+from gradmill.transforms._skip import skip_large_updates, skip_not_finite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import DTypeLike
+
+    from gradmill._base import GradientTransformation, GradientTransformationExtraArgs, PyTree
+    from gradmill._spec import Description
+
+
+class MultiStepsState(NamedTuple):
+    """The state of :class:`MultiSteps`.
+
+    Attributes:
+        mini_step: Updates collected in this round, a 0-d int32 array.
+        gradient_step: Rounds that are done, a 0-d int32 array.
+        inner_opt_state: The state of the transformation inside.
+        acc_grads: The means or sums of this round, a tree like the parameters.
+        skip_state: What the function that skips updates had to say last; ``()`` without one.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.MultiSteps(2).init(np.ones(1)).acc_grads
+        array([0.])
+    """
+
+    mini_step: Any
+    gradient_step: Any
+    inner_opt_state: Any
+    acc_grads: Any
+    skip_state: Any = ()
+
+
+class _Collect(Control):
+    """Counts the updates of a round and ends it."""
+
+    def __init__(self, k: int | Callable[[int], int], skips: Callable[..., Any] | None) -> None:
+        self.k = k
+        self.skips = skips
+        self.needs_updates = skips is not None
+
+    def steps(self, gradient_step: int) -> int:
+        """The length of a round."""
+        k = self.k(gradient_step) if callable(self.k) else self.k
+        if not is_integer(k) or k < 1:
+            raise ValueError(f"every_k_schedule must give positive integers, got {k!r}")
+        return int(k)
+
+    def _skip(self, updates: PyTree, gradient_step: int, params: PyTree) -> tuple[bool, Any]:
+        if self.skips is None:
+            return False, ()
+        skip, info = self.skips(updates, np.int32(gradient_step), params)
+        if np.ndim(skip) != 0 or np.asarray(skip).dtype != np.bool_:
+            raise ValueError(f"should_skip_update_fn must return a bool first, got {skip!r}")
+        return bool(skip), tree_map(np.asarray, info)
+
+    def init(self, params: PyTree) -> dict[str, Any]:
+        zeros = tree_map(np.zeros_like, params) if self.skips is not None else None
+        return {
+            "mini_step": np.zeros((), np.int32),
+            "gradient_step": np.zeros((), np.int32),
+            "skip_state": self._skip(zeros, 0, params)[1],
+        }
+
+    def plan(self, state: Any, context: Context) -> Plan:
+        collected, rounds = int(state.mini_step), int(state.gradient_step)
+        skip, info = self._skip(context.updates, rounds, context.params)
+        emits = not skip and collected >= self.steps(rounds) - 1
+        scalars = (float(collected), float(emits), float(skip))
+        return Plan(scalars, open=emits, memo=(skip, info))
+
+    def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
+        skip, info = plan.memo
+        changes: dict[str, Any] = {} if self.skips is None else {"skip_state": info}
+        if plan.open:
+            rounds = min(int(state.gradient_step) + 1, COUNT_MAX)
+            changes.update(mini_step=0, gradient_step=rounds)
+        elif not skip:
+            changes["mini_step"] = int(state.mini_step) + 1
+        return changes
+
+
+class MultiSteps:
+    r"""Collect the updates of ``k`` steps and hand on their mean in the last of them.
+
+    .. math:: a' = a + (u - a) / i, \qquad i = 1, \dots, k
+
+    or :math:`a' = a + u`. In the last step of a round :math:`a'` passes the transformation and the
+    accumulator starts again from zero; in the others updates are zero and the transformation's
+    state stays as it is. Takes the specification's ``MultiSteps(every_k_schedule,
+    use_grad_mean=True)``, which collects alone, and optax's ``MultiSteps(opt, every_k_schedule)``.
+    An instance can be used wherever a transformation can.
+
+    In ``chain(MultiSteps(4), adam(0.1))`` Adam still sees the zeros of the silent steps; wrap it,
+    ``MultiSteps(adam(0.1), 4)``, for a step of Adam every fourth time.
+
+    A NaN or an infinity lasts no longer than its round.
+
+    Args:
+        opt: The transformation, or ``every_k_schedule``.
+        every_k_schedule: The number ``k`` of steps in a round, or a function of the number of
+            rounds that are done. After ``every_k_schedule`` alone, ``use_grad_mean``.
+        use_grad_mean: Whether to hand on the mean rather than the sum.
+        should_skip_update_fn: Called with updates, rounds done (an int32) and parameters; returns
+            whether to leave the update out, and a tree of arrays to keep in the state. See
+            :func:`skip_not_finite` and :func:`skip_large_updates`.
+        accumulator_dtype: float32 or float64 for the accumulator; None for the wider one of float32
+            and the parameter's.
+
+    Raises:
+        TypeError: The arguments have neither form.
+        ValueError: ``k`` is not positive, or, from ``update``, a function returns something else
+            than what is said here.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.MultiSteps(gm.sgd(1.0), every_k_schedule=2)
+        >>> updates, state = tx.update(np.array([1.0]), tx.init(np.zeros(1)))
+        >>> updates, tx.update(np.array([3.0]), state)[0]
+        (array([0.]), array([-2.]))
+    """
+
+    skip_not_finite = staticmethod(skip_not_finite)
+    skip_large_updates = staticmethod(skip_large_updates)
+
+    def __init__(
+        self,
+        opt: GradientTransformation | int | Callable[[int], int] | None = None,
+        every_k_schedule: int | Callable[[int], int] | bool | None = None,
+        use_grad_mean: bool | None = None,
+        should_skip_update_fn: Callable[..., Any] | None = None,
+        accumulator_dtype: DTypeLike | None = None,
+    ) -> None:
+        inner: Any = opt
+        k: Any = every_k_schedule
+        if not is_transformation(opt) and opt is not None:
+            # The specification's form, where all stands one place further to the left.
+            if isinstance(k, bool) and use_grad_mean is None:
+                k, use_grad_mean = None, k
+            if k is None:
+                inner, k = None, opt
+        is_inner = inner is None or is_transformation(inner)
+        if not is_inner or not (is_integer(k) or (callable(k) and not is_transformation(k))):
+            raise TypeError(
+                "MultiSteps takes MultiSteps(every_k_schedule, use_grad_mean=True) or"
+                " MultiSteps(opt, every_k_schedule, use_grad_mean=True, ...), every_k_schedule an"
+                f" integer or a function; got {opt!r}, {every_k_schedule!r}"
+            )
+        if is_integer(k):
+            k = int(k)
+            if k < 1:
+                raise ValueError(f"MultiSteps needs a positive every_k_schedule, got {k}")
+        dtype = float_dtype("accumulator_dtype", accumulator_dtype)
+        slot = Slot("acc_grads", dtype, np.dtype(np.float32) if dtype is None else None)
+        mean = use_grad_mean is None or use_grad_mean
+        spec = Spec(
+            "multi_steps_mean" if mean else "multi_steps_sum",
+            MultiStepsState,
+            slots=(slot,),
+            control=_Collect(k, should_skip_update_fn),
+        )
+        self._inner = identity() if inner is None else inner
+        self._tx = native_with_extra(Gated(spec, self._inner, "inner_opt_state"))
+
+    @property
+    def inner_opt(self) -> GradientTransformation:
+        """The transformation inside."""
+        return self._inner
+
+    @property
+    def description(self) -> Description | None:
+        """What it does, as data, by which chains fuse it."""
+        return self._tx.description
+
+    def init(self, params: PyTree) -> MultiStepsState:
+        """Return the initial state for ``params``."""
+        state = self._tx.init(params)
+        assert isinstance(state, MultiStepsState)  # noqa: S101  (for the type checker)
+        return state
+
+    def update(
+        self,
+        updates: PyTree,
+        state: MultiStepsState,
+        params: PyTree | None = None,
+        **extra_args: Any,
+    ) -> tuple[PyTree, MultiStepsState]:
+        """Return zeros, or in the last step of a round the new updates, and the new state."""
+        new, new_state = self._tx.update(updates, state, params, **extra_args)
+        return new, new_state
+
+    def has_updated(self, state: MultiStepsState) -> np.bool_:
+        """Whether the last step ended a round."""
+        return np.bool_(int(state.mini_step) == 0 and int(state.gradient_step) > 0)
+
+    def gradient_transformation(self) -> GradientTransformationExtraArgs:
+        """The same as a pair of functions."""
+        return self._tx

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradmill import _core
+from gradmill._control import Context, Control, Plan
+from gradmill._run import native
+from gradmill._scalars import COUNT_MAX
+from gradmill._spec import Spec, is_integer, real
+
+if TYPE_CHECKING:
+    from gradmill._base import GradientTransformation, PyTree
+
+
+class AddNoiseState(NamedTuple):
+    """The state of :func:`add_noise`.
+
+    Attributes:
+        count: Steps taken, a 0-d int32 array.
+        rng_key: The key of the random numbers to come, an array of two uint32.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.add_noise(0.01, 0.55, seed=7).init(np.zeros(2))
+        AddNoiseState(count=array(0, dtype=int32), rng_key=array([0, 7], dtype=uint32))
+    """
+
+    count: Any
+    rng_key: Any
+
+
+class _Noise(Control):
+    def __init__(self, eta: float, gamma: float, key: tuple[int, int]) -> None:
+        self.eta = eta
+        self.gamma = gamma
+        self.key = key
+
+    def init(self, params: PyTree) -> dict[str, Any]:
+        return {"count": np.zeros((), np.int32), "rng_key": np.array(self.key, np.uint32)}
+
+    def plan(self, state: Any, context: Context) -> Plan:
+        first, second = map(int, state.rng_key)
+        sample = _core.split_key((first, second), 1)
+        std = math.sqrt(self.eta / min(int(state.count) + 1, COUNT_MAX) ** self.gamma)
+        return Plan((std, *map(float, sample)), memo=_core.split_key((first, second), 0))
+
+    def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
+        count = min(int(state.count) + 1, COUNT_MAX)
+        return {"count": count, "rng_key": np.array(plan.memo, np.uint32)}
+
+
+def _key_words(key: Any) -> tuple[int, int]:
+    """The two words of a key, from a seed or anything that stands for one."""
+    if is_integer(key):
+        return 0, int(key) % 2**32
+    if isinstance(key, np.random.Generator):
+        key = key.integers(2**32, size=2, dtype=np.uint32)
+    elif isinstance(key, np.random.SeedSequence):
+        key = key.generate_state(2)
+    elif str(getattr(key, "dtype", "")).startswith("key<"):
+        # A typed key of JAX.
+        from jax.random import key_data  # noqa: PLC0415  (who passes such a key has imported JAX)
+
+        key = key_data(key)
+    words = np.asarray(key)
+    if words.shape != (2,) or words.dtype != np.uint32:
+        raise TypeError(
+            "add_noise takes an integer seed, a key of two uint32, or a NumPy Generator or"
+            f" SeedSequence: add_noise(eta, gamma, seed) or add_noise(eta, gamma, key); got {key!r}"
+        )
+    return int(words[0]), int(words[1])
+
+
+def add_noise(
+    eta: float, gamma: float, key: Any = None, *, seed: Any = None
+) -> GradientTransformation:
+    r"""Add normally distributed noise whose variance fades.
+
+    .. math:: u' = u + z \sqrt{\eta / t^\gamma}, \qquad z \sim \mathcal N(0, 1), \quad t = 1, 2, …
+
+    The noise is that of ``jax.random`` for the same seed (threefry), to within a few roundings. It
+    depends on the seed, the step, the position of the leaf and of the element alone: neither on
+    threads nor on the transformations around it. Takes the specification's ``add_noise(eta, gamma,
+    seed)`` and optax's ``add_noise(eta, gamma, key)``.
+
+    Args:
+        eta: The variance :math:`\eta` in the first step.
+        gamma: The exponent :math:`\gamma` with which it fades.
+        key: An integer seed, of which the low 32 bits count as in JAX without its 64-bit mode; a
+            key of two uint32 or of JAX; or a NumPy ``Generator`` or ``SeedSequence`` to draw one
+            from. None for the seed 0.
+        seed: Another name for ``key``.
+
+    Returns:
+        A transformation with state :class:`AddNoiseState`.
+
+    Raises:
+        TypeError: A hyperparameter is not a real number, or ``key`` is none of these.
+        ValueError: Both ``key`` and ``seed`` are given.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.add_noise(0.01, 0.55, seed=0)
+        >>> state = tx.init(np.zeros(3))
+        >>> noise, _ = tx.update(np.zeros(3), state)
+        >>> bool((noise == tx.update(np.zeros(3), state)[0]).all())
+        True
+
+    References:
+        Neelakantan et al., `Adding Gradient Noise Improves Learning for Very Deep Networks
+        <https://arxiv.org/abs/1511.06807>`_, 2015; Salmon et al., `Parallel random numbers: as easy
+        as 1, 2, 3 <https://doi.org/10.1145/2063384.2063405>`_, 2011, for the generator.
+    """
+    if key is not None and seed is not None:
+        raise ValueError("add_noise takes either key or seed, got both")
+    given = key if seed is None else seed
+    words = _key_words(0 if given is None else given)
+    control = _Noise(real("eta", eta), real("gamma", gamma), words)
+    return native(Spec("add_noise", AddNoiseState, control=control))

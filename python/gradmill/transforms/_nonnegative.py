@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradmill._base import EmptyState
+from gradmill._run import native
+from gradmill._spec import Spec
+
+if TYPE_CHECKING:
+    from gradmill._base import GradientTransformation
+
+
+def keep_params_nonnegative() -> GradientTransformation:
+    r"""Cut updates short where parameters would become negative.
+
+    .. math:: u' = -p \text{ where } p + u < 0, \text{ else } u
+
+    Put it last in a chain. A parameter that is negative already becomes zero.
+
+    Returns:
+        A transformation with state ``EmptyState()``. Its ``update`` needs ``params``.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> opt = gm.Optimizer(gm.chain(gm.sgd(1.0), gm.keep_params_nonnegative()), np.ones(2))
+        >>> _ = opt.step(np.array([0.5, 3.0]))
+        >>> opt.params
+        array([0.5, 0. ])
+    """
+    return native(Spec("keep_params_nonnegative", EmptyState))

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradmill._run import native
+from gradmill._spec import Slot, Spec, real
+
+if TYPE_CHECKING:
+    from gradmill._base import GradientTransformation
+
+
+class ScaleByRmsState(NamedTuple):
+    """The state of :func:`scale_by_rms` without bias correction.
+
+    Attributes:
+        nu: Averages of squared updates, a tree like the parameters.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.scale_by_rms(initial_scale=1.0).init(np.ones(2))
+        ScaleByRmsState(nu=array([1., 1.]))
+    """
+
+    nu: Any
+
+
+class ScaleByRmsWithCountState(NamedTuple):
+    """The state of :func:`scale_by_rms` with bias correction.
+
+    Attributes:
+        count: Steps taken, a 0-d int32 array.
+        nu: Averages of squared updates, a tree like the parameters.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.scale_by_rms(bias_correction=True).init(np.ones(1))
+        ScaleByRmsWithCountState(count=array(0, dtype=int32), nu=array([0.]))
+    """
+
+    count: Any
+    nu: Any
+
+
+class ScaleByRStdDevState(NamedTuple):
+    """The state of :func:`scale_by_stddev` without bias correction.
+
+    Attributes:
+        mu: Averages of updates, a tree like the parameters.
+        nu: Averages of squared updates, a tree like the parameters.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.scale_by_stddev().init(np.ones(1))
+        ScaleByRStdDevState(mu=array([0.]), nu=array([0.]))
+    """
+
+    mu: Any
+    nu: Any
+
+
+class ScaleByRStdDevWithCountState(NamedTuple):
+    """The state of :func:`scale_by_stddev` with bias correction.
+
+    Attributes:
+        count: Steps taken, a 0-d int32 array.
+        mu: Averages of updates, a tree like the parameters.
+        nu: Averages of squared updates, a tree like the parameters.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.scale_by_stddev(bias_correction=True).init(np.ones(1)).count
+        array(0, dtype=int32)
+    """
+
+    count: Any
+    mu: Any
+    nu: Any
+
+
+def _hyper(decay: float, eps: float, eps_in_sqrt: bool, bias_correction: bool) -> dict[str, float]:
+    eps = real("eps", eps)
+    return {
+        "decay": real("decay", decay),
+        "eps": 0.0 if eps_in_sqrt else eps,
+        "eps_root": eps if eps_in_sqrt else 0.0,
+        "bias_correction": bool(bias_correction),
+    }
+
+
+def scale_by_rms(
+    decay: float = 0.9,
+    eps: float = 1e-8,
+    initial_scale: float = 0.0,
+    eps_in_sqrt: bool = True,
+    bias_correction: bool = False,
+) -> GradientTransformation:
+    r"""Divide updates by the root of an average of their squares.
+
+    .. math::
+        v' = \beta v + (1 - \beta) u^2, \qquad
+        u' = \frac{u}{\sqrt{\hat v + \epsilon}} \;\text{ or }\; \frac{u}{\sqrt{\hat v} + \epsilon}
+
+    where :math:`\hat v` is :math:`v'`, or :math:`v' / (1 - \beta^t)` with bias correction.
+
+    Args:
+        decay: The weight :math:`\beta` of the past.
+        eps: Keeps the denominator from zero.
+        initial_scale: The value of :math:`v` before the first step.
+        eps_in_sqrt: Whether ``eps`` stands inside the root.
+        bias_correction: Whether to make up for an average that starts at zero.
+
+    Returns:
+        A transformation with state :class:`ScaleByRmsState`, or :class:`ScaleByRmsWithCountState`
+        with bias correction.
+
+    Raises:
+        TypeError: A hyperparameter is not a real number.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.scale_by_rms(decay=0.75)
+        >>> tx.update(np.array([3.0, -4.0]), tx.init(np.zeros(2)))[0].round(6)
+        array([ 2., -2.])
+
+    References:
+        Tieleman and Hinton, `Lecture 6.5: rmsprop
+        <https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf>`_, 2012.
+    """
+    state = ScaleByRmsWithCountState if bias_correction else ScaleByRmsState
+    slots = (Slot("nu", fill=real("initial_scale", initial_scale)),)
+    hyper = _hyper(decay, eps, eps_in_sqrt, bias_correction)
+    return native(Spec("scale_by_rms", state, hyper, slots))
+
+
+def scale_by_stddev(
+    decay: float = 0.9,
+    eps: float = 1e-8,
+    initial_scale: float = 0.0,
+    eps_in_sqrt: bool = True,
+    bias_correction: bool = False,
+) -> GradientTransformation:
+    r"""Divide each element of the updates by its standard deviation over time.
+
+    .. math::
+        m' = \beta m + (1 - \beta) u, \qquad v' = \beta v + (1 - \beta) u^2, \qquad
+        u' = \frac{u}{\sqrt{\hat v - \hat m^2 + \epsilon}}
+
+    or :math:`u / (\sqrt{\hat v - \hat m^2} + \epsilon)`, with corrected averages if asked for.
+
+    Args:
+        decay: The weight :math:`\beta` of the past.
+        eps: Keeps the denominator from zero.
+        initial_scale: The value of :math:`v` before the first step.
+        eps_in_sqrt: Whether ``eps`` stands inside the root. Outside, a variance that rounding makes
+            negative gives NaN.
+        bias_correction: Whether to make up for averages that start at zero.
+
+    Returns:
+        A transformation with state :class:`ScaleByRStdDevState`, or
+        :class:`ScaleByRStdDevWithCountState` with bias correction.
+
+    Raises:
+        TypeError: A hyperparameter is not a real number.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.scale_by_stddev(decay=0.5)
+        >>> tx.update(np.array([3.0, -4.0]), tx.init(np.zeros(2)))[0].round(6)
+        array([ 2., -2.])
+
+    References:
+        Graves, `Generating Sequences With Recurrent Neural Networks
+        <https://arxiv.org/abs/1308.0850>`_, 2013.
+    """
+    state = ScaleByRStdDevWithCountState if bias_correction else ScaleByRStdDevState
+    slots = (Slot("mu"), Slot("nu", fill=real("initial_scale", initial_scale)))
+    hyper = _hyper(decay, eps, eps_in_sqrt, bias_correction)
+    return native(Spec("scale_by_stddev", state, hyper, slots))

@@ -1,0 +1,136 @@
+"""Updates that are better left out: what to look for, and how to leave them out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradmill import _core, errors
+from gradmill._spec import is_integer, real
+from gradmill._threads import scoped
+from gradmill._tree import flatten, leaf_path, tree_map
+from gradmill._update import global_norm
+
+if TYPE_CHECKING:
+    from gradmill._base import PyTree
+
+_MISSING: Any = object()
+
+
+def skip_not_finite(
+    updates: PyTree,
+    state: Any = _MISSING,
+    params: PyTree | None = None,  # noqa: ARG001  (both forms have them)
+    *,
+    gradient_step: Any = _MISSING,
+) -> tuple[Any, Any]:
+    """Leave out updates with an infinity or a NaN.
+
+    In the specification's form, ``skip_not_finite(updates, state, params=None)``, all updates are
+    zero if one is not finite, and the state comes back as it is. In optax's form,
+    ``skip_not_finite(updates, gradient_step, params)``, where the second argument is an integer, it
+    is a predicate for :class:`MultiSteps`.
+
+    Args:
+        updates: A tree of float32 or float64 arrays of any shape.
+        state: The optimizer's state, or the number of steps.
+        params: The parameters, which do not matter.
+        gradient_step: The number of steps by name.
+
+    Returns:
+        Updates and state; or whether to skip, and a dict of ``should_skip`` and
+        ``num_not_finite``, the number of such elements (int32).
+
+    Raises:
+        TypeError: There are a state and a number of steps, or neither.
+        LeafTypeError: A leaf is no array of floats.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.skip_not_finite(np.array([1.0, np.nan]), gm.EmptyState())
+        (array([0., 0.]), EmptyState())
+        >>> gm.skip_not_finite(np.array([1.0, np.nan]), 0, None)[1]["num_not_finite"]
+        np.int32(1)
+    """
+    given = [value for value in (state, gradient_step) if value is not _MISSING]
+    if len(given) != 1:
+        raise TypeError(
+            "skip_not_finite takes skip_not_finite(updates, state, params=None) or"
+            " skip_not_finite(updates, gradient_step, params)"
+        )
+    leaves, treespec = flatten(updates)
+    try:
+        number = _core.count_not_finite(leaves, scoped.get())
+    except _core.CoreError as fault:
+        raise errors.from_fault(
+            fault, lambda place: leaf_path(treespec, place[2], place[0])
+        ) from None
+    if gradient_step is not _MISSING or is_integer(state):
+        skip = np.bool_(number > 0)
+        return skip, {"should_skip": skip, "num_not_finite": np.int32(number)}
+    return (_zeros(updates) if number else updates), state
+
+
+def skip_large_updates(
+    updates: PyTree,
+    state: Any = _MISSING,
+    params: PyTree = _MISSING,
+    max_squared_norm: Any = _MISSING,
+    *,
+    gradient_step: Any = _MISSING,
+    max_norm: Any = _MISSING,
+) -> tuple[Any, Any]:
+    r"""Leave out updates whose norm is not below a bound; a NaN is not.
+
+    In the specification's form, ``skip_large_updates(updates, state, max_norm)``, updates are zero
+    unless :math:`\lVert u \rVert < m`, and the state comes back as it is. In optax's form,
+    ``skip_large_updates(updates, gradient_step, params, max_squared_norm)``, it is a predicate for
+    :class:`MultiSteps`, and the bound is that of the squared norm.
+
+    Args:
+        updates: A tree of float32 or float64 arrays of any shape.
+        state: The optimizer's state, or the number of steps.
+        params: In the first form the bound of the norm, in the second the parameters, which do not
+            matter.
+        max_squared_norm: The bound of the squared norm.
+        gradient_step: The number of steps by name.
+        max_norm: The bound of the norm by name, in either form.
+
+    Returns:
+        Updates and state; or whether to skip, and a dict of ``should_skip`` and ``norm_squared``.
+
+    Raises:
+        TypeError: The arguments have neither form.
+        LeafTypeError: A leaf is no array of floats.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.skip_large_updates(np.array([3.0, 4.0]), gm.EmptyState(), max_norm=5.0)
+        (array([0., 0.]), EmptyState())
+        >>> gm.skip_large_updates(np.array([3.0, 4.0]), 0, None, max_squared_norm=26.0)[0]
+        np.False_
+    """
+    second = [value for value in (state, gradient_step) if value is not _MISSING]
+    others = [value for value in (params, max_squared_norm, max_norm) if value is not _MISSING]
+    if len(second) != 1 or not others or len(others) > 2:
+        raise TypeError(
+            "skip_large_updates takes skip_large_updates(updates, state, max_norm) or"
+            " skip_large_updates(updates, gradient_step, params, max_squared_norm)"
+        )
+    norm = global_norm(updates)
+    if len(others) == 1:
+        small = norm < real("max_norm", others[0])
+        return (updates if small else _zeros(updates)), state
+    bound = real("max_squared_norm", others[1])
+    skip = np.bool_(not norm * norm < (bound if max_norm is _MISSING else bound * bound))
+    leaves = [np.asarray(leaf).dtype for leaf in flatten(updates)[0] if leaf is not None]
+    with np.errstate(over="ignore"):
+        squared = np.float64(norm * norm).astype(np.result_type(np.float32, *leaves))
+    return skip, {"should_skip": skip, "norm_squared": squared}
+
+
+def _zeros(updates: PyTree) -> PyTree:
+    return tree_map(np.zeros_like, updates)

@@ -1,0 +1,164 @@
+"""Transformations that measure parts of a leaf: the whole of it, its rows, or its columns."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING
+
+from gradmill._base import EmptyState
+from gradmill._run import native
+from gradmill._spec import Spec, real
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gradmill._base import GradientTransformation
+
+
+def clip_by_block_rms(threshold: float) -> GradientTransformation:
+    r"""Shrink each leaf so that the root mean square of its elements is at most ``threshold``.
+
+    .. math:: u' = u \,/\, \max\!\left(1, \sqrt{\operatorname{mean}(u^2)} \,/\, \tau\right)
+
+    The mean is accumulated in float64 and cannot overflow.
+
+    Args:
+        threshold: The bound :math:`\tau`.
+
+    Returns:
+        A transformation with state ``EmptyState()``. It costs one more read of the updates.
+
+    Raises:
+        TypeError: ``threshold`` is not a real number.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.clip_by_block_rms(1.0)
+        >>> updates = {"a": np.array([3.0, 3.0]), "b": np.array([0.5])}
+        >>> tx.update(updates, tx.init(updates))[0]
+        {'a': array([1., 1.]), 'b': array([0.5])}
+
+    References:
+        Shazeer and Stern, `Adafactor <https://arxiv.org/abs/1804.04235>`_, 2018.
+    """
+    return native(
+        Spec("clip_by_block_rms", EmptyState, {"threshold": real("threshold", threshold)})
+    )
+
+
+def adaptive_grad_clip(
+    clipping: float, eps: float = 1e-3, axis: int | Iterable[int] | None = None
+) -> GradientTransformation:
+    r"""Shrink each unit of the updates to a multiple of the norm of its weights.
+
+    .. math::
+        u' = u \text{ if } \lVert u \rVert < m, \text{ else }
+        u \, \frac{m}{\max(\lVert u \rVert, 10^{-6})}, \qquad
+        m = \lambda \max(\lVert p \rVert, \epsilon)
+
+    A unit is what leads to one output: a whole vector, a column of a matrix (norms are taken over
+    axis 0, also for rank 3), and all axes but the last of a kernel of rank 4 or 5.
+
+    Args:
+        clipping: The multiple :math:`\lambda`.
+        eps: The least norm :math:`\epsilon` that weights count for.
+        axis: The axis or axes over which to take norms, in place of those.
+
+    Returns:
+        A transformation with state ``EmptyState()``. Its ``update`` needs ``params``.
+
+    Raises:
+        TypeError: A hyperparameter is not a real number, or ``axis`` is no integer or integers.
+        LeafValueError: From ``update``: a leaf has no such axis, or has more than five and ``axis``
+            is not given.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.adaptive_grad_clip(0.5)
+        >>> params = np.array([[3.0, 0.0], [4.0, 10.0]])
+        >>> updates = np.array([[3.0, 1.0], [4.0, 1.0]])
+        >>> tx.update(updates, tx.init(params), params)[0]
+        array([[1.5, 1. ],
+               [2. , 1. ]])
+
+    References:
+        Brock, De, Smith and Simonyan, `High-Performance Large-Scale Image Recognition Without
+        Normalization <https://arxiv.org/abs/2102.06171>`_, 2021.
+    """
+    hyper = {"clipping": real("clipping", clipping), "eps": real("eps", eps)}
+    axes = None
+    if axis is not None:
+        try:
+            axes = tuple(map(operator.index, axis if hasattr(axis, "__iter__") else (axis,)))
+        except TypeError:
+            raise TypeError(f"axis must be an integer or integers, got {axis!r}") from None
+    return native(Spec("adaptive_grad_clip", EmptyState, hyper, axes=axes))
+
+
+def centralize() -> GradientTransformation:
+    r"""Subtract from each row of the updates its mean.
+
+    .. math:: u' = u - \operatorname{mean}(u, \text{all axes but the first})
+
+    Vectors and scalars stay as they are. The mean is accumulated in float64.
+
+    Returns:
+        A transformation with state ``EmptyState()``. It costs one more read of the updates.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.centralize()
+        >>> updates = {"w": np.array([[1.0, 3.0], [5.0, 5.0]]), "b": np.array([1.0, 3.0])}
+        >>> tx.update(updates, tx.init(updates))[0]["w"]
+        array([[-1.,  1.],
+               [ 0.,  0.]])
+
+    References:
+        Yong, Huang, Hua and Zhang, `Gradient Centralization
+        <https://arxiv.org/abs/2004.01461>`_, 2020.
+    """
+    return native(Spec("centralize", EmptyState))
+
+
+def scale_by_trust_ratio(
+    min_norm: float = 0.0, trust_coefficient: float = 1.0, eps: float = 0.0
+) -> GradientTransformation:
+    r"""Scale each leaf by the norm of its weights over the norm of its update.
+
+    .. math:: u' = u \, c \, \frac{\max(\lVert p \rVert, n)}{\max(\lVert u \rVert, n) + \epsilon}
+
+    and :math:`u' = u` where either of the two norms, so bounded, is zero. Norms are accumulated in
+    float64 and cannot overflow.
+
+    Args:
+        min_norm: The least norm :math:`n` that either counts for. If positive, no norm is zero.
+        trust_coefficient: The factor :math:`c`.
+        eps: Added to the norm of the update.
+
+    Returns:
+        A transformation with state ``EmptyState()``. Its ``update`` needs ``params``.
+
+    Raises:
+        TypeError: A hyperparameter is not a real number.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.scale_by_trust_ratio()
+        >>> params = np.array([6.0, 8.0])
+        >>> tx.update(np.array([0.3, 0.4]), tx.init(params), params)[0]
+        array([6., 8.])
+
+    References:
+        You, Gitman and Ginsburg, `Large Batch Training of Convolutional Networks
+        <https://arxiv.org/abs/1708.03888>`_, 2017.
+    """
+    hyper = {
+        "min_norm": real("min_norm", min_norm),
+        "trust_coefficient": real("trust_coefficient", trust_coefficient),
+        "eps": real("eps", eps),
+    }
+    return native(Spec("scale_by_trust_ratio", EmptyState, hyper))

@@ -1,0 +1,184 @@
+"""Updates set to zero: all of them, those that are NaN, or those of a step that is not finite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradmill._base import EmptyState, is_transformation
+from gradmill._control import Context, Control, Plan
+from gradmill._run import native, native_with_extra
+from gradmill._scalars import COUNT_MAX
+from gradmill._spec import Gated, Spec, is_integer
+from gradmill._tree import tree_map
+
+if TYPE_CHECKING:
+    from gradmill._base import (
+        GradientTransformation,
+        GradientTransformationExtraArgs,
+        PyTree,
+    )
+    from gradmill._tree import Treespec
+
+
+def set_to_zero() -> GradientTransformation:
+    """Replace each update by zero; NaN and infinities as well.
+
+    Returns:
+        A transformation with state ``EmptyState()``.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.set_to_zero()
+        >>> tx.update(np.array([1.0, np.nan]), tx.init(np.zeros(2)))[0]
+        array([0., 0.])
+    """
+    return native(Spec("set_to_zero", EmptyState))
+
+
+class ZeroNansState(NamedTuple):
+    """The state of :func:`zero_nans`.
+
+    Attributes:
+        found_nan: For each leaf whether its last update had a NaN, a 0-d array of bool.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.zero_nans().init({"w": np.ones(2)})
+        ZeroNansState(found_nan={'w': array(False)})
+    """
+
+    found_nan: Any
+
+
+class _FoundNans(Control):
+    def init(self, params: PyTree) -> dict[str, Any]:
+        return {"found_nan": tree_map(lambda _: np.asarray(False), params)}
+
+    def plan(self, state: Any, context: Context) -> Plan:
+        return Plan()
+
+    def advance(self, state: Any, plan: Plan, found: tuple[Treespec, list[bool]]) -> dict[str, Any]:
+        treespec, nans = found
+        old = treespec.flatten_up_to(state.found_nan)
+        new = [
+            np.asarray(nan) if isinstance(flag, np.ndarray) and bool(flag) != nan else flag
+            for flag, nan in zip(old, nans, strict=True)
+        ]
+        # Most steps change no flag.
+        return {} if new == old else {"found_nan": treespec.unflatten(new)}
+
+
+def zero_nans() -> GradientTransformation:
+    r"""Replace each NaN by zero. Infinities stay.
+
+    .. math:: u' = 0 \text{ where } u \text{ is NaN, else } u
+
+    Returns:
+        A transformation with state :class:`ZeroNansState`, which says where there were any. It
+        costs one more read of the updates.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.zero_nans()
+        >>> tx.update(np.array([1.0, np.nan]), tx.init(np.zeros(2)))
+        (array([1., 0.]), ZeroNansState(found_nan=array(True)))
+    """
+    return native(Spec("zero_nans", ZeroNansState, control=_FoundNans()))
+
+
+class ApplyIfFiniteState(NamedTuple):
+    """The state of :func:`apply_if_finite`.
+
+    Attributes:
+        notfinite_count: Steps in a row whose updates were not finite, a 0-d int32 array.
+        last_finite: Whether the last updates were finite, a 0-d array of bool.
+        total_notfinite: Steps whose updates were not finite, a 0-d int32 array.
+        inner_state: The state of the transformation inside.
+
+    Example:
+        >>> import gradmill as gm
+        >>> gm.apply_if_finite(gm.scale(1.0)).init({"w": 1.0}).last_finite
+        array(True)
+    """
+
+    notfinite_count: Any
+    last_finite: Any
+    total_notfinite: Any
+    inner_state: Any
+
+
+class _IfFinite(Control):
+    def __init__(self, max_consecutive_errors: int | None) -> None:
+        self.limit = COUNT_MAX if max_consecutive_errors is None else max_consecutive_errors
+
+    def init(self, params: PyTree) -> dict[str, Any]:
+        return {
+            "notfinite_count": np.zeros((), np.int32),
+            "last_finite": np.asarray(True),
+            "total_notfinite": np.zeros((), np.int32),
+        }
+
+    def plan(self, state: Any, context: Context) -> Plan:
+        accept = int(state.notfinite_count) + 1 > self.limit
+        return Plan((float(accept),), open=None, memo=accept)
+
+    def advance(self, state: Any, plan: Plan, found: bool) -> dict[str, Any]:
+        if found:
+            return {"notfinite_count": 0, "last_finite": True}
+        return {
+            "notfinite_count": min(int(state.notfinite_count) + 1, COUNT_MAX),
+            "last_finite": False,
+            "total_notfinite": min(int(state.total_notfinite) + 1, COUNT_MAX),
+        }
+
+
+def apply_if_finite(
+    inner: GradientTransformation | None = None,
+    max_consecutive_errors: int | None = None,
+    *,
+    transformation: GradientTransformation | None = None,
+) -> GradientTransformationExtraArgs:
+    """Apply a transformation in steps whose updates are all finite, and skip others.
+
+    In a skipped step updates are zero and the inner state stays as it is. Takes the specification's
+    ``apply_if_finite(transformation)`` and optax's ``apply_if_finite(inner,
+    max_consecutive_errors)``.
+
+    Args:
+        inner: The transformation.
+        max_consecutive_errors: After so many skipped steps in a row, further ones are applied, NaN
+            and all; None to go on skipping.
+        transformation: Another name for ``inner``.
+
+    Returns:
+        A transformation with state :class:`ApplyIfFiniteState`. It costs one more read of the
+        updates that reach it.
+
+    Raises:
+        TypeError: Not exactly one transformation is given, or the limit is no integer.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.apply_if_finite(gm.trace(0.9))
+        >>> updates, state = tx.update(np.array([1.0, np.inf]), tx.init(np.zeros(2)))
+        >>> updates, state.inner_state.trace
+        (array([0., 0.]), array([0., 0.]))
+    """
+    given = [tx for tx in (inner, transformation) if tx is not None]
+    limit = max_consecutive_errors
+    if len(given) != 1 or not is_transformation(given[0]):
+        raise TypeError(
+            "apply_if_finite takes one transformation: apply_if_finite(transformation) or"
+            f" apply_if_finite(inner, max_consecutive_errors); got {given!r}"
+        )
+    if limit is not None and not is_integer(limit):
+        raise TypeError(f"max_consecutive_errors must be an integer or None, got {limit!r}")
+    control = _IfFinite(None if limit is None else int(limit))
+    spec = Spec("apply_if_finite", ApplyIfFiniteState, control=control)
+    return native_with_extra(Gated(spec, given[0], "inner_state"))

@@ -1,0 +1,29 @@
+use super::{FromScalars, Meta, Op, Reads, Reduce};
+use crate::dtype::Float;
+
+pub const META: Meta = Meta {
+    name: "keep_params_nonnegative",
+    scalars: &[],
+    slots: &[],
+    params: true,
+    reduce: Reduce::None,
+};
+
+/// `-p` where `p + u < 0`, else `u`.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepParamsNonnegative;
+
+impl FromScalars for KeepParamsNonnegative {
+    fn from_scalars(_: &[f64]) -> Self {
+        Self
+    }
+}
+
+impl<T: Float> Op<T, 0> for KeepParamsNonnegative {
+    const READS: Reads = Reads::Params;
+
+    #[inline(always)]
+    fn element(&self, update: T, param: T, state: [T; 0]) -> (T, [T; 0]) {
+        (if param + update < T::ZERO { -param } else { update }, state)
+    }
+}

@@ -1,0 +1,67 @@
+use super::{FromScalars, Meta, Op, Reduce};
+use crate::dtype::Float;
+use crate::factor::{Factor, SquareFactor};
+
+pub const META: Meta = Meta {
+    name: "scale_by_rms",
+    scalars: &["decay", "eps", "eps_root", "correction"],
+    slots: &["nu"],
+    params: false,
+    reduce: Reduce::None,
+};
+pub const STDDEV: Meta = Meta { name: "scale_by_stddev", slots: &["mu", "nu"], ..META };
+
+/// `v' = decay v + (1 - decay) u²`; emits `u / (√(v' / correction + eps_root) + eps)`.
+#[derive(Clone, Copy, Debug)]
+pub struct ScaleByRms<T> {
+    decay: T,
+    rest: SquareFactor<T>,
+    eps: T,
+    eps_root: T,
+    factor: T,
+}
+
+impl<T: Float> FromScalars for ScaleByRms<T> {
+    fn from_scalars(scalars: &[f64]) -> Self {
+        Self {
+            decay: T::from_f64(scalars[0]),
+            rest: SquareFactor::new(1.0 - scalars[0]),
+            eps: T::from_f64(scalars[1]),
+            eps_root: T::from_f64(scalars[2]),
+            factor: T::from_f64(1.0 / scalars[3]),
+        }
+    }
+}
+
+impl<T: Float> Op<T, 1> for ScaleByRms<T> {
+    #[inline(always)]
+    fn element(&self, update: T, _: T, [nu]: [T; 1]) -> (T, [T; 1]) {
+        let nu = (self.decay * nu + self.rest.times_square(update)).flush();
+        (update / ((nu * self.factor + self.eps_root).sqrt() + self.eps), [nu])
+    }
+}
+
+/// As [`ScaleByRms`] with the variance `v̂ - m̂²` in place of `v̂`, where `m' = decay m + (1 - decay) u`.
+#[derive(Clone, Copy, Debug)]
+pub struct ScaleByStddev<T> {
+    rms: ScaleByRms<T>,
+    rest: Factor<T>,
+}
+
+impl<T: Float> FromScalars for ScaleByStddev<T> {
+    fn from_scalars(scalars: &[f64]) -> Self {
+        Self { rms: ScaleByRms::from_scalars(scalars), rest: Factor::new(1.0 - scalars[0]) }
+    }
+}
+
+impl<T: Float> Op<T, 2> for ScaleByStddev<T> {
+    #[inline(always)]
+    fn element(&self, update: T, _: T, [mu, nu]: [T; 2]) -> (T, [T; 2]) {
+        let Self { rms, rest } = self;
+        let mu = (rms.decay * mu + rest.times(update)).flush();
+        let nu = (rms.decay * nu + rms.rest.times_square(update)).flush();
+        let mu_hat = mu * rms.factor;
+        let variance = nu * rms.factor - mu_hat * mu_hat;
+        (update / ((variance + rms.eps_root).sqrt() + rms.eps), [mu, nu])
+    }
+}

@@ -1,0 +1,45 @@
+//! Updates set to zero: all of them, or those that are no numbers.
+
+use super::{FromScalars, Meta, Op, Reduce};
+use crate::dtype::Float;
+
+pub const ALL: Meta =
+    Meta { name: "set_to_zero", scalars: &[], slots: &[], params: false, reduce: Reduce::None };
+/// Runs where its gate is closed.
+pub const UNLESS_FINITE: Meta =
+    Meta { name: "apply_if_finite", scalars: &["accept"], reduce: Reduce::Finite, ..ALL };
+pub const NANS: Meta = Meta { name: "zero_nans", reduce: Reduce::Nans, ..ALL };
+
+/// `0`, whatever the update is.
+#[derive(Clone, Copy, Debug)]
+pub struct SetToZero;
+
+impl FromScalars for SetToZero {
+    fn from_scalars(_: &[f64]) -> Self {
+        Self
+    }
+}
+
+impl<T: Float> Op<T, 0> for SetToZero {
+    #[inline(always)]
+    fn element(&self, _: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
+        (T::ZERO, state)
+    }
+}
+
+/// `0` where the update is NaN.
+#[derive(Clone, Copy, Debug)]
+pub struct ZeroNans;
+
+impl FromScalars for ZeroNans {
+    fn from_scalars(_: &[f64]) -> Self {
+        Self
+    }
+}
+
+impl<T: Float> Op<T, 0> for ZeroNans {
+    #[inline(always)]
+    fn element(&self, update: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
+        (if update.is_nan() { T::ZERO } else { update }, state)
+    }
+}

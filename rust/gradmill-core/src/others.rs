@@ -1,0 +1,47 @@
+//! What ops read beside the update and the parameter: numbers of units, and random numbers.
+
+use crate::dtype::Float;
+use crate::leaf::Origin;
+use crate::rng::Key;
+use crate::units::Numbers;
+
+/// The second argument of an op, for all elements of all leaves.
+#[derive(Debug)]
+enum Other {
+    /// For each leaf, the numbers of its units; a leaf without units has none, which reads as zero.
+    Numbers(Vec<Option<Numbers>>),
+    /// For each leaf, the key of its random numbers.
+    Normal(Vec<Key>),
+}
+
+/// The second arguments of the ops that read neither nothing nor the parameter.
+#[derive(Debug, Default)]
+pub struct Others(Vec<(usize, Other)>);
+
+impl Others {
+    /// Each leaf's numbers for `op`.
+    pub fn add_numbers(&mut self, op: usize, numbers: Vec<Option<Numbers>>) {
+        self.0.push((op, Other::Numbers(numbers)));
+    }
+
+    /// Each leaf's key for `op`.
+    pub fn add_keys(&mut self, op: usize, keys: Vec<Key>) {
+        self.0.push((op, Other::Normal(keys)));
+    }
+
+    /// What `op` reads from the element `at` of the stretch that begins at `origin`.
+    #[inline(always)]
+    pub fn fill<T: Float>(&self, op: usize, origin: Origin, at: usize, into: &mut [T]) {
+        let start = origin.start + at;
+        match self.0.iter().find(|(known, _)| *known == op) {
+            Some((_, Other::Numbers(numbers))) => match &numbers[origin.leaf] {
+                Some(numbers) => numbers.fill(start, into),
+                None => into.fill(T::ZERO),
+            },
+            Some((_, Other::Normal(keys))) => {
+                T::fill_normal(keys[origin.leaf], start as u64, into);
+            }
+            None => unreachable!("what an op reads is known before its pass"),
+        }
+    }
+}
