@@ -141,6 +141,20 @@ class GradientTransformationExtraArgs(GradientTransformation):
     """
 
 
+class TransformationLike(Protocol):
+    """Anything that can stand where a transformation can, such as a ``MultiSteps``."""
+
+    @property
+    def init(self) -> Callable[..., PyTree]:
+        """Makes the state for parameters."""
+        ...
+
+    @property
+    def update(self) -> Callable[..., tuple[PyTree, PyTree]]:
+        """Returns the new updates and the new state."""
+        ...
+
+
 def is_transformation(value: object) -> bool:
     """Whether ``value`` has ``init`` and ``update``: a tuple of masks has not, a MultiSteps has."""
     return (

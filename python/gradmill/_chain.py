@@ -9,10 +9,13 @@ from gradmill._run import native_with_extra
 from gradmill._spec import Chained
 
 if TYPE_CHECKING:
-    from gradmill._base import GradientTransformation, GradientTransformationExtraArgs
+    from gradmill._base import (
+        GradientTransformationExtraArgs,
+        TransformationLike,
+    )
 
 
-def chain(*args: GradientTransformation) -> GradientTransformationExtraArgs:
+def chain(*args: TransformationLike) -> GradientTransformationExtraArgs:
     """Apply transformations one after the other, in as few passes over memory as possible.
 
     Consecutive native transformations, nested chains included, run as one native call. One written
@@ -42,7 +45,7 @@ def chain(*args: GradientTransformation) -> GradientTransformationExtraArgs:
 
 
 def named_chain(
-    *pairs: tuple[str, GradientTransformation], **transformations: GradientTransformation
+    *pairs: tuple[str, TransformationLike], **transformations: TransformationLike
 ) -> GradientTransformationExtraArgs:
     """Apply transformations one after the other, as :func:`chain` does, with states by name.
 

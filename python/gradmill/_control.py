@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from gradmill._base import GradientTransformation, PyTree
+    from gradmill._base import PyTree, TransformationLike
     from gradmill._spec import Spec
 
 
@@ -29,7 +29,7 @@ class Context:
     extra: dict[str, Any]
     open: dict[int, bool | None] = field(default_factory=dict)
     specs: dict[int, Spec] = field(default_factory=dict)
-    members: dict[int, GradientTransformation] = field(default_factory=dict)
+    members: dict[int, TransformationLike] = field(default_factory=dict)
 
 
 class Plan(NamedTuple):
@@ -46,7 +46,7 @@ class Plan(NamedTuple):
     scalars: tuple[float, ...] = ()
     on: bool = True
     open: bool | None = True
-    inner: GradientTransformation | None = None
+    inner: TransformationLike | None = None
     memo: Any = None
 
 

@@ -13,12 +13,12 @@ from gradmill._run import PythonRun, runs_in_place
 from gradmill._tree import flatten
 
 if TYPE_CHECKING:
-    from gradmill._base import GradientTransformation, PyTree
+    from gradmill._base import PyTree, TransformationLike
     from gradmill._core import _Op, _Pass
     from gradmill._run import NativeRun
 
 
-def explain(tx: GradientTransformation, params: PyTree, file: TextIO | None = None) -> None:
+def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) -> None:
     """Print how a step of :class:`Optimizer` over ``params`` runs.
 
     Each pass over memory, the ops in it, whether they run as one loop in registers or op by op in
@@ -108,7 +108,7 @@ _ENDS: dict[str | None, str] = {
 }
 
 
-def _name(tx: GradientTransformation) -> str:
+def _name(tx: TransformationLike) -> str:
     update = tx.update
     name = getattr(update, "__qualname__", repr(update))
     return f"{getattr(update, '__module__', '?')}.{name}"

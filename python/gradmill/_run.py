@@ -13,23 +13,22 @@ from gradmill._base import (
 )
 from gradmill._control import Context, Plan
 from gradmill._scalars import SCALARS, safe_increment, step_scalars
-from gradmill._spec import Gated, LabelMask
+from gradmill._spec import Gated
 from gradmill._state import (
     init_link,
     join_state,
     links_of,
-    mask_tree,
     new_fields,
     split_state,
 )
 from gradmill._threads import scoped
-from gradmill._tree import Treespec, flatten, flatten_like, label_leaves, leaf_path, mask_leaves
+from gradmill._tree import Selection, Treespec, flatten, flatten_like, keep, leaf_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradmill._base import PyTree
-    from gradmill._spec import Chained, Description, Mask, Masked, Partitioned, Spec
+    from gradmill._base import PyTree, TransformationLike
+    from gradmill._spec import Chained, Description, Masked, Partitioned, Spec
     from gradmill._state import Link
 
 
@@ -78,12 +77,11 @@ class NativeRun:
         """For each leaf the ops that pass it by, as bits; None where there are no masks."""
         if not any(link.masks for link in self.ops):
             return None
-        select = _Selection(tree, treespec)
+        select = Selection(tree, treespec)
         skips = [0] * treespec.num_leaves
         for bit, link in enumerate(self.ops):
-            for mask in link.masks:
-                taken = select(mask)
-                skips = [s if t else s | 1 << bit for s, t in zip(skips, taken, strict=True)]
+            taken = select(link.masks)
+            skips = [s if t else s | 1 << bit for s, t in zip(skips, taken, strict=True)]
         return skips
 
     def slot_leaves(self, states: Sequence[PyTree], treespec: Treespec) -> list[list[Any]]:
@@ -207,8 +205,7 @@ def _plan(link: Link, state: PyTree, context: Context) -> Plan:
         return Plan(step_scalars(spec)(int(state.count) if spec.counts else 0))
     plan = spec.control.plan(state, context)
     if plan.inner is not None:
-        assert isinstance(link.tx.description, Gated)  # noqa: S101  (for the type checker)
-        usual, now = links_of(link.tx.description.inner), links_of(plan.inner)
+        usual, now = links_of(_gate(link).inner), links_of(plan.inner)
         if [one.op for one in usual] != [one.op for one in now]:
             raise ValueError(
                 f"{link.path}: what the transformation consists of depends on the value of a"
@@ -222,31 +219,15 @@ def _plan(link: Link, state: PyTree, context: Context) -> Plan:
     return plan
 
 
+def _gate(link: Link) -> Gated:
+    description = getattr(link.tx, "description", None)
+    assert isinstance(description, Gated)  # noqa: S101  (nothing else hands out such plans)
+    return description
+
+
 OFF: dict[str | None, tuple[float, ...]] = {op: (1.0,) * len(row) for op, row in SCALARS.items()}
 OFF[None] = ()
 """Scalars for ops that do not run."""
-
-
-class _Selection:
-    """The leaves that masks select from a tree, with the labels of a partition looked up once."""
-
-    def __init__(self, tree: PyTree, treespec: Treespec) -> None:
-        self.tree = tree
-        self.treespec = treespec
-        self.labels: dict[int, list[Any]] = {}
-        self.masks: dict[int, list[bool]] = {}
-
-    def __call__(self, mask: Mask) -> list[bool]:
-        if id(mask) not in self.masks:
-            self.masks[id(mask)] = self._select(mask)
-        return self.masks[id(mask)]
-
-    def _select(self, mask: Mask) -> list[bool]:
-        if not isinstance(mask, LabelMask):
-            return mask_leaves(mask, self.tree, self.treespec)
-        if id(mask.labels) not in self.labels:
-            self.labels[id(mask.labels)] = label_leaves(mask.labels, self.tree, self.treespec)
-        return [label == mask.label for label in self.labels[id(mask.labels)]]
 
 
 class PythonRun:
@@ -269,18 +250,16 @@ class PythonRun:
         if not link.masks:
             new, state = tx.update(updates, state, params, **extra)
             return new, [state], Found((), True)
-        like = updates if params is None else params
         leaves, treespec = flatten(updates)
+        taken = Selection(updates if params is None else params, treespec)(link.masks)
         if link.masks_extra:
             extra = {
-                name: mask_tree(tree, link.masks, like) if flatten(tree)[1] == treespec else tree
+                name: keep(tree, taken) if flatten(tree)[1] == treespec else tree
                 for name, tree in extra.items()
             }
-        masked = mask_tree(updates, link.masks, like)
-        given = None if params is None else mask_tree(params, link.masks)
+        masked = keep(updates, taken)
+        given = None if params is None else keep(params, taken)
         new, state = tx.update(masked, state, given, **extra)
-        select = _Selection(like, flatten(like)[1])
-        taken = [all(of_leaf) for of_leaf in zip(*map(select, link.masks), strict=True)]
         rest = iter(flatten_like(flatten(masked)[1], new, "the masked updates", "those before"))
         merged = [next(rest) if take else old for take, old in zip(taken, leaves, strict=True)]
         return treespec.unflatten(merged), [state], Found((), True)
@@ -289,7 +268,7 @@ class PythonRun:
 Run: TypeAlias = NativeRun | PythonRun
 
 
-def runs_of(tx: GradientTransformation) -> list[Run]:
+def runs_of(tx: TransformationLike) -> list[Run]:
     """The links of ``tx``, with neighbours that are native taken together."""
     runs: list[Run] = []
     row: list[Link] = []
@@ -312,7 +291,7 @@ def runs_of(tx: GradientTransformation) -> list[Run]:
     return runs
 
 
-def runs_in_place(tx: GradientTransformation) -> tuple[*tuple[Run, ...], NativeRun]:
+def runs_in_place(tx: TransformationLike) -> tuple[*tuple[Run, ...], NativeRun]:
     """The runs of ``tx``; the last one, which can work in place, is native and may be empty."""
     runs = runs_of(tx)
     match runs[-1:]:
@@ -350,7 +329,12 @@ class Fused:
 
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state for ``params``."""
-        return join_state(self.tx, (init_link(link, params) for link in links_of(self.tx)))
+        links = links_of(self.tx)
+        select = Selection(params, flatten(params)[1]) if any(x.masks for x in links) else None
+        # Each mask and label is looked at, whether or not there is state under it.
+        taken = [select(link.masks) if select and link.masks else None for link in links]
+        states = [init_link(link, params, own) for link, own in zip(links, taken, strict=True)]
+        return join_state(self.tx, iter(states))
 
     def update(
         self, updates: PyTree, state: PyTree, params: PyTree | None = None

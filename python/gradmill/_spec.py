@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
-    from gradmill._base import GradientTransformation, PyTree, ScalarOrSchedule
+    from gradmill._base import PyTree, ScalarOrSchedule, TransformationLike
     from gradmill._control import Control
 
 Mask: TypeAlias = "PyTree | Callable[..., PyTree]"
@@ -78,7 +78,7 @@ class Masked:
     With ``masks_extra``, extra arguments that are trees like the updates are masked as well.
     """
 
-    inner: GradientTransformation
+    inner: TransformationLike
     mask: Mask
     masks_extra: bool = False
 
@@ -87,7 +87,7 @@ class Masked:
 class Chained:
     """Transformations one after the other, by position or by name."""
 
-    members: tuple[GradientTransformation, ...]
+    members: tuple[TransformationLike, ...]
     names: tuple[str, ...] | None = None
 
 
@@ -95,7 +95,7 @@ class Chained:
 class Partitioned:
     """For each label the transformation of the leaves that bear it."""
 
-    members: Mapping[Hashable, GradientTransformation]
+    members: Mapping[Hashable, TransformationLike]
     labels: Labels
     masks_extra: bool = False
 
@@ -111,7 +111,7 @@ class Gated:
     """
 
     spec: Spec
-    inner: GradientTransformation
+    inner: TransformationLike
     field: str
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gradmill._arrays import as_native
 from gradmill._spec import Chained, Gated, LabelMask, Masked, Partitioned, Spec
-from gradmill._tree import MaskedNode, flatten, keep, leaf_path, mask_leaves
+from gradmill._tree import flatten, keep, leaf_path
 from gradmill.errors import LeafTypeError, TreeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gradmill._base import GradientTransformation, PyTree
+    from gradmill._base import PyTree, TransformationLike
     from gradmill._spec import Mask
 
 
@@ -66,7 +66,7 @@ class Link:
         path: The expression for its state.
     """
 
-    tx: GradientTransformation
+    tx: TransformationLike
     spec: Spec | None
     masks: tuple[Mask, ...]
     masks_extra: bool
@@ -81,101 +81,120 @@ class Link:
         return None if self.spec is None else self.spec.op
 
 
-def links_of(tx: GradientTransformation) -> list[Link]:
+def links_of(tx: TransformationLike) -> list[Link]:
     """The links of ``tx``, in the order in which updates pass them."""
     row: list[Link] = []
-    _lay_out(tx, "state", (), (), row)
+    _lay_out(tx, _Place("state"), row)
     return row
 
 
-def _lay_out(
-    tx: GradientTransformation,
-    path: str,
-    masks: tuple[Mask, ...],
-    gates: tuple[int, ...],
-    row: list[Link],
-    masks_extra: bool = False,
-) -> None:
+@dataclass(frozen=True)
+class _Place:
+    """Where a part of a transformation stands."""
+
+    path: str
+    masks: tuple[Mask, ...] = ()
+    masks_extra: bool = False
+    gates: tuple[int, ...] = ()
+
+    def link(self, tx: TransformationLike, spec: Spec | None, index: int, end: int) -> Link:
+        return Link(tx, spec, self.masks, self.masks_extra, self.gates, index, end, self.path)
+
+
+def _lay_out(tx: TransformationLike, place: _Place, row: list[Link]) -> None:
     """Add the links of ``tx`` to ``row``."""
-    match getattr(tx, "description", None):
+    description = getattr(tx, "description", None)
+    index = len(row)
+    if description is None or isinstance(description, Spec):
+        row.append(place.link(tx, description, index, index + 1))
+        return
+    inside = place
+    if isinstance(description, Gated):
+        row.append(place.link(tx, description.spec, index, index))
+        inside = replace(place, gates=(*place.gates, index))
+    for suffix, member, mask in _members(description):
+        here = replace(inside, path=place.path + suffix)
+        if mask is not None:
+            extra = place.masks_extra or description.masks_extra
+            here = replace(here, masks=(*place.masks, mask), masks_extra=extra)
+        _lay_out(member, here, row)
+    if isinstance(description, Gated):
+        row[index] = replace(row[index], end=len(row))
+
+
+def _members(description: Any) -> list[tuple[str, TransformationLike, Mask | None]]:
+    """The transformations inside, each with the way to its state and its mask."""
+    match description:
         case Chained(members, names):
-            for key, member in zip(names or range(len(members)), members, strict=True):
-                _lay_out(member, f"{path}[{key!r}]", masks, gates, row, masks_extra)
-        case Masked(inner, mask, extra):
-            inner_path = f"{path}.inner_state"
-            _lay_out(inner, inner_path, (*masks, mask), gates, row, masks_extra or extra)
-        case Partitioned(members, labels, extra):
-            for label, member in members.items():
-                taken = (*masks, LabelMask(labels, label))
-                inner_path = f"{path}.inner_states[{label!r}].inner_state"
-                _lay_out(member, inner_path, taken, gates, row, masks_extra or extra)
-        case Gated(spec, inner, field):
-            index = len(row)
-            row.append(Link(tx, spec, masks, masks_extra, gates, index, index, path))
-            _lay_out(inner, f"{path}.{field}", masks, (*gates, index), row, masks_extra)
-            row[index] = Link(tx, spec, masks, masks_extra, gates, index, len(row), path)
-        case spec:
-            index = len(row)
-            row.append(Link(tx, spec, masks, masks_extra, gates, index, index + 1, path))
+            keys = names or range(len(members))
+            return [(f"[{k!r}]", member, None) for k, member in zip(keys, members, strict=True)]
+        case Masked(inner, mask):
+            return [(".inner_state", inner, mask)]
+        case Partitioned(members, labels):
+            return [
+                (f".inner_states[{label!r}].inner_state", member, LabelMask(labels, label))
+                for label, member in members.items()
+            ]
+        case _:
+            return [(f".{description.field}", description.inner, None)]
 
 
-def split_state(tx: GradientTransformation, state: PyTree, path: str = "state") -> list[PyTree]:
+def _states(description: Any, state: PyTree) -> list[PyTree] | None:
+    """The states inside ``state``, or None where it is not one of ``description``."""
+    match description:
+        case Chained(members, None) if isinstance(state, tuple) and len(state) == len(members):
+            return list(state)
+        case Chained(_, tuple() as names) if isinstance(state, dict) and set(state) == set(names):
+            return [state[name] for name in names]
+        case Masked() if hasattr(state, "inner_state"):
+            return [state.inner_state]
+        case Partitioned(members):
+            states = getattr(state, "inner_states", None)
+            if isinstance(states, dict) and set(states) == set(members):
+                return [getattr(states[label], "inner_state", None) for label in members]
+        case Gated(spec, _, field) if _has_fields(state, spec):
+            return [getattr(state, field)]
+    return None
+
+
+def _has_fields(state: PyTree, spec: Spec) -> bool:
+    return all(hasattr(state, name) for name in spec.state._fields)
+
+
+def split_state(tx: TransformationLike, state: PyTree, path: str = "state") -> list[PyTree]:
     """The states of the links of ``tx``; a gate's holds those behind it as well.
 
     Raises:
         TreeError: ``state`` is not one that ``tx.init`` makes.
     """
+    description = getattr(tx, "description", None)
+    if description is None or (isinstance(description, Spec) and _has_fields(state, description)):
+        return [state]
+    states = _states(description, state)
+    if states is None:
+        raise TreeError(f"{path}: expected {_kind(description)}, got {state!r:.80}")
+    parts = [state] if isinstance(description, Gated) else []
+    for (suffix, member, _), inner in zip(_members(description), states, strict=True):
+        parts += split_state(member, inner, path + suffix)
+    return parts
 
-    def wrong(expected: str) -> TreeError:
-        return TreeError(f"{path}: expected {expected}, got {state!r:.80}")
 
-    match getattr(tx, "description", None):
+def _kind(description: Any) -> str:
+    """What a state of ``description`` is, in words."""
+    match description:
         case Chained(members, None):
-            if not isinstance(state, tuple) or len(state) != len(members):
-                raise wrong(f"a tuple of {len(members)} states")
-            return [
-                part
-                for index, (member, inner) in enumerate(zip(members, state, strict=True))
-                for part in split_state(member, inner, f"{path}[{index}]")
-            ]
-        case Chained(members, tuple() as names):
-            if not isinstance(state, dict) or set(state) != set(names):
-                raise wrong(f"a dict with the keys {', '.join(names)}")
-            return [
-                part
-                for name, member in zip(names, members, strict=True)
-                for part in split_state(member, state[name], f"{path}[{name!r}]")
-            ]
-        case Masked(inner, _):
-            if not hasattr(state, "inner_state"):
-                raise wrong("a MaskedState")
-            return split_state(inner, state.inner_state, f"{path}.inner_state")
-        case Partitioned(members, _):
-            states = getattr(state, "inner_states", None)
-            if not isinstance(states, dict) or set(states) != set(members):
-                raise wrong(f"a PartitionState with the labels {', '.join(map(str, members))}")
-            return [
-                part
-                for label, member in members.items()
-                for part in split_state(
-                    member,
-                    getattr(states[label], "inner_state", None),
-                    f"{path}.inner_states[{label!r}].inner_state",
-                )
-            ]
-        case Gated(spec, inner, field):
-            if not all(hasattr(state, name) for name in spec.state._fields):
-                raise wrong(f"a {spec.state.__name__}")
-            return [state, *split_state(inner, getattr(state, field), f"{path}.{field}")]
-        case Spec() as spec:
-            if not all(hasattr(state, name) for name in spec.state._fields):
-                raise wrong(f"a {spec.state.__name__}")
-            return [state]
+            return f"a tuple of {len(members)} states"
+        case Chained(_, names):
+            return f"a dict with the keys {', '.join(names or ())}"
+        case Masked():
+            return "a MaskedState"
+        case Partitioned(members):
+            return f"a PartitionState with the labels {', '.join(map(str, members))}"
         case _:
-            return [state]
+            return f"a {getattr(description, 'spec', description).state.__name__}"
 
 
-def join_state(tx: GradientTransformation, parts: Iterator[PyTree]) -> PyTree:
+def join_state(tx: TransformationLike, parts: Iterator[PyTree]) -> PyTree:
     """The state of ``tx`` whose links have these states."""
     match getattr(tx, "description", None):
         case Chained(members, None):
@@ -183,9 +202,9 @@ def join_state(tx: GradientTransformation, parts: Iterator[PyTree]) -> PyTree:
         case Chained(members, tuple() as names):
             named = zip(names, members, strict=True)
             return OrderedDict((name, join_state(member, parts)) for name, member in named)
-        case Masked(inner, _):
+        case Masked(inner):
             return MaskedState(join_state(inner, parts))
-        case Partitioned(members, _):
+        case Partitioned(members):
             states = {label: MaskedState(join_state(m, parts)) for label, m in members.items()}
             return PartitionState(states)
         case Gated(_, inner, field):
@@ -195,29 +214,32 @@ def join_state(tx: GradientTransformation, parts: Iterator[PyTree]) -> PyTree:
             return next(parts)
 
 
-def init_link(link: Link, params: PyTree) -> PyTree:
+def init_link(link: Link, params: PyTree, taken: Sequence[bool] | None) -> PyTree:
     """The first state of a link; where it is a gate, without the state behind it.
+
+    Args:
+        link: The link.
+        params: The parameters.
+        taken: Which leaves its masks leave to it; None where it has none.
 
     Raises:
         LeafTypeError: A parameter that needs a slot is no array of floats.
     """
     spec = link.spec
+    own = params if taken is None else keep(params, taken)
     if spec is None:
-        return link.tx.init(mask_tree(params, link.masks))
+        return link.tx.init(own)
     fields: dict[str, Any] = dict.fromkeys(spec.state._fields)
     if spec.counts:
         fields["count"] = np.zeros((), np.int32)
     if spec.control is not None:
-        fields.update(spec.control.init(mask_tree(params, link.masks)))
+        fields.update(spec.control.init(own))
     if spec.slots:
-        leaves, treespec = flatten(params)
-        taken = [mask_leaves(mask, params, treespec) for mask in link.masks]
+        leaves, treespec = flatten(own)
         for slot in spec.slots:
             arrays: list[Any] = []
             for index, leaf in enumerate(leaves):
-                if not all(mask[index] for mask in taken):
-                    arrays.append(MaskedNode())
-                elif leaf is None:
+                if leaf is None:
                     arrays.append(None)
                 else:
                     try:
@@ -250,13 +272,3 @@ def write_fields(state: PyTree, changes: dict[str, Any]) -> PyTree:
         else:
             replaced[name] = value
     return state._replace(**replaced) if replaced else state
-
-
-def mask_tree(tree: PyTree, masks: Sequence[Mask], like: PyTree | None = None) -> PyTree:
-    """``tree`` with ``MaskedNode`` for the leaves that a mask leaves out; masks see ``like``."""
-    for mask in masks:
-        seen = tree if like is None else like
-        taken = mask_leaves(mask, seen, flatten(seen)[1])
-        tree = keep(tree, taken)
-        like = None if like is None else keep(like, taken)
-    return tree

@@ -107,8 +107,6 @@ def mask_leaves(mask: Mask, tree: PyTree, spec: Treespec) -> list[bool]:
         TreeError: The mask's structure is none of the tree's.
         TypeError: A leaf of the mask is not a bool.
     """
-    if isinstance(mask, LabelMask):
-        return [label == mask.label for label in label_leaves(mask.labels, tree, spec)]
     return [_as_bool(leaf) for leaf in _spread(mask, tree, spec, "mask")]
 
 
@@ -146,6 +144,33 @@ def _spread(source: Any, tree: PyTree, spec: Treespec, name: str) -> list[Any]:
         return optree.broadcast_prefix(source, tree, none_is_leaf=True, namespace=NAMESPACE)
     except ValueError as error:
         raise TreeError(f"{name} does not match the tree it selects from: {error}") from None
+
+
+class Selection:
+    """The leaves of a tree that masks leave, each mask and each set of labels looked at once."""
+
+    def __init__(self, tree: PyTree, treespec: Treespec) -> None:
+        self.tree = tree
+        self.treespec = treespec
+        self._labels: dict[int, list[Hashable]] = {}
+        self._masks: dict[int, list[bool]] = {}
+
+    def __call__(self, masks: Sequence[Mask]) -> list[bool]:
+        """Whether each leaf passes all of ``masks``."""
+        passed = [True] * self.treespec.num_leaves
+        for mask in masks:
+            passed = [a and b for a, b in zip(passed, self._one(mask), strict=True)]
+        return passed
+
+    def _one(self, mask: Mask) -> list[bool]:
+        if isinstance(mask, LabelMask):
+            labels = mask.labels
+            if id(labels) not in self._labels:
+                self._labels[id(labels)] = label_leaves(labels, self.tree, self.treespec)
+            return [label == mask.label for label in self._labels[id(labels)]]
+        if id(mask) not in self._masks:
+            self._masks[id(mask)] = mask_leaves(mask, self.tree, self.treespec)
+        return self._masks[id(mask)]
 
 
 def is_bool(value: object) -> bool:

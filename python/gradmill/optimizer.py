@@ -16,7 +16,7 @@ from gradmill._threads import scoped
 from gradmill._tree import Treespec, flatten, flatten_like, leaf_path
 
 if TYPE_CHECKING:
-    from gradmill._base import GradientTransformation, PyTree
+    from gradmill._base import PyTree, TransformationLike
 
 
 class StepReport(NamedTuple):
@@ -76,7 +76,7 @@ class Optimizer:
         {'w': array([0.9, 2.1]), 'b': array(0.4)}
     """
 
-    def __init__(self, tx: GradientTransformation, params: PyTree) -> None:
+    def __init__(self, tx: TransformationLike, params: PyTree) -> None:
         self.params = params
         self._tx = tx
         self._steps = 0

@@ -13,7 +13,11 @@ from gradmill._spec import Gated, Spec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradmill._base import GradientTransformation, GradientTransformationExtraArgs, PyTree
+    from gradmill._base import (
+        GradientTransformationExtraArgs,
+        PyTree,
+        TransformationLike,
+    )
 
 
 class ConditionallyTransformState(NamedTuple):
@@ -83,11 +87,11 @@ def _pick(name: str, *candidates: Any) -> tuple[Any, Any]:
 
 
 def conditionally_transform(
-    inner: GradientTransformation | Callable[..., Any] | None = None,
-    should_transform_fn: Callable[..., Any] | GradientTransformation | None = None,
+    inner: TransformationLike | Callable[..., Any] | None = None,
+    should_transform_fn: Callable[..., Any] | TransformationLike | None = None,
     forward_extra_args: bool = False,
     *,
-    transformation: GradientTransformation | None = None,
+    transformation: TransformationLike | None = None,
     condition_fn: Callable[..., Any] | None = None,
 ) -> GradientTransformationExtraArgs:
     """Apply a transformation in the steps in which a condition holds.
@@ -127,11 +131,11 @@ def conditionally_transform(
 
 
 def conditionally_mask(
-    inner: GradientTransformation | Callable[..., Any] | None = None,
-    should_transform_fn: Callable[..., Any] | GradientTransformation | None = None,
+    inner: TransformationLike | Callable[..., Any] | None = None,
+    should_transform_fn: Callable[..., Any] | TransformationLike | None = None,
     forward_extra_args: bool = False,
     *,
-    transformation: GradientTransformation | None = None,
+    transformation: TransformationLike | None = None,
     condition_fn: Callable[..., Any] | None = None,
 ) -> GradientTransformationExtraArgs:
     """Apply a transformation in the steps in which a condition holds, with zeros in others.

@@ -10,7 +10,7 @@ from gradmill._run import native, native_with_extra
 from gradmill._spec import Gated, Slot, Spec, is_integer
 
 if TYPE_CHECKING:
-    from gradmill._base import GradientTransformation, PyTree
+    from gradmill._base import GradientTransformation, PyTree, TransformationLike
 
 
 class ApplyEvery(NamedTuple):
@@ -68,7 +68,7 @@ class _Every(Control):
 
 
 def apply_every(
-    k: int = 1, transformation: GradientTransformation | None = None
+    k: int = 1, transformation: TransformationLike | None = None
 ) -> GradientTransformation:
     """Collect the updates of ``k`` steps and hand on their sum in the last of them.
 

@@ -12,11 +12,11 @@ from gradmill.errors import LeafTypeError
 from gradmill.transforms._stateless import with_extra_args_support
 
 if TYPE_CHECKING:
-    from gradmill._base import GradientTransformation, PyTree
+    from gradmill._base import PyTree, TransformationLike
     from gradmill._tree import Treespec
 
 
-def flatten(inner: GradientTransformation) -> GradientTransformationExtraArgs:
+def flatten(inner: TransformationLike) -> GradientTransformationExtraArgs:
     """Apply a transformation to all leaves as one vector.
 
     What the transformation measures of a leaf, it measures of the whole. Updates come back in the

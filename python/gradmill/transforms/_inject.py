@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from gradmill._base import (
-        GradientTransformation,
         GradientTransformationExtraArgs,
         PyTree,
+        TransformationLike,
     )
 
 
@@ -55,7 +55,7 @@ class _Injection(Control):
 
     def __init__(
         self,
-        factory: Callable[..., GradientTransformation],
+        factory: Callable[..., TransformationLike],
         fixed: Mapping[str, Any],
         numbers: Mapping[str, Any],
         schedules: Mapping[str, StatefulSchedule],
@@ -66,9 +66,9 @@ class _Injection(Control):
         self.numbers = numbers
         self.schedules = schedules
         self.dtype = dtype
-        self.built: tuple[dict[str, float], GradientTransformation] | None = None
+        self.built: tuple[dict[str, float], TransformationLike] | None = None
 
-    def build(self, values: Mapping[str, Any]) -> GradientTransformation:
+    def build(self, values: Mapping[str, Any]) -> TransformationLike:
         """The transformation with these hyperparameters; the last one is kept."""
         key = {name: float(value) for name, value in values.items()}
         if self.built is None or self.built[0] != key:
@@ -78,7 +78,7 @@ class _Injection(Control):
             self.built = key, tx
         return self.built[1]
 
-    def prototype(self) -> GradientTransformation:
+    def prototype(self) -> TransformationLike:
         """The transformation with the hyperparameters of the first step."""
         first = {name: schedule(schedule.init()) for name, schedule in self.schedules.items()}
         return self.build({**self.numbers, **first})
@@ -124,7 +124,7 @@ class _Injection(Control):
 
 
 def inject_hyperparams(
-    inner_factory: Callable[..., GradientTransformation],
+    inner_factory: Callable[..., TransformationLike],
     static_args: str | Iterable[str] = (),
     hyperparam_dtype: DTypeLike | None = None,
 ) -> Callable[..., GradientTransformationExtraArgs]:

@@ -13,17 +13,22 @@ from gradmill.transforms._zero import set_to_zero
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-    from gradmill._base import GradientTransformation, GradientTransformationExtraArgs, PyTree
+    from gradmill._base import (
+        GradientTransformation,
+        GradientTransformationExtraArgs,
+        PyTree,
+        TransformationLike,
+    )
     from gradmill._spec import Mask
     from gradmill._tree import Path
 
 
 def masked(
-    inner: GradientTransformation | Mask | None = None,
-    mask: Mask | GradientTransformation | None = None,
+    inner: TransformationLike | Mask | None = None,
+    mask: Mask | TransformationLike | None = None,
     *,
     mask_compatible_extra_args: bool = False,
-    transformation: GradientTransformation | None = None,
+    transformation: TransformationLike | None = None,
     mask_fn: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
     """Apply a transformation to some leaves and leave the others as they are.
@@ -93,7 +98,7 @@ def freeze(mask: Mask) -> GradientTransformationExtraArgs:
 
 @overload
 def partition(
-    transforms: Mapping[Any, GradientTransformation],
+    transforms: Mapping[Any, TransformationLike],
     param_labels: PyTree,
     *,
     mask_compatible_extra_args: bool = False,
@@ -101,7 +106,7 @@ def partition(
 @overload
 def partition(
     selector_fn: Callable[[Path, Any], Any],
-    *transformations: GradientTransformation | Mapping[Any, GradientTransformation],
+    *transformations: TransformationLike | Mapping[Any, TransformationLike],
     mask_compatible_extra_args: bool = False,
 ) -> GradientTransformationExtraArgs: ...
 def partition(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
@@ -209,7 +214,7 @@ class _FreezeLabels:
 
 
 def selective_transform(
-    optimizer: GradientTransformation, *, freeze_mask: Mask
+    optimizer: TransformationLike, *, freeze_mask: Mask
 ) -> GradientTransformationExtraArgs:
     """Apply a transformation to some leaves and set the updates of the others to zero.
 

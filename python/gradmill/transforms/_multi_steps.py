@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from gradmill._base import GradientTransformation, GradientTransformationExtraArgs, PyTree
+    from gradmill._base import (
+        GradientTransformation,
+        GradientTransformationExtraArgs,
+        PyTree,
+        TransformationLike,
+    )
     from gradmill._spec import Description
 
 
@@ -141,7 +146,7 @@ class MultiSteps:
 
     def __init__(
         self,
-        opt: GradientTransformation | int | Callable[[int], int] | None = None,
+        opt: TransformationLike | int | Callable[[int], int] | None = None,
         every_k_schedule: int | Callable[[int], int] | bool | None = None,
         use_grad_mean: bool | None = None,
         should_skip_update_fn: Callable[..., Any] | None = None,

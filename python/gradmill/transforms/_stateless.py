@@ -14,7 +14,7 @@ from gradmill._tree import flatten, flatten_like
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradmill._base import PyTree
+    from gradmill._base import PyTree, TransformationLike
 
 
 def init_empty_state(params: PyTree) -> EmptyState:  # noqa: ARG001  (every init takes them)
@@ -82,7 +82,7 @@ def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> GradientTransformat
     return _of_function("stateless_with_tree_map", f, _apply_to_leaves)
 
 
-def with_extra_args_support(tx: GradientTransformation) -> GradientTransformationExtraArgs:
+def with_extra_args_support(tx: TransformationLike) -> GradientTransformationExtraArgs:
     """Let a transformation be called with extra arguments, which it does not see.
 
     Args:
@@ -146,7 +146,7 @@ def _apply_to_leaves(
 
 
 def _without_extra(
-    tx: GradientTransformation,
+    tx: TransformationLike,
     /,
     updates: PyTree,
     state: PyTree,

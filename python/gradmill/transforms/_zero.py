@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         GradientTransformation,
         GradientTransformationExtraArgs,
         PyTree,
+        TransformationLike,
     )
     from gradmill._tree import Treespec
 
@@ -138,10 +139,10 @@ class _IfFinite(Control):
 
 
 def apply_if_finite(
-    inner: GradientTransformation | None = None,
+    inner: TransformationLike | None = None,
     max_consecutive_errors: int | None = None,
     *,
-    transformation: GradientTransformation | None = None,
+    transformation: TransformationLike | None = None,
 ) -> GradientTransformationExtraArgs:
     """Apply a transformation in steps whose updates are all finite, and skip others.
 
