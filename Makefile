@@ -40,13 +40,14 @@ bench: build ## Time steps against NumPy, optax, torch and the memory limit; tak
 bench-kernels: ## Time kernels alone, with criterion
 	cargo bench --locked -p gradmill-core $(ARGS)
 
-check: build ## Formatting, lints and types
+check: build ## Formatting, lints, types, and a docstring with an example for each public name
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest gradmill._core --ignore-disjoint-bases
+	$(BIN)/python -m pytest tests/unit/test_table.py
 
 wheel: .venv/packages.stamp ## Build a wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist

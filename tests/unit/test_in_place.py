@@ -1,0 +1,74 @@
+"""Every row of the table through the in-place door: the same bits as the functional path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradmill as gm
+from gradmill import _core
+from tests.cases import CASES, Case
+from tests.trees import bits, copy_tree, random_tree, special_tree
+
+
+@pytest.mark.parametrize("grads_of", [random_tree, special_tree])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_same_bits_as_the_functional_path(case: Case, grads_of: Any) -> None:
+    for dtype in (np.float32, np.float64):
+        tx = case.make(gm)
+        params = random_tree(0, dtype)
+        opt = gm.Optimizer(tx, copy_tree(params))
+        state = tx.init(params)
+        assert bits(opt.state) == bits(state)
+        for step in range(7):
+            grads = grads_of(step + 1, dtype)
+            before = bits((grads, state, params))
+            updates, new_state = tx.update(grads, state, params)
+            assert bits((grads, state, params)) == before
+            state, params = new_state, gm.apply_updates(params, updates)
+            opt.step(grads)
+            assert bits((opt.params, opt.state)) == bits((params, state))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_resuming_is_exact(case: Case) -> None:
+    tx = case.make(gm)
+    first = gm.Optimizer(tx, random_tree(0))
+    for seed in range(1, 4):
+        first.step(random_tree(seed))
+    second = gm.Optimizer(tx, copy_tree(first.params))
+    second.init_from(copy_tree(first.state))
+    for seed in range(4, 7):
+        first.step(random_tree(seed))
+        second.step(random_tree(seed))
+    assert bits((first.params, first.state)) == bits((second.params, second.state))
+
+
+def test_noise_depends_on_nothing_but_seed_step_and_place() -> None:
+    """Not on threads, instruction set, fusion, or the transformations around it."""
+    params = {"a": np.zeros(300_001, np.float32), "b": np.zeros((3, 5), np.float32)}
+    plain = gm.add_noise(0.1, 0.5, 11)
+    expected = bits(plain.update(params, plain.init(params))[0])
+    tx = gm.chain(gm.scale(1.0), plain, gm.clip(1e9), gm.trace(0.0))
+    for threads in (1, 2, 3):
+        for tier in ("scalar", "avx2", "avx512"):
+            try:
+                _core.force(tier, fuse=threads == 2)
+            except ValueError:  # this machine lacks it
+                continue
+            with gm.num_threads(threads):
+                assert bits(tx.update(params, tx.init(params))[0]) == expected
+    reordered = {"a": params["a"], "b": np.asfortranarray(params["b"])}
+    assert bits(plain.update(reordered, plain.init(params))[0]) == expected
+
+
+def test_noise_of_other_seeds() -> None:
+    params = np.zeros(50)
+    seeds: list[Any] = [0, 1, np.random.default_rng(3), np.random.SeedSequence(3)]
+    draws = [tx.update(params, tx.init(params))[0] for tx in (gm.add_noise(1, 0, s) for s in seeds)]
+    assert len({draw.tobytes() for draw in draws}) == len(seeds)
+    state = gm.add_noise(1, 0, np.random.default_rng(3)).init(params)
+    again = gm.add_noise(1, 0, np.random.default_rng(3)).init(params)
+    assert bits(state) == bits(again)
