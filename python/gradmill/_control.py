@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -10,7 +9,6 @@ if TYPE_CHECKING:
     from gradmill._spec import Spec
 
 
-@dataclass
 class Context:
     """What is known of a step, run by run.
 
@@ -24,12 +22,15 @@ class Context:
         members: Likewise for links that are written in Python.
     """
 
-    updates: PyTree
-    params: PyTree | None
-    extra: dict[str, Any]
-    open: dict[int, bool | None] = field(default_factory=dict)
-    specs: dict[int, Spec] = field(default_factory=dict)
-    members: dict[int, TransformationLike] = field(default_factory=dict)
+    __slots__ = ("extra", "members", "open", "params", "specs", "updates")
+
+    def __init__(self, updates: PyTree, params: PyTree | None, extra: dict[str, Any]) -> None:
+        self.updates = updates
+        self.params = params
+        self.extra = extra
+        self.open: dict[int, bool | None] = {}
+        self.specs: dict[int, Spec] = {}
+        self.members: dict[int, TransformationLike] = {}
 
 
 class Plan(NamedTuple):

@@ -259,6 +259,8 @@ def new_fields(state: PyTree, changes: dict[str, Any]) -> PyTree:
     for name, value in changes.items():
         if isinstance(value, (bool, int, float)):
             changes[name] = np.asarray(value, getattr(state, name).dtype)
+    if len(changes) == len(state):
+        return type(state)(**changes)
     return state._replace(**changes)
 
 

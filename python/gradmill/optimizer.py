@@ -143,18 +143,19 @@ class Optimizer:
                 for count, scalars_of in self._clocks:
                     scalars += scalars_of(0 if count is None else count.item())
                 norms, finite, _ = self._bound.step(leaves, scalars, 0, scoped.get())
+                norm = norms[0] if norms else None
                 for count in self._counts:
                     steps = count.item()
                     if steps < COUNT_MAX:
                         count[()] = steps + 1
             else:
                 norms, finite = self._step_with_controls(grads, extra_args)
+                norm = next((norm for norm in norms if norm is not None), None)
             self._steps += 1
         except _core.CoreError as fault:
             raise self._tail.error(fault, self._treespec) from None
         finally:
             self._busy = False
-        norm = next((norm for norm in norms if norm is not None), None) if norms else None
         return StepReport._make((self._steps, norm, finite))
 
     def _step_with_controls(

@@ -266,7 +266,7 @@ impl<'r> Run<'r> {
             .iter()
             .map(|leaf| {
                 let takes = leaf.skip >> op & 1 == 0 && !leaf.is_empty();
-                takes.then(|| self.program.units(op, rule, &leaf.shape).ok().flatten()).flatten()
+                takes.then(|| self.program.units(op, rule, leaf.shape).ok().flatten()).flatten()
             })
             .collect();
         let with_units = || leaves.iter().zip(&units).filter_map(|(l, u)| Some((l, u.as_ref()?)));

@@ -74,6 +74,8 @@ pub struct Program {
     scalars: Vec<usize>,
     passes: Vec<Pass>,
     param_ops: u64,
+    unit_ops: u64,
+    noise_ops: u64,
 }
 
 impl Program {
@@ -105,8 +107,13 @@ impl Program {
         };
         let (slots, scalars) =
             (offsets(|meta| meta.slots.len()), offsets(|meta| meta.scalars.len()));
-        let reads = ops.iter().enumerate().filter(|&(_, &op)| OPS[op].params);
-        let param_ops = reads.fold(0, |bits, (index, _)| bits | 1 << index);
+        let bits = |has: fn(&Meta) -> bool| {
+            let having = ops.iter().enumerate().filter(|&(_, &op)| has(&OPS[op]));
+            having.fold(0, |bits, (index, _)| bits | 1 << index)
+        };
+        let param_ops = bits(|meta| meta.params);
+        let unit_ops = bits(|meta| matches!(meta.reduce, Reduce::Units(_)));
+        let noise_ops = bits(|meta| meta.name == NOISE);
         let passes = cut(&ops, &slots);
         let governs = entries.iter().enumerate().map(|(index, entry)| {
             let behind = (index + 1..ops.len()).take(entry.governs);
@@ -114,7 +121,7 @@ impl Program {
         });
         let governs = governs.collect();
         let axes = entries.into_iter().map(|entry| entry.axes).collect();
-        Ok(Self { ops, governs, axes, slots, scalars, passes, param_ops })
+        Ok(Self { ops, governs, axes, slots, scalars, passes, param_ops, unit_ops, noise_ops })
     }
 
     /// Computes the global norm of the update and nothing else.
@@ -158,13 +165,13 @@ impl Program {
     /// Whether any result depends on the order in which elements are walked.
     #[must_use]
     pub fn has_order(&self) -> bool {
-        self.passes.len() > 1 || self.ops().any(|meta| meta.name == NOISE)
+        self.passes.len() > 1 || self.noise_ops != 0
     }
 
     /// Whether any op has units, so that leaves need their shape.
     #[must_use]
     pub fn has_units(&self) -> bool {
-        self.ops().any(|meta| matches!(meta.reduce, Reduce::Units(_)))
+        self.unit_ops != 0
     }
 
     /// What `op` has to know of the update that reaches it.
@@ -174,7 +181,7 @@ impl Program {
 
     /// The ops that draw random numbers.
     pub(crate) fn noises(&self) -> impl Iterator<Item = usize> {
-        self.ops().enumerate().filter(|(_, meta)| meta.name == NOISE).map(|(index, _)| index)
+        (0..self.ops.len()).filter(|op| self.noise_ops >> op & 1 == 1)
     }
 
     /// The ops that `op` governs, as bits.

@@ -2,9 +2,6 @@
 
 use smallvec::{SmallVec, smallvec};
 
-/// The lengths of a leaf's axes.
-pub type Shape = SmallVec<[usize; 4]>;
-
 /// Over which axes a unit extends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Axes {

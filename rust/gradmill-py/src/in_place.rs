@@ -4,7 +4,6 @@ use std::sync::{Mutex, TryLockError};
 
 use gradmill_core::alias::{Span, find_conflict};
 use gradmill_core::leaf::{Params, Slot};
-use gradmill_core::units::Shape;
 use gradmill_core::{Leaf, Step};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::intern;
@@ -14,7 +13,7 @@ use smallvec::SmallVec;
 
 use crate::buffers::{Order, Raw, Readable, Writable};
 use crate::fault::{Place, Tree};
-use crate::program::{Found, Program, check_shape, execute, found, shape_for};
+use crate::program::{Found, Program, Shape, check_shape, execute, found, shape_for};
 use crate::settings::config;
 
 /// A program bound to parameters and state.
@@ -135,7 +134,7 @@ impl BoundLeaf {
         let params = Params::Write(in_place(&mut self.param));
         let slots = self.slots.iter_mut().map(|slot| slot.as_mut().map(in_place)).collect();
         let leaf = Leaf::new(update.source(order), params, None, slots);
-        Leaf { skip: self.skip, shape: self.shape.clone(), ..leaf }
+        Leaf { skip: self.skip, shape: &self.shape, ..leaf }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Programs over lists of arrays, without writing to any of them.
 
 use gradmill_core::leaf::{Params, Slot};
-use gradmill_core::units::Shape;
 use gradmill_core::{Config, Entry, Leaf, Outcome, Source, Step, run};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -13,6 +12,9 @@ use crate::settings::config;
 
 /// Below this many elements, handing the interpreter to other threads costs more than the work.
 const DETACH_FROM: usize = 1 << 14;
+
+/// The lengths of a leaf's axes.
+pub type Shape = SmallVec<[usize; 4]>;
 
 /// A chain of ops, validated once.
 #[pyclass(frozen, module = "gradmill._core")]
@@ -208,7 +210,7 @@ impl<'py> PureLeaf<'py> {
         let params = param.map_or(Params::None, |param| Params::Read(param.source(order)));
         let out = Some(self.out.sink(order));
         let leaf = Leaf::new(self.update.source(order), params, out, slots.collect());
-        Leaf { skip: self.skip, shape: self.shape.clone(), ..leaf }
+        Leaf { skip: self.skip, shape: &self.shape, ..leaf }
     }
 }
 

@@ -9,7 +9,6 @@ pub use strided::{Layout, Strided, StridedMut};
 pub use view::{Sink, Source, View, ViewMut};
 
 use crate::dtype::{DType, Float};
-use crate::units::Shape;
 
 /// An array that a step replaces: in place, or from an array that stays as it was.
 #[derive(Debug)]
@@ -172,13 +171,13 @@ pub struct Leaf<'a> {
     /// Bit `i` is set where op `i` passes this leaf by.
     pub skip: u64,
     /// The lengths of its axes; not asked for where [`crate::Program::has_units`] is false.
-    pub shape: Shape,
+    pub shape: &'a [usize],
     /// What this is a stretch of; set by [`crate::run`].
     pub origin: Origin,
 }
 
 impl<'a> Leaf<'a> {
-    /// A leaf that no op passes by, as one axis.
+    /// A leaf that no op passes by and that has no shape.
     #[must_use]
     pub fn new(
         updates: Source<'a>,
@@ -186,8 +185,7 @@ impl<'a> Leaf<'a> {
         out: Option<Sink<'a>>,
         slots: Slots<'a>,
     ) -> Self {
-        let shape = Shape::from_slice(&[updates.len()]);
-        Self { updates, params, out, slots, skip: 0, shape, origin: Origin::default() }
+        Self { updates, params, out, slots, skip: 0, shape: &[], origin: Origin::default() }
     }
 
     /// Number of elements.
@@ -210,7 +208,7 @@ impl<'a> Leaf<'a> {
             out: self.out.as_mut().map(Sink::reborrow),
             slots: self.slots.iter_mut().map(|slot| slot.as_mut().map(Slot::reborrow)).collect(),
             skip: self.skip,
-            shape: self.shape.clone(),
+            shape: self.shape,
             origin: self.origin,
         }
     }
@@ -229,7 +227,7 @@ impl<'a> Leaf<'a> {
             out: out_tail,
             slots: slots_tail,
             skip,
-            shape: self.shape.clone(),
+            shape: self.shape,
             origin: origin_tail,
         };
         (Self { updates, params, out, slots, skip, shape: self.shape, origin }, tail)

@@ -457,6 +457,7 @@ struct Held<M> {
     params: Replaced<M>,
     out: M,
     slots: Vec<Option<Replaced<M>>>,
+    shape: Vec<usize>,
 }
 
 impl<M: Memory> Held<M> {
@@ -468,7 +469,10 @@ impl<M: Memory> Held<M> {
         let slot = |(number, slot): (usize, &Option<Data>)| {
             slot.as_ref().map(|slot| Replaced::of(slot, copies, salt + 4 + 2 * number))
         };
+        let len = updates.len();
+        let rows = [4, 2].into_iter().find(|rows| len.is_multiple_of(*rows));
         Self {
+            shape: rows.map_or_else(|| vec![len], |rows| vec![rows, len / rows]),
             updates: M::of(updates, salt),
             params: Replaced::of(params, copies, salt + 1),
             out: M::of(&Data::filled(dtype, updates.len(), 7.0), salt + 3),
@@ -477,7 +481,7 @@ impl<M: Memory> Held<M> {
     }
 
     fn leaf(&mut self, skip: u64, adds: bool) -> Leaf<'_> {
-        let Self { updates, params, out, slots } = self;
+        let Self { updates, params, out, slots, shape } = self;
         let (params, out) = if adds {
             (Params::Write(params.slot()), None)
         } else {
@@ -485,10 +489,7 @@ impl<M: Memory> Held<M> {
         };
         let slots = slots.iter_mut().map(|slot| slot.as_mut().map(Replaced::slot)).collect();
         let leaf = Leaf::new(updates.source(), params, out, slots);
-        let len = leaf.len();
-        let rows = [4, 2].into_iter().find(|rows| len.is_multiple_of(*rows));
-        let shape = rows.map_or_else(|| vec![len], |rows| vec![rows, len / rows]);
-        Leaf { skip, shape: shape.into(), ..leaf }
+        Leaf { skip, shape, ..leaf }
     }
 }
 
