@@ -256,7 +256,7 @@ fn run_block<T: Float>(
             Reads::Nothing => &[],
             Reads::Params => params,
             Reads::Number | Reads::Normal => {
-                site.others.fill(*op, site.origin, at, &mut buffer[..n]);
+                site.others.fill(site.tier, *op, site.origin, at, &mut buffer[..n]);
                 &buffer[..n]
             }
         };

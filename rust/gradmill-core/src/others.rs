@@ -1,8 +1,11 @@
 //! What ops read beside the update and the parameter: numbers of units, and random numbers.
 
+use pulp::NullaryFnOnce;
+
 use crate::dtype::Float;
 use crate::leaf::Origin;
 use crate::rng::Key;
+use crate::simd::Tier;
 use crate::units::Numbers;
 
 /// The second argument of an op, for all elements of all leaves.
@@ -30,8 +33,10 @@ impl Others {
     }
 
     /// What `op` reads from the element `at` of the stretch that begins at `origin`.
-    #[inline(always)]
-    pub fn fill<T: Float>(&self, op: usize, origin: Origin, at: usize, into: &mut [T]) {
+    ///
+    /// A function of its own, since inside the loop over ops the compiler vectorises half of it.
+    #[inline(never)]
+    pub fn fill<T: Float>(&self, tier: Tier, op: usize, origin: Origin, at: usize, into: &mut [T]) {
         let start = origin.start + at;
         match self.0.iter().find(|(known, _)| *known == op) {
             Some((_, Other::Numbers(numbers))) => match &numbers[origin.leaf] {
@@ -39,9 +44,25 @@ impl Others {
                 None => into.fill(T::ZERO),
             },
             Some((_, Other::Normal(keys))) => {
-                T::fill_normal(keys[origin.leaf], start as u64, into);
+                let key = keys[origin.leaf];
+                tier.run(FillNormal { key, start: start as u64, into });
             }
             None => unreachable!("what an op reads is known before its pass"),
         }
+    }
+}
+
+struct FillNormal<'k, T> {
+    key: Key,
+    start: u64,
+    into: &'k mut [T],
+}
+
+impl<T: Float> NullaryFnOnce for FillNormal<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        T::fill_normal(self.key, self.start, self.into);
     }
 }

@@ -37,26 +37,27 @@ const LANES: usize = 64;
 fn normals<T: Sample>(key: Key, start: u64) -> [T; LANES] {
     let (high, low) = ((start >> 32) as u32, start as u32);
     let (mut first, mut second) = ([0; LANES], [0; LANES]);
-    for lane in 0..LANES {
+    for (lane, (first, second)) in first.iter_mut().zip(&mut second).enumerate() {
         let counter = low.wrapping_add(lane as u32);
         let carry = u32::from(counter < low);
-        [first[lane], second[lane]] = threefry(key, [high.wrapping_add(carry), counter]);
+        [*first, *second] = threefry(key, [high.wrapping_add(carry), counter]);
     }
     let mut numbers = [T::ZERO; LANES];
-    let mut ratios = [T::ZERO; LANES];
-    let mut any_far = false;
-    for lane in 0..LANES {
-        numbers[lane] = T::uniform([first[lane], second[lane]]);
-        ratios[lane] = (numbers[lane] * numbers[lane]).minus_ln_of_rest();
-        any_far |= ratios[lane] >= T::FAR;
+    for (number, (&first, &second)) in numbers.iter_mut().zip(first.iter().zip(&second)) {
+        *number = T::uniform([first, second]);
     }
-    if any_far {
+    let mut ratios = numbers;
+    for ratio in &mut ratios {
+        *ratio = (*ratio * *ratio).minus_ln_of_rest();
+    }
+    let far = ratios.iter().fold(0, |far, &ratio| far | u32::from(ratio >= T::FAR));
+    if far == 0 {
         for w in &mut ratios {
-            *w = if *w < T::FAR { w.near() } else { w.far() };
+            *w = w.near();
         }
     } else {
         for w in &mut ratios {
-            *w = w.near();
+            *w = if *w < T::FAR { w.near() } else { w.far() };
         }
     }
     for (number, ratio) in numbers.iter_mut().zip(ratios) {
@@ -105,14 +106,18 @@ pub trait Sample: Float {
     fn far(self) -> Self;
 }
 
-/// The value at `x` of the polynomial of `coefficients`, highest power first.
-#[inline(always)]
-fn polynomial<T: Float>(x: T, coefficients: impl IntoIterator<Item = T>) -> T {
-    coefficients.into_iter().reduce(|sum, next| sum * x + next).unwrap_or_default()
+/// The value at `x` of a polynomial, highest power first. Written out, since loops around loops are not
+/// vectorised.
+macro_rules! polynomial {
+    ($x:expr, $first:expr $(, $next:expr)* $(,)?) => {{
+        let (x, sum) = ($x, $first);
+        $(let sum = sum * x + $next;)*
+        sum
+    }};
 }
 
 macro_rules! bits {
-    ($type:ident, $bits:ident, $consts:ident, |$a:ident, $b:ident| $word:expr, $ln_2:expr, $series:expr) => {
+    ($type:ident, $bits:ident, $consts:ident, |$a:ident, $b:ident| $word:expr, $ln_2:expr, [$($series:expr),* $(,)?]) => {
         const SQRT_2: Self = $consts::SQRT_2;
 
         #[inline(always)]
@@ -136,7 +141,7 @@ macro_rules! bits {
             let f = (scaled - 1.0) + lost * scale;
             // ln(1 + f) = 2 artanh(s) = f - f²/2 + s (f²/2 + r), where r is a series in s².
             let s = f / (2.0 + f);
-            let r = s * s * polynomial(s * s, $series);
+            let r = s * s * polynomial!(s * s, $($series),*);
             let half = 0.5 * f * f;
             // An integer in the lowest bits of a large number: not every instruction set converts 64 bits.
             let large = 1.0 / Self::EPSILON;
@@ -147,9 +152,11 @@ macro_rules! bits {
     };
 }
 
+// The polynomials of `erfinv` are Giles's.
 // In both, ln 2 is in two parts, of which the first is short enough for exact products, and the series
 // 2/3 + 2/5 s² + 2/7 s⁴ + ... is minimax between the ends of s.
 
+#[allow(clippy::unreadable_literal, clippy::excessive_precision, reason = "as published")]
 impl Sample for f32 {
     const FAR: Self = 5.0;
     bits!(
@@ -163,14 +170,37 @@ impl Sample for f32 {
 
     #[inline(always)]
     fn near(self) -> Self {
-        polynomial(self - 2.5, ERFINV_F32.map(|row| row[0]))
+        polynomial!(
+            self - 2.5,
+            2.81022636e-8,
+            3.43273939e-7,
+            -3.5233877e-6,
+            -4.39150654e-6,
+            0.00021858087,
+            -0.00125372503,
+            -0.00417768164,
+            0.246640727,
+            1.50140941
+        )
     }
     #[inline(always)]
     fn far(self) -> Self {
-        polynomial(self.sqrt() - 3.0, ERFINV_F32.map(|row| row[1]))
+        polynomial!(
+            self.sqrt() - 3.0,
+            -0.000200214257,
+            0.000100950558,
+            0.00134934322,
+            -0.00367342844,
+            0.00573950773,
+            -0.0076224613,
+            0.00943887047,
+            1.00167406,
+            2.83297682
+        )
     }
 }
 
+#[allow(clippy::unreadable_literal, reason = "as published")]
 impl Sample for f64 {
     const FAR: Self = 6.25;
     bits!(
@@ -192,58 +222,81 @@ impl Sample for f64 {
 
     #[inline(always)]
     fn near(self) -> Self {
-        polynomial(self - 3.125, ERFINV_F64.map(|row| row[0]))
+        polynomial!(
+            self - 3.125,
+            -3.64441206401782e-21,
+            -1.6850591381820166e-19,
+            1.28584807152564e-18,
+            1.1157877678025181e-17,
+            -1.333171662854621e-16,
+            2.0972767875968562e-17,
+            6.637638134358324e-15,
+            -4.054566272975207e-14,
+            -8.151934197605472e-14,
+            2.6335093153082323e-12,
+            -1.2975133253453532e-11,
+            -5.415412054294628e-11,
+            1.0512122733215323e-9,
+            -4.112633980346984e-9,
+            -2.9070369957882005e-8,
+            4.2347877827932404e-7,
+            -1.3654692000834679e-6,
+            -1.3882523362786469e-5,
+            0.00018673420803405714,
+            -0.000740702534166267,
+            -0.006033670871430149,
+            0.24015818242558962,
+            1.6536545626831027
+        )
     }
     #[inline(always)]
     fn far(self) -> Self {
         let root = self.sqrt();
-        let far = polynomial(root - 3.25, ERFINV_F64.map(|row| row[1]));
-        let farthest = polynomial(root - 5.0, ERFINV_F64.map(|row| row[2]));
+        let far = polynomial!(
+            root - 3.25,
+            2.2137376921775787e-9,
+            9.075656193888539e-8,
+            -2.7517406297064545e-7,
+            1.8239629214389228e-8,
+            1.5027403968909828e-6,
+            -4.013867526981546e-6,
+            2.9234449089955446e-6,
+            1.2475304481671779e-5,
+            -4.7318229009055734e-5,
+            6.828485145957318e-5,
+            2.4031110387097894e-5,
+            -0.0003550375203628475,
+            0.0009532893797373805,
+            -0.0016882755560235047,
+            0.002491442096107851,
+            -0.003751208507569241,
+            0.005370914553590064,
+            1.0052589676941592,
+            3.0838856104922208
+        );
+        let farthest = polynomial!(
+            root - 5.0,
+            -2.7109920616438573e-11,
+            -2.555641816996525e-10,
+            1.5076572693500548e-9,
+            -3.789465440126737e-9,
+            7.61570120807834e-9,
+            -1.496002662714924e-8,
+            2.914795345090108e-8,
+            -6.771199775845234e-8,
+            2.2900482228026655e-7,
+            -9.9298272942317e-7,
+            4.526062597223154e-6,
+            -1.968177810553167e-5,
+            7.599527703001776e-5,
+            -0.00021503011930044477,
+            -0.00013871931833623122,
+            1.0103004648645344,
+            4.849906401408584
+        );
         if self < 16.0 { far } else { farthest }
     }
 }
-
-/// Giles's coefficients: near and far.
-#[allow(clippy::unreadable_literal, clippy::excessive_precision)]
-const ERFINV_F32: [[f32; 2]; 9] = [
-    [2.81022636e-8, -0.000200214257],
-    [3.43273939e-7, 0.000100950558],
-    [-3.5233877e-6, 0.00134934322],
-    [-4.39150654e-6, -0.00367342844],
-    [0.00021858087, 0.00573950773],
-    [-0.00125372503, -0.0076224613],
-    [-0.00417768164, 0.00943887047],
-    [0.246640727, 1.00167406],
-    [1.50140941, 2.83297682],
-];
-
-/// Giles's coefficients: near, far, and beyond `w = 16`.
-#[allow(clippy::unreadable_literal)]
-const ERFINV_F64: [[f64; 3]; 23] = [
-    [-3.64441206401782e-21, 0.0, 0.0],
-    [-1.6850591381820166e-19, 0.0, 0.0],
-    [1.28584807152564e-18, 0.0, 0.0],
-    [1.1157877678025181e-17, 0.0, 0.0],
-    [-1.333171662854621e-16, 2.2137376921775787e-9, 0.0],
-    [2.0972767875968562e-17, 9.075656193888539e-8, 0.0],
-    [6.637638134358324e-15, -2.7517406297064545e-7, -2.7109920616438573e-11],
-    [-4.054566272975207e-14, 1.8239629214389228e-8, -2.555641816996525e-10],
-    [-8.151934197605472e-14, 1.5027403968909828e-6, 1.5076572693500548e-9],
-    [2.6335093153082323e-12, -4.013867526981546e-6, -3.789465440126737e-9],
-    [-1.2975133253453532e-11, 2.9234449089955446e-6, 7.61570120807834e-9],
-    [-5.415412054294628e-11, 1.2475304481671779e-5, -1.496002662714924e-8],
-    [1.0512122733215323e-9, -4.7318229009055734e-5, 2.914795345090108e-8],
-    [-4.112633980346984e-9, 6.828485145957318e-5, -6.771199775845234e-8],
-    [-2.9070369957882005e-8, 2.4031110387097894e-5, 2.2900482228026655e-7],
-    [4.2347877827932404e-7, -0.0003550375203628475, -9.9298272942317e-7],
-    [-1.3654692000834679e-6, 0.0009532893797373805, 4.526062597223154e-6],
-    [-1.3882523362786469e-5, -0.0016882755560235047, -1.968177810553167e-5],
-    [0.00018673420803405714, 0.002491442096107851, 7.599527703001776e-5],
-    [-0.000740702534166267, -0.003751208507569241, -0.00021503011930044477],
-    [-0.006033670871430149, 0.005370914553590064, -0.00013871931833623122],
-    [0.24015818242558962, 1.0052589676941592, 1.0103004648645344],
-    [1.6536545626831027, 3.0838856104922208, 4.849906401408584],
-];
 
 #[cfg(test)]
 #[allow(clippy::unreadable_literal)]
