@@ -12,7 +12,7 @@ from gradmill._base import (
     GradientTransformationExtraArgs,
 )
 from gradmill._control import Context, Plan
-from gradmill._scalars import SCALARS, safe_increment, step_scalars
+from gradmill._scalars import SCALARS, next_count, step_scalars
 from gradmill._spec import Gated
 from gradmill._state import (
     init_link,
@@ -124,7 +124,7 @@ class NativeRun:
         """For each link the fields of its state that the host changes after a step."""
         if not self.has_controls:
             return [
-                {"count": safe_increment(state.count)} if spec.counts else {}
+                {"count": next_count(state.count)} if spec.counts else {}
                 for spec, state in zip(self.specs, states, strict=True)
             ]
         all_finite, nans = (iter(found) for found in (more or ((), ())))
@@ -144,7 +144,7 @@ class NativeRun:
             elif spec.control is not None:
                 changes.append(spec.control.advance(state, plan, found))
             else:
-                changes.append({"count": safe_increment(state.count)} if spec.counts else {})
+                changes.append({"count": next_count(state.count)} if spec.counts else {})
         return changes
 
     def update(

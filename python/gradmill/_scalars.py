@@ -84,6 +84,11 @@ def step_scalars(spec: Spec) -> StepScalars:
     return lambda count: tuple([float(v(count)) if callable(v) else v for v in values])
 
 
+def next_count(count: Any) -> int:
+    """The count of the step behind that with ``count``, an int32: it stays at the largest one."""
+    return min(int(count) + 1, COUNT_MAX)
+
+
 def safe_increment(count: Any) -> np.ndarray[Any, Any]:
     """Add one, or stay at the largest value of the dtype.
 

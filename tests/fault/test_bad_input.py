@@ -284,3 +284,55 @@ def test_init_from_refuses_another_state() -> None:
     with pytest.raises(TreeError):
         opt.init_from(gm.sgd(0.1).init({"w": np.ones(3)}))
     assert bits(opt.state) == before
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [
+        (lambda tx: gm.MultiSteps(tx, 2), r"state\.inner_opt_state\[0\]\.mu\['w'\]"),
+        (gm.apply_if_finite, r"state\.inner_state\[0\]\.mu\['w'\]"),
+        (lambda tx: gm.masked(tx, True), r"state\.inner_state\[0\]\.mu\['w'\]"),
+        (
+            lambda tx: gm.partition({"a": tx}, "a"),
+            r"state\.inner_states\['a'\]\.inner_state\[0\]\.mu\['w'\]",
+        ),
+        (lambda tx: gm.named_chain(adam=tx), r"state\['adam'\]\[0\]\.mu\['w'\]"),
+    ],
+)
+def test_paths_of_nested_states(make: Any, path: str) -> None:
+    tx = make(gm.adam(0.1))
+    good_state = tx.init({"w": np.ones(3)})
+    leaves, treespec = gm._tree.flatten(good_state)
+    bad_leaves = [leaf.astype(int) if np.ndim(leaf) else leaf for leaf in leaves]
+    only_mu = [
+        bad if accessor.codify("state").endswith("mu['w']") else leaf
+        for leaf, bad, accessor in zip(leaves, bad_leaves, treespec.accessors(), strict=True)
+    ]
+    with pytest.raises(LeafTypeError, match=path + ": dtype int64"):
+        tx.update({"w": np.ones(3)}, treespec.unflatten(only_mu), {"w": np.ones(3)})
+    for wrong in ((), None, gm.EmptyState(), gm.adam(0.1).init({"w": np.ones(3)})):
+        with pytest.raises(TreeError, match=r"state: expected"):
+            tx.update({"w": np.ones(3)}, wrong, {"w": np.ones(3)})
+
+
+@pytest.mark.parametrize("position", range(3))
+@pytest.mark.parametrize(
+    "tx",
+    [
+        gm.MultiSteps(gm.adam(0.1), 2),
+        gm.apply_if_finite(gm.lamb(0.1)),
+        gm.partition(lambda path, leaf: leaf.ndim, gm.adam(0.1), gm.sgd(0.1), gm.centralize()),
+        gm.chain(gm.add_noise(0.1, 0.5, 3), gm.zero_nans()),
+        gm.inject_hyperparams(gm.adamw)(gm.linear_schedule(0.1, 0.0, 5)),
+    ],
+)
+def test_nothing_changes_behind_gates_either(position: int, tx: Any) -> None:
+    params = [np.ones(5, F32), np.ones((2, 2)), np.ones((), F32)]
+    opt = gm.Optimizer(tx, params)
+    opt.step([np.ones_like(leaf) for leaf in params])
+    grads: list[Any] = [np.ones_like(leaf) for leaf in params]
+    grads[position] = np.ones(9)
+    before = bits((opt.params, opt.state))
+    with pytest.raises(LeafValueError, match=rf"updates\[{position}\]"):
+        opt.step(grads)
+    assert bits((opt.params, opt.state)) == before

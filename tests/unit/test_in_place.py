@@ -72,3 +72,30 @@ def test_noise_of_other_seeds() -> None:
     state = gm.add_noise(1, 0, np.random.default_rng(3)).init(params)
     again = gm.add_noise(1, 0, np.random.default_rng(3)).init(params)
     assert bits(state) == bits(again)
+
+
+def by_number(path: Any, leaf: Any) -> int:
+    return int(path.keys[0])
+
+
+@pytest.mark.parametrize(
+    "tx",
+    [
+        gm.partition(by_number, *[gm.adamw(0.01 * (i + 1)) for i in range(30)]),
+        gm.MultiSteps(gm.chain(*[gm.trace(0.1), gm.scale(1.1)] * 50), 2),
+        gm.apply_if_finite(gm.chain(*[gm.ema(0.5)] * 70, gm.clip_by_global_norm(1.0))),
+        gm.inject_hyperparams(lambda rate: gm.chain(*[gm.scale(rate)] * 70))(rate=0.99),
+        gm.chain(gm.clip(1.0), gm.MultiSteps(gm.sgd(0.1), 2, False, gm.skip_not_finite)),
+    ],
+    ids=["groups", "gate", "finite", "injected", "predicate"],
+)
+def test_chains_longer_than_a_program(tx: Any) -> None:
+    """Gates, masks and hyperparameters reach across the places where a chain is cut."""
+    params = [np.full(3, float(i)) for i in range(30)]
+    opt, state = gm.Optimizer(tx, copy_tree(params)), tx.init(params)
+    for step in range(4):
+        grads = [np.full(3, np.nan if step == 2 and i == 7 else i - 9.5) for i in range(30)]
+        updates, state = tx.update(grads, state, params)
+        params = gm.apply_updates(params, updates)
+        opt.step(grads)
+        assert bits((opt.params, opt.state)) == bits((params, state))

@@ -7,7 +7,7 @@ import numpy as np
 from gradmill._base import is_transformation
 from gradmill._control import Context, Control, Plan
 from gradmill._run import native_with_extra
-from gradmill._scalars import COUNT_MAX
+from gradmill._scalars import next_count
 from gradmill._spec import Gated, Spec
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class _Condition(Control):
         return Plan(on=not holds, open=holds)
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
-        return {"step": min(int(state.step) + 1, COUNT_MAX)}
+        return {"step": next_count(state.step)}
 
 
 def _pick(name: str, *candidates: Any) -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ from gradmill._arrays import as_native
 from gradmill._base import is_transformation
 from gradmill._control import Context, Control, Plan
 from gradmill._run import native_with_extra
-from gradmill._scalars import COUNT_MAX
+from gradmill._scalars import next_count
 from gradmill._spec import Gated, Spec, float_dtype
 from gradmill._tree import flatten
 from gradmill.schedules import StatefulSchedule, WrappedSchedule
@@ -119,7 +119,7 @@ class _Injection(Control):
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
         values, states = plan.memo
-        count = min(int(state.count) + 1, COUNT_MAX)
+        count = next_count(state.count)
         return {"count": count, "hyperparams": values, "hyperparams_states": states}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from gradmill._base import is_transformation
 from gradmill._control import Context, Control, Plan
 from gradmill._run import native_with_extra
-from gradmill._scalars import COUNT_MAX
+from gradmill._scalars import next_count
 from gradmill._spec import Gated, Slot, Spec, float_dtype, is_integer
 from gradmill._tree import tree_map
 from gradmill.transforms._identity import identity
@@ -93,7 +93,7 @@ class _Collect(Control):
         skip, info = plan.memo
         changes: dict[str, Any] = {} if self.skips is None else {"skip_state": info}
         if plan.open:
-            rounds = min(int(state.gradient_step) + 1, COUNT_MAX)
+            rounds = next_count(state.gradient_step)
             changes.update(mini_step=0, gradient_step=rounds)
         elif not skip:
             changes["mini_step"] = int(state.mini_step) + 1

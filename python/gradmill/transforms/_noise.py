@@ -8,7 +8,7 @@ import numpy as np
 from gradmill import _core
 from gradmill._control import Context, Control, Plan
 from gradmill._run import native
-from gradmill._scalars import COUNT_MAX
+from gradmill._scalars import next_count
 from gradmill._spec import Spec, is_integer, real
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ class _Noise(Control):
     def plan(self, state: Any, context: Context) -> Plan:
         first, second = map(int, state.rng_key)
         sample = _core.split_key((first, second), 1)
-        std = math.sqrt(self.eta / min(int(state.count) + 1, COUNT_MAX) ** self.gamma)
+        std = math.sqrt(self.eta / next_count(state.count) ** self.gamma)
         return Plan((std, *map(float, sample)), memo=_core.split_key((first, second), 0))
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
-        count = min(int(state.count) + 1, COUNT_MAX)
+        count = next_count(state.count)
         return {"count": count, "rng_key": np.array(plan.memo, np.uint32)}
 
 

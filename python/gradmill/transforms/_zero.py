@@ -9,7 +9,7 @@ import numpy as np
 from gradmill._base import EmptyState, is_transformation
 from gradmill._control import Context, Control, Plan
 from gradmill._run import native, native_with_extra
-from gradmill._scalars import COUNT_MAX
+from gradmill._scalars import COUNT_MAX, next_count
 from gradmill._spec import Gated, Spec, is_integer
 from gradmill._tree import tree_map
 
@@ -132,9 +132,9 @@ class _IfFinite(Control):
         if found:
             return {"notfinite_count": 0, "last_finite": True}
         return {
-            "notfinite_count": min(int(state.notfinite_count) + 1, COUNT_MAX),
+            "notfinite_count": next_count(state.notfinite_count),
             "last_finite": False,
-            "total_notfinite": min(int(state.total_notfinite) + 1, COUNT_MAX),
+            "total_notfinite": next_count(state.total_notfinite),
         }
 
 

@@ -15,8 +15,9 @@ use crate::walk::{CHUNK, PARALLEL_FROM};
 
 /// Elements that are read at once.
 const BLOCK: usize = 1 << 10;
-/// Partial sums of a run within one unit.
-const LANES: usize = 16;
+/// Partial sums of a run within one unit: enough of them that the loop over lanes is what the compiler
+/// vectorises, and few enough for short rows.
+const LANES: usize = 64;
 
 /// One number for each unit.
 pub type Sums = SmallVec<[f64; 1]>;
