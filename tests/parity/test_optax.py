@@ -103,6 +103,21 @@ def same_kind(ours: Any, theirs: Any) -> None:
         assert theirs is None
 
 
+def test_without_params(case: Case) -> None:
+    """The same numbers where parameters do not matter, and a ValueError where they do."""
+    ours, theirs = case.make(gm), case.make(optax)
+    params, grads = random_tree(0), random_tree(1)
+    state, their_state = ours.init(params), theirs.init(to_jax(params))
+    try:
+        their_updates, _ = theirs.update(to_jax(grads), their_state, None)
+    except ValueError:
+        with pytest.raises(ValueError, match="needs the current parameters"):
+            ours.update(grads, state)
+        return
+    tolerance = TOLERANCE[np.dtype(np.float32)]
+    assert_close(ours.update(grads, state)[0], their_updates, **tolerance)
+
+
 def test_late_steps(case: Case) -> None:
     """Counts of a long run: corrections are close to one, schedules at their end."""
     ours, theirs = case.make(gm), case.make(optax)

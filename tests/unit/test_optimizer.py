@@ -154,6 +154,26 @@ def test_explain() -> None:
         assert part in text
 
 
+def test_explain_shows_measures_masks_and_gates() -> None:
+    out = io.StringIO()
+    tx = gm.chain(
+        gm.apply_if_finite(gm.chain(gm.centralize(), gm.lamb(0.1))),
+        gm.freeze(lambda path, leaf: "bias" in path),
+    )
+    gm.explain(tx, random_tree(0), file=out)
+    text = out.getvalue()
+    for part in (
+        "pass 1   4 B/param  reads updates; whether all are finite for apply_if_finite",
+        "norms or means of units for centralize",
+        "reads carried, params, mu, nu, carried, params; writes carried, mu, nu; "
+        "norms or means of units for scale_by_trust_ratio",
+        "in blocks: centralize, scale_by_adam, add_decayed_weights (not all in every step)",
+        "scale, set_to_zero (masked leaves skip theirs, not all in every step)",
+    ):
+        assert part in text
+    assert "Python" not in text
+
+
 def test_explain_prints(capsys: pytest.CaptureFixture[str]) -> None:
     gm.sgd(0.1).explain(np.ones(3))
     assert "one loop: scale" in capsys.readouterr().out
