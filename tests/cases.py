@@ -273,6 +273,15 @@ CASES = [
         single=True,
     ),
     Case(
+        "multi_steps_units",
+        lambda m: m.MultiSteps(
+            m.chain(m.clip_by_block_rms(0.5), m.trace(0.9), m.clip_by_block_rms(1.0)), 2, **_F32
+        ).gradient_transformation(),
+        ("multi_steps_mean", "clip_by_block_rms", "trace", "clip_by_block_rms"),
+        single=True,
+        selects=True,
+    ),
+    Case(
         "multi_steps_in_finite",
         lambda m: m.apply_if_finite(
             m.MultiSteps(m.trace(0.9), 2, **_F32).gradient_transformation(), 99

@@ -176,8 +176,11 @@ impl<'r> Run<'r> {
             };
             let is_norm = matches!(reduce, Reduce::Norm);
             let mut sum = 0.0;
-            // What earlier passes left behind stays as it is where no op of this one runs.
-            let idle = pass.source == Source::Carried && pass.ops.clone().all(|op| self.is_off(op));
+            // What earlier passes left behind stays as it is where no op of this one runs; but slots
+            // have to be brought to where the new ones go.
+            let idle = pass.source == Source::Carried
+                && pass.slots.is_empty()
+                && pass.ops.clone().all(|op| self.is_off(op));
             if pass.ends_for.is_none() || pass.carries && !idle || is_norm {
                 let finite;
                 (finite, sum) = self.pass(pass, leaves, is_norm, 1.0);
