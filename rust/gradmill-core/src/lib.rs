@@ -16,6 +16,7 @@ mod measure;
 pub mod ops;
 mod others;
 pub mod par;
+pub mod per_example;
 mod program;
 mod reduce;
 pub mod rng;

@@ -295,6 +295,14 @@ impl<'py> Readable<'py> {
     }
 }
 
+/// NumPy's number of a dtype.
+fn kind(dtype: DType) -> i32 {
+    match dtype {
+        DType::F32 => NPY_TYPES::NPY_FLOAT as i32,
+        DType::F64 => NPY_TYPES::NPY_DOUBLE as i32,
+    }
+}
+
 /// A new array that nobody else has seen yet.
 pub struct Fresh<'py> {
     object: Bound<'py, PyAny>,
@@ -304,14 +312,10 @@ pub struct Fresh<'py> {
 impl<'py> Fresh<'py> {
     /// Uninitialised, with the shape of `like` and its memory order as far as possible.
     pub fn like(py: Python<'py>, like: &Raw, dtype: DType) -> PyResult<Self> {
-        let kind = match dtype {
-            DType::F32 => NPY_TYPES::NPY_FLOAT,
-            DType::F64 => NPY_TYPES::NPY_DOUBLE,
-        };
         // SAFETY: the caller's `Raw` describes a live array; the reference to the descriptor is given to
         // the new one; a null result means that an exception is set, which is fetched.
         let object = unsafe {
-            let descr = PY_ARRAY_API.PyArray_DescrFromType(py, kind as i32);
+            let descr = PY_ARRAY_API.PyArray_DescrFromType(py, kind(dtype));
             let array = PY_ARRAY_API.PyArray_NewLikeArray(
                 py,
                 like.object,
@@ -321,8 +325,25 @@ impl<'py> Fresh<'py> {
             );
             Bound::from_owned_ptr_or_err(py, array)?
         };
+        Ok(Self::of(object))
+    }
+
+    /// Uninitialised and row-major. `shape` has no more axes than an array can have.
+    pub fn new(py: Python<'py>, shape: &[usize], dtype: DType) -> PyResult<Self> {
+        let mut lengths: Vec<isize> = shape.iter().map(|length| length.cast_signed()).collect();
+        // SAFETY: as many lengths are read as `lengths` has; for the rest as in `like`.
+        let object = unsafe {
+            let descr = PY_ARRAY_API.PyArray_DescrFromType(py, kind(dtype));
+            let axes = lengths.len().cast_signed() as i32;
+            let array = PY_ARRAY_API.PyArray_Empty(py, axes, lengths.as_mut_ptr(), descr, 0);
+            Bound::from_owned_ptr_or_err(py, array)?
+        };
+        Ok(Self::of(object))
+    }
+
+    fn of(object: Bound<'py, PyAny>) -> Self {
         match Raw::of(&object) {
-            Ok(raw) => Ok(Self { object, raw }),
+            Ok(raw) => Self { object, raw },
             Err(_) => unreachable!("a fresh array is native and aligned"),
         }
     }

@@ -4,6 +4,7 @@ mod buffers;
 mod fault;
 mod functions;
 mod in_place;
+mod per_example;
 mod program;
 mod settings;
 
@@ -18,6 +19,8 @@ mod _core {
     };
     #[pymodule_export]
     use crate::in_place::InPlace;
+    #[pymodule_export]
+    use crate::per_example::per_example_clip;
     #[pymodule_export]
     use crate::program::Program;
     #[pymodule_export]

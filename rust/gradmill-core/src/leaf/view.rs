@@ -218,7 +218,7 @@ impl Sink<'_> {
         }
     }
 
-    pub(super) fn split_at(self, mid: usize) -> (Self, Self) {
+    pub(crate) fn split_at(self, mid: usize) -> (Self, Self) {
         match self {
             Self::F32(view) => {
                 let (head, tail) = view.split_at(mid);

@@ -1,0 +1,647 @@
+//! Gradients of single examples: each is shrunk to a norm, then they are added up.
+//!
+//! Gradients are read twice, for the norms and for the sum, and nothing as large as they are is made.
+
+use pulp::NullaryFnOnce;
+use smallvec::{SmallVec, smallvec};
+
+use crate::dtype::{DType, Float};
+use crate::error::{Error, Role};
+use crate::exec::Config;
+use crate::leaf::{Sink, Source};
+use crate::par;
+use crate::reduce::pairwise;
+use crate::walk::{CHUNK, PARALLEL_FROM};
+
+/// Stretches of memory that are read side by side: processors fetch several ahead, so this is faster
+/// than one after the other, where neither is in a cache.
+const ROWS: usize = 8;
+/// Elements of a sum over examples that are formed at once, so that their accumulators stay in the first
+/// cache; divides [`CHUNK`].
+const BLOCK: usize = 1 << 11;
+/// Partial sums of the squares of a chunk; divides [`BLOCK`].
+const LANES: usize = 8;
+
+/// One leaf of the gradients.
+#[derive(Debug)]
+pub struct Examples<'a> {
+    /// The gradients, example after example.
+    pub grads: Source<'a>,
+    /// Receives their sum; has as many elements as one example.
+    pub sum: Sink<'a>,
+}
+
+/// Which norms of an example are bounded, for a bound `C` of the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// That of all leaves together, by `C`.
+    Tree,
+    /// That of each of `K` leaves, by `C / √K`.
+    Leaves,
+    /// That of each leaf with `D` of all `N` elements, by `C √(D / N)`.
+    LeavesBySize,
+}
+
+/// Numbers for each group of leaves that share a norm: one group, or one for each leaf.
+type Grouped<T> = SmallVec<[T; 1]>;
+
+/// Adds up the gradients of `batch` examples, each multiplied with `min(C / norm, 1)`, or with one where
+/// that is NaN; `C` is the bound of the norm, `limit` that of the whole.
+///
+/// Returns how many examples were shrunk: one number for [`Scope::Tree`], otherwise one for each leaf.
+///
+/// # Errors
+/// [`Error::Length`] where a leaf's gradients are not `batch` times as long as its sum; nothing was
+/// written then.
+pub fn clip_sum(
+    leaves: Vec<Examples<'_>>,
+    batch: usize,
+    limit: f64,
+    scope: Scope,
+    config: &Config,
+) -> Result<Grouped<usize>, Error> {
+    for (leaf, Examples { grads, sum }) in leaves.iter().enumerate() {
+        let (expected, got) = (grads.len(), batch * sum.len());
+        if expected != got {
+            return Err(Error::Length { leaf, role: Role::Out, expected, got });
+        }
+    }
+    let elements: usize = leaves.iter().map(|leaf| leaf.grads.len()).sum();
+    let threads = if elements < PARALLEL_FROM { 1 } else { config.threads };
+    let clip = Clip { batch, limit, scope, config: &Config { threads, ..*config } };
+    let factors = clip.factors(&leaves);
+    clip.add_up(leaves, &factors);
+    Ok(factors.iter().map(|own| own.iter().filter(|&&factor| factor < 1.0).count()).collect())
+}
+
+struct Clip<'c> {
+    batch: usize,
+    limit: f64,
+    scope: Scope,
+    config: &'c Config,
+}
+
+impl Clip<'_> {
+    /// The bound of each group of leaves.
+    fn limits(&self, leaves: &[Examples<'_>]) -> Grouped<f64> {
+        let count = leaves.len();
+        let elements: usize = leaves.iter().map(|leaf| leaf.sum.len()).sum();
+        let by_size = |leaf: &Examples<'_>| leaf.sum.len() as f64 / elements as f64;
+        match self.scope {
+            Scope::Tree => smallvec![self.limit],
+            Scope::Leaves => smallvec![self.limit * (1.0 / count as f64).sqrt(); count],
+            Scope::LeavesBySize => {
+                leaves.iter().map(|leaf| self.limit * by_size(leaf).sqrt()).collect()
+            }
+        }
+    }
+
+    /// For each group of leaves the factor of each example.
+    fn factors(&self, leaves: &[Examples<'_>]) -> Grouped<Vec<f64>> {
+        let limits = self.limits(leaves);
+        // `sum` is that of the squares of values times `scale`.
+        let factor = |limit: f64, sum: f64, scale: f64| {
+            let factor = limit * scale / sum.sqrt();
+            if factor < 1.0 { factor } else { 1.0 }
+        };
+        let all: Vec<usize> = (0..self.batch).collect();
+        let sums = self.sums_of_squares(leaves, &all, 1.0);
+        let of_group = |(sums, &limit): (&Vec<f64>, &f64)| {
+            sums.iter().map(|&sum| factor(limit, sum, 1.0)).collect()
+        };
+        let mut factors: Grouped<Vec<f64>> = sums.iter().zip(&limits).map(of_group).collect();
+        // Squares of f32 stay within f64; those of f64 may leave it at either end.
+        if leaves.iter().all(|leaf| leaf.grads.dtype() == DType::F32) {
+            return factors;
+        }
+        let huge: fn(f64) -> bool = |sum| sum == f64::INFINITY;
+        let tiny: fn(f64) -> bool = |sum| sum < 1e-270;
+        for (left_range, exponent) in [(huge, 1023 - 600), (tiny, 1023 + 600)] {
+            let scale = f64::from_bits(exponent << 52);
+            let wrong = |&example: &usize| sums.iter().any(|sums| left_range(sums[example]));
+            let again: Vec<usize> = all.iter().copied().filter(wrong).collect();
+            let scaled = self.sums_of_squares(leaves, &again, scale);
+            for (group, &limit) in limits.iter().enumerate() {
+                for (&example, &sum) in again.iter().zip(&scaled[group]) {
+                    if left_range(sums[group][example]) {
+                        factors[group][example] = factor(limit, sum, scale);
+                    }
+                }
+            }
+        }
+        factors
+    }
+
+    /// For each group of leaves the sum of squares of each of `examples`, all values times `scale`.
+    fn sums_of_squares(
+        &self,
+        leaves: &[Examples<'_>],
+        examples: &[usize],
+        scale: f64,
+    ) -> Grouped<Vec<f64>> {
+        let count = examples.len();
+        let mut of_chunks: Vec<Vec<f64>> =
+            leaves.iter().map(|leaf| vec![0.0; leaf.sum.len().div_ceil(CHUNK) * count]).collect();
+        let tasks = leaves.iter().zip(&mut of_chunks).flat_map(|(leaf, sums)| {
+            let Examples { grads, sum } = leaf;
+            let (whole, rest) = (sum.len() / CHUNK, sum.len() % CHUNK);
+            let (of_whole, of_rest) = sums.split_at_mut(whole * count);
+            [(0, CHUNK, of_whole), (whole, rest, of_rest)].into_iter().flat_map(
+                move |(chunk, len, sums)| {
+                    let per_task = (CHUNK / len.max(1)).next_multiple_of(ROWS);
+                    sums.chunks_mut(per_task).enumerate().map(move |(task, sums)| Squares {
+                        grads,
+                        of_example: sum.len(),
+                        len,
+                        first: chunk * count + task * per_task,
+                        sums,
+                    })
+                },
+            )
+        });
+        let config = self.config;
+        par::for_each(config.threads, tasks, |task| match task.grads.dtype() {
+            DType::F32 => task.run::<f32>(examples, scale, config),
+            DType::F64 => task.run::<f64>(examples, scale, config),
+        });
+        let mut parts: Vec<f64> = Vec::new();
+        let mut of_leaf = |sums: &[f64], example: usize| {
+            if sums.len() == count {
+                return sums[example];
+            }
+            parts.clear();
+            parts.extend(sums.iter().skip(example).step_by(count));
+            pairwise(&parts)
+        };
+        let all = 0..count;
+        if self.scope != Scope::Tree {
+            return of_chunks
+                .iter()
+                .map(|sums| all.clone().map(|example| of_leaf(sums, example)).collect())
+                .collect();
+        }
+        let mut whole = Vec::with_capacity(leaves.len());
+        let of_tree = all.map(|example| {
+            whole.clear();
+            whole.extend(of_chunks.iter().map(|sums| of_leaf(sums, example)));
+            pairwise(&whole)
+        });
+        smallvec![of_tree.collect()]
+    }
+
+    /// Writes the sums. Each of their elements adds up in the order of the examples, so no bit depends
+    /// on where tasks begin.
+    fn add_up(&self, leaves: Vec<Examples<'_>>, factors: &[Vec<f64>]) {
+        let per_task = (CHUNK / self.batch.max(1)).next_multiple_of(BLOCK);
+        let (grads, sums): (Vec<_>, Vec<_>) =
+            leaves.into_iter().map(|leaf| (leaf.grads, leaf.sum)).unzip();
+        let mut tasks = Vec::new();
+        for (leaf, (grads, mut rest)) in grads.iter().zip(sums).enumerate() {
+            let factors = &factors[if self.scope == Scope::Tree { 0 } else { leaf }];
+            let len = rest.len();
+            for start in (0..len).step_by(per_task) {
+                let (sum, tail) = rest.split_at(per_task.min(len - start));
+                tasks.push(Stretch { grads, len, start, sum, factors });
+                rest = tail;
+            }
+        }
+        let config = self.config;
+        par::for_each(config.threads, tasks.into_iter(), |task| match task.grads.dtype() {
+            DType::F32 => task.run::<f32>(config),
+            DType::F64 => task.run::<f64>(config),
+        });
+    }
+}
+
+/// Sums of squares of chunks of a leaf, all of one length: the same chunk of all examples, then the next.
+struct Squares<'t> {
+    grads: &'t Source<'t>,
+    /// Elements of an example.
+    of_example: usize,
+    /// Elements of a chunk.
+    len: usize,
+    /// Position of the first sum among all of the leaf's.
+    first: usize,
+    sums: &'t mut [f64],
+}
+
+impl Squares<'_> {
+    fn run<T: Float>(self, examples: &[usize], scale: f64, config: &Config) {
+        let Self { grads, of_example, len, first, sums } = self;
+        let count = examples.len();
+        let chunks = first / count..;
+        let mut starts = chunks
+            .flat_map(|chunk| examples.iter().map(move |at| at * of_example + chunk * CHUNK))
+            .skip(first % count);
+        let Some(values) = grads.dense::<T>() else {
+            let mut buffer = Vec::new();
+            for (sum, start) in sums.iter_mut().zip(starts) {
+                let mut lanes = [[0.0; LANES]];
+                for at in (0..len).step_by(BLOCK) {
+                    let row = copied::<T>(grads, start + at, BLOCK.min(len - at), &mut buffer);
+                    config.tier.run(AddSquares { lanes: &mut lanes, rows: [row], scale });
+                }
+                *sum = total(lanes[0]);
+            }
+            return;
+        };
+        let mut row = || &values[starts.next().unwrap_or_default()..][..len];
+        let (groups, rest) = sums.as_chunks_mut::<ROWS>();
+        for group in groups {
+            let mut lanes = [[0.0; LANES]; ROWS];
+            let rows = std::array::from_fn(|_| row());
+            config.tier.run(AddSquares { lanes: &mut lanes, rows, scale });
+            *group = lanes.map(total);
+        }
+        for sum in rest {
+            let mut lanes = [[0.0; LANES]];
+            config.tier.run(AddSquares { lanes: &mut lanes, rows: [row()], scale });
+            *sum = total(lanes[0]);
+        }
+    }
+}
+
+/// Adds the squares of `rows * scale`, rows of one length, to the lanes of each row; all stretches of a
+/// chunk but the last have a multiple of [`LANES`] elements.
+struct AddSquares<'k, T, const N: usize> {
+    lanes: &'k mut [[f64; LANES]; N],
+    rows: [&'k [T]; N],
+    scale: f64,
+}
+
+impl<T: Float, const N: usize> NullaryFnOnce for AddSquares<'_, T, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { lanes, rows, scale } = self;
+        let mut sums = *lanes;
+        let square = |value: T| {
+            let value = value.to_f64() * scale;
+            value * value
+        };
+        let blocks = rows.map(|row| row.as_chunks::<LANES>().0);
+        let count = blocks[0].len();
+        let blocks = blocks.map(|row| &row[..count]);
+        for at in 0..count {
+            for (sums, row) in sums.iter_mut().zip(&blocks) {
+                for (sum, &value) in sums.iter_mut().zip(&row[at]) {
+                    *sum += square(value);
+                }
+            }
+        }
+        for (sums, row) in sums.iter_mut().zip(&rows) {
+            for (sum, &value) in sums.iter_mut().zip(row.as_chunks::<LANES>().1) {
+                *sum += square(value);
+            }
+        }
+        *lanes = sums;
+    }
+}
+
+/// The sum of all lanes: neighbours, then neighbours of those.
+fn total(lanes: [f64; LANES]) -> f64 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + b) + (c + d)) + ((e + f) + (g + h))
+}
+
+/// Some elements of a leaf's sum.
+struct Stretch<'t> {
+    grads: &'t Source<'t>,
+    /// Elements of an example.
+    len: usize,
+    /// Those before the ones in `sum`.
+    start: usize,
+    sum: Sink<'t>,
+    factors: &'t [f64],
+}
+
+impl Stretch<'_> {
+    fn run<T: Float>(self, config: &Config) {
+        let Self { grads, len, start, sum: mut rest, factors } = self;
+        let mut accumulators = [0.0; BLOCK];
+        let mut buffer: Vec<T> = Vec::new();
+        let end = start + rest.len();
+        for start in (start..end).step_by(BLOCK) {
+            let count = BLOCK.min(end - start);
+            let sums = &mut accumulators[..count];
+            sums.fill(0.0);
+            match grads.dense::<T>() {
+                Some(values) => {
+                    // Without examples there is nothing behind `start`.
+                    let values = values.get(start..).unwrap_or_default();
+                    config.tier.run(AddRows { sums, values, stride: len, factors });
+                }
+                None => {
+                    for (example, factor) in factors.iter().enumerate() {
+                        let values = copied(grads, example * len + start, count, &mut buffer);
+                        let factors = std::slice::from_ref(factor);
+                        config.tier.run(AddRows { sums, values, stride: count, factors });
+                    }
+                }
+            }
+            let (mut sum, tail) = rest.split_at(count);
+            sum.write(sums);
+            rest = tail;
+        }
+    }
+}
+
+/// A dense copy of `count` elements.
+fn copied<'b, T: Float>(
+    grads: &Source<'_>,
+    start: usize,
+    count: usize,
+    buffer: &'b mut Vec<T>,
+) -> &'b [T] {
+    buffer.resize(count, T::ZERO);
+    grads.clone().split_at(start).1.split_at(count).0.read(buffer);
+    buffer
+}
+
+/// Adds to `sums` a row of `values` for each factor, times the factor; rows begin `stride` apart.
+struct AddRows<'k, T> {
+    sums: &'k mut [f64],
+    values: &'k [T],
+    stride: usize,
+    factors: &'k [f64],
+}
+
+impl<T: Float> NullaryFnOnce for AddRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(mut self) {
+        // Those that are left over in smaller groups.
+        let done = self.add::<ROWS>(0);
+        let done = self.add::<4>(done);
+        self.add::<1>(done);
+    }
+}
+
+impl<T: Float> AddRows<'_, T> {
+    /// Adds rows from `first` on, `N` at a time, as long as there are as many; returns the next.
+    #[inline(always)]
+    fn add<const N: usize>(&mut self, mut first: usize) -> usize {
+        let sums = &mut *self.sums;
+        let len = sums.len();
+        for factors in self.factors[first..].as_chunks::<N>().0 {
+            let rows: [&[T]; N] =
+                std::array::from_fn(|at| &self.values[(first + at) * self.stride..][..len]);
+            for (at, sum) in sums.iter_mut().enumerate() {
+                for (row, factor) in rows.iter().zip(factors) {
+                    *sum += row[at].to_f64() * factor;
+                }
+            }
+            first += N;
+        }
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::leaf::{View, ViewMut};
+    use crate::simd::Tier;
+
+    #[derive(Clone, Debug)]
+    enum Data {
+        F32(Vec<f32>),
+        F64(Vec<f64>),
+    }
+
+    impl Data {
+        fn zeros(dtype: DType, len: usize) -> Self {
+            match dtype {
+                DType::F32 => Self::F32(vec![0.0; len]),
+                DType::F64 => Self::F64(vec![0.0; len]),
+            }
+        }
+
+        fn source(&self) -> Source<'_> {
+            match self {
+                Self::F32(data) => Source::F32(View::Dense(data)),
+                Self::F64(data) => Source::F64(View::Dense(data)),
+            }
+        }
+
+        fn sink(&mut self) -> Sink<'_> {
+            match self {
+                Self::F32(data) => Sink::F32(ViewMut::Dense(data)),
+                Self::F64(data) => Sink::F64(ViewMut::Dense(data)),
+            }
+        }
+
+        fn values(&self) -> Vec<f64> {
+            match self {
+                Self::F32(data) => data.iter().copied().map(f64::from).collect(),
+                Self::F64(data) => data.clone(),
+            }
+        }
+    }
+
+    const PLAIN: Config = Config { threads: 1, tier: Tier::Scalar, fuse: true };
+    const SCOPES: [Scope; 3] = [Scope::Tree, Scope::Leaves, Scope::LeavesBySize];
+
+    fn run(
+        grads: &[Data],
+        batch: usize,
+        limit: f64,
+        scope: Scope,
+        config: &Config,
+    ) -> (Vec<Data>, Vec<usize>) {
+        let mut sums: Vec<Data> = grads
+            .iter()
+            .map(|grads| Data::zeros(grads.source().dtype(), grads.source().len() / batch))
+            .collect();
+        let leaves = grads.iter().zip(&mut sums);
+        let leaves = leaves
+            .map(|(grads, sum)| Examples { grads: grads.source(), sum: sum.sink() })
+            .collect();
+        let counts = clip_sum(leaves, batch, limit, scope, config).unwrap();
+        (sums, counts.to_vec())
+    }
+
+    fn bits(sums: &[Data]) -> Vec<u64> {
+        sums.iter().flat_map(Data::values).map(f64::to_bits).collect()
+    }
+
+    /// The definition, step by step.
+    fn oracle(
+        grads: &[Data],
+        batch: usize,
+        limit: f64,
+        scope: Scope,
+    ) -> (Vec<Vec<f64>>, Vec<usize>) {
+        let leaves: Vec<Vec<f64>> = grads.iter().map(Data::values).collect();
+        let lens: Vec<usize> = leaves.iter().map(|leaf| leaf.len() / batch).collect();
+        let all: usize = lens.iter().sum();
+        let mut sums: Vec<Vec<f64>> = lens.iter().map(|&len| vec![0.0; len]).collect();
+        let mut counts = vec![0; if scope == Scope::Tree { 1 } else { leaves.len() }];
+        for example in 0..batch {
+            let row = |leaf: usize| &leaves[leaf][example * lens[leaf]..][..lens[leaf]];
+            let square = |leaf: usize| row(leaf).iter().fold(0.0, |sum, x| sum + x * x);
+            let whole = (0..leaves.len()).map(square).fold(0.0, |sum, square| sum + square);
+            for leaf in 0..leaves.len() {
+                let (limit, norm) = match scope {
+                    Scope::Tree => (limit, whole.sqrt()),
+                    Scope::Leaves => (limit / (leaves.len() as f64).sqrt(), square(leaf).sqrt()),
+                    Scope::LeavesBySize => {
+                        (limit * (lens[leaf] as f64 / all as f64).sqrt(), square(leaf).sqrt())
+                    }
+                };
+                let ratio = limit / norm;
+                let factor = if ratio < 1.0 { ratio } else { 1.0 };
+                if scope != Scope::Tree {
+                    counts[leaf] += usize::from(factor < 1.0);
+                } else if leaf == 0 {
+                    counts[0] += usize::from(factor < 1.0);
+                }
+                for (sum, value) in sums[leaf].iter_mut().zip(row(leaf)) {
+                    *sum += factor * value;
+                }
+            }
+        }
+        (sums, counts)
+    }
+
+    fn leaf(batch: usize, most: usize) -> impl Strategy<Value = Data> {
+        let element = prop_oneof![6 => -3f32..3.0, 1 => Just(0.0f32), 1 => -1e4f32..1e4];
+        (0..most, any::<bool>()).prop_flat_map(move |(len, wide)| {
+            proptest::collection::vec(element.clone(), batch * len).prop_map(move |values| {
+                if wide {
+                    Data::F64(values.iter().map(|&value| f64::from(value) / 3.0).collect())
+                } else {
+                    Data::F32(values)
+                }
+            })
+        })
+    }
+
+    fn leaves() -> impl Strategy<Value = (usize, Vec<Data>)> {
+        (1usize..11).prop_flat_map(|batch| {
+            let leaves = proptest::collection::vec(leaf(batch, 5000 / batch), 1..5);
+            (Just(batch), leaves)
+        })
+    }
+
+    fn cases(count: u32) -> ProptestConfig {
+        ProptestConfig { cases: count, failure_persistence: None, ..ProptestConfig::default() }
+    }
+
+    proptest! {
+        #![proptest_config(cases(64))]
+
+        #[test]
+        fn agrees_with_the_definition((batch, grads) in leaves(), limit in 1e-3f64..1e3) {
+            for scope in SCOPES {
+                let (sums, counts) = run(&grads, batch, limit, scope, &PLAIN);
+                let (expected, clipped) = oracle(&grads, batch, limit, scope);
+                prop_assert_eq!(counts, clipped);
+                for (sum, expected) in sums.iter().zip(&expected) {
+                    let rounding = match sum {
+                        Data::F32(_) => 6e-8,
+                        Data::F64(_) => 0.0,
+                    };
+                    for (&expected, value) in expected.iter().zip(sum.values()) {
+                        // Terms are at most 1e4 and may cancel.
+                        let near = rounding * expected.abs() + 1e-12 * 1e4;
+                        prop_assert!((value - expected).abs() <= near, "{} {}", value, expected);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn tiers_do_not_change_the_bits((batch, grads) in leaves(), limit in 1e-3f64..1e3) {
+            let (sums, counts) = run(&grads, batch, limit, Scope::Tree, &PLAIN);
+            for tier in Tier::ALL {
+                let config = Config { tier, ..PLAIN };
+                let (same, clipped) = run(&grads, batch, limit, Scope::Tree, &config);
+                prop_assert_eq!(bits(&same), bits(&sums));
+                prop_assert_eq!(&clipped, &counts);
+            }
+        }
+    }
+
+    #[test]
+    fn threads_do_not_change_the_bits() {
+        // Long enough for several threads; an example of the first leaf is longer than a chunk.
+        let value = |at: usize| ((at * 7919) % 1009) as f64 * 0.37 - 180.0;
+        let batch = 5;
+        let grads = [
+            Data::F32((0..batch * (2 * CHUNK + 3001)).map(|at| value(at) as f32).collect()),
+            Data::F64((0..batch * 777).map(value).collect()),
+            Data::F32(Vec::new()),
+        ];
+        for scope in SCOPES {
+            let (sums, counts) = run(&grads, batch, 100.0, scope, &PLAIN);
+            for threads in [2, 3] {
+                let config = Config { threads, ..PLAIN };
+                let (same, clipped) = run(&grads, batch, 100.0, scope, &config);
+                assert_eq!(bits(&same), bits(&sums));
+                assert_eq!(clipped, counts);
+            }
+        }
+    }
+
+    #[test]
+    fn squares_out_of_range_are_taken_again() {
+        let rows = [[3e200, 4e200], [3e-200, 4e-200], [0.0, 0.0], [1.5e308, 1.5e308], [3.0, 4.0]];
+        let grads = [Data::F64(rows.concat()), Data::F32(vec![0.0; 5])];
+        let run = |limit| {
+            let (sums, counts) = run(&grads, 5, limit, Scope::Tree, &PLAIN);
+            (sums[0].values(), counts[0])
+        };
+        let (sums, count) = run(1.0);
+        let half = 0.5f64.sqrt();
+        assert!((sums[0] - (0.6 + 0.6 + half)).abs() < 1e-15);
+        assert!((sums[1] - (0.8 + 0.8 + half)).abs() < 1e-15);
+        assert_eq!(count, 3);
+        // The tiny example is shrunk as well, to (0.6e-200, 0.8e-200).
+        assert_eq!(run(1e-200).1, 4);
+        assert_eq!(run(0.0), (vec![0.0, 0.0], 4));
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_so() {
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        let grads = [Data::F32(vec![inf, 1.0, 3.0, 4.0]), Data::F32(vec![2.0, 0.0])];
+        let (sums, counts) = run(&grads, 2, 1.0, Scope::Tree, &PLAIN);
+        assert!(sums[0].values()[0].is_nan());
+        assert!((sums[0].values()[1] - 0.8).abs() < 1e-6);
+        assert_eq!((sums[1].values(), counts), (vec![0.0], vec![2]));
+
+        let grads = [Data::F32(vec![nan, 10.0, 3.0, 4.0])];
+        let (sums, counts) = run(&grads, 2, 1.0, Scope::Tree, &PLAIN);
+        assert!(sums[0].values()[0].is_nan());
+        assert!((sums[0].values()[1] - 10.8).abs() < 1e-6);
+        assert_eq!(counts, [1]);
+    }
+
+    #[test]
+    fn no_examples_add_up_to_zero() {
+        let mut sum = [7.0f32; 3];
+        let leaves = vec![Examples {
+            grads: Source::F32(View::Dense(&[])),
+            sum: Sink::F32(ViewMut::Dense(&mut sum)),
+        }];
+        assert_eq!(clip_sum(leaves, 0, 1.0, Scope::Tree, &PLAIN).unwrap().as_slice(), [0]);
+        assert_eq!(sum, [0.0; 3]);
+    }
+
+    #[test]
+    fn a_sum_of_another_length_is_an_error() {
+        let mut sum = [7.0f32; 2];
+        let leaves = vec![Examples {
+            grads: Source::F32(View::Dense(&[1.0; 9])),
+            sum: Sink::F32(ViewMut::Dense(&mut sum)),
+        }];
+        let error = clip_sum(leaves, 3, 1.0, Scope::Tree, &PLAIN).unwrap_err();
+        assert_eq!(error, Error::Length { leaf: 0, role: Role::Out, expected: 9, got: 6 });
+        assert_eq!(sum, [7.0; 2]);
+    }
+}
