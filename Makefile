@@ -22,7 +22,7 @@ help: ## Show this list
 	touch $@
 
 .venv/build.stamp: .venv/packages.stamp $(RUST)
-	$(BIN)/maturin develop --release --locked --quiet
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --locked --quiet
 	touch $@
 
 build: .venv/build.stamp ## Build the release extension into .venv
