@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -51,23 +52,23 @@ class Plan(NamedTuple):
     memo: Any = None
 
 
-class Control:
+class Control(ABC):
     """The host's side of a transformation: those fields of its state that are no slots."""
 
     needs_updates = False
     """Whether ``plan`` looks at the updates, which ends the run before it."""
 
+    @abstractmethod
     def init(self, params: PyTree) -> dict[str, Any]:
         """The fields at first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def plan(self, state: Any, context: Context) -> Plan:
         """What to do in the step to come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def advance(self, state: Any, plan: Plan, found: Any) -> dict[str, Any]:
         """The fields that change; ``found`` is what the op found, if it looks for anything.
 
         A number or a bool is the new value of a 0-d array.
         """
-        raise NotImplementedError

@@ -165,7 +165,7 @@ def _as_transformation(bound: float, single: bool) -> GradientTransformation:
     def update(
         updates: PyTree,
         state: PerExampleClipState,  # noqa: ARG001  (it is that of the last step alone)
-        params: PyTree | None = None,  # noqa: ARG001
+        params: PyTree | None = None,  # noqa: ARG001  (every update takes them)
     ) -> tuple[PyTree, PerExampleClipState]:
         sums, (num_clipped,) = _clip(updates, bound, "updates", batched=not single)
         return sums, PerExampleClipState(np.array(num_clipped, np.int32))

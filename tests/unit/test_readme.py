@@ -16,6 +16,6 @@ def test_examples_run() -> None:
     training, purely, groups = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     exec(training, names)  # noqa: S102  (it is our own README)
     np.testing.assert_allclose(names["params"]["w"], np.arange(10), atol=0.05)
-    exec(purely, names)  # noqa: S102
+    exec(purely, names)  # noqa: S102  (likewise)
     assert names["params"]["w"].dtype == np.float32
-    exec(groups, names)  # noqa: S102
+    exec(groups, names)  # noqa: S102  (likewise)

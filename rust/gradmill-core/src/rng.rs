@@ -299,7 +299,7 @@ impl Sample for f64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unreadable_literal)]
+#[allow(clippy::unreadable_literal, reason = "numbers as JAX prints them")]
 mod tests {
     use proptest::prelude::*;
     use pulp::NullaryFnOnce;
