@@ -29,6 +29,8 @@ struct BoundLeaf {
     slots: SmallVec<[Option<Writable>; 2]>,
     skip: u64,
     shape: Shape,
+    /// Memory that an update had and that no array written overlaps; updates tend to come in the same.
+    apart: Option<(usize, usize)>,
 }
 
 #[pymethods]
@@ -64,7 +66,7 @@ impl InPlace {
                     Some(state)
                 });
             }
-            leaves.push(Some(BoundLeaf { param, slots: states, skip, shape }));
+            leaves.push(Some(BoundLeaf { param, slots: states, skip, shape, apart: None }));
         }
         let written = Written::new(py, &leaves)?;
         Ok(Self { program, leaves: Mutex::new(leaves), written })
@@ -111,7 +113,14 @@ impl InPlace {
             let place = Place { tree: Tree::Updates, leaf: index };
             let update = Readable::new(update, place)?;
             check_shape(core, index, &update.raw, Tree::Params, &leaf.param.raw)?;
-            let update = self.written.keep_apart(update, place)?;
+            let span = update.raw.span(false);
+            let update = if leaf.apart == Some((span.start, span.end)) {
+                update
+            } else {
+                let copy = self.written.copy_if_between(&update, span, place)?;
+                leaf.apart = copy.is_none().then_some((span.start, span.end));
+                copy.unwrap_or(update)
+            };
             let states = leaf.slots.iter().flatten().map(|slot| &slot.raw);
             let all = states.chain([&leaf.param.raw, &update.raw]);
             arrays.push((Raw::common_order(all, core.has_order()), update, leaf));
@@ -183,12 +192,16 @@ impl Written {
         Ok(Self { reach: reach.collect(), arrays })
     }
 
-    /// The update, or a copy of it where its memory merely interleaves with an array to be written.
-    fn keep_apart<'py>(&self, update: Readable<'py>, place: Place) -> PyResult<Readable<'py>> {
-        let span = update.raw.span(false);
+    /// A copy of the update where its memory merely interleaves with an array to be written.
+    fn copy_if_between<'py>(
+        &self,
+        update: &Readable<'py>,
+        span: Span,
+        place: Place,
+    ) -> PyResult<Option<Readable<'py>>> {
         let below = self.arrays.partition_point(|(written, _)| written.start < span.end);
         if below == 0 || self.reach[below - 1] <= span.start || span.start == span.end {
-            return Ok(update);
+            return Ok(None);
         }
         let py = update.object().py();
         for (written, array) in &self.arrays[..below] {
@@ -198,7 +211,8 @@ impl Written {
                 return Err(place.value_error(message));
             }
         }
-        Readable::new(update.object().call_method0(intern!(py, "copy"))?, place)
+        let copy = update.object().call_method0(intern!(py, "copy"))?;
+        Readable::new(copy, place).map(Some)
     }
 }
 
