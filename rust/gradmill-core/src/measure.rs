@@ -197,3 +197,84 @@ fn total<T: Float>(values: &[T], of: impl Fn(f64) -> f64 + Copy) -> f64 {
     }
     lanes[0]
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::leaf::View;
+    use crate::simd::Tier;
+    use crate::units::Axes;
+
+    /// Element by element, in the plainest way.
+    fn naive(values: &[f64], units: &Units, what: Measure) -> Vec<f64> {
+        let mut sums = vec![0.0; units.count()];
+        units.runs(0, values.len(), |at, run| {
+            for (offset, &value) in values[at..at + run.len].iter().enumerate() {
+                sums[run.unit + if run.one_unit { 0 } else { offset }] += match what {
+                    Measure::Norm => value * value,
+                    Measure::Sum => value,
+                    Measure::NotFinite => f64::from(u8::from(!value.is_finite())),
+                    Measure::Nans => f64::from(u8::from(value.is_nan())),
+                };
+            }
+        });
+        if what == Measure::Norm { sums.into_iter().map(f64::sqrt).collect() } else { sums }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #[test]
+        fn agrees_with_plain_sums_on_any_number_of_threads(
+            shape in prop_oneof![
+                proptest::collection::vec(0usize..40, 0..4),
+                Just(vec![3, 70_001]),
+                Just(vec![90_001, 3]),
+                Just(vec![300_001]),
+            ],
+            axes in prop_oneof![Just(Axes::All), Just(Axes::AllButFirst), Just(Axes::Weights)],
+            seed in any::<u32>(),
+        ) {
+            let len: usize = shape.iter().product();
+            let mut state = u64::from(seed) | 1;
+            let values: Vec<f64> = (0..len)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    f64::from((state >> 40) as u32) / 1e6 - 8.0
+                })
+                .collect();
+            let single: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+            let units = Units::new(axes, None, &shape).unwrap().unwrap_or_else(|| Units::whole(len));
+            let sources = [Source::F64(View::Dense(&values)), Source::F32(View::Dense(&single))];
+            let pairs = sources.map(|source| (source, &units));
+            for what in [Measure::Norm, Measure::Sum, Measure::NotFinite, Measure::Nans] {
+                let of = |threads, tier| measure(&pairs, what, &Config { threads, tier, fuse: true });
+                let measured = of(1, Tier::best());
+                for (threads, tier) in [(2, Tier::best()), (3, Tier::Scalar)] {
+                    prop_assert_eq!(&of(threads, tier), &measured);
+                }
+                let wide: Vec<f64> = single.iter().map(|&value| f64::from(value)).collect();
+                for (sums, values) in measured.iter().zip([&values, &wide]) {
+                    let expected = naive(values, &units, what);
+                    prop_assert_eq!(sums.len(), expected.len());
+                    for (sum, expected) in sums.iter().zip(expected) {
+                        prop_assert!((sum - expected).abs() <= 1e-9 * (1.0 + expected.abs()));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn norms_beyond_the_range_of_squares() {
+        let values = [3e200, 4e200, 0.0, 0.0, 3e-200, 4e-200];
+        let units = Units::new(Axes::AllButFirst, None, &[3, 2]).unwrap().unwrap();
+        let config = Config { threads: 1, tier: Tier::Scalar, fuse: true };
+        let pairs = [(Source::F64(View::Dense(&values)), &units)];
+        let norms = &measure(&pairs, Measure::Norm, &config)[0];
+        for (norm, expected) in norms.iter().zip([5e200, 0.0, 5e-200]) {
+            assert!((norm - expected).abs() <= 1e-12 * expected, "{norm}");
+        }
+    }
+}
