@@ -210,14 +210,13 @@ class Optimizer:
         for index, (old, new) in enumerate(pairs):
             _check_same_kind(old, new, treespec, index)
         copies = [np.array(new) if isinstance(old, np.ndarray) else new for old, new in pairs]
+        kept = [old if isinstance(old, np.ndarray) else new for old, new in pairs]
         parts = split_state(self._tx, treespec.unflatten(copies))
-        bound = split_state(self._tx, treespec.unflatten(current))
-        for old, new in zip(
-            flatten(bound[self._at :])[0], flatten(parts[self._at :])[0], strict=True
-        ):
+        tail = split_state(self._tx, treespec.unflatten(kept))[self._at :]
+        for old, new in zip(flatten(tail)[0], flatten(parts[self._at :])[0], strict=True):
             if isinstance(old, np.ndarray):
                 np.copyto(old, new)
-        self._states[: self._at] = parts[: self._at]
+        self._states = [*parts[: self._at], *tail]
         self._steps = max((count.item() for count in self._counts), default=0)
 
     def __repr__(self) -> str:
@@ -228,7 +227,8 @@ class Optimizer:
 def _check_same_kind(old: Any, new: Any, treespec: Treespec, index: int) -> None:
     if not isinstance(old, np.ndarray):
         return
-    array = np.asarray(new)
+    # A hyperparameter that was assigned as a plain number.
+    array = np.asarray(new, old.dtype if isinstance(new, (int, float)) else None)
     if (array.shape, array.dtype) != (old.shape, old.dtype):
         path = leaf_path(treespec, index, "state")
         raise errors.LeafValueError(

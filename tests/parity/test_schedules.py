@@ -21,6 +21,8 @@ SCHEDULES: dict[str, Any] = {
     "linear_begin": lambda m: m.linear_schedule(0.3, 0.1, 10, 5),
     "linear_empty": lambda m: m.linear_schedule(0.3, 0.1, 0),
     "linear_negative_begin": lambda m: m.linear_schedule(0.3, 0.1, 10, -5),
+    "polynomial_negative": lambda m: m.polynomial_schedule(0.3, 0.1, -1.5, 10, 2),
+    "cosine_negative": lambda m: m.cosine_decay_schedule(0.3, 10, 0.1, -0.5),
     "polynomial": lambda m: m.polynomial_schedule(0.3, 0.1, 2.5, 10, 2),
     "cosine": lambda m: m.cosine_decay_schedule(0.3, 10),
     "cosine_args": lambda m: m.cosine_decay_schedule(0.3, 10, 0.1, 2.0),

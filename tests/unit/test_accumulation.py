@@ -200,6 +200,20 @@ def test_injected_hyperparameters() -> None:
     assert wide.hyperparams["learning_rate"].dtype == np.float64
 
 
+def test_hyperparameters_travel_with_a_state() -> None:
+    tx = gm.inject_hyperparams(gm.sgd)(learning_rate=1.0)
+    first, second = (gm.Optimizer(tx, np.zeros(1, np.float32)) for _ in range(2))
+    first.step(np.ones(1, np.float32))
+    first.state.hyperparams["learning_rate"] = 0.5
+    second.init_from(first.state)
+    second.step(np.ones(1, np.float32))
+    np.testing.assert_array_equal(second.params, [-0.5])
+    second.state.hyperparams["learning_rate"] = 2.0
+    second.init_from(tx.init(np.zeros(1, np.float32)))
+    second.step(np.ones(1, np.float32))
+    np.testing.assert_array_equal(second.params, [-1.5])
+
+
 def test_injection_that_changes_the_ops() -> None:
     def factory(rate: float) -> Any:
         return gm.scale(rate) if rate > 0 else gm.trace(0.9)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, overload
 
@@ -7,6 +8,11 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+def power(base: float, exponent: float) -> float:
+    """``base`` to the power of ``exponent``, where zero to a negative one is infinity."""
+    return math.inf if base == 0 and exponent < 0 else math.pow(base, exponent)
 
 
 class BuiltinSchedule(ABC):

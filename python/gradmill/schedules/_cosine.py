@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from gradmill.schedules._base import BuiltinSchedule
+from gradmill.schedules._base import BuiltinSchedule, power
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class _CosineDecay(BuiltinSchedule):
 
     def at(self, count: float) -> float:
         share = min(count, self.decay_steps) / self.decay_steps
-        decay = math.pow(0.5 * (1 + math.cos(math.pi * share)), self.exponent)
+        decay = power(0.5 * (1 + math.cos(math.pi * share)), self.exponent)
         return self.init_value * ((1 - self.alpha) * decay + self.alpha)
 
 

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from gradmill.schedules._base import BuiltinSchedule
+from gradmill.schedules._base import BuiltinSchedule, power
 from gradmill.schedules._constant import constant_schedule
 
 
@@ -18,7 +17,7 @@ class _Polynomial(BuiltinSchedule):
     def at(self, count: float) -> float:
         done = min(max(count - self.transition_begin, 0), self.transition_steps)
         rest = 1.0 - done / self.transition_steps
-        return (self.init_value - self.end_value) * math.pow(rest, self.power) + self.end_value
+        return (self.init_value - self.end_value) * power(rest, self.power) + self.end_value
 
 
 def polynomial_schedule(
