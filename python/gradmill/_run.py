@@ -11,7 +11,7 @@ from gradmill._base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
 )
-from gradmill._control import Context, Plan
+from gradmill._control import Context, Control, Plan
 from gradmill._scalars import SCALARS, next_count, step_scalars
 from gradmill._spec import Gated
 from gradmill._state import (
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 MAX_LINKS = 64
 """Most links that one program holds: a leaf's skipped ops are bits of a word."""
-
-LOOKS_FOR = {op["name"]: op["reduces"] for op in _core.list_ops()}
-"""What each op has to know of the update as a whole, or None."""
 
 
 class Found(NamedTuple):
@@ -103,14 +100,23 @@ class NativeRun:
                 values += scalars(0 if at is None else int(states[at].count))
             return values, 0, []
         values, off, plans = [], 0, []
+        is_open, specs = context.open, context.specs
         for link, state in zip(self.links, states, strict=True):
-            plan = _plan(link, state, context)
-            plans.append(plan)
-            context.open[link.index] = plan.open
-            if link.op is not None:
+            plan = ALWAYS
+            if link.gates and any(is_open[gate] is False for gate in link.gates):
+                plan = OFF[link.op]
                 values += plan.scalars
-                if not plan.on:
-                    off |= self.bits[link.index]
+            elif link.control is not None:
+                plan = _plan(link, state, context)
+                values += plan.scalars
+            else:
+                injected = specs.get(link.index)
+                scalars_of = link.scalars_of if injected is None else step_scalars(injected)
+                values += scalars_of(int(state.count) if link.counts else 0)
+            is_open[link.index] = plan.open
+            if not plan.on and link.op is not None:
+                off |= self.bits[link.index]
+            plans.append(plan)
         return values, off, plans
 
     def advance(
@@ -129,22 +135,22 @@ class NativeRun:
             ]
         all_finite, nans = (iter(found) for found in (more or ((), ())))
         changes: list[dict[str, Any]] = []
+        is_open = context.open
         for link, state, plan in zip(self.links, states, plans, strict=True):
-            looks_for = LOOKS_FOR[link.op] if link.op is not None else None
             found: Any = None
-            if looks_for == "finite":
+            if link.looks_for == "finite":
                 found = next(all_finite)
                 if plan.open is None:
-                    context.open[link.index] = found or plan.memo
-            elif looks_for == "nans":
+                    is_open[link.index] = found or plan.memo
+            elif link.looks_for == "nans":
                 found = treespec, next(nans)
-            spec = context.specs.get(link.index, link.spec)
-            if spec is None or not all(context.open[gate] for gate in link.gates):
+            if link.gates and not all(is_open[gate] for gate in link.gates):
                 changes.append({})
-            elif spec.control is not None:
-                changes.append(spec.control.advance(state, plan, found))
+            elif link.control is not None:
+                spec = context.specs.get(link.index, link.spec)
+                changes.append(_control(spec).advance(state, plan, found))
             else:
-                changes.append({"count": next_count(state.count)} if spec.counts else {})
+                changes.append({"count": next_count(state.count)} if link.counts else {})
         return changes
 
     def update(
@@ -195,15 +201,8 @@ class NativeRun:
 
 
 def _plan(link: Link, state: PyTree, context: Context) -> Plan:
-    """What ``link`` does in the step to come; a link behind a closed gate does nothing."""
-    spec = context.specs.get(link.index, link.spec)
-    if spec is None:
-        return Plan()
-    if any(context.open[gate] is False for gate in link.gates):
-        return Plan(OFF[spec.op], on=False, open=False)
-    if spec.control is None:
-        return Plan(step_scalars(spec)(int(state.count) if spec.counts else 0))
-    plan = spec.control.plan(state, context)
+    """What a link with a control does in the step to come."""
+    plan = _control(context.specs.get(link.index, link.spec)).plan(state, context)
     if plan.inner is not None:
         usual, now = links_of(_gate(link).inner), links_of(plan.inner)
         if [one.op for one in usual] != [one.op for one in now]:
@@ -219,15 +218,26 @@ def _plan(link: Link, state: PyTree, context: Context) -> Plan:
     return plan
 
 
+def _control(spec: Spec | None) -> Control:
+    control = None if spec is None else spec.control
+    assert control is not None  # noqa: S101  (for the type checker)
+    return control
+
+
 def _gate(link: Link) -> Gated:
     description = getattr(link.tx, "description", None)
     assert isinstance(description, Gated)  # noqa: S101  (nothing else hands out such plans)
     return description
 
 
-OFF: dict[str | None, tuple[float, ...]] = {op: (1.0,) * len(row) for op, row in SCALARS.items()}
-OFF[None] = ()
-"""Scalars for ops that do not run."""
+ALWAYS = Plan()
+"""What a link without a control does."""
+
+OFF: dict[str | None, Plan] = {
+    op: Plan((1.0,) * len(row), on=False, open=False) for op, row in SCALARS.items()
+}
+OFF[None] = Plan(on=False, open=False)
+"""What a link behind a closed gate does, with scalars for its op that nobody looks at."""
 
 
 class PythonRun:

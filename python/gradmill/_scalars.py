@@ -69,6 +69,9 @@ _DERIVED: dict[str, Callable[[Mapping[str, Any]], StepScalars]] = {
 SCALARS = {op["name"]: tuple(op["scalars"]) for op in _core.list_ops()}
 """The names of each op's scalars, in order."""
 
+LOOKS_FOR = {op["name"]: op["reduces"] for op in _core.list_ops()}
+"""What each op has to know of the update as a whole, or None."""
+
 
 def step_scalars(spec: Spec) -> StepScalars:
     """The scalars of ``spec`` as a function of its count; hyperparameters may be schedules."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gradmill._arrays import as_native
+from gradmill._scalars import LOOKS_FOR, step_scalars
 from gradmill._spec import Chained, Gated, LabelMask, Masked, Partitioned, Spec
 from gradmill._tree import flatten, keep, leaf_path
 from gradmill.errors import LeafTypeError, TreeError
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gradmill._base import PyTree, TransformationLike
+    from gradmill._control import Control
+    from gradmill._scalars import StepScalars
     from gradmill._spec import Mask
 
 
@@ -75,10 +79,30 @@ class Link:
     end: int
     path: str
 
-    @property
+    @cached_property
     def op(self) -> str | None:
         """The name of its op, if it has one."""
         return None if self.spec is None else self.spec.op
+
+    @cached_property
+    def control(self) -> Control | None:
+        """What the host does, where that is more than to count steps."""
+        return None if self.spec is None else self.spec.control
+
+    @cached_property
+    def counts(self) -> bool:
+        """Whether all that the host does is to count steps."""
+        return self.spec is not None and self.spec.counts
+
+    @cached_property
+    def scalars_of(self) -> StepScalars:
+        """The scalars of its op as a function of its count."""
+        return step_scalars(self.spec) if self.spec is not None else lambda _: ()
+
+    @cached_property
+    def looks_for(self) -> str | None:
+        """What its op has to know of the update as a whole."""
+        return None if self.op is None else LOOKS_FOR[self.op]
 
 
 def links_of(tx: TransformationLike) -> list[Link]:
@@ -270,7 +294,7 @@ def write_fields(state: PyTree, changes: dict[str, Any]) -> PyTree:
     for name, value in changes.items():
         old = getattr(state, name)
         if isinstance(old, np.ndarray):
-            np.copyto(old, value)
+            old[...] = value
         else:
             replaced[name] = value
     return state._replace(**replaced) if replaced else state

@@ -13,8 +13,8 @@ import pytest
 import gradmill as gm
 from gradmill._control import Context
 from gradmill._formulas import FORMULAS
-from gradmill._run import LOOKS_FOR, NativeRun
-from gradmill._scalars import SCALARS
+from gradmill._run import NativeRun
+from gradmill._scalars import LOOKS_FOR, SCALARS
 from gradmill._state import links_of, split_state
 from gradmill._tree import flatten
 from tests.cases import CASES, Case

@@ -214,6 +214,26 @@ def test_hyperparameters_travel_with_a_state() -> None:
     np.testing.assert_array_equal(second.params, [-1.5])
 
 
+def test_injected_gates_and_neighbours() -> None:
+    """What a gate was built with holds for its bookkeeping, too; links around it keep their own."""
+    every: Any = gm.inject_hyperparams(gm.apply_every)
+    tx = gm.chain(gm.scale(2.0), every(k=2), gm.trace(0.5))
+    opt = gm.Optimizer(tx, np.zeros(1))
+    seen = []
+    for step in range(7):
+        if step == 2:
+            opt.state[1].hyperparams["k"] = 3
+        before = opt.params.copy()
+        opt.step(np.ones(1))
+        seen.append(float((opt.params - before)[0]))
+    np.testing.assert_allclose(seen, [0.0, 4.0, 2.0, 1.0, 6.5, 3.25, 1.625])
+    noisy = gm.inject_hyperparams(gm.noisy_sgd, "key")(0.1, key=3)
+    plain = gm.noisy_sgd(0.1, key=3)
+    wide = np.zeros(9)
+    noise = noisy.update(wide, noisy.init(wide))[0]
+    np.testing.assert_allclose(noise, plain.update(wide, plain.init(wide))[0], rtol=1e-12)
+
+
 def test_injection_that_changes_the_ops() -> None:
     def factory(rate: float) -> Any:
         return gm.scale(rate) if rate > 0 else gm.trace(0.9)
