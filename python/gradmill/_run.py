@@ -58,13 +58,11 @@ class NativeRun:
             ]
         )
         self.bits = {link.index: 1 << bit for bit, link in enumerate(self.ops)}
-        self.has_controls = any(spec.control for spec in self.specs) or any(
-            link.gates for link in links
-        )
+        self.has_controls = any(link.control or link.gates for link in links)
         self.scalars_of = [
-            (position if spec.counts else None, step_scalars(spec))
-            for position, spec in enumerate(self.specs)
-            if spec.control is None
+            (position if link.counts else None, link.scalars_of)
+            for position, link in enumerate(links)
+            if link.control is None
         ]
         self.slots = [
             (position, slot.name) for position, spec in enumerate(self.specs) for slot in spec.slots

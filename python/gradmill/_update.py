@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from gradmill._base import PyTree
 
 
-def _error(fault: _core.CoreError, treespec: Treespec) -> errors.GradmillError:
+def leaf_error(fault: _core.CoreError, treespec: Treespec) -> errors.GradmillError:
+    """The error for what the core reports of one tree's leaf."""
     return errors.from_fault(fault, lambda place: leaf_path(treespec, place[2], place[0]))
 
 
@@ -44,7 +45,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
     try:
         return treespec.unflatten(_core.apply_updates(leaves, steps, scoped.get()))
     except _core.CoreError as fault:
-        raise _error(fault, treespec) from None
+        raise leaf_error(fault, treespec) from None
 
 
 def global_norm(updates: PyTree) -> float:
@@ -76,4 +77,4 @@ def global_norm(updates: PyTree) -> float:
     try:
         return _core.global_norm(leaves, scoped.get())
     except _core.CoreError as fault:
-        raise _error(fault, treespec) from None
+        raise leaf_error(fault, treespec) from None

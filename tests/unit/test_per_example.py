@@ -345,7 +345,7 @@ def test_neither_form(name: str) -> None:
 
 def test_layers_take_a_number() -> None:
     with pytest.raises(TypeError, match="global_l2_norm_clip must be a real number, got None"):
-        gm.per_example_layer_norm_clip(GRADS, None)  # type: ignore[arg-type]
+        gm.per_example_layer_norm_clip(GRADS, None)  # type: ignore[arg-type]  # on purpose
 
 
 BAD = {

@@ -236,9 +236,9 @@ def test_step_size_is_a_real_number(step_size: Any) -> None:
 def test_steps_and_period_are_integers() -> None:
     for bad in (1.5, None, True, np.ones(2, np.int32)):
         with pytest.raises(TypeError, match=r"^steps must be an integer"):
-            gm.periodic_update(ones, ones, bad, 2)  # type: ignore[arg-type]
+            gm.periodic_update(ones, ones, bad, 2)  # type: ignore[arg-type]  # on purpose
         with pytest.raises(TypeError, match=r"^update_period must be an integer"):
-            gm.periodic_update(ones, ones, 2, bad)  # type: ignore[arg-type]
+            gm.periodic_update(ones, ones, 2, bad)  # type: ignore[arg-type]  # on purpose
     for period in (0, -3):
         with pytest.raises(ValueError, match=f"^update_period must be at least 1, got {period}$"):
             gm.periodic_update(ones, ones, 3, period)

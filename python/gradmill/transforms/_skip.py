@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradmill import _core, errors
+from gradmill import _core
 from gradmill._spec import is_integer, real
 from gradmill._threads import scoped
-from gradmill._tree import flatten, leaf_path, tree_map
-from gradmill._update import global_norm
+from gradmill._tree import flatten, tree_map
+from gradmill._update import global_norm, leaf_error
 
 if TYPE_CHECKING:
     from gradmill._base import PyTree
@@ -64,9 +64,7 @@ def skip_not_finite(
     try:
         number = _core.count_not_finite(leaves, scoped.get())
     except _core.CoreError as fault:
-        raise errors.from_fault(
-            fault, lambda place: leaf_path(treespec, place[2], place[0])
-        ) from None
+        raise leaf_error(fault, treespec) from None
     if gradient_step is not _MISSING or is_integer(state):
         skip = np.bool_(number > 0)
         return skip, {"should_skip": skip, "num_not_finite": np.int32(number)}

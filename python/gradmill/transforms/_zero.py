@@ -179,7 +179,9 @@ def apply_if_finite(
             f" apply_if_finite(inner, max_consecutive_errors); got {given!r}"
         )
     if limit is not None and not is_integer(limit):
-        raise TypeError(f"max_consecutive_errors must be an integer or None, got {limit!r}")
+        raise TypeError(
+            f"apply_if_finite: max_consecutive_errors must be an integer or None, got {limit!r}"
+        )
     control = _IfFinite(None if limit is None else int(limit))
     spec = Spec("apply_if_finite", ApplyIfFiniteState, control=control)
     return native_with_extra(Gated(spec, given[0], "inner_state"))
