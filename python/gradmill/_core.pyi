@@ -1,14 +1,15 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypedDict, final
 
 import numpy as np
 
 __all__ = [
     "CoreError",
+    "Correction",
     "InPlace",
     "Program",
+    "Scalars",
     "apply_updates",
-    "bias_correction",
     "build_info",
     "count_not_finite",
     "force",
@@ -66,6 +67,16 @@ class Program:
     ) -> tuple[_Leaves, list[_Leaves], _Found]: ...
 
 @final
+class Correction:
+    def __new__(cls, decay: float, ahead: int = 1) -> Correction: ...
+    def __call__(self, count: int, /) -> float: ...
+
+@final
+class Scalars:
+    def __new__(cls, scalars: Sequence[float | Callable[[int], float]]) -> Scalars: ...
+    def __call__(self, count: int, /) -> tuple[float, ...]: ...
+
+@final
 class InPlace:
     def __new__(
         cls,
@@ -73,13 +84,14 @@ class InPlace:
         params: _Leaves,
         slots: list[_Leaves],
         skip: list[int] | None,
+        clocks: list[tuple[np.ndarray[Any, Any] | None, Scalars]],
     ) -> InPlace: ...
-    def step(
+    def step(self, updates: _Leaves, threads: int = 0) -> tuple[float | None, bool]: ...
+    def step_with(
         self, updates: _Leaves, scalars: list[float], off: int = 0, threads: int = 0
     ) -> _Found: ...
 
 def apply_updates(params: _Leaves, updates: _Leaves, threads: int = 0) -> _Leaves: ...
-def bias_correction(decay: float, count: int) -> float: ...
 def build_info() -> _BuildInfo: ...
 def count_not_finite(updates: _Leaves, threads: int = 0) -> int: ...
 def force(simd: str | None = None, fuse: bool = True) -> None: ...

@@ -88,14 +88,18 @@ class NativeRun:
             for at, name in self.slots
         ]
 
+    def clocks(self, states: Sequence[PyTree]) -> list[tuple[Any, _core.Scalars]]:
+        """The count that a link's scalars depend on, or None, and these, in the links' order."""
+        return [(None if at is None else states[at].count, row) for at, row in self.scalars_of]
+
     def plan(
         self, states: Sequence[PyTree], context: Context
     ) -> tuple[list[float], int, list[Plan]]:
         """The scalars of all ops in a row, the ops that are off as bits, and each link's plan."""
         if not self.has_controls:
             values: list[float] = []
-            for at, scalars in self.scalars_of:
-                values += scalars(0 if at is None else int(states[at].count))
+            for count, scalars in self.clocks(states):
+                values += scalars(0 if count is None else int(count))
             return values, 0, []
         values, off, plans = [], 0, []
         is_open, specs = context.open, context.specs

@@ -7,58 +7,43 @@ a rounding. A scalar is rounded to the leaf's dtype once, after all arithmetic a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from gradmill import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gradmill._spec import Spec
 
 COUNT_MAX = int(np.iinfo(np.int32).max)
 
+Scalar: TypeAlias = "float | Callable[[int], float]"
+"""A number, or a function of the number of steps taken."""
 
-StepScalars = Callable[[int], tuple[float, ...]]
-"""From the number of steps taken to an op's scalars for the next, in the op's order."""
 
-
-def _adam(hyper: Mapping[str, Any]) -> StepScalars:
+def _adam(hyper: Mapping[str, Any]) -> list[Scalar]:
     b1, b2, eps, eps_root = (hyper[name] for name in ("b1", "b2", "eps", "eps_root"))
-    correction = _core.bias_correction
-
-    def scalars(count: int) -> tuple[float, ...]:
-        step = count + 1
-        return b1, b2, eps, eps_root, correction(b1, step), correction(b2, step)
-
-    return scalars
+    return [b1, b2, eps, eps_root, _core.Correction(b1), _core.Correction(b2)]
 
 
-def _adam_nesterov(hyper: Mapping[str, Any]) -> StepScalars:
-    b1, plain = hyper["b1"], _adam(hyper)
-    return lambda count: (*plain(count), _core.bias_correction(b1, count + 2))
+def _adam_nesterov(hyper: Mapping[str, Any]) -> list[Scalar]:
+    return [*_adam(hyper), _core.Correction(hyper["b1"], 2)]
 
 
-def _rms(hyper: Mapping[str, Any]) -> StepScalars:
+def _rms(hyper: Mapping[str, Any]) -> list[Scalar]:
     decay, eps, eps_root = (hyper[name] for name in ("decay", "eps", "eps_root"))
-    corrects = hyper["bias_correction"]
-
-    def scalars(count: int) -> tuple[float, ...]:
-        correction = _core.bias_correction(decay, count + 1) if corrects else 1.0
-        return decay, eps, eps_root, correction
-
-    return scalars
+    correction = _core.Correction(decay) if hyper["bias_correction"] else 1.0
+    return [decay, eps, eps_root, correction]
 
 
-def _ema(hyper: Mapping[str, Any]) -> StepScalars:
-    decay, debias = hyper["decay"], hyper["debias"]
-    return lambda count: (decay, _core.bias_correction(decay, count + 1) if debias else 1.0)
+def _ema(hyper: Mapping[str, Any]) -> list[Scalar]:
+    decay = hyper["decay"]
+    return [decay, _core.Correction(decay) if hyper["debias"] else 1.0]
 
 
-_DERIVED: dict[str, Callable[[Mapping[str, Any]], StepScalars]] = {
+_DERIVED: dict[str, Callable[[Mapping[str, Any]], list[Scalar]]] = {
     "scale_by_adam": _adam,
     "scale_by_adam_nesterov": _adam_nesterov,
     "scale_by_rms": _rms,
@@ -73,18 +58,14 @@ LOOKS_FOR = {op["name"]: op["reduces"] for op in _core.list_ops()}
 """What each op has to know of the update as a whole, or None."""
 
 
-def step_scalars(spec: Spec) -> StepScalars:
-    """The scalars of ``spec`` as a function of its count; hyperparameters may be schedules."""
+def step_scalars(spec: Spec) -> _core.Scalars:
+    """The scalars of ``spec``, in its op's order; hyperparameters may be schedules."""
     if spec.op is None:
-        return lambda _: ()
+        return _core.Scalars([])
     derived = _DERIVED.get(spec.op)
     if derived is not None:
-        return derived(spec.hyper)
-    values = [spec.hyper[name] for name in SCALARS[spec.op]]
-    constants = tuple([value for value in values if not callable(value)])
-    if len(constants) == len(values):
-        return lambda _: constants
-    return lambda count: tuple([float(v(count)) if callable(v) else v for v in values])
+        return _core.Scalars(derived(spec.hyper))
+    return _core.Scalars([spec.hyper[name] for name in SCALARS[spec.op]])
 
 
 def next_count(count: Any) -> int:

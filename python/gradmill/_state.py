@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradmill._arrays import as_native
+from gradmill._core import Scalars
 from gradmill._scalars import LOOKS_FOR, step_scalars
 from gradmill._spec import Chained, Gated, LabelMask, Masked, Partitioned, Spec
 from gradmill._tree import flatten, keep, leaf_path
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from gradmill._base import PyTree, TransformationLike
     from gradmill._control import Control
-    from gradmill._scalars import StepScalars
     from gradmill._spec import Mask
 
 
@@ -95,9 +95,9 @@ class Link:
         return self.spec is not None and self.spec.counts
 
     @cached_property
-    def scalars_of(self) -> StepScalars:
+    def scalars_of(self) -> Scalars:
         """The scalars of its op as a function of its count."""
-        return step_scalars(self.spec) if self.spec is not None else lambda _: ()
+        return Scalars([]) if self.spec is None else step_scalars(self.spec)
 
     @cached_property
     def looks_for(self) -> str | None:

@@ -38,7 +38,12 @@ def flatten_like(spec: Treespec, tree: PyTree, name: str, like: str) -> list[Any
     try:
         return spec.flatten_up_to(tree)
     except ValueError as error:
-        raise TreeError(f"{name} does not match {like}: {error}") from None
+        raise mismatch(name, like, error) from None
+
+
+def mismatch(name: str, like: str, error: ValueError) -> TreeError:
+    """The error for a tree whose structure is another than that of ``like``."""
+    return TreeError(f"{name} does not match {like}: {error}")
 
 
 def tree_map(function: Callable[[Any], Any], tree: PyTree) -> PyTree:

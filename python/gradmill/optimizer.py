@@ -10,10 +10,9 @@ from gradmill import _core, errors
 from gradmill._arrays import plain_view
 from gradmill._control import Context
 from gradmill._run import runs_in_place
-from gradmill._scalars import COUNT_MAX
 from gradmill._state import join_state, split_state, write_fields
 from gradmill._threads import scoped
-from gradmill._tree import Treespec, flatten, flatten_like, leaf_path
+from gradmill._tree import Treespec, flatten, flatten_like, leaf_path, mismatch
 
 if TYPE_CHECKING:
     from gradmill._base import PyTree, TransformationLike
@@ -39,6 +38,10 @@ class StepReport(NamedTuple):
     step: int
     global_norm: float | None
     finite: bool
+
+
+_report = tuple.__new__
+"""Makes a StepReport in half the time that its class takes."""
 
 
 class Optimizer:
@@ -86,20 +89,18 @@ class Optimizer:
         self._states = split_state(tx, tx.init(params))
         self._at = len(self._states) - len(self._tail.links)
         own = self._states[self._at :]
+        clocks = self._tail.clocks(own)
+        self._counts = [count for count, _ in clocks if count is not None]
         try:
             self._bound = _core.InPlace(
                 self._tail.program,
                 [plain_view(leaf) for leaf in leaves],
                 self._tail.slot_leaves(own, self._treespec),
                 self._tail.skips(params, self._treespec),
+                clocks,
             )
         except _core.CoreError as fault:
             raise self._tail.error(fault, self._treespec) from None
-        self._clocks = [
-            (None if at is None else own[at].count, scalars)
-            for at, scalars in self._tail.scalars_of
-        ]
-        self._counts = [count for count, _ in self._clocks if count is not None]
         self._is_simple = not (self._head or self._tail.has_controls)
 
     @property
@@ -133,30 +134,32 @@ class Optimizer:
             >>> opt.params
             array([0.5])
         """
+        try:
+            if self._is_simple:
+                try:
+                    leaves = self._treespec.flatten_up_to(grads)
+                except ValueError as error:
+                    raise mismatch("updates", "params", error) from None
+                norm, finite = self._bound.step(leaves, scoped.get())
+            else:
+                norm, finite = self._step_alone(grads, extra_args)
+        except _core.CoreError as fault:
+            raise self._tail.error(fault, self._treespec) from None
+        self._steps = steps = self._steps + 1
+        return _report(StepReport, (steps, norm, finite))
+
+    def _step_alone(
+        self, grads: PyTree, extra_args: dict[str, Any]
+    ) -> tuple[float | None, bool]:
+        """A step that the host takes part in, and no other thread meanwhile."""
         if self._busy:
             raise RuntimeError("another thread is inside a step of this optimizer")
         self._busy = True
         try:
-            if self._is_simple:
-                leaves = flatten_like(self._treespec, grads, "updates", "params")
-                scalars: list[float] = []
-                for count, scalars_of in self._clocks:
-                    scalars += scalars_of(0 if count is None else count.item())
-                norms, finite, _ = self._bound.step(leaves, scalars, 0, scoped.get())
-                norm = norms[0] if norms else None
-                for count in self._counts:
-                    steps = count.item()
-                    if steps < COUNT_MAX:
-                        count[()] = steps + 1
-            else:
-                norms, finite = self._step_with_controls(grads, extra_args)
-                norm = next((norm for norm in norms if norm is not None), None)
-            self._steps += 1
-        except _core.CoreError as fault:
-            raise self._tail.error(fault, self._treespec) from None
+            norms, finite = self._step_with_controls(grads, extra_args)
         finally:
             self._busy = False
-        return StepReport._make((self._steps, norm, finite))
+        return next((norm for norm in norms if norm is not None), None), finite
 
     def _step_with_controls(
         self, updates: PyTree, extra_args: dict[str, Any]
@@ -176,7 +179,7 @@ class Optimizer:
         own = self._states[self._at :]
         scalars, off, plans = self._tail.plan(own, context)
         leaves = flatten_like(self._treespec, updates, "updates", "params")
-        tail_norms, tail_finite, more = self._bound.step(leaves, scalars, off, scoped.get())
+        tail_norms, tail_finite, more = self._bound.step_with(leaves, scalars, off, scoped.get())
         changes = self._tail.advance(own, context, plans, more, self._treespec)
         own = [write_fields(state, change) for state, change in zip(own, changes, strict=True)]
         self._states[:] = [*states, *own]

@@ -64,6 +64,8 @@ pub trait Float:
     fn sqrt(self) -> Self;
     /// Whether the value is NaN.
     fn is_nan(self) -> bool;
+    /// Whether the value is neither infinite nor NaN.
+    fn is_finite(self) -> bool;
     /// Bits of which the highest is set where the value is infinite or NaN. They can be or-ed together.
     fn nonfinite(self) -> Self::Bits;
     /// Whether the highest bit is set.
@@ -109,6 +111,10 @@ macro_rules! float {
             #[inline(always)]
             fn is_nan(self) -> bool {
                 self.is_nan()
+            }
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                self.is_finite()
             }
             #[inline(always)]
             fn nonfinite(self) -> $bits {

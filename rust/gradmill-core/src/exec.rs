@@ -4,12 +4,12 @@ use smallvec::SmallVec;
 
 use crate::dtype::{DType, Float};
 use crate::error::Error;
-use crate::kernel::Kernel;
-use crate::leaf::{Leaf, Origin, Params, Sink, Slots, Source as Array, ViewMut};
+use crate::kernel::Bound;
+use crate::leaf::{Leaf, Params, Row, Sink, Slots, Source as Array, ViewMut, incoming};
 use crate::measure::measure;
 use crate::ops::Reduce;
 use crate::others::Others;
-use crate::program::{Pass, Program, Source};
+use crate::program::{Binding, Cursor, Pass, Program, Source};
 use crate::rng;
 use crate::simd::Tier;
 use crate::units::{Measure, Numbers, UnitRule, Units};
@@ -62,30 +62,44 @@ pub fn run(
     step: Step<'_>,
     config: &Config,
 ) -> Result<Outcome, Error> {
+    for (index, leaf) in leaves.iter().enumerate() {
+        validate(program, index, leaf)?;
+    }
+    run_rows(program, leaves, step, config)
+}
+
+/// As [`run`], for leaves of which the caller knows that they fit the program.
+///
+/// # Errors
+/// [`Error::Scalars`], [`Error::OutOfMemory`]; nothing was written then.
+pub fn run_rows<R: Row>(
+    program: &Program,
+    rows: &mut [R],
+    step: Step<'_>,
+    config: &Config,
+) -> Result<Outcome, Error> {
     let got = step.scalars.len();
     if got != program.scalars() {
         return Err(Error::Scalars { expected: program.scalars(), got });
     }
-    for (index, leaf) in leaves.iter_mut().enumerate() {
-        validate(program, index, leaf)?;
-        leaf.origin = Origin { leaf: index, start: 0 };
-    }
     let run = Run::new(program, step, config);
-    if !program.passes().iter().any(|pass| pass.carries) {
-        return Ok(run.passes(leaves));
+    if !program.carries(step.off) {
+        return Ok(run.passes(rows));
     }
-    let mut carriers =
-        leaves.iter().map(|leaf| Carrier::new(program, leaf)).collect::<Result<Vec<_>, _>>()?;
-    let mut leaves: Vec<Leaf<'_>> = leaves
-        .iter_mut()
-        .zip(&mut carriers)
-        .map(|(leaf, carrier)| {
-            let mut leaf = leaf.reborrow();
-            leaf.out = leaf.out.or_else(|| Some(carrier.sink()));
-            leaf
-        })
-        .collect();
+    let carrier = |row: &mut R| Carrier::new(program, &row.leaf(program));
+    let mut carriers = present(rows).map(carrier).collect::<Result<Vec<_>, _>>()?;
+    let with_carrier = |(row, carrier)| {
+        let leaf = Row::leaf(row, program);
+        let out = leaf.out.or_else(|| Some(Carrier::sink(carrier)));
+        Leaf { out, ..leaf }
+    };
+    let mut leaves: Vec<Leaf<'_>> = present(rows).zip(&mut carriers).map(with_carrier).collect();
     Ok(run.passes(&mut leaves))
+}
+
+/// The rows that take part.
+pub fn present<R: Row>(rows: &mut [R]) -> impl Iterator<Item = &mut R> {
+    rows.iter_mut().filter(|row| row.is_present())
 }
 
 /// The root of the sum of squares of all elements, without overflow on the way.
@@ -93,10 +107,12 @@ pub fn run(
 pub fn global_norm(arrays: Vec<Array<'_>>, config: &Config) -> f64 {
     let leaf = |updates| Leaf::new(updates, Params::None, None, Slots::new());
     let mut leaves: Vec<Leaf<'_>> = arrays.into_iter().map(leaf).collect();
-    let program = Program::global_norm();
-    let step = Step { scalars: &[f64::INFINITY], off: 0 };
-    let norms = Run::new(&program, step, config).passes(&mut leaves).norms;
-    norms[0].unwrap_or_default()
+    let names = ["clip_by_global_norm"];
+    let Ok(program) = Program::new(names) else { unreachable!("{names:?} is an op") };
+    let run = Run::new(&program, Step { scalars: &[f64::INFINITY], off: 0 }, config);
+    let pass = program.pass_from(Cursor::start(), 0);
+    let sum = run.pass(&pass, &mut leaves, true, 1.0).1;
+    run.norm(&pass, &mut leaves, sum)
 }
 
 /// How many elements are not finite.
@@ -146,7 +162,15 @@ struct Run<'r> {
     off: u64,
     norms: SmallVec<[f64; 2]>,
     others: Others,
+    squares: Option<Squares>,
     outcome: Outcome,
+}
+
+/// The sum of squares of the update that reaches an op, over the leaves that the op does not pass by.
+#[derive(Clone, Copy)]
+struct Squares {
+    op: usize,
+    sum: f64,
 }
 
 impl<'r> Run<'r> {
@@ -158,60 +182,110 @@ impl<'r> Run<'r> {
             finite: true,
         };
         let Step { scalars, off } = step;
-        let (norms, others) = (SmallVec::new(), Others::default());
-        Self { program, scalars, config, off, norms, others, outcome }
+        let (norms, others, squares) = (SmallVec::new(), Others::default(), None);
+        Self { program, scalars, config, off, norms, others, squares, outcome }
     }
 
     fn is_off(&self, op: usize) -> bool {
         self.off >> op & 1 == 1
     }
 
-    fn passes(mut self, leaves: &mut [Leaf<'_>]) -> Outcome {
-        self.draw_keys(leaves);
-        for pass in self.program.passes() {
-            let reduce = match pass.ends_for {
-                Some(op) if self.is_off(op) => Reduce::None,
-                Some(op) => self.program.reduce(op),
-                None => Reduce::None,
-            };
-            let is_norm = matches!(reduce, Reduce::Norm);
-            let mut sum = 0.0;
-            // What earlier passes left behind stays as it is where no op of this one runs; but slots
-            // have to be brought to where the new ones go.
-            let idle = pass.source == Source::Carried
-                && pass.slots.is_empty()
-                && pass.ops.clone().all(|op| self.is_off(op));
-            if pass.ends_for.is_none() || pass.carries && !idle || is_norm {
-                let finite;
-                (finite, sum) = self.pass(pass, leaves, is_norm, 1.0);
-                self.outcome.finite &= finite || pass.source == Source::Carried;
+    fn passes<R: Row>(mut self, rows: &mut [R]) -> Outcome {
+        self.draw_keys(rows);
+        let mut cursor = Cursor::start();
+        loop {
+            let pass = self.program.pass_from(cursor, self.off);
+            for op in cursor.next..pass.ends_for.unwrap_or(pass.ops.end) {
+                self.record_nothing(op);
             }
-            let Some(op) = pass.ends_for else { break };
-            match reduce {
-                Reduce::None => self.record_nothing(op),
+            let Some(op) = pass.ends_for else {
+                self.walk(&pass, rows, false);
+                return self.outcome;
+            };
+            match self.program.reduce(op) {
+                Reduce::None => unreachable!("only reductions end passes"),
                 Reduce::Norm => {
-                    let norm = self.norm(pass, leaves, sum);
+                    let sum = self.squares(&pass, op, rows);
+                    let norm = self.norm(&pass, rows, sum);
                     self.norms.push(norm);
                     self.outcome.norms.push(Some(norm));
                 }
-                Reduce::Units(rule) => {
-                    let numbers = self.numbers(pass, op, &rule, leaves);
-                    self.others.add_numbers(op, numbers);
-                }
                 Reduce::Finite => {
-                    let finite =
-                        self.counts(pass, op, leaves, Measure::NotFinite).iter().all(|&n| n == 0.0);
+                    let finite = self.is_finite(&pass, op, rows);
                     let accept = self.program.scalars_of(op, self.scalars)[0] != 0.0;
                     self.off |= if finite || accept { 1 << op } else { self.program.governs(op) };
                     self.outcome.all_finite.push(finite);
                 }
+                Reduce::Units(rule) => {
+                    self.carry(&pass, rows);
+                    let leaves = self.leaves(rows);
+                    let numbers = self.numbers(&pass, op, &rule, &leaves);
+                    self.others.add_numbers(op, numbers);
+                }
                 Reduce::Nans => {
-                    let counts = self.counts(pass, op, leaves, Measure::Nans);
-                    self.outcome.nans.push(counts.iter().map(|&count| count > 0.0).collect());
+                    self.carry(&pass, rows);
+                    let leaves = self.leaves(rows);
+                    self.outcome.nans.push(self.nans(&pass, op, &leaves));
                 }
             }
+            cursor.advance(&pass);
         }
-        self.outcome
+    }
+
+    fn leaves<'l, R: Row>(&self, rows: &'l mut [R]) -> Vec<Leaf<'l>> {
+        present(rows).map(|row| row.leaf(self.program)).collect()
+    }
+
+    /// Walks over `rows` and notes whether the incoming updates are finite.
+    fn walk<R: Row>(&mut self, pass: &Pass, rows: &mut [R], norm: bool) -> f64 {
+        let (finite, sum) = self.pass(pass, rows, norm, 1.0);
+        self.outcome.finite &= finite || pass.source == Source::Carried;
+        sum
+    }
+
+    /// Leaves the update behind where `pass` does so. What an earlier pass left behind stays as it is where
+    /// no op of this one runs; but slots have to be brought to where the new ones go.
+    fn carry<R: Row>(&mut self, pass: &Pass, rows: &mut [R]) {
+        let idle = pass.source == Source::Carried
+            && pass.slots.is_empty()
+            && pass.ops.clone().all(|op| self.is_off(op));
+        if pass.carries && !idle {
+            self.walk(pass, rows, false);
+        }
+    }
+
+    /// The sum of squares of the update that reaches `op`, which may be known already.
+    fn squares<R: Row>(&mut self, pass: &Pass, op: usize, rows: &mut [R]) -> f64 {
+        if let Some(known) = self.squares
+            && !pass.carries
+            && (known.op..op).all(|op| self.is_off(op))
+            && present(rows).all(|row| row.skip() >> op & 1 == row.skip() >> known.op & 1)
+        {
+            return known.sum;
+        }
+        let sum = self.walk(pass, rows, true);
+        self.squares = Some(Squares { op, sum });
+        sum
+    }
+
+    /// Whether the update that reaches `op` is finite. A finite sum of squares says so, be it that of an
+    /// earlier op; an infinite one may come from large numbers.
+    fn is_finite<R: Row>(&mut self, pass: &Pass, op: usize, rows: &mut [R]) -> bool {
+        if let Some(known) = self.squares
+            && !pass.carries
+            && known.sum.is_finite()
+            && self.program.keep_finite(known.op..op, self.binding())
+            && present(rows).all(|row| row.skip() >> op & 1 >= row.skip() >> known.op & 1)
+        {
+            return true;
+        }
+        let sum = self.squares(pass, op, rows);
+        sum.is_finite() || sum == f64::INFINITY && self.again(pass, rows, SMALLER).is_finite()
+    }
+
+    fn binding(&self) -> Binding<'_> {
+        let Self { scalars, norms, off, config, .. } = self;
+        Binding { scalars, norms, off: *off, fuse: config.fuse }
     }
 
     /// Keeps the places of an op's results among those of others.
@@ -230,12 +304,12 @@ impl<'r> Run<'r> {
     /// A key for each leaf and each op that draws random numbers: leaves are counted without those that
     /// the op passes by.
     #[expect(clippy::cast_sign_loss, reason = "the words of a key travel among the scalars")]
-    fn draw_keys(&mut self, leaves: &[Leaf<'_>]) {
+    fn draw_keys<R: Row>(&mut self, rows: &mut [R]) {
         for op in self.program.noises() {
             let scalars = self.program.scalars_of(op, self.scalars);
             let key = [scalars[1] as u32, scalars[2] as u32];
             let mut taken = 0..;
-            let keys = leaves.iter().map(|leaf| match leaf.skip >> op & 1 {
+            let keys = present(rows).map(|row| match row.skip() >> op & 1 {
                 0 => rng::split(key, taken.next().unwrap_or_default()),
                 _ => key,
             });
@@ -244,16 +318,21 @@ impl<'r> Run<'r> {
     }
 
     /// The root of `sum`, computed again with scaled values where their squares left the range of f64.
-    fn norm(&self, pass: &Pass, leaves: &mut [Leaf<'_>], sum: f64) -> f64 {
+    fn norm<R: Row>(&self, pass: &Pass, rows: &mut [R], sum: f64) -> f64 {
         let scale = if sum == f64::INFINITY {
-            f64::from_bits((1023 - 600) << 52)
+            SMALLER
         } else if sum < 1e-270 {
-            f64::from_bits((1023 + 600) << 52)
+            LARGER
         } else {
             return sum.sqrt();
         };
+        self.again(pass, rows, scale).sqrt() / scale
+    }
+
+    /// The sum of squares at the end of `pass`, which has run, of values multiplied by `scale`.
+    fn again<R: Row>(&self, pass: &Pass, rows: &mut [R], scale: f64) -> f64 {
         let again = if pass.carries { pass.over_carried() } else { pass.clone() };
-        self.pass(&again, leaves, true, scale).1.sqrt() / scale
+        self.pass(&again, rows, true, scale).1
     }
 
     /// The numbers that `rule` makes of the units of each leaf.
@@ -273,7 +352,9 @@ impl<'r> Run<'r> {
             })
             .collect();
         let with_units = || leaves.iter().zip(&units).filter_map(|(l, u)| Some((l, u.as_ref()?)));
-        let updates: Vec<_> = with_units().map(|(l, units)| (incoming(pass, l), units)).collect();
+        let carried = pass.leaves_behind();
+        let updates = with_units().map(|(leaf, units)| (incoming(leaf, carried), units));
+        let updates: Vec<_> = updates.collect();
         let mut of_updates = measure(&updates, rule.measure, self.config).into_iter();
         let params = with_units().filter(|_| rule.params);
         let params: Vec<_> =
@@ -294,47 +375,37 @@ impl<'r> Run<'r> {
             .collect()
     }
 
-    /// A count for each leaf; zero for those that `op` passes by.
-    fn counts(&self, pass: &Pass, op: usize, leaves: &[Leaf<'_>], what: Measure) -> Vec<f64> {
+    /// Whether each leaf has a NaN; those that `op` passes by count as having none.
+    fn nans(&self, pass: &Pass, op: usize, leaves: &[Leaf<'_>]) -> Vec<bool> {
         let units: Vec<Units> = leaves.iter().map(|leaf| Units::whole(leaf.len())).collect();
         let takes = |leaf: &&Leaf<'_>| leaf.skip >> op & 1 == 0;
         let pairs = leaves.iter().zip(&units).filter(|(leaf, _)| takes(leaf));
-        let pairs: Vec<_> = pairs.map(|(leaf, units)| (incoming(pass, leaf), units)).collect();
-        let mut counts = measure(&pairs, what, self.config).into_iter();
-        leaves
-            .iter()
-            .map(|leaf| if takes(&leaf) { counts.next().map_or(0.0, |sums| sums[0]) } else { 0.0 })
-            .collect()
+        let carried = pass.leaves_behind();
+        let pairs: Vec<_> = pairs.map(|(leaf, units)| (incoming(leaf, carried), units)).collect();
+        let mut counts = measure(&pairs, Measure::Nans, self.config).into_iter();
+        let has_nan = |leaf| takes(&leaf) && counts.next().is_some_and(|counts| counts[0] > 0.0);
+        leaves.iter().map(has_nan).collect()
     }
 
-    /// Walks over `leaves`: whether all updates were finite, and the sum of squares if asked for.
-    fn pass(&self, pass: &Pass, leaves: &mut [Leaf<'_>], norm: bool, scale: f64) -> (bool, f64) {
-        let Self { program, scalars, config, off, norms, others, .. } = self;
+    /// Walks over `rows`: whether all updates were finite, and the sum of squares if asked for.
+    fn pass<R: Row>(&self, pass: &Pass, rows: &mut [R], norm: bool, scale: f64) -> (bool, f64) {
+        let Self { program, config, off, others, .. } = self;
         let mut kernels = Kernels::default();
-        let fuse = config.fuse;
-        for leaf in &*leaves {
-            let skip = leaf.skip | off;
-            match program.dtype(leaf) {
-                DType::F32 => {
-                    kernels.f32.add(skip, || program.bind(pass, skip, scalars, norms, fuse));
-                }
-                DType::F64 => {
-                    kernels.f64.add(skip, || program.bind(pass, skip, scalars, norms, fuse));
-                }
+        for row in present(rows) {
+            let (skip, bind) = (row.skip(), self.binding());
+            match row.dtype(program) {
+                DType::F32 => kernels.f32.add(skip, || program.bind(pass, skip, bind)),
+                DType::F64 => kernels.f64.add(skip, || program.bind(pass, skip, bind)),
             }
         }
         let kernels = &kernels;
-        Walk { program, pass, kernels, off: *off, others, norm, config, scale }.over(leaves)
+        Walk { program, pass, kernels, off: *off, others, norm, config, scale }.over(rows)
     }
 }
 
-/// The update that the op behind `pass` meets.
-fn incoming<'l>(pass: &Pass, leaf: &'l Leaf<'_>) -> Array<'l> {
-    match (pass.carries, pass.source, &leaf.out) {
-        (false, Source::Updates, _) | (_, _, None) => leaf.updates.clone(),
-        (_, _, Some(out)) => out.view(),
-    }
-}
+/// Scalings that bring squares back into the range of f64.
+const SMALLER: f64 = f64::from_bits((1023 - 600) << 52);
+const LARGER: f64 = f64::from_bits((1023 + 600) << 52);
 
 /// The kernels of a pass: one for each dtype and each set of skipped ops.
 #[derive(Default)]
@@ -344,7 +415,7 @@ pub struct Kernels {
 }
 
 /// The kernels of one dtype, by skipped ops.
-pub struct KernelSet<T>(SmallVec<[(u64, Kernel<T>); 1]>);
+pub struct KernelSet<T>(SmallVec<[(u64, Bound<T>); 1]>);
 
 impl<T> Default for KernelSet<T> {
     fn default() -> Self {
@@ -353,16 +424,16 @@ impl<T> Default for KernelSet<T> {
 }
 
 impl<T> KernelSet<T> {
-    fn add(&mut self, skip: u64, bind: impl FnOnce() -> Kernel<T>) {
+    fn add(&mut self, skip: u64, bind: impl FnOnce() -> Bound<T>) {
         if self.0.iter().all(|(known, _)| *known != skip) {
             self.0.push((skip, bind()));
         }
     }
 
     /// The kernel for leaves with this `skip`.
-    pub fn of(&self, skip: u64) -> &Kernel<T> {
+    pub fn of(&self, skip: u64) -> &Bound<T> {
         match self.0.iter().find(|(known, _)| *known == skip) {
-            Some((_, kernel)) => kernel,
+            Some((_, bound)) => bound,
             None => unreachable!("each leaf's kernel was bound before the walk"),
         }
     }

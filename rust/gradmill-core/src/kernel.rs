@@ -1,5 +1,7 @@
 //! What runs on a stretch of dense memory: one fused loop, or the ops in turn over small blocks.
 
+use std::ops::Range;
+
 use pulp::NullaryFnOnce;
 use smallvec::SmallVec;
 
@@ -19,7 +21,7 @@ pub struct Placed<T> {
     pub step: Step<T>,
     /// The position of its op in the program.
     pub op: usize,
-    /// The position of its first slot among the pass's slots.
+    /// The position of its first slot among those of the pass that the leaf has.
     pub first_slot: usize,
 }
 
@@ -31,22 +33,44 @@ pub struct Site<'s> {
     pub others: &'s Others,
 }
 
+/// A kernel, and which slots it works on: positions among those of a leaf's ops that do not pass it by.
+#[derive(Debug)]
+pub struct Bound<T> {
+    pub kernel: Kernel<T>,
+    pub slots: Range<usize>,
+}
+
 /// The steps of one pass with their constants, ready to run.
 #[derive(Debug)]
 pub enum Kernel<T> {
     /// One loop, in registers.
     Fused(Pattern<T>),
     /// Op by op.
-    Blocks(SmallVec<[Placed<T>; 4]>),
+    Blocks {
+        steps: SmallVec<[Placed<T>; 4]>,
+        /// Where the update that comes out is zero in any case: how many steps there are up to the last one
+        /// that has state. The parameters are left alone then, and not even read.
+        silent: Option<usize>,
+    },
+}
+
+/// How many of `steps` matter where the update that leaves them is not looked at, if it surely is zero.
+fn silent<T: Float>(steps: &[Placed<T>]) -> Option<usize> {
+    let is_zeroed = steps.iter().rposition(|placed| placed.step.gives_zero())?;
+    let (head, tail) = steps.split_at(is_zeroed + 1);
+    let stays = |placed: &Placed<T>| placed.step.keeps_zero() && !placed.step.has_slots();
+    let last = head.iter().rposition(|placed| placed.step.has_slots());
+    tail.iter().all(stays).then(|| last.map_or(0, |last| last + 1))
 }
 
 impl<T: Float> Kernel<T> {
     pub fn new(steps: SmallVec<[Placed<T>; 4]>, fuse: bool) -> Self {
         let pattern = fuse.then(|| Pattern::of(&steps)).flatten();
-        pattern.map_or(Self::Blocks(steps), Self::Fused)
+        pattern.map_or_else(|| Self::Blocks { silent: silent(&steps), steps }, Self::Fused)
     }
 
-    /// `params += update`; the highest bit of the result is set where an incoming update was not finite.
+    /// Adds the update to `params`; the highest bit of the result is set where an incoming update was not
+    /// finite.
     #[inline]
     pub fn apply(
         &self,
@@ -60,7 +84,11 @@ impl<T: Float> Kernel<T> {
                 let slots = &mut slots[pattern.first_slot()..];
                 pattern.visit(Apply { tier: site.tier, updates, params, slots })
             }
-            Self::Blocks(steps) => {
+            Self::Blocks { steps, silent: Some(count) } => {
+                let steps = &steps[..*count];
+                site.tier.run(SilentBlocks { site, steps, updates, params, slots })
+            }
+            Self::Blocks { steps, silent: None } => {
                 site.tier.run(ApplyBlocks { site, steps, updates, params, slots })
             }
         }
@@ -81,7 +109,7 @@ impl<T: Float> Kernel<T> {
                 let slots = &mut slots[pattern.first_slot()..];
                 pattern.visit(Store { tier: site.tier, updates, params, out, slots })
             }
-            Self::Blocks(steps) => {
+            Self::Blocks { steps, .. } => {
                 site.tier.run(StoreBlocks { site, steps, updates, params, out, slots })
             }
         }
@@ -156,11 +184,18 @@ impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for ApplyLoop<'_, T, O
         walk(updates.iter().zip(params), slots, |(&update, param), state| {
             bad |= update.nonfinite();
             let (update, state) = op.element(update, *param, state);
-            *param = *param + update;
+            *param = applied(*param, update);
             state
         });
         bad
     }
+}
+
+/// The parameter after the update. One of zero changes nothing, not even the sign of a zero: parameters whose
+/// updates are zero need not be touched.
+#[inline(always)]
+pub fn applied<T: Float>(param: T, update: T) -> T {
+    if update == T::ZERO { param } else { param + update }
 }
 
 struct Store<'k, 'd, T> {
@@ -286,8 +321,35 @@ impl<T: Float> NullaryFnOnce for ApplyBlocks<'_, '_, T> {
             let block = &mut scratch[..updates.len()];
             bad |= run_block(site, steps, updates, params, block, slots, index * BLOCK);
             for (param, &update) in params.iter_mut().zip(&*block) {
-                *param = *param + update;
+                *param = applied(*param, update);
             }
+        }
+        bad
+    }
+}
+
+/// As [`ApplyBlocks`], where the update turns out to be zero.
+struct SilentBlocks<'k, 'd, T> {
+    site: Site<'k>,
+    steps: &'k [Placed<T>],
+    updates: &'k [T],
+    params: &'k [T],
+    slots: &'k mut [&'d mut [T]],
+}
+
+impl<T: Float> NullaryFnOnce for SilentBlocks<'_, '_, T> {
+    type Output = T::Bits;
+
+    #[inline(always)]
+    fn call(self) -> T::Bits {
+        let Self { site, steps, updates, params, slots } = self;
+        let mut scratch = [T::ZERO; BLOCK];
+        let mut bad = T::Bits::default();
+        for (index, (updates, params)) in
+            updates.chunks(BLOCK).zip(params.chunks(BLOCK)).enumerate()
+        {
+            let block = &mut scratch[..updates.len()];
+            bad |= run_block(site, steps, updates, params, block, slots, index * BLOCK);
         }
         bad
     }

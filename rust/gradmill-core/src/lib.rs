@@ -28,6 +28,6 @@ mod walk;
 
 pub use dtype::{DType, Float};
 pub use error::{Error, Role};
-pub use exec::{Config, Outcome, Step, count_not_finite, global_norm, run};
-pub use leaf::Leaf;
+pub use exec::{Config, Outcome, Step, count_not_finite, global_norm, run, run_rows};
+pub use leaf::{Leaf, Row};
 pub use program::{Entry, Pass, Program, Source};

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::dtype::{DType, Float};
 use crate::error::Error;
-use crate::kernel::{Kernel, Placed};
+use crate::kernel::{Bound, Kernel, Placed};
 use crate::leaf::Leaf;
 use crate::ops::{Meta, OPS, Reduce, Step};
 use crate::units::{UnitRule, Units};
@@ -39,7 +39,40 @@ pub struct Pass {
     pub carries: bool,
 }
 
+/// How far a step has come in its chain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor {
+    /// The first op of the next pass.
+    pub first: usize,
+    /// The first op whose reduction has not been made.
+    pub next: usize,
+    /// Where the next pass takes the update from.
+    pub source: Source,
+}
+
+impl Cursor {
+    pub fn start() -> Self {
+        Self { first: 0, next: 0, source: Source::Updates }
+    }
+
+    /// Steps over the reduction that `pass` ends with; false where it is the last one.
+    pub fn advance(&mut self, pass: &Pass) -> bool {
+        let Some(op) = pass.ends_for else { return false };
+        self.next = op + 1;
+        if pass.carries {
+            self.first = op;
+            self.source = Source::Carried;
+        }
+        true
+    }
+}
+
 impl Pass {
+    /// Whether the update is found where a pass leaves it, and not with the caller.
+    pub(crate) fn leaves_behind(&self) -> bool {
+        self.carries || self.source == Source::Carried
+    }
+
     /// The walk that only takes the norm of what this pass left behind.
     pub(crate) fn over_carried(&self) -> Self {
         let (ops, slots) = (self.ops.end..self.ops.end, self.slots.end..self.slots.end);
@@ -114,22 +147,50 @@ impl Program {
         let param_ops = bits(|meta| meta.params);
         let unit_ops = bits(|meta| matches!(meta.reduce, Reduce::Units(_)));
         let noise_ops = bits(|meta| meta.name == NOISE);
-        let passes = cut(&ops, &slots);
         let governs = entries.iter().enumerate().map(|(index, entry)| {
             let behind = (index + 1..ops.len()).take(entry.governs);
             behind.fold(0, |bits, op| bits | 1 << op)
         });
         let governs = governs.collect();
         let axes = entries.into_iter().map(|entry| entry.axes).collect();
-        Ok(Self { ops, governs, axes, slots, scalars, passes, param_ops, unit_ops, noise_ops })
+        let passes = Vec::new();
+        let mut program =
+            Self { ops, governs, axes, slots, scalars, passes, param_ops, unit_ops, noise_ops };
+        program.passes = program.passes_without(0);
+        Ok(program)
     }
 
-    /// Computes the global norm of the update and nothing else.
-    pub(crate) fn global_norm() -> Self {
-        let names = ["clip_by_global_norm"];
-        let Ok(mut program) = Self::new(names) else { unreachable!("{names:?} is an op") };
-        program.passes.truncate(1);
-        program
+    /// Whether a pass leaves its update behind where the ops in `off` do not run.
+    pub(crate) fn carries(&self, off: u64) -> bool {
+        let carries = |passes: &[Pass]| passes.iter().any(|pass| pass.carries);
+        if off == 0 { carries(&self.passes) } else { carries(&self.passes_without(off)) }
+    }
+
+    /// The walks over memory where the ops in `off` do not run.
+    pub(crate) fn passes_without(&self, off: u64) -> Vec<Pass> {
+        let mut cursor = Cursor::start();
+        let mut passes = Vec::new();
+        loop {
+            passes.push(self.pass_from(cursor, off));
+            if passes.last().is_none_or(|pass| !cursor.advance(pass)) {
+                return passes;
+            }
+        }
+    }
+
+    /// The walk that comes next: up to the next op that runs and has to know of the update as a whole.
+    pub(crate) fn pass_from(&self, cursor: Cursor, off: u64) -> Pass {
+        let Cursor { first, next, source } = cursor;
+        let asks = |&op: &usize| off >> op & 1 == 0 && self.reduce(op).is_some();
+        let ends_for = (next..self.ops.len()).find(asks);
+        let end = ends_for.unwrap_or(self.ops.len());
+        let slots = self.slots[first]..self.slots[end];
+        let carries = ends_for.is_some_and(|op| match self.reduce(op) {
+            Reduce::None => false,
+            Reduce::Norm | Reduce::Finite => !slots.is_empty(),
+            Reduce::Units(_) | Reduce::Nans => first < op,
+        });
+        Pass { ops: first..end, slots, source, ends_for, carries }
     }
 
     /// What each op needs, in chain order.
@@ -225,10 +286,24 @@ impl Program {
         self.param_ops & !skip != 0
     }
 
+    /// How many slots the ops in `ops` have for a leaf with this `skip`.
+    fn slots_within(&self, ops: Range<usize>, skip: u64) -> usize {
+        if skip == 0 {
+            return self.slots[ops.end] - self.slots[ops.start];
+        }
+        let taken = ops.filter(|op| skip >> op & 1 == 0);
+        taken.map(|op| self.slots[op + 1] - self.slots[op]).sum()
+    }
+
     /// Whether `slot` belongs to a skipped op.
     #[must_use]
     pub fn skips_slot(&self, skip: u64, slot: usize) -> bool {
         skip >> self.owner(slot) & 1 == 1
+    }
+
+    /// The slots of the ops that are not skipped.
+    pub fn slots_of(&self, skip: u64) -> impl Iterator<Item = usize> {
+        (0..self.slots()).filter(move |&slot| !self.skips_slot(skip, slot))
     }
 
     /// The names of `slot` and of the op that owns it.
@@ -261,62 +336,52 @@ impl Program {
     #[must_use]
     pub fn is_fused(&self, pass: &Pass) -> bool {
         let ones = vec![1.0; self.scalars() + self.ops.len()];
-        matches!(self.bind::<f32>(pass, 0, &ones, &ones, true), Kernel::Fused(_))
+        let binding = Binding { scalars: &ones, norms: &ones, off: 0, fuse: true };
+        matches!(self.bind::<f32>(pass, 0, binding).kernel, Kernel::Fused(_))
     }
 
-    /// The kernel of `pass` for leaves with this `skip`; `norms` holds those of the passes before.
-    pub(crate) fn bind<T: Float>(
-        &self,
-        pass: &Pass,
-        skip: u64,
-        scalars: &[f64],
-        norms: &[f64],
-        fuse: bool,
-    ) -> Kernel<T> {
-        let takes_norm = |&&op: &&usize| matches!(OPS[op].reduce, Reduce::Norm);
-        let mut norms_before = self.ops[..pass.ops.start].iter().filter(takes_norm).count();
-        let mut steps = SmallVec::<[Placed<T>; 4]>::new();
-        for index in pass.ops.clone() {
-            let op = self.ops[index];
-            let mut own: SmallVec<[f64; 8]> = self.scalars_of(index, scalars).into();
-            if takes_norm(&&op) {
-                own.push(norms[norms_before]);
-                norms_before += 1;
-            }
-            if skip >> index & 1 == 0 {
-                let first_slot = self.slots[index] - pass.slots.start;
-                steps.push(Placed { step: Step::new(op, &own), op: index, first_slot });
-            }
+    /// The constants of `op`; `norms` holds those of all ops before it that take one.
+    fn step<T: Float>(&self, op: usize, binding: Binding<'_>) -> Step<T> {
+        let mut own: SmallVec<[f64; 8]> = self.scalars_of(op, binding.scalars).into();
+        let takes_norm = |op: &usize| matches!(self.reduce(*op), Reduce::Norm);
+        if takes_norm(&op) {
+            own.push(binding.norms[(0..op).filter(takes_norm).count()]);
         }
-        Kernel::new(steps, fuse)
+        Step::new(self.ops[op], &own)
+    }
+
+    /// The kernel of `pass` for leaves with this `skip`.
+    pub(crate) fn bind<T: Float>(&self, pass: &Pass, skip: u64, binding: Binding<'_>) -> Bound<T> {
+        let mut steps = SmallVec::<[Placed<T>; 4]>::new();
+        let mut first_slot = 0;
+        for op in pass.ops.clone().filter(|op| skip >> op & 1 == 0) {
+            if binding.off >> op & 1 == 0 {
+                steps.push(Placed { step: self.step(op, binding), op, first_slot });
+            }
+            first_slot += self.slots[op + 1] - self.slots[op];
+        }
+        let start = self.slots_within(0..pass.ops.start, skip);
+        Bound { kernel: Kernel::new(steps, binding.fuse), slots: start..start + first_slot }
+    }
+
+    /// Whether what is finite before the ops in `ops` that run is finite behind them, for sure.
+    pub(crate) fn keep_finite(&self, ops: Range<usize>, binding: Binding<'_>) -> bool {
+        let mut running = ops.filter(|op| binding.off >> op & 1 == 0);
+        running.all(|op| self.step::<f64>(op, binding).keeps_finite())
     }
 }
 
-fn cut(ops: &[usize], slots: &[usize]) -> Vec<Pass> {
-    let mut passes = Vec::new();
-    let mut start = 0;
-    let mut source = Source::Updates;
-    for (index, &op) in ops.iter().enumerate() {
-        let carries = match OPS[op].reduce {
-            Reduce::None => continue,
-            Reduce::Norm => slots[start] < slots[index],
-            _ => start < index,
-        };
-        passes.push(Pass {
-            ops: start..index,
-            slots: slots[start]..slots[index],
-            source,
-            ends_for: Some(index),
-            carries,
-        });
-        if carries {
-            start = index;
-            source = Source::Carried;
-        }
-    }
-    let slots = slots[start]..slots[ops.len()];
-    passes.push(Pass { ops: start..ops.len(), slots, source, ends_for: None, carries: false });
-    passes
+/// What the constants of a step are made from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Binding<'b> {
+    /// The scalars of all ops in a row.
+    pub scalars: &'b [f64],
+    /// The norms so far, one for each op that takes one.
+    pub norms: &'b [f64],
+    /// The ops that do not run, as bits.
+    pub off: u64,
+    /// Whether frequent chains run as one loop.
+    pub fuse: bool,
 }
 
 #[cfg(test)]

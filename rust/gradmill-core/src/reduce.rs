@@ -6,7 +6,7 @@ use crate::dtype::Float;
 
 /// Independent partial sums; element `i` of a chunk goes to lane `i % LANES`. Enough of them that the loop
 /// over lanes is what the compiler vectorises, on every tier.
-const LANES: usize = 256;
+const LANES: usize = 64;
 
 /// The running sum of squares of one chunk.
 pub struct Lanes {
@@ -57,16 +57,35 @@ impl<T: Float> NullaryFnOnce for SumSquares<'_, T> {
     }
 }
 
-/// Adds neighbours, then neighbours of those: the split is at a power of two.
-pub fn pairwise(values: &[f64]) -> f64 {
-    match values {
-        [] => 0.0,
-        [value] => *value,
-        _ => {
-            let (head, tail) = values.split_at(values.len().next_power_of_two() / 2);
-            pairwise(head) + pairwise(tail)
-        }
+/// Adds neighbours, then neighbours of those, as values come in: a full binary tree for each power of two in
+/// their number, largest first.
+pub struct Pairwise {
+    trees: [f64; usize::BITS as usize],
+    count: usize,
+}
+
+impl Pairwise {
+    pub fn new() -> Self {
+        Self { trees: [0.0; usize::BITS as usize], count: 0 }
     }
+
+    pub fn add(&mut self, value: f64) {
+        let full = self.count.trailing_ones() as usize;
+        self.trees[full] = self.trees[..full].iter().fold(value, |sum, tree| tree + sum);
+        self.count += 1;
+    }
+
+    pub fn total(&self) -> f64 {
+        let present = (0..self.trees.len()).filter(|tree| self.count >> tree & 1 == 1);
+        present.map(|tree| self.trees[tree]).reduce(|sum, tree| tree + sum).unwrap_or(0.0)
+    }
+}
+
+/// The sum of `values`, as [`Pairwise`] forms it.
+pub fn pairwise(values: &[f64]) -> f64 {
+    let mut sum = Pairwise::new();
+    values.iter().for_each(|&value| sum.add(value));
+    sum.total()
 }
 
 #[cfg(test)]
@@ -76,7 +95,25 @@ mod tests {
     use super::*;
     use crate::simd::Tier;
 
+    fn halves(values: &[f64]) -> f64 {
+        match values {
+            [] => 0.0,
+            [value] => *value,
+            _ => {
+                let (head, tail) = values.split_at(values.len().next_power_of_two() / 2);
+                halves(head) + halves(tail)
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn sums_are_split_at_powers_of_two(
+            values in proptest::collection::vec(-1e3f64..1e3, 0..70),
+        ) {
+            prop_assert_eq!(pairwise(&values).to_bits(), halves(&values).to_bits());
+        }
+
         #[test]
         fn stretches_and_tiers_do_not_change_the_bits(
             values in proptest::collection::vec(-1e3f32..1e3, 0..1500),

@@ -2,16 +2,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::dtype::{DType, Float};
-use crate::exec::{Config, Kernels};
-use crate::kernel::{Kernel, Site};
-use crate::leaf::{Leaf, Params, Sink, Slot, Source as Array};
+use crate::exec::{Config, KernelSet, Kernels, present};
+use crate::kernel::{Bound, Kernel, Site, applied};
+use crate::leaf::{Chunks, Leaf, Origin, Params, Row, Sink, Slot, Source as Array};
 use crate::others::Others;
 use crate::par;
 use crate::program::{Pass, Program, Source};
-use crate::reduce::{Lanes, SumSquares, pairwise};
+use crate::reduce::{Lanes, Pairwise, SumSquares, pairwise};
 
 /// Elements of a task. Fixed, so that no result depends on the thread count.
 pub const CHUNK: usize = 1 << 17;
@@ -19,6 +19,8 @@ pub const CHUNK: usize = 1 << 17;
 const BLOCK: usize = 1 << 10;
 /// Below this many elements, waking a thread costs more than it saves.
 pub const PARALLEL_FROM: usize = 1 << 18;
+/// Elements of small leaves that a thread takes at once.
+const BUNDLE: usize = 1 << 15;
 
 /// What all chunks of a pass share.
 pub struct Walk<'w> {
@@ -35,92 +37,162 @@ pub struct Walk<'w> {
     pub scale: f64,
 }
 
+/// What a thread works on at a time.
+enum Task<'t, R> {
+    /// Leaves that are no longer than a chunk; a sum for each that is present.
+    Rows { rows: &'t mut [R], first: usize, sums: &'t mut [f64] },
+    /// A chunk of a longer one.
+    Chunk { chunk: Leaf<'t>, sum: Option<&'t mut f64> },
+}
+
 impl Walk<'_> {
     /// Whether all incoming updates were finite, and the sum of squares of those that leave the pass.
-    pub fn over(&self, leaves: &mut [Leaf<'_>]) -> (bool, f64) {
-        let total: usize = leaves.iter().map(Leaf::len).sum();
-        let threads = if total < PARALLEL_FROM { 1 } else { self.config.threads };
-        // A sum for each chunk; which thread computes it does not matter.
-        let chunks = |leaf: &Leaf<'_>| leaf.len().div_ceil(CHUNK);
-        let count = if self.norm { leaves.iter().map(chunks).sum() } else { 0 };
-        let mut sums: SmallVec<[f64; 16]> = smallvec![0.0; count];
-        let finite = match threads {
-            1 => self.in_turn(leaves, &mut sums),
-            _ => self.spread(leaves, &mut sums, threads),
-        };
-        if count == 0 {
-            return (finite, 0.0);
+    pub fn over<R: Row>(&self, rows: &mut [R]) -> (bool, f64) {
+        let total: usize = rows.iter().filter(|row| row.is_present()).map(Row::len).sum();
+        match self.config.threads {
+            threads if threads > 1 && total >= PARALLEL_FROM => self.spread(rows, threads),
+            _ => self.in_turn(rows),
         }
-        let mut rest = &sums[..];
-        let of_leaves = leaves.iter().map(|leaf| {
-            let (own, tail) = rest.split_at(chunks(leaf));
-            rest = tail;
-            pairwise(own)
-        });
-        (finite, pairwise(&of_leaves.collect::<SmallVec<[f64; 16]>>()))
     }
 
-    fn in_turn(&self, leaves: &mut [Leaf<'_>], sums: &mut [f64]) -> bool {
-        let mut sums = sums.iter_mut();
+    fn in_turn<R: Row>(&self, rows: &mut [R]) -> (bool, f64) {
         let mut finite = true;
-        for leaf in leaves.iter_mut().filter(|leaf| !leaf.is_empty()) {
-            if leaf.len() <= CHUNK {
-                finite &= self.chunk(leaf, sums.next());
-            } else {
-                for mut chunk in leaf.reborrow().chunks(CHUNK) {
-                    finite &= self.chunk(&mut chunk, sums.next());
+        let mut sum = Pairwise::new();
+        for (position, row) in present(rows).enumerate() {
+            let (own_finite, own_sum) = self.row(row, position);
+            finite &= own_finite;
+            sum.add(own_sum);
+        }
+        (finite, sum.total())
+    }
+
+    fn spread<R: Row>(&self, rows: &mut [R], threads: usize) -> (bool, f64) {
+        // A sum for each chunk; which thread computes it does not matter.
+        let chunks = |row: &R| row.len().div_ceil(CHUNK).max(1);
+        let counts: Vec<usize> = match self.norm {
+            true => rows.iter().filter(|row| row.is_present()).map(chunks).collect(),
+            false => Vec::new(),
+        };
+        let mut sums = vec![0.0; counts.iter().sum()];
+        let finite = AtomicBool::new(true);
+        par::for_each(threads, tasks(self.program, rows, &mut sums), |task| {
+            let own = match task {
+                Task::Rows { rows, first, sums } => self.bundle(rows, first, sums),
+                Task::Chunk { mut chunk, sum } => {
+                    let position = chunk.origin.leaf;
+                    let (own, found) = self.row(&mut chunk, position);
+                    sum.into_iter().for_each(|sum| *sum = found);
+                    own
                 }
+            };
+            if !own {
+                finite.store(false, Ordering::Relaxed);
             }
+        });
+        let mut rest = &sums[..];
+        let mut sum = Pairwise::new();
+        for count in counts {
+            let (own, tail) = rest.split_at(count);
+            rest = tail;
+            sum.add(pairwise(own));
+        }
+        (finite.into_inner(), sum.total())
+    }
+
+    fn bundle<R: Row>(&self, rows: &mut [R], first: usize, sums: &mut [f64]) -> bool {
+        let mut finite = true;
+        let mut sums = sums.iter_mut();
+        for (position, row) in present(rows).enumerate() {
+            let (own, found) = self.row(row, first + position);
+            finite &= own;
+            sums.next().into_iter().for_each(|sum| *sum = found);
         }
         finite
     }
 
-    fn spread(&self, leaves: &mut [Leaf<'_>], sums: &mut [f64], threads: usize) -> bool {
-        let mut sums = sums.iter_mut();
-        let chunks = leaves.iter_mut().flat_map(|leaf| leaf.reborrow().chunks(CHUNK));
-        let finite = AtomicBool::new(true);
-        par::for_each(
-            threads,
-            chunks.map(move |chunk| (chunk, sums.next())),
-            |(mut chunk, sum)| {
-                if !self.chunk(&mut chunk, sum) {
-                    finite.store(false, Ordering::Relaxed);
-                }
-            },
-        );
-        finite.into_inner()
-    }
-
-    fn chunk(&self, leaf: &mut Leaf<'_>, sum: Option<&mut f64>) -> bool {
-        // A leaf that the norm's op passes by is no part of the norm.
-        let counts = self.pass.ends_for.is_none_or(|op| leaf.skip >> op & 1 == 0);
-        let sum = sum.filter(|_| counts);
-        match self.program.dtype(leaf) {
-            DType::F32 => self.run(self.kernels.f32.of(leaf.skip | self.off), leaf, sum),
-            DType::F64 => self.run(self.kernels.f64.of(leaf.skip | self.off), leaf, sum),
+    /// Sends a leaf, or a chunk of one, through the pass: whether its updates were finite, and its sum.
+    fn row<R: Row>(&self, row: &mut R, position: usize) -> (bool, f64) {
+        match row.dtype(self.program) {
+            DType::F32 => self.typed(&self.kernels.f32, row, position),
+            DType::F64 => self.typed(&self.kernels.f64, row, position),
         }
     }
 
-    fn run<T: Float>(
+    fn typed<T: Float, R: Row>(
         &self,
-        kernel: &Kernel<T>,
-        leaf: &mut Leaf<'_>,
-        sum: Option<&mut f64>,
-    ) -> bool {
+        kernels: &KernelSet<T>,
+        row: &mut R,
+        position: usize,
+    ) -> (bool, f64) {
+        let bound = kernels.of(row.skip());
+        if row.len() <= CHUNK
+            && let Some(done) = self.dense(bound, row, position)
+        {
+            return done;
+        }
+        let mut leaf = row.leaf(self.program);
+        leaf.origin.leaf = position;
+        let mut finite = true;
+        let mut sum = Pairwise::new();
+        for mut chunk in leaf.chunks(CHUNK) {
+            let (own_finite, own_sum) = self.chunk(bound, &mut chunk);
+            finite &= own_finite;
+            sum.add(own_sum);
+        }
+        (finite, sum.total())
+    }
+
+    /// As [`Walk::row`], where a kernel can walk over the arrays as they are and writes none but parameters
+    /// and state.
+    fn dense<T: Float, R: Row>(
+        &self,
+        bound: &Bound<T>,
+        row: &mut R,
+        position: usize,
+    ) -> Option<(bool, f64)> {
+        let Self { pass, config, others, .. } = self;
+        if pass.source == Source::Carried || row.is_empty() {
+            return None;
+        }
+        if pass.ends_for.is_none() {
+            let origin = Origin { leaf: position, start: row.start() };
+            let site = Site { tier: config.tier, origin, others };
+            let dense = row.dense::<T>(bound.slots.clone())?;
+            let mut slots = dense.slots;
+            let bad = bound.kernel.apply(site, dense.updates, dense.params, &mut slots);
+            return Some((!T::any(bad), 0.0));
+        }
+        if !pass.ops.is_empty() {
+            return None;
+        }
+        let values = row.updates::<T>()?;
+        let mut lanes = Lanes::new();
+        if self.counts(row.skip()) {
+            config.tier.run(SumSquares { lanes: &mut lanes, values, scale: self.scale });
+        }
+        Some((true, lanes.total()))
+    }
+
+    /// Whether a leaf with this `skip` is part of the norm at the end.
+    fn counts(&self, skip: u64) -> bool {
+        self.norm && self.pass.ends_for.is_none_or(|op| skip >> op & 1 == 0)
+    }
+
+    fn chunk<T: Float>(&self, bound: &Bound<T>, leaf: &mut Leaf<'_>) -> (bool, f64) {
+        if let Some(done) = self.dense(bound, leaf, leaf.origin.leaf) {
+            return done;
+        }
         let mut scratch = Scratch::default();
-        let mut lanes = sum.is_some().then(Lanes::new);
+        let mut lanes = self.counts(leaf.skip).then(Lanes::new);
         let mut bad = T::Bits::default();
         if self.runs_in_place::<T>(leaf) {
-            bad |= self.block(kernel, leaf, &mut scratch, lanes.as_mut());
+            bad |= self.block(bound, leaf, &mut scratch, lanes.as_mut());
         } else {
             for mut block in leaf.reborrow().chunks(BLOCK) {
-                bad |= self.block(kernel, &mut block, &mut scratch, lanes.as_mut());
+                bad |= self.block(bound, &mut block, &mut scratch, lanes.as_mut());
             }
         }
-        if let (Some(sum), Some(lanes)) = (sum, &mut lanes) {
-            *sum = lanes.total();
-        }
-        !T::any(bad)
+        (!T::any(bad), lanes.map_or(0.0, |mut lanes| lanes.total()))
     }
 
     /// Whether the kernel can walk over the caller's arrays as they are.
@@ -144,7 +216,7 @@ impl Walk<'_> {
     /// Runs the kernel over a stretch of a leaf whose arrays are dense, or short enough to copy.
     fn block<T: Float>(
         &self,
-        kernel: &Kernel<T>,
+        bound: &Bound<T>,
         leaf: &mut Leaf<'_>,
         scratch: &mut Scratch<T>,
         lanes: Option<&mut Lanes>,
@@ -157,7 +229,7 @@ impl Walk<'_> {
             let skip = *skip | self.off;
             let site = Site { tier: self.config.tier, origin: *origin, others: self.others };
             let stretch = Stretch { len, updates, params, out, skip, site };
-            self.compute(kernel, stretch, &mut scratch.copies, &mut states, lanes)
+            self.compute(&bound.kernel, stretch, &mut scratch.copies, &mut states, lanes)
         };
         write_back(slots, &scratch.slots, len);
         bad
@@ -221,6 +293,47 @@ impl Walk<'_> {
     }
 }
 
+/// Hands out `rows` in turn: short ones by the bundle, long ones by the chunk, each with its places in `sums`,
+/// which is empty where nobody asks for them.
+fn tasks<'t, R: Row>(
+    program: &'t Program,
+    mut rows: &'t mut [R],
+    mut sums: &'t mut [f64],
+) -> impl Iterator<Item = Task<'t, R>> + Send {
+    let mut position = 0;
+    let mut chunks: Option<Chunks<'t>> = None;
+    std::iter::from_fn(move || {
+        loop {
+            if let Some(chunk) = chunks.as_mut().and_then(Iterator::next) {
+                return Some(Task::Chunk { chunk, sum: sums.split_off_first_mut() });
+            }
+            let is_long = |row: &R| row.is_present() && row.len() > CHUNK;
+            if rows.first().is_some_and(is_long) {
+                let mut leaf = rows.split_off_first_mut()?.leaf(program);
+                leaf.origin.leaf = position;
+                position += 1;
+                chunks = Some(leaf.chunks(CHUNK));
+                continue;
+            }
+            let mut elements = 0;
+            let fits = |row: &&R| {
+                elements += row.len();
+                !is_long(row) && elements <= BUNDLE
+            };
+            let count = rows.iter().take_while(fits).count().max(1);
+            let bundle = rows.split_off_mut(..count.min(rows.len()))?;
+            if bundle.is_empty() {
+                return None;
+            }
+            let first = position;
+            let taken = bundle.iter().filter(|row| row.is_present()).count();
+            position += taken;
+            let own = sums.split_off_mut(..taken.min(sums.len())).unwrap_or_default();
+            return Some(Task::Rows { rows: bundle, first, sums: own });
+        }
+    })
+}
+
 /// The arrays of a stretch of a leaf, but for its slots.
 struct Stretch<'s, 'a> {
     len: usize,
@@ -231,25 +344,23 @@ struct Stretch<'s, 'a> {
     site: Site<'s>,
 }
 
-/// The states as slices that can be written: the slots' own memory, or copies in `buffers`.
+/// The states that the leaf has as slices that can be written: the slots' own memory, or copies in `buffers`.
 fn staged_states<'s, T: Float>(
     slots: &'s mut [Option<Slot<'_>>],
     buffers: &'s mut Vec<Vec<T>>,
     len: usize,
 ) -> SmallVec<[&'s mut [T]; 4]> {
     buffers.resize_with(slots.len(), Vec::new);
-    let stage = |(slot, buffer): (&'s mut Option<Slot<'_>>, &'s mut Vec<T>)| match slot {
-        None => &mut [],
-        Some(slot) => {
-            if slot.to.is_dense::<T>() {
-                return slot.dense().unwrap_or_default();
-            }
-            let buffer = grown(buffer, len);
-            slot.read(buffer);
-            buffer
+    let stage = |(slot, buffer): (&'s mut Option<Slot<'_>>, &'s mut Vec<T>)| {
+        let slot = slot.as_mut()?;
+        if slot.to.is_dense::<T>() {
+            return slot.dense();
         }
+        let buffer = grown(buffer, len);
+        slot.read(buffer);
+        Some(buffer)
     };
-    slots.iter_mut().zip(buffers).map(stage).collect()
+    slots.iter_mut().zip(buffers).filter_map(stage).collect()
 }
 
 /// Stores the states of which [`staged_states`] made copies.
@@ -269,7 +380,7 @@ fn add<T: Float>(updates: &[T], params: &mut Slot<'_>) {
         let mut buffer = vec![W::ZERO; updates.len()];
         params.read(&mut buffer);
         for (param, update) in buffer.iter_mut().zip(updates) {
-            *param = *param + W::from_f64(update.to_f64());
+            *param = applied(*param, W::from_f64(update.to_f64()));
         }
         params.to.write(&buffer);
     }

@@ -141,17 +141,21 @@ fn op_by_op(case: &Case) -> Made {
     Made { results: updates, slots, norms, finite: true }
 }
 
-/// `params + updates` in the wider of both dtypes, rounded to that of the parameters.
+/// `params + updates` in the wider of both dtypes, rounded to that of the parameters; those stay as they are
+/// where the update is zero.
 fn sum(params: &Data, updates: &Data) -> Data {
+    // Adding negative zero changes nothing.
+    let step = |update: f64| if update == 0.0 { -0.0 } else { update };
     match (params, updates) {
         (Data::F32(params), Data::F32(updates)) => {
-            Data::F32(params.iter().zip(updates).map(|(&p, &u)| p + u).collect())
+            let sums = params.iter().zip(updates);
+            Data::F32(sums.map(|(&p, &u)| p + step(f64::from(u)) as f32).collect())
         }
         (Data::F32(params), Data::F64(updates)) => Data::F32(
-            params.iter().zip(updates).map(|(&p, &u)| (f64::from(p) + u) as f32).collect(),
+            params.iter().zip(updates).map(|(&p, &u)| (f64::from(p) + step(u)) as f32).collect(),
         ),
         (Data::F64(params), updates) => {
-            Data::F64(params.iter().zip(updates.values()).map(|(&p, u)| p + u).collect())
+            Data::F64(params.iter().zip(updates.values()).map(|(&p, u)| p + step(u)).collect())
         }
     }
 }

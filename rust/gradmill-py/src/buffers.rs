@@ -10,7 +10,7 @@ use gradmill_core::leaf::{Layout, Sink, Source, Strided, StridedMut, View, ViewM
 use gradmill_core::{DType, Float};
 use numpy::npyffi::{
     self, NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_ARRAY_WRITEABLE,
-    NPY_ORDER, NPY_TYPES, PY_ARRAY_API, PyArrayObject,
+    NPY_ORDER, NPY_TYPES, PY_ARRAY_API, PyArrayObject, objects::PyArrayObject_fields,
 };
 use pyo3::exceptions::PyMemoryError;
 use pyo3::intern;
@@ -42,11 +42,32 @@ pub enum Order {
     Logical,
 }
 
+/// The flags of which one says that an array is dense where it is walked in this order.
+fn dense_in(order: Order) -> i32 {
+    match order {
+        Order::Memory => NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS,
+        Order::Logical => NPY_ARRAY_C_CONTIGUOUS,
+    }
+}
+
 /// Why an array cannot be used as it is.
 enum Unfit {
     NotExactArray,
     NotNative,
     DType,
+}
+
+/// The dtype of an array, where kernels take it and its bytes are in native order.
+fn dtype_of(fields: &PyArrayObject_fields) -> Result<DType, Unfit> {
+    // SAFETY: each array has a descriptor.
+    let descr = unsafe { &(*fields.descr).fields };
+    let dtype = match descr.type_num {
+        kind if kind == NPY_TYPES::NPY_FLOAT as i32 => DType::F32,
+        kind if kind == NPY_TYPES::NPY_DOUBLE as i32 => DType::F64,
+        _ => return Err(Unfit::DType),
+    };
+    let foreign = if cfg!(target_endian = "little") { b'>' } else { b'<' };
+    if descr.byteorder.cast_unsigned() == foreign { Err(Unfit::NotNative) } else { Ok(dtype) }
 }
 
 impl Raw {
@@ -58,18 +79,10 @@ impl Raw {
             return Err(Unfit::NotExactArray);
         }
         let array: *mut PyArrayObject = object.as_ptr().cast();
-        // SAFETY: `object` is an array, so its fields and its descriptor's are initialised.
-        let (fields, descr) = unsafe {
-            let fields = &(*array).fields;
-            (fields, &(*fields.descr).fields)
-        };
-        let dtype = match descr.type_num {
-            kind if kind == NPY_TYPES::NPY_FLOAT as i32 => DType::F32,
-            kind if kind == NPY_TYPES::NPY_DOUBLE as i32 => DType::F64,
-            _ => return Err(Unfit::DType),
-        };
-        let foreign = if cfg!(target_endian = "little") { b'>' } else { b'<' };
-        if descr.byteorder.cast_unsigned() == foreign || fields.flags & NPY_ARRAY_ALIGNED == 0 {
+        // SAFETY: `object` is an array, so its fields are initialised.
+        let fields = unsafe { &(*array).fields };
+        let dtype = dtype_of(fields)?;
+        if fields.flags & NPY_ARRAY_ALIGNED == 0 {
             return Err(Unfit::NotNative);
         }
         let mut raw =
@@ -112,11 +125,20 @@ impl Raw {
         self.dtype
     }
 
-    fn is_unmoved(&self, old: &Self) -> bool {
-        self.data == old.data
-            && self.len == old.len
-            && self.flags == old.flags
-            && self.dtype == old.dtype
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the array is as it was. Valid only while somebody holds it.
+    fn is_unmoved(&self) -> bool {
+        // SAFETY: an array object that is alive has its fields and its descriptor.
+        let fields = unsafe { &(*self.object).fields };
+        let is_float = || dtype_of(fields).is_ok_and(|dtype| dtype == self.dtype);
+        fields.data.cast() == self.data
+            && fields.flags == self.flags
+            && is_float()
+            && self.shape().iter().product::<usize>() == self.len
     }
 
     fn itemsize(&self) -> usize {
@@ -162,6 +184,7 @@ impl Raw {
 
     /// The order for a leaf with these arrays. Reductions go row by row, so that the bits of a norm do
     /// not depend on how an array lies in memory.
+    #[inline]
     pub fn common_order<'r>(arrays: impl Iterator<Item = &'r Self>, reduces: bool) -> Order {
         let common = arrays.fold(!0, |flags, array| flags & array.flags);
         let row_major = common & NPY_ARRAY_C_CONTIGUOUS != 0;
@@ -219,11 +242,12 @@ impl Raw {
 
     /// The layout to walk by, where the array is not walked as it lies in memory.
     fn strided(&self, order: Order) -> Option<Layout> {
-        let dense = match order {
-            Order::Memory => NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS,
-            Order::Logical => NPY_ARRAY_C_CONTIGUOUS,
-        };
-        if self.is_dense(dense) || self.len == 0 { None } else { self.layout() }
+        if self.is_dense(dense_in(order)) || self.len == 0 { None } else { self.layout() }
+    }
+
+    /// Whether the elements are of this type and next to each other, in this order.
+    fn is_slice<T: Float>(&self, order: Order) -> bool {
+        self.dtype == T::DTYPE && self.is_dense(dense_in(order))
     }
 
     fn has_whole_strides(&self) -> bool {
@@ -292,6 +316,33 @@ impl<'py> Readable<'py> {
         // SAFETY: `self.object` keeps the array alive, and arrays that a step writes overlap none that it
         // reads: they are fresh, or `InPlace` has compared their addresses.
         unsafe { self.raw.source(order) }
+    }
+
+    /// The same array, kept beyond the lifetime of the token.
+    pub fn hold(self) -> Held {
+        Held { _object: self.object.unbind(), raw: self.raw }
+    }
+}
+
+/// An array that is read during one call, kept in a place of its own.
+pub struct Held {
+    _object: Py<PyAny>,
+    pub raw: Raw,
+}
+
+impl Held {
+    /// The elements; see [`Readable::source`].
+    pub fn source(&self, order: Order) -> Source<'_> {
+        // SAFETY: as for `Readable`.
+        unsafe { self.raw.source(order) }
+    }
+
+    /// The elements as a slice, where they are dense in this order and of this type.
+    pub fn dense<T: Float>(&self, order: Order) -> Option<&[T]> {
+        // SAFETY: a dense array of `len` elements of this type, kept alive as for `Readable`.
+        self.raw.is_slice::<T>(order).then(|| unsafe {
+            std::slice::from_raw_parts(self.raw.data.cast_const().cast(), self.raw.len)
+        })
     }
 }
 
@@ -399,16 +450,17 @@ impl Writable {
     }
 
     /// Looks again: the array may have been resized or locked since.
-    pub fn refresh(&mut self, py: Python<'_>, place: Place) -> PyResult<()> {
-        match Raw::of(self.object.bind(py)) {
-            Ok(now) if now.is_unmoved(&self.raw) => Ok(()),
-            _ => Err(place.value_error("was resized, moved or made read-only since it was bound")),
+    #[inline]
+    pub fn check(&self, place: impl FnOnce() -> Place) -> PyResult<()> {
+        if self.raw.is_unmoved() {
+            return Ok(());
         }
+        Err(place().value_error("was resized, moved or made read-only since it was bound"))
     }
 
     /// The array.
-    pub fn object(&self) -> &Py<PyAny> {
-        &self.object
+    pub fn object<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        self.object.bind(py)
     }
 
     /// The elements. The owner has made sure, by [`Raw::span`], that no other array of the step overlaps.
@@ -416,5 +468,59 @@ impl Writable {
         // SAFETY: `self.object` keeps the array alive; `InPlace` checks that it overlaps no other array
         // of the step when it binds it, and again for each update.
         unsafe { self.raw.sink(order) }
+    }
+
+    /// The elements as a slice, where they are dense in this order and of this type; see [`Writable::sink`].
+    pub fn dense<T: Float>(&mut self, order: Order) -> Option<&mut [T]> {
+        // SAFETY: a dense array of `len` elements of this type; for the rest as in `sink`.
+        self.raw
+            .is_slice::<T>(order)
+            .then(|| unsafe { std::slice::from_raw_parts_mut(self.raw.data.cast(), self.raw.len) })
+    }
+}
+
+/// A count of steps that a state holds: an array without axes, of int32.
+pub struct Counter {
+    object: Py<PyAny>,
+}
+
+impl Counter {
+    /// None where `object` is no such array that can be written.
+    pub fn new(object: &Bound<'_, PyAny>) -> Option<Self> {
+        // SAFETY: `object` is a valid reference; the call only compares its type.
+        if unsafe { npyffi::PyArray_CheckExact(object.py(), object.as_ptr()) } == 0 {
+            return None;
+        }
+        let array: *mut PyArrayObject = object.as_ptr().cast();
+        // SAFETY: `object` is an array, so its fields and its descriptor's are initialised.
+        let (fields, descr) = unsafe {
+            let fields = &(*array).fields;
+            (fields, &(*fields.descr).fields)
+        };
+        let needed = NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE;
+        let fits = fields.nd == 0
+            && descr.type_num == NPY_TYPES::NPY_INT as i32
+            && matches!(descr.byteorder.cast_unsigned(), b'=' | b'|')
+            && fields.flags & needed == needed;
+        fits.then(|| Self { object: object.clone().unbind() })
+    }
+
+    fn data(&self) -> *mut i32 {
+        let array: *mut PyArrayObject = self.object.as_ptr().cast();
+        // SAFETY: the array is alive, and it never has less memory than it had in `new`: it has no axis
+        // whose length could change.
+        unsafe { (*array).fields.data.cast() }
+    }
+
+    /// The number.
+    pub fn get(&self, _py: Python<'_>) -> i32 {
+        // SAFETY: four aligned bytes, and the interpreter is held.
+        unsafe { self.data().read() }
+    }
+
+    /// Overwrites the number.
+    pub fn set(&self, _py: Python<'_>, count: i32) {
+        // SAFETY: as in `get`; the array was writeable.
+        unsafe { self.data().write(count) }
     }
 }

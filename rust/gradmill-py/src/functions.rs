@@ -2,7 +2,6 @@
 
 use gradmill_core::leaf::{Params, Slot, Slots};
 use gradmill_core::ops::{OPS, Reduce};
-use gradmill_core::scalars;
 use gradmill_core::{Entry, Leaf, Step, limit, rng};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -94,12 +93,6 @@ fn readable<'py>(updates: &Bound<'py, PyList>) -> PyResult<Vec<Readable<'py>>> {
 #[pyfunction]
 pub fn split_key(key: rng::Key, index: u64) -> rng::Key {
     rng::split(key, index)
-}
-
-/// `1 - decay**count`, the power by repeated multiplication.
-#[pyfunction]
-pub fn bias_correction(decay: f64, count: u64) -> f64 {
-    scalars::bias_correction(decay, count)
 }
 
 /// What each op needs, as dicts.

@@ -1,42 +1,42 @@
 //! Programs over arrays that are bound once and then written step after step.
 
-use std::sync::{Mutex, TryLockError};
+use std::ops::Range;
 
 use gradmill_core::alias::{Span, find_conflict};
-use gradmill_core::leaf::{Params, Slot};
-use gradmill_core::{Leaf, Step};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use gradmill_core::leaf::{Dense, Params, Slot};
+use gradmill_core::{DType, Float, Leaf, Outcome, Row, Step, run_rows};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use smallvec::SmallVec;
 
-use crate::buffers::{Order, Raw, Readable, Writable};
-use crate::fault::{Place, Tree};
-use crate::program::{Found, Program, Shape, check_shape, execute, found, shape_for};
+use crate::buffers::{Counter, Held, Order, Raw, Readable, Writable};
+use crate::fault::{Place, Tree, core_error};
+use crate::program::{DETACH_FROM, Found, Program, Shape, check_shape, found, shape_for};
+use crate::scalars::Scalars;
 use crate::settings::config;
 
 /// A program bound to parameters and state.
-#[pyclass(frozen, module = "gradmill._core")]
+#[pyclass(module = "gradmill._core")]
 pub struct InPlace {
     program: Py<Program>,
-    leaves: Mutex<Vec<Option<BoundLeaf>>>,
+    leaves: Vec<BoundLeaf>,
+    /// Number of leaves of the tree, those without an array among them.
+    tree: usize,
     written: Written,
+    clocks: Vec<(Option<Counter>, Py<Scalars>)>,
 }
 
-struct BoundLeaf {
-    param: Writable,
-    slots: SmallVec<[Option<Writable>; 2]>,
-    skip: u64,
-    shape: Shape,
-    /// Memory that an update had and that no array written overlaps; updates tend to come in the same.
-    apart: Option<(usize, usize)>,
-}
+/// The count that an op's scalars depend on, if any, and the scalars.
+type Clock<'py> = (Option<Bound<'py, PyAny>>, Py<Scalars>);
 
 #[pymethods]
 impl InPlace {
-    /// Binds `params` and, for each slot, a list of arrays; `None` parameters have no leaf.
+    /// Binds `params` and, for each slot, a list of arrays; `None` parameters have no leaf. `clocks` has a row
+    /// for each op and for each other member of the chain that counts steps.
     #[new]
+    #[pyo3(signature = (program, params, slots, skip, clocks))]
     #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
     fn new(
         py: Python<'_>,
@@ -44,106 +44,235 @@ impl InPlace {
         params: Bound<'_, PyList>,
         slots: Vec<Bound<'_, PyList>>,
         skip: Option<Vec<u64>>,
+        clocks: Vec<Clock<'_>>,
     ) -> PyResult<Self> {
         let core = &program.get().core;
         let mut leaves = Vec::with_capacity(params.len());
-        for (index, param) in params.iter().enumerate() {
-            if param.is_none() {
-                leaves.push(None);
-                continue;
-            }
+        for (index, param) in params.iter().enumerate().filter(|(_, param)| !param.is_none()) {
             let skip = skip.as_ref().and_then(|skip| skip.get(index)).copied().unwrap_or(0);
             let param = Writable::new(&param, Place { tree: Tree::Params, leaf: index })?;
             let shape = shape_for(core, index, skip, &param.raw)?;
             let mut states = SmallVec::new();
-            for (number, slot) in slots.iter().enumerate() {
-                states.push(if core.skips_slot(skip, number) {
-                    None
-                } else {
-                    let tree = Tree::Slot(number);
-                    let state = Writable::new(&slot.get_item(index)?, Place { tree, leaf: index })?;
-                    check_shape(core, index, &param.raw, tree, &state.raw)?;
-                    Some(state)
-                });
+            for number in core.slots_of(skip) {
+                let place = Place { tree: Tree::Slot(number), leaf: index };
+                let array = slots.get(number).map(|slot| slot.get_item(index)).transpose()?;
+                let state = Writable::new(array.as_ref().unwrap_or(param.object(py)), place)?;
+                check_shape(core, index, &param.raw, place.tree, &state.raw)?;
+                states.push(state);
             }
-            leaves.push(Some(BoundLeaf { param, slots: states, skip, shape, apart: None }));
+            leaves.push(BoundLeaf::new(core, index, skip, shape, param, states));
         }
-        let written = Written::new(py, &leaves)?;
-        Ok(Self { program, leaves: Mutex::new(leaves), written })
+        let written = Written::new(py, core, &leaves)?;
+        let count = |(count, scalars): Clock<'_>| {
+            let misfit = || PyTypeError::new_err("count must be an int32 array without axes");
+            let counter = count.map(|count| Counter::new(&count).ok_or_else(misfit)).transpose();
+            counter.map(|counter| (counter, scalars))
+        };
+        let clocks = clocks.into_iter().map(count).collect::<PyResult<_>>()?;
+        Ok(Self { tree: params.len(), program, leaves, written, clocks })
     }
 
-    /// One step: `params` and the slots are overwritten, or nothing is and an error is raised.
+    /// One step: `params` and the slots are overwritten and the counts go up, or nothing happens and an
+    /// error is raised.
     ///
-    /// `off` holds the ops that pass all leaves by in this step.
+    /// Returns the first global norm that was taken and whether all updates were finite.
+    #[pyo3(signature = (updates, threads=0))]
+    fn step(
+        slf: &Bound<'_, Self>,
+        updates: &Bound<'_, PyList>,
+        threads: usize,
+    ) -> PyResult<(Option<f64>, bool)> {
+        let py = slf.py();
+        let this = &mut *exclusive(slf)?;
+        let mut scalars = SmallVec::<[f64; 32]>::new();
+        for (count, row) in &this.clocks {
+            let count = count.as_ref().map_or(0, |count| count.get(py));
+            row.get().extend(py, count.max(0).unsigned_abs().into(), &mut scalars)?;
+        }
+        let outcome = this.run(py, updates, Step { scalars: &scalars, off: 0 }, threads)?;
+        for count in this.clocks.iter().filter_map(|(count, _)| count.as_ref()) {
+            count.set(py, count.get(py).saturating_add(1));
+        }
+        Ok((outcome.norms.first().copied().flatten(), outcome.finite))
+    }
+
+    /// As `step`, with the scalars of all ops in a row, where the host keeps the counts. `off` holds the ops
+    /// that pass all leaves by in this step.
     #[pyo3(signature = (updates, scalars, off=0, threads=0))]
     #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
-    fn step(
-        &self,
-        py: Python<'_>,
-        updates: Bound<'_, PyList>,
+    fn step_with(
+        slf: &Bound<'_, Self>,
+        updates: &Bound<'_, PyList>,
         scalars: Vec<f64>,
         off: u64,
         threads: usize,
     ) -> PyResult<Found> {
-        let mut leaves = match self.leaves.try_lock() {
-            Ok(leaves) => leaves,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                return Err(PyRuntimeError::new_err(
-                    "another thread is inside a step of this optimizer",
-                ));
-            }
-        };
-        if updates.len() != leaves.len() {
-            let (got, expected) = (updates.len(), leaves.len());
-            return Err(PyValueError::new_err(format!("{got} updates for {expected} params")));
-        }
-        let core = &self.program.get().core;
-        let mut arrays = Vec::with_capacity(leaves.len());
-        for (index, (leaf, update)) in leaves.iter_mut().zip(updates.iter()).enumerate() {
-            let Some(leaf) = leaf.as_mut().filter(|_| !update.is_none()) else {
-                continue;
-            };
-            leaf.param.refresh(py, Place { tree: Tree::Params, leaf: index })?;
-            for (number, slot) in leaf.slots.iter_mut().enumerate() {
-                if let Some(slot) = slot {
-                    slot.refresh(py, Place { tree: Tree::Slot(number), leaf: index })?;
-                }
-            }
-            let place = Place { tree: Tree::Updates, leaf: index };
-            let update = Readable::new(update, place)?;
-            check_shape(core, index, &update.raw, Tree::Params, &leaf.param.raw)?;
-            let span = update.raw.span(false);
-            let update = if leaf.apart == Some((span.start, span.end)) {
-                update
-            } else {
-                let copy = self.written.copy_if_between(&update, span, place)?;
-                leaf.apart = copy.is_none().then_some((span.start, span.end));
-                copy.unwrap_or(update)
-            };
-            let states = leaf.slots.iter().flatten().map(|slot| &slot.raw);
-            let all = states.chain([&leaf.param.raw, &update.raw]);
-            arrays.push((Raw::common_order(all, core.has_order()), update, leaf));
-        }
-        let mut views: Vec<Leaf<'_>> =
-            arrays.iter_mut().map(|(order, update, leaf)| leaf.view(*order, update)).collect();
-        let step = Step { scalars: &scalars, off };
-        let outcome = execute(py, core, &mut views, step, &config(threads))?;
-        drop(views);
+        let this = &mut *exclusive(slf)?;
+        let outcome = this.run(slf.py(), updates, Step { scalars: &scalars, off }, threads)?;
+        let bound: Vec<usize> = this.leaves.iter().map(|leaf| leaf.index).collect();
         Ok(found(outcome, || {
-            let bound = leaves.iter().map(Option::is_some);
-            bound.zip(updates.iter()).map(|(bound, update)| bound && !update.is_none()).collect()
+            let takes = |(index, update): (usize, Bound<'_, PyAny>)| {
+                !update.is_none() && bound.binary_search(&index).is_ok()
+            };
+            updates.iter().enumerate().map(takes).collect()
         }))
     }
 }
 
+fn exclusive<'py>(slf: &Bound<'py, InPlace>) -> PyResult<PyRefMut<'py, InPlace>> {
+    slf.try_borrow_mut()
+        .map_err(|_| PyRuntimeError::new_err("another thread is inside a step of this optimizer"))
+}
+
+impl InPlace {
+    fn run(
+        &mut self,
+        py: Python<'_>,
+        updates: &Bound<'_, PyList>,
+        step: Step<'_>,
+        threads: usize,
+    ) -> PyResult<Outcome> {
+        let outcome = self.take(updates).and_then(|elements| {
+            let Self { program, leaves, .. } = self;
+            let (core, config) = (&program.get().core, config(threads));
+            let mut run = || run_rows(core, leaves, step, &config);
+            let outcome = if elements < DETACH_FROM { run() } else { py.detach(run) };
+            outcome.map_err(|error| core_error(&error))
+        });
+        for leaf in &mut self.leaves {
+            leaf.update = None;
+        }
+        outcome
+    }
+
+    /// Checks all arrays of a step and keeps the updates; the number of elements.
+    fn take(&mut self, updates: &Bound<'_, PyList>) -> PyResult<usize> {
+        let Self { program, leaves, tree, written, .. } = self;
+        if updates.len() != *tree {
+            let got = updates.len();
+            return Err(PyValueError::new_err(format!("{got} updates for {tree} params")));
+        }
+        let core = &program.get().core;
+        let mut elements = 0;
+        for leaf in leaves {
+            let update = updates.get_item(leaf.index)?;
+            if !update.is_none() {
+                leaf.take(core, written, update)?;
+                elements += leaf.param.raw.len();
+            }
+        }
+        Ok(elements)
+    }
+}
+
+/// The arrays of a leaf, some for all steps and the update for one.
+struct BoundLeaf {
+    /// Its position in the tree.
+    index: usize,
+    skip: u64,
+    shape: Shape,
+    param: Writable,
+    /// Those of the ops that do not pass it by.
+    slots: SmallVec<[Writable; 2]>,
+    update: Option<Held>,
+    order: Order,
+    /// The widest dtype of what the ops read beside the update.
+    dtype: Option<DType>,
+    /// Memory that an update had and that no array written overlaps; updates tend to come in the same.
+    apart: Option<(usize, usize)>,
+}
+
 impl BoundLeaf {
-    fn view<'a>(&'a mut self, order: Order, update: &'a Readable<'_>) -> Leaf<'a> {
-        let in_place = |array: &'a mut Writable| Slot { from: None, to: array.sink(order) };
-        let params = Params::Write(in_place(&mut self.param));
-        let slots = self.slots.iter_mut().map(|slot| slot.as_mut().map(in_place)).collect();
-        let leaf = Leaf::new(update.source(order), params, None, slots);
-        Leaf { skip: self.skip, shape: &self.shape, ..leaf }
+    fn new(
+        core: &gradmill_core::Program,
+        index: usize,
+        skip: u64,
+        shape: Shape,
+        param: Writable,
+        slots: SmallVec<[Writable; 2]>,
+    ) -> Self {
+        let reads = core.reads_params_of(skip).then(|| param.raw.dtype());
+        let dtype = slots.iter().map(|slot| slot.raw.dtype()).chain(reads).max();
+        let (update, order, apart) = (None, Order::Logical, None);
+        Self { index, skip, shape, param, slots, update, order, dtype, apart }
+    }
+
+    /// Checks the arrays of this step and keeps the update.
+    #[inline]
+    fn take(
+        &mut self,
+        core: &gradmill_core::Program,
+        written: &Written,
+        update: Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let leaf = self.index;
+        self.param.check(|| Place { tree: Tree::Params, leaf })?;
+        for (nth, slot) in self.slots.iter().enumerate() {
+            slot.check(|| {
+                let number = core.slots_of(self.skip).nth(nth).unwrap_or_default();
+                Place { tree: Tree::Slot(number), leaf }
+            })?;
+        }
+        let place = Place { tree: Tree::Updates, leaf };
+        let mut update = Readable::new(update, place)?;
+        check_shape(core, leaf, &update.raw, Tree::Params, &self.param.raw)?;
+        let span = update.raw.span(false);
+        if self.apart != Some((span.start, span.end)) {
+            let copy = written.copy_if_between(&update, span, place)?;
+            self.apart = copy.is_none().then_some((span.start, span.end));
+            update = copy.unwrap_or(update);
+        }
+        let states = self.slots.iter().map(|slot| &slot.raw);
+        let all = states.chain([&self.param.raw, &update.raw]);
+        self.order = Raw::common_order(all, core.has_order());
+        self.update = Some(update.hold());
+        Ok(())
+    }
+}
+impl Row for BoundLeaf {
+    fn is_present(&self) -> bool {
+        self.update.is_some()
+    }
+
+    fn len(&self) -> usize {
+        self.param.raw.len()
+    }
+
+    fn skip(&self) -> u64 {
+        self.skip
+    }
+
+    fn dtype(&self, _: &gradmill_core::Program) -> DType {
+        let update = self.update.as_ref().map(|update| update.raw.dtype());
+        self.dtype.max(update).unwrap_or(DType::F32)
+    }
+
+    fn updates<T: Float>(&self) -> Option<&[T]> {
+        self.update.as_ref()?.dense(self.order)
+    }
+
+    fn dense<T: Float>(&mut self, slots: Range<usize>) -> Option<Dense<'_, T>> {
+        let order = self.order;
+        let updates = self.update.as_ref()?.dense(order)?;
+        let params = self.param.dense(order)?;
+        let slots = self.slots[slots].iter_mut().map(|slot| slot.dense(order));
+        Some(Dense { updates, params, slots: slots.collect::<Option<_>>()? })
+    }
+
+    fn leaf(&mut self, program: &gradmill_core::Program) -> Leaf<'_> {
+        let Self { order, skip, shape, update, param, slots, .. } = self;
+        let updates = match update {
+            Some(update) => update.source(*order),
+            None => unreachable!("only leaves that are present are walked over"),
+        };
+        let mut own = slots.iter_mut();
+        let slots = (0..program.slots()).map(|number| {
+            let slot = if program.skips_slot(*skip, number) { None } else { own.next() };
+            slot.map(|slot| Slot { from: None, to: slot.sink(*order) })
+        });
+        let params = Params::Write(Slot { from: None, to: param.sink(*order) });
+        let leaf = Leaf::new(updates, params, None, slots.collect());
+        Leaf { skip: *skip, shape, ..leaf }
     }
 }
 
@@ -155,17 +284,14 @@ struct Written {
 }
 
 impl Written {
-    fn new(py: Python<'_>, leaves: &[Option<BoundLeaf>]) -> PyResult<Self> {
+    fn new(py: Python<'_>, core: &gradmill_core::Program, leaves: &[BoundLeaf]) -> PyResult<Self> {
         let mut owners = Vec::new();
         let mut arrays = Vec::new();
-        for (index, leaf) in leaves.iter().enumerate() {
-            let Some(leaf) = leaf else { continue };
-            let slots = leaf.slots.iter().enumerate();
-            let slots =
-                slots.filter_map(|(number, slot)| Some((Tree::Slot(number), slot.as_ref()?)));
+        for leaf in leaves {
+            let slots = core.slots_of(leaf.skip).map(Tree::Slot).zip(&leaf.slots);
             for (tree, array) in slots.chain([(Tree::Params, &leaf.param)]) {
-                owners.push(Place { tree, leaf: index });
-                arrays.push((array.raw.span(true), array.object().clone_ref(py)));
+                owners.push(Place { tree, leaf: leaf.index });
+                arrays.push((array.raw.span(true), array.object(py).clone().unbind()));
             }
         }
         let spans: Vec<Span> = arrays.iter().map(|(span, _)| *span).collect();

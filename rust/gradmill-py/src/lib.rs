@@ -6,6 +6,7 @@ mod functions;
 mod in_place;
 mod per_example;
 mod program;
+mod scalars;
 mod settings;
 
 /// Kernels, programs and threads. Private: `gradmill` is the public face.
@@ -15,7 +16,7 @@ mod _core {
     use crate::fault::CoreError;
     #[pymodule_export]
     use crate::functions::{
-        apply_updates, bias_correction, count_not_finite, global_norm, list_ops, split_key, touch,
+        apply_updates, count_not_finite, global_norm, list_ops, split_key, touch,
     };
     #[pymodule_export]
     use crate::in_place::InPlace;
@@ -23,6 +24,8 @@ mod _core {
     use crate::per_example::per_example_clip;
     #[pymodule_export]
     use crate::program::Program;
+    #[pymodule_export]
+    use crate::scalars::{Correction, Scalars};
     #[pymodule_export]
     use crate::settings::{build_info, force, set_num_threads};
 

@@ -11,7 +11,7 @@ use crate::fault::{Place, Tree, core_error};
 use crate::settings::config;
 
 /// Below this many elements, handing the interpreter to other threads costs more than the work.
-const DETACH_FROM: usize = 1 << 14;
+pub const DETACH_FROM: usize = 1 << 14;
 
 /// The lengths of a leaf's axes.
 pub type Shape = SmallVec<[usize; 4]>;

@@ -1,10 +1,13 @@
 //! The arrays of one leaf, as borrowed views.
 
+mod row;
 mod strided;
 mod view;
 
 use smallvec::SmallVec;
 
+pub(crate) use row::incoming;
+pub use row::{Chunks, Dense, Row};
 pub use strided::{Layout, Strided, StridedMut};
 pub use view::{Sink, Source, View, ViewMut};
 
@@ -234,16 +237,8 @@ impl<'a> Leaf<'a> {
     }
 
     /// Consecutive parts of `len` elements, the last one shorter. An empty leaf has none.
-    pub fn chunks(self, len: usize) -> impl Iterator<Item = Leaf<'a>> {
-        let mut rest = Some(self);
-        std::iter::from_fn(move || {
-            let leaf = rest.take().filter(|leaf| !leaf.is_empty())?;
-            if leaf.len() <= len {
-                return Some(leaf);
-            }
-            let (head, tail) = leaf.split_at(len);
-            rest = Some(tail);
-            Some(head)
-        })
+    #[must_use]
+    pub fn chunks(self, len: usize) -> Chunks<'a> {
+        Chunks { rest: Some(self), len }
     }
 }

@@ -39,6 +39,10 @@ impl<T: Float> Op<T, 1> for ApplyEvery {
         let acc = if self.first { update } else { acc + update };
         (if self.emit { acc } else { T::ZERO }, [acc])
     }
+
+    fn gives_zero(&self) -> bool {
+        !self.emit
+    }
 }
 
 /// `a' = a + u`, or the running mean `a + (u - a) / (collected + 1)`. Emits `a'` and starts again from zero,
@@ -70,5 +74,9 @@ impl<T: Float, const MEAN: bool> Op<T, 1> for MultiSteps<T, MEAN> {
         } else {
             (T::ZERO, [new])
         }
+    }
+
+    fn gives_zero(&self) -> bool {
+        self.skip || !self.emit
     }
 }

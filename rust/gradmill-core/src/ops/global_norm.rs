@@ -57,6 +57,14 @@ macro_rules! rescaling {
             fn element(&self, update: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
                 (update * self.0.factor * self.0.rest, state)
             }
+
+            fn keeps_zero(&self) -> bool {
+                self.0.factor.is_finite()
+            }
+
+            fn keeps_finite(&self) -> bool {
+                self.0.factor.abs() <= T::ONE
+            }
         }
     };
 }

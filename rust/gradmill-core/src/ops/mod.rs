@@ -92,6 +92,21 @@ pub trait Op<T: Float, const N: usize>: Copy + Send + Sync {
 
     /// The new update and the new state.
     fn element(&self, update: T, other: T, state: [T; N]) -> (T, [T; N]);
+
+    /// Whether each update that leaves is zero, whatever comes.
+    fn gives_zero(&self) -> bool {
+        false
+    }
+
+    /// Whether an update of zero leaves as zero.
+    fn keeps_zero(&self) -> bool {
+        false
+    }
+
+    /// Whether a finite update leaves as a finite one.
+    fn keeps_finite(&self) -> bool {
+        false
+    }
 }
 
 /// Constants of an op, rounded from f64 scalars.
@@ -130,6 +145,34 @@ macro_rules! ops {
             pub(crate) fn run(&self, update: &mut [T], others: &[T], slots: &mut [&mut [T]]) {
                 match self {
                     $(Self::$variant(op) => each::<T, $slots, _>(op, update, others, slots),)*
+                }
+            }
+
+            /// Whether it has state.
+            pub(crate) fn has_slots(&self) -> bool {
+                match self {
+                    $(Self::$variant(_) => $slots > 0,)*
+                }
+            }
+
+            /// See [`Op::gives_zero`].
+            pub(crate) fn gives_zero(&self) -> bool {
+                match self {
+                    $(Self::$variant(op) => Op::<T, $slots>::gives_zero(op),)*
+                }
+            }
+
+            /// See [`Op::keeps_zero`].
+            pub(crate) fn keeps_zero(&self) -> bool {
+                match self {
+                    $(Self::$variant(op) => Op::<T, $slots>::keeps_zero(op),)*
+                }
+            }
+
+            /// See [`Op::keeps_finite`].
+            pub(crate) fn keeps_finite(&self) -> bool {
+                match self {
+                    $(Self::$variant(op) => Op::<T, $slots>::keeps_finite(op),)*
                 }
             }
 

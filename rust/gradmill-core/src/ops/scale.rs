@@ -26,4 +26,12 @@ impl<T: Float> Op<T, 0> for Scale<T> {
     fn element(&self, update: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
         (update * self.step_size, state)
     }
+
+    fn keeps_zero(&self) -> bool {
+        self.step_size.is_finite()
+    }
+
+    fn keeps_finite(&self) -> bool {
+        self.step_size.abs() <= T::ONE
+    }
 }

@@ -25,6 +25,10 @@ impl<T: Float> Op<T, 0> for SetToZero {
     fn element(&self, _: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
         (T::ZERO, state)
     }
+
+    fn gives_zero(&self) -> bool {
+        true
+    }
 }
 
 /// `0` where the update is NaN.
@@ -41,5 +45,9 @@ impl<T: Float> Op<T, 0> for ZeroNans {
     #[inline(always)]
     fn element(&self, update: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
         (if update.is_nan() { T::ZERO } else { update }, state)
+    }
+
+    fn keeps_zero(&self) -> bool {
+        true
     }
 }

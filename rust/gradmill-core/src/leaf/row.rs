@@ -1,0 +1,127 @@
+//! A leaf as a walk meets it: as slices where it can, as views where it must.
+
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use super::{Leaf, Params, Slot, Source};
+use crate::dtype::{DType, Float};
+use crate::program::Program;
+
+/// One leaf of a tree that a program runs over.
+///
+/// A [`Leaf`] is one. Who keeps arrays from step to step can hand them out one leaf at a time instead, which
+/// spares a list of views.
+pub trait Row: Send {
+    /// Whether it takes part in this step. One that does not is passed over as if it were not there.
+    fn is_present(&self) -> bool {
+        true
+    }
+
+    /// Number of elements.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Elements of the leaf before it, where it is part of one.
+    fn start(&self) -> usize {
+        0
+    }
+
+    /// Bit `i` is set where op `i` passes this leaf by.
+    fn skip(&self) -> u64;
+
+    /// The dtype it is computed in.
+    fn dtype(&self, program: &Program) -> DType;
+
+    /// The incoming update, where it is dense and of this type.
+    fn updates<T: Float>(&self) -> Option<&[T]>;
+
+    /// Its arrays, where all are dense and of this type, and parameters and state are overwritten.
+    ///
+    /// `slots` are positions among the slots of the ops that do not pass the leaf by.
+    fn dense<T: Float>(&mut self, slots: Range<usize>) -> Option<Dense<'_, T>>;
+
+    /// Its arrays as views.
+    fn leaf(&mut self, program: &Program) -> Leaf<'_>;
+}
+
+/// The arrays of a leaf that is updated in place.
+#[derive(Debug)]
+pub struct Dense<'a, T> {
+    /// The incoming update.
+    pub updates: &'a [T],
+    /// The parameter.
+    pub params: &'a mut [T],
+    /// State arrays, in the order of the ops.
+    pub slots: SmallVec<[&'a mut [T]; 2]>,
+}
+
+impl Row for Leaf<'_> {
+    fn len(&self) -> usize {
+        self.updates.len()
+    }
+
+    fn start(&self) -> usize {
+        self.origin.start
+    }
+
+    fn skip(&self) -> u64 {
+        self.skip
+    }
+
+    fn dtype(&self, program: &Program) -> DType {
+        program.dtype(self)
+    }
+
+    fn updates<T: Float>(&self) -> Option<&[T]> {
+        self.updates.dense()
+    }
+
+    fn dense<T: Float>(&mut self, slots: Range<usize>) -> Option<Dense<'_, T>> {
+        let Params::Write(Slot { from: None, to }) = &mut self.params else {
+            return None;
+        };
+        let updates = self.updates.dense()?;
+        let params = to.dense()?;
+        let own = self.slots.iter_mut().flatten().skip(slots.start).take(slots.len());
+        let slots = own.map(|slot| if slot.from.is_none() { slot.to.dense() } else { None });
+        Some(Dense { updates, params, slots: slots.collect::<Option<_>>()? })
+    }
+
+    fn leaf(&mut self, _: &Program) -> Leaf<'_> {
+        self.reborrow()
+    }
+}
+
+/// Consecutive parts of a leaf; see [`Leaf::chunks`].
+#[derive(Debug)]
+pub struct Chunks<'a> {
+    pub(super) rest: Option<Leaf<'a>>,
+    pub(super) len: usize,
+}
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = Leaf<'a>;
+
+    fn next(&mut self) -> Option<Leaf<'a>> {
+        let leaf = self.rest.take().filter(|leaf| !leaf.is_empty())?;
+        if leaf.len() <= self.len {
+            return Some(leaf);
+        }
+        let (head, tail) = leaf.split_at(self.len);
+        self.rest = Some(tail);
+        Some(head)
+    }
+}
+
+/// The update of a leaf as a view.
+pub(crate) fn incoming<'l>(leaf: &'l Leaf<'_>, carried: bool) -> Source<'l> {
+    match &leaf.out {
+        Some(out) if carried => out.view(),
+        _ => leaf.updates.clone(),
+    }
+}
