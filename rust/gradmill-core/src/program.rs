@@ -342,7 +342,7 @@ impl Program {
 
     /// The constants of `op`; `norms` holds those of all ops before it that take one.
     fn step<T: Float>(&self, op: usize, binding: Binding<'_>) -> Step<T> {
-        let mut own: SmallVec<[f64; 8]> = self.scalars_of(op, binding.scalars).into();
+        let mut own = SmallVec::<[f64; 8]>::from_slice(self.scalars_of(op, binding.scalars));
         let takes_norm = |op: &usize| matches!(self.reduce(*op), Reduce::Norm);
         if takes_norm(&op) {
             own.push(binding.norms[(0..op).filter(takes_norm).count()]);

@@ -1,35 +1,51 @@
 //! Sums of squares whose shape depends on length alone, accumulated in f64.
 
 use pulp::NullaryFnOnce;
+use smallvec::SmallVec;
 
 use crate::dtype::Float;
 
-/// Independent partial sums; element `i` of a chunk goes to lane `i % LANES`. Enough of them that the loop
-/// over lanes is what the compiler vectorises, on every tier.
-const LANES: usize = 64;
+/// Independent partial sums; element `i` of a chunk goes to lane `i % LANES`. Two vectors of the widest tier,
+/// which stay in registers.
+const LANES: usize = 16;
 
 /// The running sum of squares of one chunk.
-pub struct Lanes {
-    sums: [f64; LANES],
-    used: usize,
-}
+pub struct Lanes([f64; LANES]);
 
 impl Lanes {
     pub fn new() -> Self {
-        Self { sums: [0.0; LANES], used: 0 }
+        Self([0.0; LANES])
     }
 
-    /// Folds the lanes in half until one is left; unused ones are zero and change nothing.
-    pub fn total(&mut self) -> f64 {
-        let mut width = self.used.next_power_of_two();
+    /// Folds the lanes in half until one is left.
+    pub fn total(&self) -> f64 {
+        let mut sums = self.0;
+        let mut width = LANES;
         while width > 1 {
             width /= 2;
-            let (low, high) = self.sums.split_at_mut(width);
+            let (low, high) = sums.split_at_mut(width);
             for (low, high) in low.iter_mut().zip(high) {
                 *low += *high;
             }
         }
-        self.sums[0]
+        sums[0]
+    }
+
+    #[inline(always)]
+    fn add<T: Float>(&mut self, values: &[T], scaled: impl Fn(f64) -> f64) {
+        let mut sums = self.0;
+        let (rows, tail) = values.as_chunks::<LANES>();
+        for row in rows {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                let value = scaled(value.to_f64());
+                *sum += value * value;
+            }
+        }
+        for (sum, value) in sums.iter_mut().zip(tail) {
+            let value = scaled(value.to_f64());
+            *sum += value * value;
+        }
+        self.0 = sums;
     }
 }
 
@@ -47,43 +63,40 @@ impl<T: Float> NullaryFnOnce for SumSquares<'_, T> {
     #[inline(always)]
     fn call(self) {
         let Self { lanes, values, scale } = self;
-        lanes.used = lanes.used.max(values.len().min(LANES));
-        for row in values.chunks(LANES) {
-            for (sum, value) in lanes.sums.iter_mut().zip(row) {
-                let value = value.to_f64() * scale;
-                *sum += value * value;
-            }
+        if scale == 1.0 {
+            lanes.add(values, f64::from);
+        } else {
+            lanes.add(values, |value| value * scale);
         }
     }
 }
 
 /// Adds neighbours, then neighbours of those, as values come in: a full binary tree for each power of two in
 /// their number, largest first.
+#[derive(Default)]
 pub struct Pairwise {
-    trees: [f64; usize::BITS as usize],
+    trees: SmallVec<[f64; 16]>,
     count: usize,
 }
 
 impl Pairwise {
-    pub fn new() -> Self {
-        Self { trees: [0.0; usize::BITS as usize], count: 0 }
-    }
-
     pub fn add(&mut self, value: f64) {
-        let full = self.count.trailing_ones() as usize;
-        self.trees[full] = self.trees[..full].iter().fold(value, |sum, tree| tree + sum);
+        let mut sum = value;
+        for _ in 0..self.count.trailing_ones() {
+            sum = self.trees.pop().unwrap_or_default() + sum;
+        }
+        self.trees.push(sum);
         self.count += 1;
     }
 
     pub fn total(&self) -> f64 {
-        let present = (0..self.trees.len()).filter(|tree| self.count >> tree & 1 == 1);
-        present.map(|tree| self.trees[tree]).reduce(|sum, tree| tree + sum).unwrap_or(0.0)
+        self.trees.iter().rev().copied().reduce(|sum, tree| tree + sum).unwrap_or(0.0)
     }
 }
 
 /// The sum of `values`, as [`Pairwise`] forms it.
 pub fn pairwise(values: &[f64]) -> f64 {
-    let mut sum = Pairwise::new();
+    let mut sum = Pairwise::default();
     values.iter().for_each(|&value| sum.add(value));
     sum.total()
 }

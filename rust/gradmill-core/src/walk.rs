@@ -57,7 +57,7 @@ impl Walk<'_> {
 
     fn in_turn<R: Row>(&self, rows: &mut [R]) -> (bool, f64) {
         let mut finite = true;
-        let mut sum = Pairwise::new();
+        let mut sum = Pairwise::default();
         for (position, row) in present(rows).enumerate() {
             let (own_finite, own_sum) = self.row(row, position);
             finite &= own_finite;
@@ -90,7 +90,7 @@ impl Walk<'_> {
             }
         });
         let mut rest = &sums[..];
-        let mut sum = Pairwise::new();
+        let mut sum = Pairwise::default();
         for count in counts {
             let (own, tail) = rest.split_at(count);
             rest = tail;
@@ -133,7 +133,7 @@ impl Walk<'_> {
         let mut leaf = row.leaf(self.program);
         leaf.origin.leaf = position;
         let mut finite = true;
-        let mut sum = Pairwise::new();
+        let mut sum = Pairwise::default();
         for mut chunk in leaf.chunks(CHUNK) {
             let (own_finite, own_sum) = self.chunk(bound, &mut chunk);
             finite &= own_finite;
@@ -192,7 +192,7 @@ impl Walk<'_> {
                 bad |= self.block(bound, &mut block, &mut scratch, lanes.as_mut());
             }
         }
-        (!T::any(bad), lanes.map_or(0.0, |mut lanes| lanes.total()))
+        (!T::any(bad), lanes.map_or(0.0, |lanes| lanes.total()))
     }
 
     /// Whether the kernel can walk over the caller's arrays as they are.

@@ -1,7 +1,6 @@
 //! Threads, instruction set and build facts.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use gradmill_core::Config;
 use gradmill_core::par::{self, Origin};
@@ -10,15 +9,18 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-static TIER: Mutex<Option<Tier>> = Mutex::new(None);
+/// The tier that was asked for, by its place among all; another number for the best one.
+static TIER: AtomicU8 = AtomicU8::new(u8::MAX);
 static OP_BY_OP: AtomicBool = AtomicBool::new(false);
 
 fn tier() -> Tier {
-    TIER.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Tier::best)
+    let place = usize::from(TIER.load(Ordering::Relaxed));
+    Tier::ALL.get(place).copied().unwrap_or_else(Tier::best)
 }
 
 fn set_tier(tier: Option<Tier>) {
-    *TIER.lock().unwrap_or_else(PoisonError::into_inner) = tier;
+    let place = tier.and_then(|tier| Tier::ALL.iter().position(|known| *known == tier));
+    TIER.store(place.map_or(u8::MAX, |place| place as u8), Ordering::Relaxed);
 }
 
 /// Applies `GRADMILL_SIMD`.
