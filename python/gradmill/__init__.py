@@ -11,12 +11,12 @@ from gradmill._chain import named_chain as named_chain
 from gradmill._explain import explain as explain
 from gradmill._info import build_info as build_info
 from gradmill._info import warn_if_debug as _warn_if_debug
+from gradmill._layout import MaskedState as MaskedState
+from gradmill._layout import PartitionState as PartitionState
 from gradmill._per_example import PerExampleClipState as PerExampleClipState
 from gradmill._per_example import per_example_global_norm_clip as per_example_global_norm_clip
 from gradmill._per_example import per_example_layer_norm_clip as per_example_layer_norm_clip
 from gradmill._scalars import safe_increment as safe_increment
-from gradmill._state import MaskedState as MaskedState
-from gradmill._state import PartitionState as PartitionState
 from gradmill._target import incremental_update as incremental_update
 from gradmill._target import periodic_update as periodic_update
 from gradmill._threads import num_threads as num_threads

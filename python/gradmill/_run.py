@@ -12,17 +12,12 @@ from gradmill._base import (
     GradientTransformationExtraArgs,
 )
 from gradmill._control import Context, Control, Plan
+from gradmill._layout import Layout, layout_of
 from gradmill._scalars import SCALARS, next_count, step_scalars
 from gradmill._spec import Gated
-from gradmill._state import (
-    init_link,
-    join_state,
-    links_of,
-    new_fields,
-    split_state,
-)
+from gradmill._state import init_link, links_of, new_fields
 from gradmill._threads import scoped
-from gradmill._tree import Selection, Treespec, flatten, flatten_like, keep, leaf_path
+from gradmill._tree import Flattener, Selection, Treespec, flatten, flatten_like, keep, leaf_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,18 +54,22 @@ class NativeRun:
         )
         self.bits = {link.index: 1 << bit for bit, link in enumerate(self.ops)}
         self.has_controls = any(link.control or link.gates for link in links)
+        self.has_masks = any(link.masks for link in self.ops)
+        self._flatten = Flattener()
         self.scalars_of = [
             (position if link.counts else None, link.scalars_of)
             for position, link in enumerate(links)
             if link.control is None
         ]
         self.slots = [
-            (position, slot.name) for position, spec in enumerate(self.specs) for slot in spec.slots
+            (position, slot.name, f"{links[position].path}.{slot.name}")
+            for position, spec in enumerate(self.specs)
+            for slot in spec.slots
         ]
 
     def skips(self, tree: PyTree, treespec: Treespec) -> list[int] | None:
         """For each leaf the ops that pass it by, as bits; None where there are no masks."""
-        if not any(link.masks for link in self.ops):
+        if not self.has_masks:
             return None
         select = Selection(tree, treespec)
         skips = [0] * treespec.num_leaves
@@ -82,10 +81,8 @@ class NativeRun:
     def slot_leaves(self, states: Sequence[PyTree], treespec: Treespec) -> list[list[Any]]:
         """The leaves of each slot, in the order of the program's slots."""
         return [
-            flatten_like(
-                treespec, getattr(states[at], name), f"{self.links[at].path}.{name}", "updates"
-            )
-            for at, name in self.slots
+            flatten_like(treespec, getattr(states[at], name), path, "updates")
+            for at, name, path in self.slots
         ]
 
     def clocks(self, states: Sequence[PyTree]) -> list[tuple[Any, _core.Scalars]]:
@@ -169,7 +166,7 @@ class NativeRun:
         finite, more, treespec = True, None, None
         out = updates
         if self.ops:
-            leaves, treespec = flatten(updates)
+            leaves, treespec = self._flatten(updates)
             param_leaves = None
             if self.program.reads_params:
                 param_leaves = flatten_like(treespec, params, "params", "updates")
@@ -184,7 +181,7 @@ class NativeRun:
             out = treespec.unflatten(new)
         changes = self.advance(states, context, plans, more, treespec)
         if treespec is not None:
-            for (at, name), arrays in zip(self.slots, slots, strict=True):
+            for (at, name, _), arrays in zip(self.slots, slots, strict=True):
                 changes[at][name] = treespec.unflatten(arrays)
         new_states = [new_fields(state, own) for state, own in zip(states, changes, strict=True)]
         return out, new_states, Found(norms, finite)
@@ -195,8 +192,7 @@ class NativeRun:
         def path(place: errors.Place) -> str:
             tree, slot, leaf = place
             if slot is not None:
-                at, name = self.slots[slot]
-                tree = f"{self.links[at].path}.{name}"
+                tree = self.slots[slot][2]
             return leaf_path(treespec, leaf, tree)
 
         return errors.from_fault(fault, path)
@@ -335,6 +331,11 @@ class Fused:
         return issubclass(self.kind, GradientTransformationExtraArgs)
 
     @cached_property
+    def layout(self) -> Layout:
+        """How its states are made up of those of its links."""
+        return layout_of(self.tx)
+
+    @cached_property
     def runs(self) -> list[Run]:
         """What an update consists of."""
         return runs_of(self.tx)
@@ -346,7 +347,7 @@ class Fused:
         # Each mask and label is looked at, whether or not there is state under it.
         taken = [select(link.masks) if select and link.masks else None for link in links]
         states = [init_link(link, params, own) for link, own in zip(links, taken, strict=True)]
-        return join_state(self.tx, iter(states))
+        return self.layout.join(iter(states))
 
     def update(
         self, updates: PyTree, state: PyTree, params: PyTree | None = None
@@ -362,7 +363,7 @@ class Fused:
         **extra_args: Any,
     ) -> tuple[PyTree, PyTree]:
         """Return the new updates and the new state."""
-        states = split_state(self.tx, state)
+        states = self.layout.parts(state)
         context = Context(updates, params, extra_args)
         new_states: list[PyTree] = []
         for run in self.runs:
@@ -371,7 +372,7 @@ class Fused:
             new_states += own
         if all(new is old for new, old in zip(new_states, states, strict=True)):
             return updates, state
-        return updates, join_state(self.tx, iter(new_states))
+        return updates, self.layout.join(iter(new_states))
 
 
 def native(description: Spec | Masked) -> GradientTransformation:

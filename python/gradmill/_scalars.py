@@ -7,7 +7,6 @@ a rounding. A scalar is rounded to the leaf's dtype once, after all arithmetic a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -15,6 +14,8 @@ import numpy as np
 from gradmill import _core
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from gradmill._spec import Spec
 
 COUNT_MAX = int(np.iinfo(np.int32).max)

@@ -1,11 +1,10 @@
-"""The states of a chain: taken apart into those of its links, and put together again."""
+"""The links of a chain, and the state of each."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,45 +13,14 @@ from gradmill._core import Scalars
 from gradmill._scalars import LOOKS_FOR, step_scalars
 from gradmill._spec import Chained, Gated, LabelMask, Masked, Partitioned, Spec
 from gradmill._tree import flatten, keep, leaf_path
-from gradmill.errors import LeafTypeError, TreeError
+from gradmill.errors import LeafTypeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from gradmill._base import PyTree, TransformationLike
     from gradmill._control import Control
     from gradmill._spec import Mask
-
-
-class MaskedState(NamedTuple):
-    """The state of a masked transformation.
-
-    Attributes:
-        inner_state: That of the transformation inside, with ``MaskedNode`` for other leaves.
-
-    Example:
-        >>> import numpy as np
-        >>> import gradmill as gm
-        >>> gm.add_decayed_weights(1e-4, mask={"w": True}).init({"w": np.ones(2)})
-        MaskedState(inner_state=EmptyState())
-    """
-
-    inner_state: Any
-
-
-class PartitionState(NamedTuple):
-    """The state of :func:`gradmill.partition`.
-
-    Attributes:
-        inner_states: For each label a :class:`MaskedState`.
-
-    Example:
-        >>> import gradmill as gm
-        >>> gm.partition({"a": gm.scale(1.0)}, {"w": "a"}).init({"w": 1.0})
-        PartitionState(inner_states={'a': MaskedState(inner_state=EmptyState())})
-    """
-
-    inner_states: Any
 
 
 @dataclass(frozen=True)
@@ -161,81 +129,6 @@ def _members(description: Any) -> list[tuple[str, TransformationLike, Mask | Non
             ]
         case _:
             return [(f".{description.field}", description.inner, None)]
-
-
-def _states(description: Any, state: PyTree) -> list[PyTree] | None:
-    """The states inside ``state``, or None where it is not one of ``description``."""
-    match description:
-        case Chained(members, None) if isinstance(state, tuple) and len(state) == len(members):
-            return list(state)
-        case Chained(_, tuple() as names) if isinstance(state, dict) and set(state) == set(names):
-            return [state[name] for name in names]
-        case Masked() if hasattr(state, "inner_state"):
-            return [state.inner_state]
-        case Partitioned(members):
-            states = getattr(state, "inner_states", None)
-            if isinstance(states, dict) and set(states) == set(members):
-                return [getattr(states[label], "inner_state", None) for label in members]
-        case Gated(spec, _, field) if _has_fields(state, spec):
-            return [getattr(state, field)]
-    return None
-
-
-def _has_fields(state: PyTree, spec: Spec) -> bool:
-    return all(hasattr(state, name) for name in spec.state._fields)
-
-
-def split_state(tx: TransformationLike, state: PyTree, path: str = "state") -> list[PyTree]:
-    """The states of the links of ``tx``; a gate's holds those behind it as well.
-
-    Raises:
-        TreeError: ``state`` is not one that ``tx.init`` makes.
-    """
-    description = getattr(tx, "description", None)
-    if description is None or (isinstance(description, Spec) and _has_fields(state, description)):
-        return [state]
-    states = _states(description, state)
-    if states is None:
-        raise TreeError(f"{path}: expected {_kind(description)}, got {state!r:.80}")
-    parts = [state] if isinstance(description, Gated) else []
-    for (suffix, member, _), inner in zip(_members(description), states, strict=True):
-        parts += split_state(member, inner, path + suffix)
-    return parts
-
-
-def _kind(description: Any) -> str:
-    """What a state of ``description`` is, in words."""
-    match description:
-        case Chained(members, None):
-            return f"a tuple of {len(members)} states"
-        case Chained(_, names):
-            return f"a dict with the keys {', '.join(names or ())}"
-        case Masked():
-            return "a MaskedState"
-        case Partitioned(members):
-            return f"a PartitionState with the labels {', '.join(map(str, members))}"
-        case _:
-            return f"a {getattr(description, 'spec', description).state.__name__}"
-
-
-def join_state(tx: TransformationLike, parts: Iterator[PyTree]) -> PyTree:
-    """The state of ``tx`` whose links have these states."""
-    match getattr(tx, "description", None):
-        case Chained(members, None):
-            return tuple([join_state(member, parts) for member in members])
-        case Chained(members, tuple() as names):
-            named = zip(names, members, strict=True)
-            return OrderedDict((name, join_state(member, parts)) for name, member in named)
-        case Masked(inner):
-            return MaskedState(join_state(inner, parts))
-        case Partitioned(members):
-            states = {label: MaskedState(join_state(m, parts)) for label, m in members.items()}
-            return PartitionState(states)
-        case Gated(_, inner, field):
-            own = next(parts)
-            return own._replace(**{field: join_state(inner, parts)})
-        case _:
-            return next(parts)
 
 
 def init_link(link: Link, params: PyTree, taken: Sequence[bool] | None) -> PyTree:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from collections import OrderedDict, defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import optree
@@ -27,6 +28,57 @@ def flatten(tree: PyTree) -> tuple[list[Any], Treespec]:
     """The leaves, ``None`` among them, and the structure."""
     leaves, spec = optree.tree_flatten(tree, none_is_leaf=True, namespace=NAMESPACE)
     return leaves, spec
+
+
+class Flattener:
+    """Flattens trees; one of the same structure as the last is recognised soon."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Treespec, list[_DictAt]] | None = None
+
+    def __call__(self, tree: PyTree) -> tuple[list[Any], Treespec]:
+        """The leaves, ``None`` among them, and the structure."""
+        if self._known is not None:
+            spec, dicts = self._known
+            try:
+                leaves = spec.flatten_up_to(tree)
+            except ValueError:
+                pass
+            else:
+                # A subtree in a leaf's place passes so far, and so does another kind of dict.
+                if _LEAVES.issuperset(map(type, leaves)) and _are_same(dicts, tree):
+                    return leaves, spec
+        leaves, spec = flatten(tree)
+        dicts = []
+        self._known = (spec, dicts) if _find_dicts(tree, (), dicts) else None
+        return leaves, spec
+
+
+_DictAt: TypeAlias = "tuple[tuple[Any, ...], type]"
+_LEAVES = {np.ndarray, type(None)}
+_DICTS = (dict, OrderedDict, defaultdict)
+
+
+def _find_dicts(tree: PyTree, path: tuple[Any, ...], found: list[_DictAt]) -> bool:
+    """Collect the way to each dict and its kind; false for a tree with nodes of other classes."""
+    if type(tree) in _LEAVES:
+        return True
+    if type(tree) in _DICTS:
+        found.append((path, type(tree)))
+        return all(_find_dicts(child, (*path, key), found) for key, child in tree.items())
+    if isinstance(tree, (list, tuple)):
+        return all(_find_dicts(child, (*path, at), found) for at, child in enumerate(tree))
+    return False
+
+
+def _are_same(dicts: list[_DictAt], tree: PyTree) -> bool:
+    for path, kind in dicts:
+        node = tree
+        for key in path:
+            node = node[key]
+        if type(node) is not kind:
+            return False
+    return True
 
 
 def flatten_like(spec: Treespec, tree: PyTree, name: str, like: str) -> list[Any]:

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 from gradmill import _core, errors
 from gradmill._threads import scoped
-from gradmill._tree import Treespec, flatten, flatten_like, leaf_path
+from gradmill._tree import Flattener, Treespec, flatten, flatten_like, leaf_path
 
 if TYPE_CHECKING:
     from gradmill._base import PyTree
+
+
+_flatten_params = Flattener()
 
 
 def leaf_error(fault: _core.CoreError, treespec: Treespec) -> errors.GradmillError:
@@ -40,7 +43,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
         >>> gm.apply_updates({"w": np.ones(2)}, {"w": np.array([-0.5, 0.5])})
         {'w': array([0.5, 1.5])}
     """
-    leaves, treespec = flatten(params)
+    leaves, treespec = _flatten_params(params)
     steps = flatten_like(treespec, updates, "updates", "params")
     try:
         return treespec.unflatten(_core.apply_updates(leaves, steps, scoped.get()))

@@ -9,8 +9,9 @@ import numpy as np
 from gradmill import _core, errors
 from gradmill._arrays import plain_view
 from gradmill._control import Context
+from gradmill._layout import layout_of
 from gradmill._run import runs_in_place
-from gradmill._state import join_state, split_state, write_fields
+from gradmill._state import write_fields
 from gradmill._threads import scoped
 from gradmill._tree import Treespec, flatten, flatten_like, leaf_path, mismatch
 
@@ -81,12 +82,12 @@ class Optimizer:
 
     def __init__(self, tx: TransformationLike, params: PyTree) -> None:
         self.params = params
-        self._tx = tx
         self._steps = 0
         self._busy = False
         leaves, self._treespec = flatten(params)
         *self._head, self._tail = runs_in_place(tx)
-        self._states = split_state(tx, tx.init(params))
+        self._layout = layout_of(tx)
+        self._states = self._layout.parts(tx.init(params))
         self._at = len(self._states) - len(self._tail.links)
         own = self._states[self._at :]
         clocks = self._tail.clocks(own)
@@ -106,7 +107,7 @@ class Optimizer:
     @property
     def state(self) -> PyTree:
         """The state, of the same structure as ``tx.init(params)`` gives."""
-        return join_state(self._tx, iter(self._states))
+        return self._layout.join(iter(self._states))
 
     def step(self, grads: PyTree, **extra_args: Any) -> StepReport:
         """Update parameters and state in place.
@@ -148,9 +149,7 @@ class Optimizer:
         self._steps = steps = self._steps + 1
         return _report(StepReport, (steps, norm, finite))
 
-    def _step_alone(
-        self, grads: PyTree, extra_args: dict[str, Any]
-    ) -> tuple[float | None, bool]:
+    def _step_alone(self, grads: PyTree, extra_args: dict[str, Any]) -> tuple[float | None, bool]:
         """A step that the host takes part in, and no other thread meanwhile."""
         if self._busy:
             raise RuntimeError("another thread is inside a step of this optimizer")
@@ -214,8 +213,11 @@ class Optimizer:
             _check_same_kind(old, new, treespec, index)
         copies = [np.array(new) if isinstance(old, np.ndarray) else new for old, new in pairs]
         kept = [old if isinstance(old, np.ndarray) else new for old, new in pairs]
-        parts = split_state(self._tx, treespec.unflatten(copies))
-        tail = split_state(self._tx, treespec.unflatten(kept))[self._at :]
+        parts, tail = (
+            self._layout.parts(treespec.unflatten(copies)),
+            self._layout.parts(treespec.unflatten(kept)),
+        )
+        tail = tail[self._at :]
         for old, new in zip(flatten(tail)[0], flatten(parts[self._at :])[0], strict=True):
             if isinstance(old, np.ndarray):
                 np.copyto(old, new)

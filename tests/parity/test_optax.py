@@ -13,9 +13,10 @@ import pytest
 import gradmill as gm
 from gradmill._control import Context
 from gradmill._formulas import FORMULAS
+from gradmill._layout import layout_of
 from gradmill._run import NativeRun
 from gradmill._scalars import LOOKS_FOR, SCALARS
-from gradmill._state import links_of, split_state
+from gradmill._state import links_of
 from gradmill._tree import flatten
 from tests.cases import CASES, Case
 from tests.trees import assert_close, copy_tree, random_tree, special_tree
@@ -180,7 +181,7 @@ class Oracle:
         self.tree = params
         self.params, self.treespec = flatten(copy_tree(params))
         self.skips = self.run.skips(params, self.treespec) or [0] * len(self.params)
-        states = split_state(tx, tx.init(params))
+        states = layout_of(tx).parts(tx.init(params))
         slots = iter(self.run.slot_leaves(states, self.treespec))
         self.slots = [[next(slots) for _ in spec.slots] for spec in self.run.specs]
 
@@ -189,7 +190,7 @@ class Oracle:
             None if leaf is None else np.asarray(leaf, np.float64) for leaf in flatten(grads)[0]
         ]
         context = Context(grads, self.tree, {})
-        scalars, off, _ = self.run.plan(split_state(self.tx, state), context)
+        scalars, off, _ = self.run.plan(layout_of(self.tx).parts(state), context)
         values = iter(scalars)
         bit = 0
         for position, link in enumerate(self.run.links):
