@@ -1,4 +1,5 @@
-//! Superinstructions: `scale -> decay -> moment -> decay -> scale` as one loop in registers, each part optional.
+//! Superinstructions: `scale -> decay -> moment -> decay -> scale -> scale` as one loop in registers, each part
+//! optional.
 //!
 //! They are built from the ops' own element functions, so a fused run rounds exactly as the ops do one
 //! by one. An absent scaling is a product with one, which changes no bit.
@@ -10,21 +11,21 @@ use crate::ops::{
     Step, Trace,
 };
 
-/// What stands on one side of the moment: a scaling where `scales`, and a decay where `decays`.
+/// A decay, if there is one.
 #[derive(Clone, Copy, Debug)]
-struct Side<T> {
-    scale: Scale<T>,
-    scales: bool,
-    decay: AddDecayedWeights<T>,
-    decays: bool,
+struct Decay<T> {
+    op: AddDecayedWeights<T>,
+    is_there: bool,
 }
 
-/// A moment op with a scaling behind it, and in front of it what the constants say.
+/// A moment op with two scalings behind it, and around it what the constants say.
 #[derive(Clone, Copy)]
 pub struct Fused<T, M, const SCALE: bool, const PRE: bool, const POST: bool> {
-    pre: Side<T>,
+    first: Scale<T>,
+    pre: AddDecayedWeights<T>,
     moment: M,
-    post: Side<T>,
+    post: AddDecayedWeights<T>,
+    last: [Scale<T>; 2],
 }
 
 impl<T, M, const N: usize, const SCALE: bool, const PRE: bool, const POST: bool> Op<T, N>
@@ -38,16 +39,19 @@ where
     #[inline(always)]
     fn element(&self, mut update: T, param: T, state: [T; N]) -> (T, [T; N]) {
         if SCALE {
-            update = self.pre.scale.element(update, param, []).0;
+            update = self.first.element(update, param, []).0;
         }
         if PRE {
-            update = self.pre.decay.element(update, param, []).0;
+            update = self.pre.element(update, param, []).0;
         }
         let (mut update, state) = self.moment.element(update, param, state);
         if POST {
-            update = self.post.decay.element(update, param, []).0;
+            update = self.post.element(update, param, []).0;
         }
-        (self.post.scale.element(update, param, []).0, state)
+        for scale in &self.last {
+            update = scale.element(update, param, []).0;
+        }
+        (update, state)
     }
 }
 
@@ -77,9 +81,11 @@ enum Moment<T> {
 /// A chain that one loop can run.
 #[derive(Clone, Copy, Debug)]
 pub struct Pattern<T> {
-    pre: Side<T>,
+    first: Scale<T>,
+    pre: Decay<T>,
     moment: Moment<T>,
-    post: Side<T>,
+    post: Decay<T>,
+    last: [Scale<T>; 2],
     first_slot: usize,
 }
 
@@ -94,10 +100,8 @@ pub trait Visitor<T: Float> {
 impl<T: Float> Pattern<T> {
     /// The pattern of `steps`, where they have one.
     pub fn of(steps: &[Placed<T>]) -> Option<Self> {
-        let (scale, rest) = scaling(steps);
-        let scales = rest.len() < steps.len();
-        let (decay, decays, rest) = decaying(rest);
-        let pre = Side { scale, scales, decay, decays };
+        let (first, rest) = scaling(steps);
+        let (pre, rest) = decaying(rest);
         let moment = match rest.first().map(|placed| placed.step) {
             Some(Step::ScaleByAdam(op)) => Moment::Adam(op),
             Some(Step::ScaleByAdamNesterov(op)) => Moment::AdamNesterov(op),
@@ -112,10 +116,11 @@ impl<T: Float> Pattern<T> {
             (Moment::None(_), _) | (_, []) => (0, rest),
             (_, [placed, rest @ ..]) => (placed.first_slot, rest),
         };
-        let (decay, decays, rest) = decaying(rest);
-        let (scale, rest) = scaling(rest);
-        let post = Side { scale, scales: true, decay, decays };
-        rest.is_empty().then_some(Self { pre, moment, post, first_slot })
+        let (post, rest) = decaying(rest);
+        let (one, rest) = scaling(rest);
+        let (other, rest) = scaling(rest);
+        let last = [one, other];
+        rest.is_empty().then_some(Self { first, pre, moment, post, last, first_slot })
     }
 
     /// The position of the moment's first slot among those of the pass.
@@ -140,13 +145,20 @@ impl<T: Float> Pattern<T> {
 
     #[inline]
     fn with<const N: usize, M: Op<T, N>, V: Visitor<T>>(&self, moment: M, visitor: V) -> V::Output {
-        let Self { pre, post, .. } = *self;
+        let Self { first, last, .. } = *self;
+        let (pre, post) = (self.pre.op, self.post.op);
         macro_rules! visit {
             ($scale:literal, $pre:literal, $post:literal) => {
-                visitor.visit(&Fused::<T, M, $scale, $pre, $post> { pre, moment, post })
+                visitor.visit(&Fused::<T, M, $scale, $pre, $post> {
+                    first,
+                    pre,
+                    moment,
+                    post,
+                    last,
+                })
             };
         }
-        match (pre.scales, pre.decays, post.decays) {
+        match (first.step_size != T::ONE, self.pre.is_there, self.post.is_there) {
             (false, false, false) => visit!(false, false, false),
             (false, false, true) => visit!(false, false, true),
             (false, true, false) => visit!(false, true, false),
@@ -159,11 +171,13 @@ impl<T: Float> Pattern<T> {
     }
 }
 
-/// The decay that `steps` begin with, whether there is one, and the rest.
-fn decaying<T: Float>(steps: &[Placed<T>]) -> (AddDecayedWeights<T>, bool, &[Placed<T>]) {
+/// The decay that `steps` begin with, if they do, and the rest.
+fn decaying<T: Float>(steps: &[Placed<T>]) -> (Decay<T>, &[Placed<T>]) {
     match steps {
-        [Placed { step: Step::AddDecayedWeights(op), .. }, rest @ ..] => (*op, true, rest),
-        _ => (AddDecayedWeights::from_scalars(&[0.0]), false, steps),
+        [Placed { step: Step::AddDecayedWeights(op), .. }, rest @ ..] => {
+            (Decay { op: *op, is_there: true }, rest)
+        }
+        _ => (Decay { op: AddDecayedWeights::from_scalars(&[0.0]), is_there: false }, steps),
     }
 }
 

@@ -1,19 +1,17 @@
-//! What runs on a stretch of dense memory: one fused loop, or the ops in turn over small blocks.
+//! What runs on a stretch of dense memory: one fused loop, or the ops in turn over blocks.
 
 use std::ops::Range;
 
 use pulp::NullaryFnOnce;
 use smallvec::SmallVec;
 
+use crate::blocks;
 use crate::dtype::Float;
 use crate::fused::{Pattern, Visitor};
 use crate::leaf::Origin;
 use crate::ops::{Op, Reads, Step, columns, walk};
 use crate::others::Others;
 use crate::simd::Tier;
-
-/// Elements that the ops visit in turn; a few streams of this length stay in the innermost cache.
-const BLOCK: usize = 256;
 
 /// A step of a pass.
 #[derive(Clone, Copy, Debug)]
@@ -42,31 +40,40 @@ pub struct Bound<T> {
 
 /// The steps of one pass with their constants, ready to run.
 #[derive(Debug)]
-pub enum Kernel<T> {
+pub struct Kernel<T> {
+    body: Body<T>,
+    /// The steps that matter where the update is to be applied and is zero in any case: those with state, and
+    /// those before them. Parameters are left alone then.
+    silent: Option<SmallVec<[Placed<T>; 4]>>,
+}
+
+#[derive(Debug)]
+enum Body<T> {
     /// One loop, in registers.
     Fused(Pattern<T>),
     /// Op by op.
-    Blocks {
-        steps: SmallVec<[Placed<T>; 4]>,
-        /// Where the update that comes out is zero in any case: how many steps there are up to the last one
-        /// that has state. The parameters are left alone then, and not even read.
-        silent: Option<usize>,
-    },
+    Blocks(SmallVec<[Placed<T>; 4]>),
 }
 
-/// How many of `steps` matter where the update that leaves them is not looked at, if it surely is zero.
-fn silent<T: Float>(steps: &[Placed<T>]) -> Option<usize> {
-    let is_zeroed = steps.iter().rposition(|placed| placed.step.gives_zero())?;
-    let (head, tail) = steps.split_at(is_zeroed + 1);
+/// The steps that have state, and those before them, where the update that leaves `steps` is surely zero.
+fn silent<T: Float>(steps: &[Placed<T>]) -> Option<&[Placed<T>]> {
+    let zeroed = steps.iter().rposition(|placed| placed.step.gives_zero())?;
+    let (head, tail) = steps.split_at(zeroed + 1);
     let stays = |placed: &Placed<T>| placed.step.keeps_zero() && !placed.step.has_slots();
     let last = head.iter().rposition(|placed| placed.step.has_slots());
-    tail.iter().all(stays).then(|| last.map_or(0, |last| last + 1))
+    tail.iter().all(stays).then(|| &head[..last.map_or(0, |last| last + 1)])
 }
 
 impl<T: Float> Kernel<T> {
     pub fn new(steps: SmallVec<[Placed<T>; 4]>, fuse: bool) -> Self {
+        let silent = silent(&steps).map(SmallVec::from_slice);
         let pattern = fuse.then(|| Pattern::of(&steps)).flatten();
-        pattern.map_or_else(|| Self::Blocks { silent: silent(&steps), steps }, Self::Fused)
+        Self { body: pattern.map_or(Body::Blocks(steps), Body::Fused), silent }
+    }
+
+    /// Whether it is one loop.
+    pub fn is_fused(&self) -> bool {
+        matches!(self.body, Body::Fused(_))
     }
 
     /// Adds the update to `params`; the highest bit of the result is set where an incoming update was not
@@ -79,18 +86,13 @@ impl<T: Float> Kernel<T> {
         params: &mut [T],
         slots: &mut [&mut [T]],
     ) -> T::Bits {
-        match self {
-            Self::Fused(pattern) => {
+        match (&self.silent, &self.body) {
+            (None, Body::Fused(pattern)) => {
                 let slots = &mut slots[pattern.first_slot()..];
                 pattern.visit(Apply { tier: site.tier, updates, params, slots })
             }
-            Self::Blocks { steps, silent: Some(count) } => {
-                let steps = &steps[..*count];
-                site.tier.run(SilentBlocks { site, steps, updates, params, slots })
-            }
-            Self::Blocks { steps, silent: None } => {
-                site.tier.run(ApplyBlocks { site, steps, updates, params, slots })
-            }
+            (None, Body::Blocks(steps)) => blocks::apply(site, steps, updates, params, slots),
+            (Some(steps), _) => blocks::advance(site, steps, updates, params, slots),
         }
     }
 
@@ -104,14 +106,12 @@ impl<T: Float> Kernel<T> {
         out: &mut [T],
         slots: &mut [&mut [T]],
     ) -> T::Bits {
-        match self {
-            Self::Fused(pattern) => {
+        match &self.body {
+            Body::Fused(pattern) => {
                 let slots = &mut slots[pattern.first_slot()..];
                 pattern.visit(Store { tier: site.tier, updates, params, out, slots })
             }
-            Self::Blocks { steps, .. } => {
-                site.tier.run(StoreBlocks { site, steps, updates, params, out, slots })
-            }
+            Body::Blocks(steps) => blocks::store(site, steps, updates, params, out, slots),
         }
     }
 }
@@ -262,122 +262,4 @@ fn split_columns<'s, T, const N: usize>(
     });
     drop(slots);
     (heads, tails.map(Option::unwrap_or_default))
-}
-
-/// Loads `updates`, says whether any is not finite, and runs all steps over `block`.
-#[inline(always)]
-fn run_block<T: Float>(
-    site: Site<'_>,
-    steps: &[Placed<T>],
-    updates: &[T],
-    params: &[T],
-    block: &mut [T],
-    slots: &mut [&mut [T]],
-    at: usize,
-) -> T::Bits {
-    let n = block.len();
-    let mut bad = T::Bits::default();
-    for (element, &update) in block.iter_mut().zip(updates) {
-        *element = update;
-        bad |= update.nonfinite();
-    }
-    let mut buffer = [T::ZERO; BLOCK];
-    for Placed { step, op, first_slot } in steps {
-        let mut views: SmallVec<[&mut [T]; 4]> = slots[*first_slot..]
-            .iter_mut()
-            .map(|slot| slot.get_mut(at..at + n).unwrap_or_default())
-            .collect();
-        let others = match step.reads() {
-            Reads::Nothing => &[],
-            Reads::Params => params,
-            Reads::Number | Reads::Normal => {
-                site.others.fill(site.tier, *op, site.origin, at, &mut buffer[..n]);
-                &buffer[..n]
-            }
-        };
-        step.run(block, others, &mut views);
-    }
-    bad
-}
-
-struct ApplyBlocks<'k, 'd, T> {
-    site: Site<'k>,
-    steps: &'k [Placed<T>],
-    updates: &'k [T],
-    params: &'k mut [T],
-    slots: &'k mut [&'d mut [T]],
-}
-
-impl<T: Float> NullaryFnOnce for ApplyBlocks<'_, '_, T> {
-    type Output = T::Bits;
-
-    #[inline(always)]
-    fn call(self) -> T::Bits {
-        let Self { site, steps, updates, params, slots } = self;
-        let mut scratch = [T::ZERO; BLOCK];
-        let mut bad = T::Bits::default();
-        let blocks = updates.chunks(BLOCK).zip(params.chunks_mut(BLOCK));
-        for (index, (updates, params)) in blocks.enumerate() {
-            let block = &mut scratch[..updates.len()];
-            bad |= run_block(site, steps, updates, params, block, slots, index * BLOCK);
-            for (param, &update) in params.iter_mut().zip(&*block) {
-                *param = applied(*param, update);
-            }
-        }
-        bad
-    }
-}
-
-/// As [`ApplyBlocks`], where the update turns out to be zero.
-struct SilentBlocks<'k, 'd, T> {
-    site: Site<'k>,
-    steps: &'k [Placed<T>],
-    updates: &'k [T],
-    params: &'k [T],
-    slots: &'k mut [&'d mut [T]],
-}
-
-impl<T: Float> NullaryFnOnce for SilentBlocks<'_, '_, T> {
-    type Output = T::Bits;
-
-    #[inline(always)]
-    fn call(self) -> T::Bits {
-        let Self { site, steps, updates, params, slots } = self;
-        let mut scratch = [T::ZERO; BLOCK];
-        let mut bad = T::Bits::default();
-        for (index, (updates, params)) in
-            updates.chunks(BLOCK).zip(params.chunks(BLOCK)).enumerate()
-        {
-            let block = &mut scratch[..updates.len()];
-            bad |= run_block(site, steps, updates, params, block, slots, index * BLOCK);
-        }
-        bad
-    }
-}
-
-struct StoreBlocks<'k, 'd, T> {
-    site: Site<'k>,
-    steps: &'k [Placed<T>],
-    updates: &'k [T],
-    params: &'k [T],
-    out: &'k mut [T],
-    slots: &'k mut [&'d mut [T]],
-}
-
-impl<T: Float> NullaryFnOnce for StoreBlocks<'_, '_, T> {
-    type Output = T::Bits;
-
-    #[inline(always)]
-    fn call(self) -> T::Bits {
-        let Self { site, steps, updates, params, out, slots } = self;
-        let mut bad = T::Bits::default();
-        for (index, (updates, block)) in
-            updates.chunks(BLOCK).zip(out.chunks_mut(BLOCK)).enumerate()
-        {
-            let at = index * BLOCK;
-            let params = params.get(at..at + updates.len()).unwrap_or_default();
-            bad |= run_block(site, steps, updates, params, block, slots, at);
-        }
-        bad
-    }
 }

@@ -4,6 +4,7 @@
 //! This crate knows nothing of Python; it works on slices, and is safe outside the strided views of [`leaf`].
 
 pub mod alias;
+mod blocks;
 mod dtype;
 mod error;
 mod exec;

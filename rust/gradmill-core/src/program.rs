@@ -337,7 +337,7 @@ impl Program {
     pub fn is_fused(&self, pass: &Pass) -> bool {
         let ones = vec![1.0; self.scalars() + self.ops.len()];
         let binding = Binding { scalars: &ones, norms: &ones, off: 0, fuse: true };
-        matches!(self.bind::<f32>(pass, 0, binding).kernel, Kernel::Fused(_))
+        self.bind::<f32>(pass, 0, binding).kernel.is_fused()
     }
 
     /// The constants of `op`; `norms` holds those of all ops before it that take one.

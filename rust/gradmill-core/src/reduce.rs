@@ -83,7 +83,7 @@ impl Pairwise {
     pub fn add(&mut self, value: f64) {
         let mut sum = value;
         for _ in 0..self.count.trailing_ones() {
-            sum = self.trees.pop().unwrap_or_default() + sum;
+            sum += self.trees.pop().unwrap_or_default();
         }
         self.trees.push(sum);
         self.count += 1;
@@ -97,7 +97,9 @@ impl Pairwise {
 /// The sum of `values`, as [`Pairwise`] forms it.
 pub fn pairwise(values: &[f64]) -> f64 {
     let mut sum = Pairwise::default();
-    values.iter().for_each(|&value| sum.add(value));
+    for &value in values {
+        sum.add(value);
+    }
     sum.total()
 }
 

@@ -42,7 +42,7 @@ enum Task<'t, R> {
     /// Leaves that are no longer than a chunk; a sum for each that is present.
     Rows { rows: &'t mut [R], first: usize, sums: &'t mut [f64] },
     /// A chunk of a longer one.
-    Chunk { chunk: Leaf<'t>, sum: Option<&'t mut f64> },
+    Chunk { chunk: Box<Leaf<'t>>, sum: Option<&'t mut f64> },
 }
 
 impl Walk<'_> {
@@ -69,10 +69,8 @@ impl Walk<'_> {
     fn spread<R: Row>(&self, rows: &mut [R], threads: usize) -> (bool, f64) {
         // A sum for each chunk; which thread computes it does not matter.
         let chunks = |row: &R| row.len().div_ceil(CHUNK).max(1);
-        let counts: Vec<usize> = match self.norm {
-            true => rows.iter().filter(|row| row.is_present()).map(chunks).collect(),
-            false => Vec::new(),
-        };
+        let counted = rows.iter().filter(|row| self.norm && row.is_present());
+        let counts: Vec<usize> = counted.map(chunks).collect();
         let mut sums = vec![0.0; counts.iter().sum()];
         let finite = AtomicBool::new(true);
         par::for_each(threads, tasks(self.program, rows, &mut sums), |task| {
@@ -80,8 +78,10 @@ impl Walk<'_> {
                 Task::Rows { rows, first, sums } => self.bundle(rows, first, sums),
                 Task::Chunk { mut chunk, sum } => {
                     let position = chunk.origin.leaf;
-                    let (own, found) = self.row(&mut chunk, position);
-                    sum.into_iter().for_each(|sum| *sum = found);
+                    let (own, found) = self.row(&mut *chunk, position);
+                    if let Some(sum) = sum {
+                        *sum = found;
+                    }
                     own
                 }
             };
@@ -105,7 +105,9 @@ impl Walk<'_> {
         for (position, row) in present(rows).enumerate() {
             let (own, found) = self.row(row, first + position);
             finite &= own;
-            sums.next().into_iter().for_each(|sum| *sum = found);
+            if let Some(sum) = sums.next() {
+                *sum = found;
+            }
         }
         finite
     }
@@ -305,7 +307,10 @@ fn tasks<'t, R: Row>(
     std::iter::from_fn(move || {
         loop {
             if let Some(chunk) = chunks.as_mut().and_then(Iterator::next) {
-                return Some(Task::Chunk { chunk, sum: sums.split_off_first_mut() });
+                return Some(Task::Chunk {
+                    chunk: Box::new(chunk),
+                    sum: sums.split_off_first_mut(),
+                });
             }
             let is_long = |row: &R| row.is_present() && row.len() > CHUNK;
             if rows.first().is_some_and(is_long) {

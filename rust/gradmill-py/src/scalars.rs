@@ -63,10 +63,10 @@ impl Scalars {
             if let Ok(correction) = scalar.cast::<Correction>() {
                 return Ok(Scalar::Correction(correction.clone().unbind()));
             }
-            match scalar.is_callable() {
-                true => Ok(Scalar::Schedule(scalar.clone().unbind())),
-                false => scalar.extract().map(Scalar::Constant),
+            if scalar.is_callable() {
+                return Ok(Scalar::Schedule(scalar.clone().unbind()));
             }
+            scalar.extract().map(Scalar::Constant)
         };
         Ok(Self(scalars.iter().map(scalar).collect::<PyResult<_>>()?))
     }

@@ -63,20 +63,21 @@ impl<T: Float, const MEAN: bool> FromScalars for MultiSteps<T, MEAN> {
     }
 }
 
+impl<T, const MEAN: bool> MultiSteps<T, MEAN> {
+    fn emits(&self) -> bool {
+        self.emit && !self.skip
+    }
+}
+
 impl<T: Float, const MEAN: bool> Op<T, 1> for MultiSteps<T, MEAN> {
     #[inline(always)]
     fn element(&self, update: T, _: T, [acc]: [T; 1]) -> (T, [T; 1]) {
         let new = if MEAN { acc + (update - acc) / self.count } else { acc + update };
-        if self.skip {
-            (T::ZERO, [acc])
-        } else if self.emit {
-            (new, [T::ZERO])
-        } else {
-            (T::ZERO, [new])
-        }
+        let taken = if self.skip { acc } else { new };
+        if self.emits() { (taken, [T::ZERO]) } else { (T::ZERO, [taken]) }
     }
 
     fn gives_zero(&self) -> bool {
-        self.skip || !self.emit
+        !self.emits()
     }
 }

@@ -31,7 +31,10 @@ pub use trace::Trace;
 pub use unitwise::{MinusNumber, TimesNumber};
 pub use zero::{SetToZero, ZeroNans};
 
+use pulp::NullaryFnOnce;
+
 use crate::dtype::Float;
+use crate::simd::Tier;
 use crate::units::UnitRule;
 
 /// What an op needs, as plain data.
@@ -141,10 +144,18 @@ macro_rules! ops {
             }
 
             /// Sends a block through the op; `others` is what it reads beside the update.
-            #[inline(always)]
-            pub(crate) fn run(&self, update: &mut [T], others: &[T], slots: &mut [&mut [T]]) {
+            pub(crate) fn run(
+                &self,
+                tier: Tier,
+                update: &mut [T],
+                others: &[T],
+                slots: &mut [&mut [T]],
+            ) {
                 match self {
-                    $(Self::$variant(op) => each::<T, $slots, _>(op, update, others, slots),)*
+                    $(Self::$variant(op) => {
+                        let slots = columns::<T, $slots>(slots, update.len());
+                        tier.run(Each { op, update, others, slots });
+                    })*
                 }
             }
 
@@ -214,26 +225,34 @@ ops! {
     MultiStepsMean: MultiSteps<T, true>, 1 slots, accumulate::MEAN;
 }
 
-#[inline(always)]
-fn each<T: Float, const N: usize, O: Op<T, N>>(
-    op: &O,
-    update: &mut [T],
-    others: &[T],
-    slots: &mut [&mut [T]],
-) {
-    let slots = columns::<T, N>(slots, update.len());
-    if O::READS == Reads::Nothing {
-        walk(update.iter_mut(), slots, |update, state| {
-            let (new, state) = op.element(*update, T::ZERO, state);
-            *update = new;
-            state
-        });
-    } else {
-        walk(update.iter_mut().zip(others), slots, |(update, &other), state| {
-            let (new, state) = op.element(*update, other, state);
-            *update = new;
-            state
-        });
+/// An op alone over a block.
+struct Each<'k, T, O, const N: usize> {
+    op: &'k O,
+    update: &'k mut [T],
+    others: &'k [T],
+    slots: [&'k mut [T]; N],
+}
+
+impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for Each<'_, T, O, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { op, update, others, slots } = self;
+        let op = *op;
+        if O::READS == Reads::Nothing {
+            walk(update.iter_mut(), slots, |update, state| {
+                let (new, state) = op.element(*update, T::ZERO, state);
+                *update = new;
+                state
+            });
+        } else {
+            walk(update.iter_mut().zip(others), slots, |(update, &other), state| {
+                let (new, state) = op.element(*update, other, state);
+                *update = new;
+                state
+            });
+        }
     }
 }
 
