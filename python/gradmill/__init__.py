@@ -13,6 +13,7 @@ from gradmill._info import build_info as build_info
 from gradmill._info import warn_if_debug as _warn_if_debug
 from gradmill._layout import MaskedState as MaskedState
 from gradmill._layout import PartitionState as PartitionState
+from gradmill._memory import clear_cache as clear_cache
 from gradmill._per_example import PerExampleClipState as PerExampleClipState
 from gradmill._per_example import per_example_global_norm_clip as per_example_global_norm_clip
 from gradmill._per_example import per_example_layer_norm_clip as per_example_layer_norm_clip

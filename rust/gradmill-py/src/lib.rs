@@ -6,6 +6,7 @@ mod functions;
 mod in_place;
 mod per_example;
 mod program;
+mod recycle;
 mod scalars;
 mod settings;
 
@@ -24,6 +25,8 @@ mod _core {
     use crate::per_example::per_example_clip;
     #[pymodule_export]
     use crate::program::Program;
+    #[pymodule_export]
+    use crate::recycle::clear_cache;
     #[pymodule_export]
     use crate::scalars::{Correction, Scalars};
     #[pymodule_export]
