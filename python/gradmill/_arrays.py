@@ -6,11 +6,22 @@ from typing import Any
 
 import numpy as np
 
-SUPPORTED = (np.dtype(np.float32), np.dtype(np.float64))
+DTYPES = "float16, bfloat16, float32 or float64"
+"""What kernels take, in words."""
+
+
+def is_half(dtype: np.dtype[Any]) -> bool:
+    """Whether ``dtype`` is float16 or bfloat16, which comes with the package ml_dtypes."""
+    return dtype == np.float16 or dtype.name == "bfloat16"
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Whether kernels take arrays of ``dtype``."""
+    return dtype in (np.dtype(np.float32), np.dtype(np.float64)) or is_half(dtype)
 
 
 def as_native(value: object) -> np.ndarray[Any, Any]:
-    """Return ``value`` as an aligned float32 or float64 array in native byte order.
+    """Return ``value`` as an aligned array of floats in native byte order.
 
     Python numbers, NumPy scalars and anything that offers an array is taken; a view where
     possible, a copy otherwise.
@@ -27,9 +38,9 @@ def as_native(value: object) -> np.ndarray[Any, Any]:
     except (TypeError, ValueError) as error:
         raise TypeError(f"is a {type(value).__name__}, not an array: {error}") from None
     native = array.dtype.newbyteorder("=")
-    if native not in SUPPORTED:
+    if not is_float(native):
         kind = type(value).__name__ if array.dtype.kind == "O" else f"dtype {array.dtype}"
-        raise TypeError(f"{kind}, expected float32 or float64")
+        raise TypeError(f"{kind}, expected {DTYPES}")
     if array.dtype != native or not array.flags.aligned:
         return array.astype(native)
     if any(stride % array.itemsize for stride in array.strides):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 
 from gradmill import _core
-from gradmill._arrays import as_native
+from gradmill._arrays import as_native, is_float
 from gradmill._run import PythonRun, runs_in_place
 from gradmill._tree import flatten
 
@@ -45,9 +45,7 @@ def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) 
     """
     arrays = [as_native(leaf) for leaf in flatten(params)[0] if leaf is not None]
     state_leaves = flatten(tx.init(params))[0]
-    slots = [
-        leaf for leaf in state_leaves if isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f"
-    ]
+    slots = [leaf for leaf in state_leaves if isinstance(leaf, np.ndarray) and is_float(leaf.dtype)]
     size = sum(array.size for array in arrays)
     bytes_each = sum(array.nbytes for array in arrays) / max(size, 1)
     state_bytes = sum(slot.nbytes for slot in slots)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from gradmill._arrays import DTYPES, is_float, is_half
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -22,7 +25,7 @@ class Slot:
 
     Attributes:
         name: The field of the state that holds it.
-        dtype: Its dtype; None for that of the parameter.
+        dtype: Its dtype; None for the parameter's own, or float32 where that is of half precision.
         at_least: A dtype that its own is promoted with.
         fill: The value of all elements at first.
     """
@@ -34,7 +37,8 @@ class Slot:
 
     def first(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """The slot of the parameter ``array`` at first."""
-        dtype = self.dtype or array.dtype
+        # State of half precision stops moving: its steps are too small to count.
+        dtype = self.dtype or (np.dtype(np.float32) if is_half(array.dtype) else array.dtype)
         if self.at_least is not None:
             dtype = np.promote_types(dtype, self.at_least)
         # Zeros are pages that the system hands out when they are touched.
@@ -187,7 +191,9 @@ def float_dtype(name: str, value: Any) -> np.dtype[Any] | None:
     """
     if value is None:
         return None
+    if isinstance(value, str) and value == "bfloat16":
+        import_module("ml_dtypes")  # NumPy knows the name from then on
     dtype: np.dtype[Any] = np.dtype(value)
-    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"{name} must be float32 or float64, got {dtype}")
+    if not is_float(dtype):
+        raise TypeError(f"{name} must be {DTYPES}, got {dtype}")
     return dtype

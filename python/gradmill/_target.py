@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from gradmill._arrays import is_half
 from gradmill._spec import is_integer, real
 from gradmill._tree import flatten, flatten_like, leaf_path
 from gradmill.errors import LeafTypeError, LeafValueError
@@ -172,9 +173,10 @@ def _average(new: Array, old: Array, share: float, path: LeafPath) -> Array:
         ) from None
     if dtype.kind in "biu":
         dtype = np.dtype(np.float64)
-    new, old = new.astype(dtype, copy=False), old.astype(dtype, copy=False)
+    wide = np.dtype(np.float32) if is_half(dtype) else dtype
+    new, old = new.astype(wide, copy=False), old.astype(wide, copy=False)
     average = np.empty_like(new)
     with np.errstate(all="ignore"):  # infinities are no errors here, as in the core
-        np.multiply(new, dtype.type(share), out=average)
-        average += np.multiply(old, dtype.type(1 - share))
-    return average
+        np.multiply(new, wide.type(share), out=average)
+        average += np.multiply(old, wide.type(1 - share))
+        return average.astype(dtype, copy=False)

@@ -58,7 +58,8 @@ class LeafTypeError(GradmillError, TypeError):
         >>> gm.global_norm([np.ones(2), np.ones(2, dtype=np.int64)])
         Traceback (most recent call last):
             ...
-        gradmill.errors.LeafTypeError: updates[1]: dtype int64, expected float32 or float64
+        gradmill.errors.LeafTypeError: updates[1]: dtype int64, expected
+        float16, bfloat16, float32 or float64
     """
 
 

@@ -34,6 +34,7 @@ def adam(
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
+    nu_dtype: DTypeLike | None = None,
 ) -> GradientTransformationExtraArgs:
     """Adam: :func:`scale_by_adam`, then :func:`scale_by_learning_rate`.
 
@@ -43,8 +44,10 @@ def adam(
         b2: Decay of the second moment.
         eps: Added outside the root.
         eps_root: Added inside the root.
-        mu_dtype: float32 or float64 for the first moments; None for the parameters' own.
+        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
+            that is of half precision.
         nesterov: Whether to use Nesterov's momentum.
+        nu_dtype: The dtype of the second moments; None as for ``mu_dtype``.
 
     Returns:
         The chain of the two.
@@ -65,7 +68,7 @@ def adam(
         <https://arxiv.org/abs/1412.6980>`_, 2014.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, nu_dtype=nu_dtype),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -81,6 +84,7 @@ def adamw(
     mask: Mask | None = None,
     *,
     nesterov: bool = False,
+    nu_dtype: DTypeLike | None = None,
 ) -> GradientTransformationExtraArgs:
     """Adam with decoupled weight decay, which the learning rate multiplies.
 
@@ -92,10 +96,12 @@ def adamw(
         b2: Decay of the second moment.
         eps: Added outside the root.
         eps_root: Added inside the root.
-        mu_dtype: float32 or float64 for the first moments; None for the parameters' own.
+        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
+            that is of half precision.
         weight_decay: The multiple of the parameters, or a schedule of it.
         mask: Which leaves decay, as for :func:`add_decayed_weights`.
         nesterov: Whether to use Nesterov's momentum.
+        nu_dtype: The dtype of the second moments; None as for ``mu_dtype``.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.
@@ -116,7 +122,7 @@ def adamw(
         <https://arxiv.org/abs/1711.05101>`_, 2019.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, nu_dtype=nu_dtype),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),
     )
@@ -134,7 +140,8 @@ def sgd(
         learning_rate: A number or a schedule.
         momentum: The decay of :func:`trace`; None for none at all, without its state.
         nesterov: Whether to use Nesterov's momentum.
-        accumulator_dtype: float32 or float64 for the trace; None for the parameters' own.
+        accumulator_dtype: The dtype of the trace; None for the parameters' own, or float32 where
+            that is of half precision.
 
     Returns:
         The chain of the two, with :func:`identity` in place of a trace without momentum.

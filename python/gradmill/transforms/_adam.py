@@ -2,10 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from gradmill._run import native
-from gradmill._spec import Slot, Spec, real
+from gradmill._spec import Slot, Spec, float_dtype, real
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -41,6 +39,7 @@ def scale_by_adam(
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
+    nu_dtype: DTypeLike | None = None,
 ) -> GradientTransformation:
     r"""Rescale updates as Adam does.
 
@@ -57,14 +56,17 @@ def scale_by_adam(
         b2: Decay of the second moment.
         eps: Added outside the root.
         eps_root: Added inside the root, :math:`\bar\epsilon`.
-        mu_dtype: float32 or float64 for the first moments; None for the parameters' own.
+        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
+            that is of half precision.
         nesterov: Whether to use Nesterov's momentum.
+        nu_dtype: The dtype of the second moments; None as for ``mu_dtype``. In half precision they
+            hardly fade: the steps of ``b2`` are smaller than its roundings.
 
     Returns:
         A transformation with state :class:`ScaleByAdamState`. It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number.
+        TypeError: A hyperparameter is not a real number, or a dtype none of floats.
 
     Example:
         >>> import numpy as np
@@ -88,5 +90,8 @@ def scale_by_adam(
         "eps_root": real("eps_root", eps_root),
     }
     op = "scale_by_adam_nesterov" if nesterov else "scale_by_adam"
-    slots = (Slot("mu", None if mu_dtype is None else np.dtype(mu_dtype)), Slot("nu"))
+    slots = (
+        Slot("mu", float_dtype("mu_dtype", mu_dtype)),
+        Slot("nu", float_dtype("nu_dtype", nu_dtype)),
+    )
     return native(Spec(op, ScaleByAdamState, hyper, slots))

@@ -42,7 +42,8 @@ def ema(
     Args:
         decay: The weight :math:`\beta` of the past.
         debias: Whether to make up for an average that starts at zero.
-        accumulator_dtype: float32 or float64 for the averages; None for the parameters' own.
+        accumulator_dtype: The dtype of the averages; None for the parameters' own, or float32 where
+            that is of half precision.
 
     Returns:
         A transformation with state :class:`EmaState`.

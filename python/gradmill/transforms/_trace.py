@@ -2,10 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from gradmill._run import native
-from gradmill._spec import Slot, Spec, real
+from gradmill._spec import Slot, Spec, float_dtype, real
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -41,13 +39,14 @@ def trace(
     Args:
         decay: The weight :math:`\beta` of the past.
         nesterov: Whether to look one step ahead.
-        accumulator_dtype: float32 or float64 for the accumulators; None for the parameters' own.
+        accumulator_dtype: The dtype of the accumulators; None for the parameters' own, or float32
+            where that is of half precision.
 
     Returns:
         A transformation with state :class:`TraceState`.
 
     Raises:
-        TypeError: ``decay`` is not a real number.
+        TypeError: ``decay`` is not a real number, or the dtype none of floats.
 
     Example:
         >>> import numpy as np
@@ -61,6 +60,6 @@ def trace(
         Sutskever, Martens, Dahl and Hinton, `On the importance of initialization and momentum in
         deep learning <https://proceedings.mlr.press/v28/sutskever13.html>`_, 2013.
     """
-    dtype = None if accumulator_dtype is None else np.dtype(accumulator_dtype)
+    dtype = float_dtype("accumulator_dtype", accumulator_dtype)
     op = "trace_nesterov" if nesterov else "trace"
     return native(Spec(op, TraceState, {"decay": real("decay", decay)}, (Slot("trace", dtype),)))

@@ -3,21 +3,35 @@
 use std::fmt;
 use std::ops::{Add, BitOrAssign, Div, Mul, Neg, Sub};
 
-use crate::leaf::{Sink, Source, View, ViewMut};
+use crate::convert::Element;
 use crate::rng::{self, Key};
 
-/// The element type of one array.
+/// The element type of one array, narrow ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DType {
+    /// IEEE 754 binary16.
+    F16,
+    /// The upper half of binary32.
+    BF16,
     /// IEEE 754 binary32.
     F32,
     /// IEEE 754 binary64.
     F64,
 }
 
+impl DType {
+    /// The dtype that kernels compute in for arrays of this one.
+    #[must_use]
+    pub fn computed_in(self) -> Self {
+        self.max(Self::F32)
+    }
+}
+
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::F16 => "float16",
+            Self::BF16 => "bfloat16",
             Self::F32 => "float32",
             Self::F64 => "float64",
         })
@@ -27,24 +41,17 @@ impl fmt::Display for DType {
 /// A type that kernels compute in. Only operations that IEEE 754 rounds correctly are here, which is
 /// why every SIMD tier gives the same bits.
 pub trait Float:
-    Copy
-    + Default
-    + Send
-    + Sync
+    Element
     + PartialOrd
-    + fmt::Debug
     + Add<Output = Self>
     + Sub<Output = Self>
     + Mul<Output = Self>
     + Div<Output = Self>
     + Neg<Output = Self>
-    + 'static
 {
     /// Unsigned integer of the same width, so that a check on bits keeps the lane count.
     type Bits: Copy + Default + PartialEq + BitOrAssign + Send + Sync;
 
-    /// The dtype of this type.
-    const DTYPE: DType;
     /// Positive zero.
     const ZERO: Self;
     /// One.
@@ -52,10 +59,10 @@ pub trait Float:
     /// The smallest positive normal number.
     const MIN_POSITIVE: Self;
 
-    /// Rounds to nearest.
-    fn from_f64(value: f64) -> Self;
-    /// Exact.
-    fn to_f64(self) -> f64;
+    /// What an array holds, widened or rounded.
+    fn load<E: Element>(value: E) -> Self;
+    /// The value as an array holds it, rounded or widened.
+    fn store<E: Element>(self) -> E;
     /// Absolute value.
     #[must_use]
     fn abs(self) -> Self;
@@ -72,11 +79,6 @@ pub trait Float:
     fn any(flags: Self::Bits) -> bool;
     /// Normally distributed numbers: those of the elements from `start` on.
     fn fill_normal(key: Key, start: u64, into: &mut [Self]);
-    /// The view of `source`, where it holds this type.
-    fn of_source<'s, 'a>(source: &'s Source<'a>) -> Option<&'s View<'a, Self>>;
-    /// The view of `sink`, where it holds this type.
-    fn of_sink<'s, 'a>(sink: &'s mut Sink<'a>) -> Option<&'s mut ViewMut<'a, Self>>;
-
     /// Zero where the value is subnormal: a decaying moment would stay among them for ever, and arithmetic
     /// on them is slow.
     #[must_use]
@@ -84,21 +86,20 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($type:ident, $bits:ident, $dtype:ident, $exponent:literal) => {
+    ($type:ident, $bits:ident, $exponent:literal, $load:ident, $store:ident) => {
         impl Float for $type {
             type Bits = $bits;
-            const DTYPE: DType = DType::$dtype;
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const MIN_POSITIVE: Self = $type::MIN_POSITIVE;
 
             #[inline(always)]
-            fn from_f64(value: f64) -> Self {
-                value as $type
+            fn load<E: Element>(value: E) -> Self {
+                value.$load()
             }
             #[inline(always)]
-            fn to_f64(self) -> f64 {
-                f64::from(self)
+            fn store<E: Element>(self) -> E {
+                E::$store(self)
             }
             #[inline(always)]
             fn abs(self) -> Self {
@@ -134,23 +135,9 @@ macro_rules! float {
             fn fill_normal(key: Key, start: u64, into: &mut [Self]) {
                 rng::fill_normal(key, start, into);
             }
-            #[inline(always)]
-            fn of_source<'s, 'a>(source: &'s Source<'a>) -> Option<&'s View<'a, Self>> {
-                match source {
-                    Source::$dtype(view) => Some(view),
-                    _ => None,
-                }
-            }
-            #[inline(always)]
-            fn of_sink<'s, 'a>(sink: &'s mut Sink<'a>) -> Option<&'s mut ViewMut<'a, Self>> {
-                match sink {
-                    Sink::$dtype(view) => Some(view),
-                    _ => None,
-                }
-            }
         }
     };
 }
 
-float!(f32, u32, F32, 0x7f80_0000);
-float!(f64, u64, F64, 0x7ff0_0000_0000_0000);
+float!(f32, u32, 0x7f80_0000, to_f32, from_f32);
+float!(f64, u64, 0x7ff0_0000_0000_0000, to_f64, from_f64);

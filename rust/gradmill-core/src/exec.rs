@@ -135,8 +135,8 @@ impl Carrier {
     fn new(program: &Program, leaf: &Leaf<'_>) -> Result<Self, Error> {
         let len = if leaf.out.is_some() { 0 } else { leaf.len() };
         Ok(match program.dtype(leaf) {
-            DType::F32 => Self::F32(zeros(len)?),
             DType::F64 => Self::F64(zeros(len)?),
+            _ => Self::F32(zeros(len)?),
         })
     }
 
@@ -394,8 +394,8 @@ impl<'r> Run<'r> {
         for row in present(rows) {
             let (skip, bind) = (row.skip(), self.binding());
             match row.dtype(program) {
-                DType::F32 => kernels.f32.add(skip, || program.bind(pass, skip, bind)),
                 DType::F64 => kernels.f64.add(skip, || program.bind(pass, skip, bind)),
+                _ => kernels.f32.add(skip, || program.bind(pass, skip, bind)),
             }
         }
         let kernels = &kernels;

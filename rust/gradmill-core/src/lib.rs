@@ -5,6 +5,7 @@
 
 pub mod alias;
 mod blocks;
+mod convert;
 mod dtype;
 mod error;
 mod exec;
@@ -27,6 +28,7 @@ pub mod units;
 mod validate;
 mod walk;
 
+pub use convert::Element;
 pub use dtype::{DType, Float};
 pub use error::{Error, Role};
 pub use exec::{Config, Outcome, Step, count_not_finite, global_norm, run, run_rows};

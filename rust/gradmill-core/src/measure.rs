@@ -67,8 +67,8 @@ fn sums(arrays: &[(Source<'_>, &Units)], what: Measure, scale: f64, config: &Con
     let total: usize = arrays.iter().map(|(source, _)| source.len()).sum();
     let threads = if total < PARALLEL_FROM { 1 } else { config.threads };
     par::for_each(threads, parts.iter_mut(), |part| match part.source.dtype() {
-        DType::F32 => part.run::<f32>(what, scale, config),
         DType::F64 => part.run::<f64>(what, scale, config),
+        _ => part.run::<f32>(what, scale, config),
     });
     let mut result: Vec<Sums> =
         arrays.iter().map(|(_, units)| smallvec![0.0; units.count()]).collect();
@@ -120,7 +120,7 @@ impl Part<'_, '_> {
         while !rest.is_empty() {
             let (block, tail) = rest.clone().split_at(rest.len().min(BLOCK));
             let buffer = &mut buffer[..block.len()];
-            block.read(buffer);
+            block.read(config.tier, buffer);
             add(at, buffer);
             at += buffer.len();
             rest = tail;

@@ -11,6 +11,7 @@ use crate::exec::Config;
 use crate::leaf::{Sink, Source};
 use crate::par;
 use crate::reduce::pairwise;
+use crate::simd::Tier;
 use crate::walk::{CHUNK, PARALLEL_FROM};
 
 /// Stretches of memory that are read side by side: processors fetch several ahead, so this is faster
@@ -111,7 +112,7 @@ impl Clip<'_> {
         };
         let mut factors: Grouped<Vec<f64>> = sums.iter().zip(&limits).map(of_group).collect();
         // Squares of f32 stay within f64; those of f64 may leave it at either end.
-        if leaves.iter().all(|leaf| leaf.grads.dtype() == DType::F32) {
+        if leaves.iter().all(|leaf| leaf.grads.dtype() != DType::F64) {
             return factors;
         }
         let huge: fn(f64) -> bool = |sum| sum == f64::INFINITY;
@@ -161,8 +162,8 @@ impl Clip<'_> {
         });
         let config = self.config;
         par::for_each(config.threads, tasks, |task| match task.grads.dtype() {
-            DType::F32 => task.run::<f32>(examples, scale, config),
             DType::F64 => task.run::<f64>(examples, scale, config),
+            _ => task.run::<f32>(examples, scale, config),
         });
         let mut parts: Vec<f64> = Vec::new();
         let mut of_leaf = |sums: &[f64], example: usize| {
@@ -207,8 +208,8 @@ impl Clip<'_> {
         }
         let config = self.config;
         par::for_each(config.threads, tasks.into_iter(), |task| match task.grads.dtype() {
-            DType::F32 => task.run::<f32>(config),
             DType::F64 => task.run::<f64>(config),
+            _ => task.run::<f32>(config),
         });
     }
 }
@@ -234,12 +235,13 @@ impl Squares<'_> {
             .flat_map(|chunk| examples.iter().map(move |at| at * of_example + chunk * CHUNK))
             .skip(first % count);
         let Some(values) = grads.dense::<T>() else {
+            let tier = config.tier;
             let mut buffer = Vec::new();
             for (sum, start) in sums.iter_mut().zip(starts) {
                 let mut lanes = [[0.0; LANES]];
                 for at in (0..len).step_by(BLOCK) {
-                    let row = copied::<T>(grads, start + at, BLOCK.min(len - at), &mut buffer);
-                    config.tier.run(AddSquares { lanes: &mut lanes, rows: [row], scale });
+                    let row = copied::<T>(tier, grads, start + at, BLOCK.min(len - at), &mut buffer);
+                    tier.run(AddSquares { lanes: &mut lanes, rows: [row], scale });
                 }
                 *sum = total(lanes[0]);
             }
@@ -334,14 +336,14 @@ impl Stretch<'_> {
                 }
                 None => {
                     for (example, factor) in factors.iter().enumerate() {
-                        let values = copied(grads, example * len + start, count, &mut buffer);
+                        let values = copied(config.tier, grads, example * len + start, count, &mut buffer);
                         let factors = std::slice::from_ref(factor);
                         config.tier.run(AddRows { sums, values, stride: count, factors });
                     }
                 }
             }
             let (mut sum, tail) = rest.split_at(count);
-            sum.write(sums);
+            sum.write(config.tier, sums);
             rest = tail;
         }
     }
@@ -349,13 +351,14 @@ impl Stretch<'_> {
 
 /// A dense copy of `count` elements.
 fn copied<'b, T: Float>(
+    tier: Tier,
     grads: &Source<'_>,
     start: usize,
     count: usize,
     buffer: &'b mut Vec<T>,
 ) -> &'b [T] {
     buffer.resize(count, T::ZERO);
-    grads.clone().split_at(start).1.split_at(count).0.read(buffer);
+    grads.clone().split_at(start).1.split_at(count).0.read(tier, buffer);
     buffer
 }
 

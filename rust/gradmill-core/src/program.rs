@@ -324,12 +324,13 @@ impl Program {
         self.slots.partition_point(|&first| first <= slot) - 1
     }
 
-    /// The widest dtype among the arrays that the chain reads; the leaf is computed in it throughout.
+    /// The widest dtype among the arrays that the chain reads, but at least f32; the leaf is computed in it
+    /// throughout.
     #[must_use]
     pub fn dtype(&self, leaf: &Leaf<'_>) -> DType {
         let params = self.reads_params_of(leaf.skip).then(|| leaf.params.dtype()).flatten();
         let slots = leaf.slots.iter().flatten().map(|slot| slot.to.dtype());
-        slots.chain(params).fold(leaf.updates.dtype(), DType::max)
+        slots.chain(params).fold(leaf.updates.dtype().computed_in(), DType::max)
     }
 
     /// Whether the ops of `pass` run as one loop in registers rather than block by block.

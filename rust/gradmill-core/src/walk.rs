@@ -11,6 +11,7 @@ use crate::leaf::{Chunks, Leaf, Origin, Params, Row, Sink, Slot, Source as Array
 use crate::others::Others;
 use crate::par;
 use crate::program::{Pass, Program, Source};
+use crate::simd::Tier;
 use crate::reduce::{Lanes, Pairwise, SumSquares, pairwise};
 
 /// Elements of a task. Fixed, so that no result depends on the thread count.
@@ -115,8 +116,8 @@ impl Walk<'_> {
     /// Sends a leaf, or a chunk of one, through the pass: whether its updates were finite, and its sum.
     fn row<R: Row>(&self, row: &mut R, position: usize) -> (bool, f64) {
         match row.dtype(self.program) {
-            DType::F32 => self.typed(&self.kernels.f32, row, position),
             DType::F64 => self.typed(&self.kernels.f64, row, position),
+            _ => self.typed(&self.kernels.f32, row, position),
         }
     }
 
@@ -227,13 +228,14 @@ impl Walk<'_> {
         let Leaf { updates, params, out, slots, skip, origin, .. } = leaf;
         let slots = &mut slots[self.pass.slots.clone()];
         let bad = {
-            let mut states = staged_states(slots, &mut scratch.slots, len);
+            let tier = self.config.tier;
+            let mut states = staged_states(tier, slots, &mut scratch.slots, len);
             let skip = *skip | self.off;
             let site = Site { tier: self.config.tier, origin: *origin, others: self.others };
             let stretch = Stretch { len, updates, params, out, skip, site };
             self.compute(&bound.kernel, stretch, &mut scratch.copies, &mut states, lanes)
         };
-        write_back(slots, &scratch.slots, len);
+        write_back(self.config.tier, slots, &scratch.slots, len);
         bad
     }
 
@@ -247,12 +249,15 @@ impl Walk<'_> {
     ) -> T::Bits {
         let pass = self.pass;
         let Stretch { len, updates, params, out, skip, site } = stretch;
+        let tier = site.tier;
         let finishes = pass.ends_for.is_none();
         let updates = match (pass.source, &*out) {
-            (Source::Carried, Some(out)) => copied(&mut copies.updates, len, |to| out.read(to)),
+            (Source::Carried, Some(out)) => {
+                copied(&mut copies.updates, len, |to| out.read(tier, to))
+            }
             _ => match updates.dense() {
                 Some(slice) => slice,
-                None => copied(&mut copies.updates, len, |to| updates.read(to)),
+                None => copied(&mut copies.updates, len, |to| updates.read(tier, to)),
             },
         };
         let square = |values: &[T]| {
@@ -266,15 +271,23 @@ impl Walk<'_> {
         }
         if let Params::Write(slot) = params
             && finishes
-            && slot.to.is_dense::<T>()
+            && slot.to.dtype() <= T::DTYPE
         {
-            return kernel.apply(site, updates, slot.dense().unwrap_or_default(), states);
+            if slot.to.is_dense::<T>() {
+                let params = slot.dense(tier).unwrap_or_default();
+                return kernel.apply(site, updates, params, states);
+            }
+            let params = grown(&mut copies.params, len);
+            slot.read(tier, params);
+            let bad = kernel.apply(site, updates, params, states);
+            slot.to.write(tier, params);
+            return bad;
         }
         let writes_params = finishes && matches!(params, Params::Write(_));
         let read = match params.dense() {
             _ if !self.program.reads_params_of(skip) => &[],
             Some(slice) => slice,
-            None => copied(&mut copies.params, len, |to| params.read(to)),
+            None => copied(&mut copies.params, len, |to| params.read(tier, to)),
         };
         if let Some(out) = out
             && finishes
@@ -287,8 +300,8 @@ impl Walk<'_> {
         let bad = kernel.store(site, updates, read, result, states);
         square(result);
         match (params, out) {
-            (Params::Write(slot), _) if writes_params => add(result, slot),
-            (_, Some(out)) if finishes || pass.carries => out.write(result),
+            (Params::Write(slot), _) if writes_params => add_to_wider(tier, result, slot),
+            (_, Some(out)) if finishes || pass.carries => out.write(tier, result),
             _ => {}
         }
         bad
@@ -351,6 +364,7 @@ struct Stretch<'s, 'a> {
 
 /// The states that the leaf has as slices that can be written: the slots' own memory, or copies in `buffers`.
 fn staged_states<'s, T: Float>(
+    tier: Tier,
     slots: &'s mut [Option<Slot<'_>>],
     buffers: &'s mut Vec<Vec<T>>,
     len: usize,
@@ -359,40 +373,39 @@ fn staged_states<'s, T: Float>(
     let stage = |(slot, buffer): (&'s mut Option<Slot<'_>>, &'s mut Vec<T>)| {
         let slot = slot.as_mut()?;
         if slot.to.is_dense::<T>() {
-            return slot.dense();
+            return slot.dense(tier);
         }
         let buffer = grown(buffer, len);
-        slot.read(buffer);
+        slot.read(tier, buffer);
         Some(buffer)
     };
     slots.iter_mut().zip(buffers).filter_map(stage).collect()
 }
 
 /// Stores the states of which [`staged_states`] made copies.
-fn write_back<T: Float>(slots: &mut [Option<Slot<'_>>], buffers: &[Vec<T>], len: usize) {
+fn write_back<T: Float>(
+    tier: Tier,
+    slots: &mut [Option<Slot<'_>>],
+    buffers: &[Vec<T>],
+    len: usize,
+) {
     for (slot, buffer) in slots.iter_mut().zip(buffers) {
         if let Some(slot) = slot
             && !slot.to.is_dense::<T>()
         {
-            slot.to.write(&buffer[..len]);
+            slot.to.write(tier, &buffer[..len]);
         }
     }
 }
 
-/// Adds the update to parameters of another dtype or layout, in the wider dtype.
-fn add<T: Float>(updates: &[T], params: &mut Slot<'_>) {
-    fn sum<T: Float, W: Float>(updates: &[T], params: &mut Slot<'_>) {
-        let mut buffer = vec![W::ZERO; updates.len()];
-        params.read(&mut buffer);
-        for (param, update) in buffer.iter_mut().zip(updates) {
-            *param = applied(*param, W::from_f64(update.to_f64()));
-        }
-        params.to.write(&buffer);
+/// Adds the update to parameters of a wider dtype, in that.
+fn add_to_wider<T: Float>(tier: Tier, updates: &[T], params: &mut Slot<'_>) {
+    let mut buffer = vec![0.0f64; updates.len()];
+    params.read(tier, &mut buffer);
+    for (param, update) in buffer.iter_mut().zip(updates) {
+        *param = applied(*param, update.to_f64());
     }
-    match params.to.dtype().max(T::DTYPE) {
-        DType::F32 => sum::<T, f32>(updates, params),
-        DType::F64 => sum::<T, f64>(updates, params),
-    }
+    params.to.write(tier, &buffer);
 }
 
 /// Dense copies of arrays that a kernel cannot walk over.

@@ -7,11 +7,11 @@
 
 use std::ffi::{CStr, c_void};
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 
 use gradmill_core::alias::Span;
 use gradmill_core::leaf::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
-use gradmill_core::{DType, Float};
+use gradmill_core::{DType, Element, Float};
 use numpy::npyffi::{
     self, NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_ARRAY_WRITEABLE,
     NPY_ORDER, NPY_TYPES, PY_ARRAY_API, PyArrayObject, objects::PyArrayObject_fields,
@@ -49,6 +49,9 @@ pub enum Order {
     Logical,
 }
 
+/// The dtypes that kernels take, in words.
+const DTYPES: &str = "float16, bfloat16, float32 or float64";
+
 /// The flags of which one says that an array is dense where it is walked in this order.
 fn dense_in(order: Order) -> i32 {
     match order {
@@ -64,6 +67,27 @@ enum Unfit {
     DType,
 }
 
+/// NumPy's number of bfloat16, which the package that brings the dtype gets when it registers it; 0 as long as
+/// no array of it has been seen.
+static BFLOAT16: AtomicI32 = AtomicI32::new(0);
+
+/// Whether `object` is the first array of bfloat16.
+#[cold]
+fn meets_bfloat16(object: &Bound<'_, PyAny>) -> bool {
+    let number = || {
+        let dtype = object.getattr("dtype")?;
+        let is_known = dtype.getattr("name")?.eq("bfloat16")?;
+        PyResult::Ok(is_known.then_some(dtype.getattr("num")?.extract()?))
+    };
+    match number() {
+        Ok(Some(number)) if BFLOAT16.load(Ordering::Relaxed) == 0 => {
+            BFLOAT16.store(number, Ordering::Relaxed);
+            true
+        }
+        _ => false,
+    }
+}
+
 /// The dtype of an array, where kernels take it and its bytes are in native order.
 fn dtype_of(fields: &PyArrayObject_fields) -> Result<DType, Unfit> {
     // SAFETY: each array has a descriptor.
@@ -71,6 +95,8 @@ fn dtype_of(fields: &PyArrayObject_fields) -> Result<DType, Unfit> {
     let dtype = match descr.type_num {
         kind if kind == NPY_TYPES::NPY_FLOAT as i32 => DType::F32,
         kind if kind == NPY_TYPES::NPY_DOUBLE as i32 => DType::F64,
+        kind if kind == NPY_TYPES::NPY_HALF as i32 => DType::F16,
+        kind if kind == BFLOAT16.load(Ordering::Relaxed) => DType::BF16,
         _ => return Err(Unfit::DType),
     };
     let foreign = if cfg!(target_endian = "little") { b'>' } else { b'<' };
@@ -88,7 +114,10 @@ impl Raw {
         let array: *mut PyArrayObject = object.as_ptr().cast();
         // SAFETY: `object` is an array, so its fields are initialised.
         let fields = unsafe { &(*array).fields };
-        let dtype = dtype_of(fields)?;
+        let dtype = match dtype_of(fields) {
+            Err(Unfit::DType) if meets_bfloat16(object) => DType::BF16,
+            found => found?,
+        };
         if fields.flags & NPY_ARRAY_ALIGNED == 0 {
             return Err(Unfit::NotNative);
         }
@@ -205,6 +234,8 @@ impl Raw {
         // SAFETY: passed on to the caller.
         unsafe {
             match self.dtype {
+                DType::F16 => Source::F16(self.view(order)),
+                DType::BF16 => Source::BF16(self.view(order)),
                 DType::F32 => Source::F32(self.view(order)),
                 DType::F64 => Source::F64(self.view(order)),
             }
@@ -217,13 +248,15 @@ impl Raw {
         // SAFETY: passed on to the caller.
         unsafe {
             match self.dtype {
+                DType::F16 => Sink::F16(self.view_mut(order)),
+                DType::BF16 => Sink::BF16(self.view_mut(order)),
                 DType::F32 => Sink::F32(self.view_mut(order)),
                 DType::F64 => Sink::F64(self.view_mut(order)),
             }
         }
     }
 
-    unsafe fn view<'a, T: Float>(&self, order: Order) -> View<'a, T> {
+    unsafe fn view<'a, T: Element>(&self, order: Order) -> View<'a, T> {
         let first: *const T = self.data.cast_const().cast();
         match self.strided(order) {
             // SAFETY: NumPy vouches that shape and strides stay within the array's memory, which is
@@ -234,7 +267,7 @@ impl Raw {
         }
     }
 
-    unsafe fn view_mut<'a, T: Float>(&self, order: Order) -> ViewMut<'a, T> {
+    unsafe fn view_mut<'a, T: Element>(&self, order: Order) -> ViewMut<'a, T> {
         let first: *mut T = self.data.cast();
         match self.strided(order) {
             // SAFETY: as in `view`; `Writable` refuses arrays whose elements overlap.
@@ -352,6 +385,7 @@ impl Held {
 
 fn itemsize(dtype: DType) -> usize {
     match dtype {
+        DType::F16 | DType::BF16 => 2,
         DType::F32 => 4,
         DType::F64 => 8,
     }
@@ -360,6 +394,8 @@ fn itemsize(dtype: DType) -> usize {
 /// NumPy's number of a dtype.
 fn kind(dtype: DType) -> i32 {
     match dtype {
+        DType::F16 => NPY_TYPES::NPY_HALF as i32,
+        DType::BF16 => BFLOAT16.load(Ordering::Relaxed),
         DType::F32 => NPY_TYPES::NPY_FLOAT as i32,
         DType::F64 => NPY_TYPES::NPY_DOUBLE as i32,
     }
@@ -646,7 +682,7 @@ impl Writable {
             }
             Err(Unfit::DType) => {
                 let dtype = object.getattr("dtype")?;
-                return Err(place.type_error(format!("dtype {dtype}, expected float32 or float64")));
+                return Err(place.type_error(format!("dtype {dtype}, expected {DTYPES}")));
             }
             Err(Unfit::NotNative) => {
                 return Err(place.value_error(

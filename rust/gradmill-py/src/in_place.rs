@@ -244,7 +244,7 @@ impl Row for BoundLeaf {
 
     fn dtype(&self, _: &gradmill_core::Program) -> DType {
         let update = self.update.as_ref().map(|update| update.raw.dtype());
-        self.dtype.max(update).unwrap_or(DType::F32)
+        self.dtype.max(update).unwrap_or(DType::F32).computed_in()
     }
 
     fn updates<T: Float>(&self) -> Option<&[T]> {

@@ -48,7 +48,7 @@ pub fn per_example_clip<'py>(
         } else {
             shape
         };
-        let fresh = Fresh::new(py, own, update.raw.dtype())?;
+        let fresh = Fresh::new(py, own, update.raw.dtype().computed_in())?;
         result.push(fresh.object().clone());
         arrays.push((Raw::common_order([&update.raw].into_iter(), true), update, fresh));
     }

@@ -188,7 +188,7 @@ impl<'py> PureLeaf<'py> {
             .collect::<PyResult<SmallVec<[Option<Readable<'py>>; 2]>>>()?;
         let arrays = || old.iter().flatten().chain(&param).chain([&update]).map(|array| &array.raw);
         let order = Raw::common_order(arrays(), program.has_order());
-        let dtype = arrays().map(Raw::dtype).fold(update.raw.dtype(), Ord::max);
+        let dtype = arrays().map(Raw::dtype).fold(update.raw.dtype().computed_in(), Ord::max);
         let out = Fresh::like(py, &update.raw, dtype)?;
         let slots = old
             .into_iter()

@@ -12,6 +12,7 @@ pub use strided::{Layout, Strided, StridedMut};
 pub use view::{Sink, Source, View, ViewMut};
 
 use crate::dtype::{DType, Float};
+use crate::simd::Tier;
 
 /// An array that a step replaces: in place, or from an array that stays as it was.
 #[derive(Debug)]
@@ -30,21 +31,21 @@ impl Slot<'_> {
     }
 
     /// The old value, converted.
-    pub(crate) fn read<T: Float>(&self, into: &mut [T]) {
+    pub(crate) fn read<T: Float>(&self, tier: Tier, into: &mut [T]) {
         match &self.from {
-            Some(source) => source.read(into),
-            None => self.to.read(into),
+            Some(source) => source.read(tier, into),
+            None => self.to.read(tier, into),
         }
     }
 
     /// The array as a slice that holds the old value and can be written, where such a slice exists.
     #[inline]
-    pub(crate) fn dense<T: Float>(&mut self) -> Option<&mut [T]> {
+    pub(crate) fn dense<T: Float>(&mut self, tier: Tier) -> Option<&mut [T]> {
         let slice = self.to.dense::<T>()?;
         if let Some(source) = &self.from {
             match source.dense::<T>() {
                 Some(old) => slice.copy_from_slice(old),
-                None => source.read(slice),
+                None => source.read(tier, slice),
             }
         }
         Some(slice)
@@ -107,11 +108,11 @@ impl Params<'_> {
     }
 
     /// The old value, converted.
-    pub(crate) fn read<T: Float>(&self, into: &mut [T]) {
+    pub(crate) fn read<T: Float>(&self, tier: Tier, into: &mut [T]) {
         match self {
             Self::None => {}
-            Self::Read(source) => source.read(into),
-            Self::Write(slot) => slot.read(into),
+            Self::Read(source) => source.read(tier, into),
+            Self::Write(slot) => slot.read(tier, into),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::view::convert;
+use crate::convert::Element;
 use crate::dtype::Float;
 
 /// Shape and strides, in elements, of an array walked in row-major order.
@@ -101,7 +101,7 @@ unsafe impl<T: Sync> Sync for Strided<'_, T> {}
 // SAFETY: a `StridedMut` has sole access to its elements, as a `&mut [T]` has.
 unsafe impl<T: Send> Send for StridedMut<'_, T> {}
 
-impl<T: Float> Strided<'_, T> {
+impl<T: Element> Strided<'_, T> {
     /// # Safety
     /// Each element that `layout` reaches from `first` is aligned and readable for `'a`, and nobody
     /// writes it meanwhile.
@@ -125,13 +125,13 @@ impl<T: Float> Strided<'_, T> {
             // SAFETY: `new`'s caller vouches for each element of the layout.
             let value = unsafe { *self.first.offset(offset) };
             if let Some(element) = elements.next() {
-                *element = convert(value);
+                *element = U::load(value);
             }
         });
     }
 }
 
-impl<T: Float> StridedMut<'_, T> {
+impl<T: Element> StridedMut<'_, T> {
     /// # Safety
     /// Each element that `layout` reaches from `first` is aligned, readable and writable for `'a`, no
     /// two are the same, and nobody else touches them meanwhile.
@@ -163,7 +163,7 @@ impl<T: Float> StridedMut<'_, T> {
         self.inner.layout.walk(self.inner.start, self.inner.len, |offset| {
             if let Some(&value) = elements.next() {
                 // SAFETY: `new`'s caller gave sole access to each element of the layout.
-                unsafe { *first.offset(offset) = convert(value) };
+                unsafe { *first.offset(offset) = value.store() };
             }
         });
     }

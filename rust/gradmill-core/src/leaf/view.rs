@@ -1,12 +1,11 @@
-//! Arrays of either dtype and any layout, behind one interface.
+//! Arrays of any dtype and any layout, behind one interface.
+
+use half::{bf16, f16};
 
 use super::strided::{Strided, StridedMut};
+use crate::convert::{Element, Load, Store};
 use crate::dtype::{DType, Float};
-
-#[inline(always)]
-pub(super) fn convert<T: Float, U: Float>(value: T) -> U {
-    U::from_f64(value.to_f64())
-}
+use crate::simd::Tier;
 
 /// An array to read.
 #[derive(Clone, Debug)]
@@ -17,7 +16,7 @@ pub enum View<'a, T> {
     Strided(Box<Strided<'a, T>>),
 }
 
-impl<T: Float> View<'_, T> {
+impl<T: Element> View<'_, T> {
     fn len(&self) -> usize {
         match self {
             Self::Dense(slice) => slice.len(),
@@ -38,18 +37,11 @@ impl<T: Float> View<'_, T> {
         }
     }
 
-    fn read<U: Float>(&self, into: &mut [U]) {
+    fn read<U: Float>(&self, tier: Tier, into: &mut [U]) {
         match self {
-            Self::Dense(slice) => read_dense(slice, into),
+            Self::Dense(from) => tier.run(Load { from, into }),
             Self::Strided(view) => view.read(into),
         }
-    }
-}
-
-#[inline]
-fn read_dense<T: Float, U: Float>(from: &[T], into: &mut [U]) {
-    for (element, &value) in into.iter_mut().zip(from) {
-        *element = convert(value);
     }
 }
 
@@ -62,7 +54,7 @@ pub enum ViewMut<'a, T> {
     Strided(Box<StridedMut<'a, T>>),
 }
 
-impl<T: Float> ViewMut<'_, T> {
+impl<T: Element> ViewMut<'_, T> {
     fn len(&self) -> usize {
         match self {
             Self::Dense(slice) => slice.len(),
@@ -98,44 +90,79 @@ impl<T: Float> ViewMut<'_, T> {
         }
     }
 
-    fn read<U: Float>(&self, into: &mut [U]) {
+    fn read<U: Float>(&self, tier: Tier, into: &mut [U]) {
         match self {
-            Self::Dense(slice) => read_dense(slice, into),
+            Self::Dense(from) => tier.run(Load { from, into }),
             Self::Strided(view) => view.read(into),
         }
     }
 
-    fn write<U: Float>(&mut self, from: &[U]) {
+    fn write<U: Float>(&mut self, tier: Tier, from: &[U]) {
         match self {
-            Self::Dense(slice) => read_dense(from, slice),
+            Self::Dense(into) => tier.run(Store { from, into }),
             Self::Strided(view) => view.write(from),
         }
     }
 }
 
-/// An array of either dtype to read.
+/// An array of any dtype to read.
 #[derive(Clone, Debug)]
 pub enum Source<'a> {
+    /// Half precision.
+    F16(View<'a, f16>),
+    /// Half precision with the range of single precision.
+    BF16(View<'a, bf16>),
     /// Single precision.
     F32(View<'a, f32>),
     /// Double precision.
     F64(View<'a, f64>),
 }
 
-/// An array of either dtype to write.
+/// An array of any dtype to write.
 #[derive(Debug)]
 pub enum Sink<'a> {
+    /// Half precision.
+    F16(ViewMut<'a, f16>),
+    /// Half precision with the range of single precision.
+    BF16(ViewMut<'a, bf16>),
     /// Single precision.
     F32(ViewMut<'a, f32>),
     /// Double precision.
     F64(ViewMut<'a, f64>),
 }
 
-macro_rules! either {
+/// What `$body` makes of the view inside, whatever its type.
+macro_rules! inside {
     ($value:expr, $view:ident => $body:expr) => {
         match $value {
+            Self::F16($view) => $body,
+            Self::BF16($view) => $body,
             Self::F32($view) => $body,
             Self::F64($view) => $body,
+        }
+    };
+}
+
+/// Likewise, where the body makes a view of the same type again; `$to` is what that becomes a part of.
+macro_rules! rewrap {
+    ($value:expr, $to:ident, $view:ident => $body:expr) => {
+        match $value {
+            Self::F16($view) => $to::F16($body),
+            Self::BF16($view) => $to::BF16($body),
+            Self::F32($view) => $to::F32($body),
+            Self::F64($view) => $to::F64($body),
+        }
+    };
+}
+
+/// Splits the view inside.
+macro_rules! split {
+    ($value:expr, $mid:expr, $($variant:ident)*) => {
+        match $value {
+            $(Self::$variant(view) => {
+                let (head, tail) = view.split_at($mid);
+                (Self::$variant(head), Self::$variant(tail))
+            })*
         }
     };
 }
@@ -144,7 +171,7 @@ impl Source<'_> {
     /// Number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        either!(self, view => view.len())
+        inside!(self, view => view.len())
     }
 
     /// Whether there are none.
@@ -157,27 +184,20 @@ impl Source<'_> {
     #[must_use]
     pub fn dtype(&self) -> DType {
         match self {
+            Self::F16(_) => DType::F16,
+            Self::BF16(_) => DType::BF16,
             Self::F32(_) => DType::F32,
             Self::F64(_) => DType::F64,
         }
     }
 
     pub(crate) fn split_at(self, mid: usize) -> (Self, Self) {
-        match self {
-            Self::F32(view) => {
-                let (head, tail) = view.split_at(mid);
-                (Self::F32(head), Self::F32(tail))
-            }
-            Self::F64(view) => {
-                let (head, tail) = view.split_at(mid);
-                (Self::F64(head), Self::F64(tail))
-            }
-        }
+        split!(self, mid, F16 BF16 F32 F64)
     }
 
     /// Copies all elements, converted.
-    pub(crate) fn read<T: Float>(&self, into: &mut [T]) {
-        either!(self, view => view.read(into));
+    pub(crate) fn read<T: Float>(&self, tier: Tier, into: &mut [T]) {
+        inside!(self, view => view.read(tier, into));
     }
 
     /// Whether [`Self::dense`] gives a slice.
@@ -200,7 +220,7 @@ impl Sink<'_> {
     /// Number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        either!(self, view => view.len())
+        inside!(self, view => view.len())
     }
 
     /// Whether there are none.
@@ -213,53 +233,40 @@ impl Sink<'_> {
     #[must_use]
     pub fn dtype(&self) -> DType {
         match self {
+            Self::F16(_) => DType::F16,
+            Self::BF16(_) => DType::BF16,
             Self::F32(_) => DType::F32,
             Self::F64(_) => DType::F64,
         }
     }
 
     pub(crate) fn split_at(self, mid: usize) -> (Self, Self) {
-        match self {
-            Self::F32(view) => {
-                let (head, tail) = view.split_at(mid);
-                (Self::F32(head), Self::F32(tail))
-            }
-            Self::F64(view) => {
-                let (head, tail) = view.split_at(mid);
-                (Self::F64(head), Self::F64(tail))
-            }
-        }
+        split!(self, mid, F16 BF16 F32 F64)
     }
 
     /// The same elements, to read.
     pub(crate) fn view(&self) -> Source<'_> {
-        match self {
-            Self::F32(view) => Source::F32(view.view()),
-            Self::F64(view) => Source::F64(view.view()),
-        }
+        rewrap!(self, Source, view => view.view())
     }
 
     pub(super) fn reborrow(&mut self) -> Sink<'_> {
-        match self {
-            Self::F32(view) => Sink::F32(view.reborrow()),
-            Self::F64(view) => Sink::F64(view.reborrow()),
-        }
+        rewrap!(self, Sink, view => view.reborrow())
     }
 
     /// Copies all elements, converted.
-    pub(crate) fn read<T: Float>(&self, into: &mut [T]) {
-        either!(self, view => view.read(into));
+    pub(crate) fn read<T: Float>(&self, tier: Tier, into: &mut [T]) {
+        inside!(self, view => view.read(tier, into));
     }
 
     /// Overwrites all elements, rounded to this dtype.
-    pub(crate) fn write<T: Float>(&mut self, from: &[T]) {
-        either!(self, view => view.write(from));
+    pub(crate) fn write<T: Float>(&mut self, tier: Tier, from: &[T]) {
+        inside!(self, view => view.write(tier, from));
     }
 
     /// Whether [`Self::dense`] gives a slice.
     #[inline]
     pub(crate) fn is_dense<T: Float>(&self) -> bool {
-        self.dtype() == T::DTYPE && either!(self, view => matches!(view, ViewMut::Dense(_)))
+        self.dtype() == T::DTYPE && inside!(self, view => matches!(view, ViewMut::Dense(_)))
     }
 
     /// The elements as a slice, where they are dense and of this type.
