@@ -179,7 +179,8 @@ mod tests {
         for bits in 0..=u16::MAX {
             let (ours, theirs) = (f16_to_f32(f16::from_bits(bits)), f16::from_bits(bits).to_f32());
             assert!(ours.to_bits() == theirs.to_bits() || ours.is_nan() && theirs.is_nan());
-            let (ours, theirs) = (bf16_to_f32(bf16::from_bits(bits)), bf16::from_bits(bits).to_f32());
+            let (ours, theirs) =
+                (bf16_to_f32(bf16::from_bits(bits)), bf16::from_bits(bits).to_f32());
             assert!(ours.to_bits() == theirs.to_bits() || ours.is_nan() && theirs.is_nan());
         }
     }

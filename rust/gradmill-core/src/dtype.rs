@@ -1,10 +1,14 @@
 //! The element types of a leaf.
 
 use std::fmt;
-use std::ops::{Add, BitOrAssign, Div, Mul, Neg, Sub};
+use std::ops::{Add, BitOrAssign, Div, Mul, Neg, Range, Sub};
 
 use crate::convert::Element;
+use crate::kernel::Kernel;
+use crate::leaf::Leaf;
+use crate::mixed;
 use crate::rng::{self, Key};
+use crate::simd::Tier;
 
 /// The element type of one array, narrow ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +83,14 @@ pub trait Float:
     fn any(flags: Self::Bits) -> bool;
     /// Normally distributed numbers: those of the elements from `start` on.
     fn fill_normal(key: Key, start: u64, into: &mut [Self]);
+    /// Applies `kernel` to arrays that differ in type, where there is a loop for these types.
+    fn apply_mixed(
+        kernel: &Kernel<Self>,
+        tier: Tier,
+        leaf: &mut Leaf<'_>,
+        slots: &Range<usize>,
+    ) -> Option<Self::Bits>;
+
     /// Zero where the value is subnormal: a decaying moment would stay among them for ever, and arithmetic
     /// on them is slow.
     #[must_use]
@@ -86,7 +98,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($type:ident, $bits:ident, $exponent:literal, $load:ident, $store:ident) => {
+    ($type:ident, $bits:ident, $exponent:literal, $load:ident, $store:ident, $mixed:expr) => {
         impl Float for $type {
             type Bits = $bits;
             const ZERO: Self = 0.0;
@@ -127,6 +139,14 @@ macro_rules! float {
             fn any(flags: $bits) -> bool {
                 flags.leading_zeros() == 0
             }
+            fn apply_mixed(
+                kernel: &Kernel<Self>,
+                tier: Tier,
+                leaf: &mut Leaf<'_>,
+                slots: &Range<usize>,
+            ) -> Option<$bits> {
+                $mixed(kernel, tier, leaf, slots)
+            }
             #[inline(always)]
             fn flush(self) -> Self {
                 if self.to_bits() & $exponent == 0 { 0.0 } else { self }
@@ -139,5 +159,5 @@ macro_rules! float {
     };
 }
 
-float!(f32, u32, 0x7f80_0000, to_f32, from_f32);
-float!(f64, u64, 0x7ff0_0000_0000_0000, to_f64, from_f64);
+float!(f32, u32, 0x7f80_0000, to_f32, from_f32, mixed::apply);
+float!(f64, u64, 0x7ff0_0000_0000_0000, to_f64, from_f64, |_, _, _, _| None);

@@ -143,6 +143,18 @@ impl<T: Float> Pattern<T> {
         }
     }
 
+    /// As [`Pattern::visit`], for the moments that networks are trained with: loops over half precision come
+    /// on top of all others, and each of them is code of its own.
+    #[inline]
+    pub fn visit_frequent<V: Visitor<T>>(&self, visitor: V) -> Option<V::Output> {
+        match self.moment {
+            Moment::None(moment) => Some(self.with(moment, visitor)),
+            Moment::Adam(moment) => Some(self.with(moment, visitor)),
+            Moment::Trace(moment) => Some(self.with(moment, visitor)),
+            _ => None,
+        }
+    }
+
     #[inline]
     fn with<const N: usize, M: Op<T, N>, V: Visitor<T>>(&self, moment: M, visitor: V) -> V::Output {
         let Self { first, last, .. } = *self;

@@ -1,11 +1,13 @@
 //! What runs on a stretch of dense memory: one fused loop, or the ops in turn over blocks.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use pulp::NullaryFnOnce;
 use smallvec::SmallVec;
 
 use crate::blocks;
+use crate::convert::Element;
 use crate::dtype::Float;
 use crate::fused::{Pattern, Visitor};
 use crate::leaf::Origin;
@@ -96,6 +98,24 @@ impl<T: Float> Kernel<T> {
         }
     }
 
+    /// As [`Kernel::apply`] for arrays that differ in type, where there is such a loop.
+    #[inline]
+    pub fn apply_mixed<U: Element, P: Element, S: Element>(
+        &self,
+        tier: Tier,
+        updates: &[U],
+        params: &mut [P],
+        slots: &mut [&mut [S]],
+    ) -> Option<T::Bits> {
+        match (&self.silent, &self.body) {
+            (None, Body::Fused(pattern)) => {
+                let slots = &mut slots[pattern.first_slot()..];
+                pattern.visit_frequent(Apply { tier, updates, params, slots })
+            }
+            _ => None,
+        }
+    }
+
     /// `out = update`; the highest bit of the result is set where an incoming update was not finite.
     #[inline]
     pub fn store(
@@ -120,20 +140,21 @@ impl<T: Float> Kernel<T> {
 /// array is padded to this length, so that the same loop runs over it and small leaves are not slow.
 const STRIDE: usize = 64;
 
-fn pad<T: Float>(tail: &[T]) -> [T; STRIDE] {
-    let mut padded = [T::ZERO; STRIDE];
+fn pad<E: Element>(tail: &[E]) -> [E; STRIDE] {
+    let mut padded = [E::default(); STRIDE];
     padded[..tail.len()].copy_from_slice(tail);
     padded
 }
 
-struct Apply<'k, 'd, T> {
+/// The arrays of updates, parameters and state, each of a type of its own.
+struct Apply<'k, 'd, U, P, S> {
     tier: Tier,
-    updates: &'k [T],
-    params: &'k mut [T],
-    slots: &'k mut [&'d mut [T]],
+    updates: &'k [U],
+    params: &'k mut [P],
+    slots: &'k mut [&'d mut [S]],
 }
 
-impl<T: Float> Visitor<T> for Apply<'_, '_, T> {
+impl<T: Float, U: Element, P: Element, S: Element> Visitor<T> for Apply<'_, '_, U, P, S> {
     type Output = T::Bits;
 
     #[inline]
@@ -141,22 +162,18 @@ impl<T: Float> Visitor<T> for Apply<'_, '_, T> {
         let Self { tier, updates, params, slots } = self;
         let (updates, updates_tail) = updates.split_at(updates.len() - updates.len() % STRIDE);
         let (params, params_tail) = params.split_at_mut(updates.len());
-        let (slots, slots_tail) = split_columns::<T, N>(slots, updates.len());
+        let (slots, slots_tail) = split_columns::<S, N>(slots, updates.len());
         let mut bad = T::Bits::default();
         if !updates.is_empty() {
-            bad |= tier.run(ApplyLoop::<T, O, N> { op, updates, params, slots });
+            bad |= tier.run(ApplyLoop::<T, O, U, P, S, N>::new(op, updates, params, slots));
         }
         let len = updates_tail.len();
         if len > 0 {
             let (updates, mut params) = (pad(updates_tail), pad(params_tail));
             let mut padded = slots_tail.each_ref().map(|slot| pad(slot));
             let slots = padded.each_mut().map(|slot| &mut slot[..]);
-            bad |= tier.run(ApplyLoop::<T, O, N> {
-                op,
-                updates: &updates,
-                params: &mut params,
-                slots,
-            });
+            let padded_loop = ApplyLoop::<T, O, U, P, S, N>::new(op, &updates, &mut params, slots);
+            bad |= tier.run(padded_loop);
             params_tail.copy_from_slice(&params[..len]);
             for (slot, padded) in slots_tail.into_iter().zip(&padded) {
                 slot.copy_from_slice(&padded[..len]);
@@ -166,25 +183,41 @@ impl<T: Float> Visitor<T> for Apply<'_, '_, T> {
     }
 }
 
-struct ApplyLoop<'k, T, O, const N: usize> {
+struct ApplyLoop<'k, T, O, U, P, S, const N: usize> {
     op: &'k O,
-    updates: &'k [T],
-    params: &'k mut [T],
-    slots: [&'k mut [T]; N],
+    updates: &'k [U],
+    params: &'k mut [P],
+    slots: [&'k mut [S]; N],
+    computed_in: PhantomData<T>,
 }
 
-impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for ApplyLoop<'_, T, O, N> {
+impl<'k, T, O, U, P, S, const N: usize> ApplyLoop<'k, T, O, U, P, S, N> {
+    fn new(op: &'k O, updates: &'k [U], params: &'k mut [P], slots: [&'k mut [S]; N]) -> Self {
+        Self { op, updates, params, slots, computed_in: PhantomData }
+    }
+}
+
+impl<T, O, U, P, S, const N: usize> NullaryFnOnce for ApplyLoop<'_, T, O, U, P, S, N>
+where
+    T: Float,
+    O: Op<T, N>,
+    U: Element,
+    P: Element,
+    S: Element,
+{
     type Output = T::Bits;
 
     #[inline(always)]
     fn call(self) -> T::Bits {
-        let Self { op, updates, params, slots } = self;
+        let Self { op, updates, params, slots, .. } = self;
         let op = *op;
         let mut bad = T::Bits::default();
         walk(updates.iter().zip(params), slots, |(&update, param), state| {
+            let update = T::load(update);
             bad |= update.nonfinite();
-            let (update, state) = op.element(update, *param, state);
-            *param = applied(*param, update);
+            let old = T::load(*param);
+            let (update, state) = op.element(update, old, state);
+            *param = applied(old, update).store();
             state
         });
         bad

@@ -15,6 +15,7 @@ mod kernel;
 pub mod leaf;
 pub mod limit;
 mod measure;
+mod mixed;
 pub mod ops;
 mod others;
 pub mod par;

@@ -23,7 +23,7 @@ pub struct Others(Vec<(usize, Other)>);
 
 impl Others {
     /// Each leaf's numbers for `op`.
-    pub fn add_numbers(&mut self, op: usize, numbers: Vec<Option<Numbers>>) {
+    pub(crate) fn add_numbers(&mut self, op: usize, numbers: Vec<Option<Numbers>>) {
         self.0.push((op, Other::Numbers(numbers)));
     }
 

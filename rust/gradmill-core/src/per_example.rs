@@ -240,7 +240,8 @@ impl Squares<'_> {
             for (sum, start) in sums.iter_mut().zip(starts) {
                 let mut lanes = [[0.0; LANES]];
                 for at in (0..len).step_by(BLOCK) {
-                    let row = copied::<T>(tier, grads, start + at, BLOCK.min(len - at), &mut buffer);
+                    let row =
+                        copied::<T>(tier, grads, start + at, BLOCK.min(len - at), &mut buffer);
                     tier.run(AddSquares { lanes: &mut lanes, rows: [row], scale });
                 }
                 *sum = total(lanes[0]);
@@ -336,7 +337,8 @@ impl Stretch<'_> {
                 }
                 None => {
                     for (example, factor) in factors.iter().enumerate() {
-                        let values = copied(config.tier, grads, example * len + start, count, &mut buffer);
+                        let values =
+                            copied(config.tier, grads, example * len + start, count, &mut buffer);
                         let factors = std::slice::from_ref(factor);
                         config.tier.run(AddRows { sums, values, stride: count, factors });
                     }

@@ -1,5 +1,6 @@
 //! One pass over all leaves: cut into chunks, spread over threads, brought into dense blocks.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use smallvec::SmallVec;
@@ -11,8 +12,8 @@ use crate::leaf::{Chunks, Leaf, Origin, Params, Row, Sink, Slot, Source as Array
 use crate::others::Others;
 use crate::par;
 use crate::program::{Pass, Program, Source};
-use crate::simd::Tier;
 use crate::reduce::{Lanes, Pairwise, SumSquares, pairwise};
+use crate::simd::Tier;
 
 /// Elements of a task. Fixed, so that no result depends on the thread count.
 pub const CHUNK: usize = 1 << 17;
@@ -176,6 +177,20 @@ impl Walk<'_> {
         Some((true, lanes.total()))
     }
 
+    /// Sends a chunk whose arrays are dense, in place and of different types through the last pass, where
+    /// there is a loop for these types.
+    fn mixed<T: Float>(
+        &self,
+        kernel: &Kernel<T>,
+        slots: &Range<usize>,
+        leaf: &mut Leaf<'_>,
+    ) -> Option<T::Bits> {
+        if self.pass.ends_for.is_some() || self.pass.source == Source::Carried {
+            return None;
+        }
+        T::apply_mixed(kernel, self.config.tier, leaf, slots)
+    }
+
     /// Whether a leaf with this `skip` is part of the norm at the end.
     fn counts(&self, skip: u64) -> bool {
         self.norm && self.pass.ends_for.is_none_or(|op| skip >> op & 1 == 0)
@@ -184,6 +199,9 @@ impl Walk<'_> {
     fn chunk<T: Float>(&self, bound: &Bound<T>, leaf: &mut Leaf<'_>) -> (bool, f64) {
         if let Some(done) = self.dense(bound, leaf, leaf.origin.leaf) {
             return done;
+        }
+        if let Some(bad) = self.mixed(&bound.kernel, &bound.slots, leaf) {
+            return (!T::any(bad), 0.0);
         }
         let mut scratch = Scratch::default();
         let mut lanes = self.counts(leaf.skip).then(Lanes::new);

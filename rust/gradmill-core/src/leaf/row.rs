@@ -5,6 +5,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::{Leaf, Params, Slot, Source};
+use crate::convert::Element;
 use crate::dtype::{DType, Float};
 use crate::program::Program;
 
@@ -49,15 +50,15 @@ pub trait Row: Send {
     fn leaf(&mut self, program: &Program) -> Leaf<'_>;
 }
 
-/// The arrays of a leaf that is updated in place.
+/// The arrays of a leaf that is updated in place: of one type, unless others are named.
 #[derive(Debug)]
-pub struct Dense<'a, T> {
+pub struct Dense<'a, U, P = U, S = U> {
     /// The incoming update.
-    pub updates: &'a [T],
+    pub updates: &'a [U],
     /// The parameter.
-    pub params: &'a mut [T],
+    pub params: &'a mut [P],
     /// State arrays, in the order of the ops.
-    pub slots: SmallVec<[&'a mut [T]; 2]>,
+    pub slots: SmallVec<[&'a mut [S]; 2]>,
 }
 
 impl Row for Leaf<'_> {
@@ -82,6 +83,20 @@ impl Row for Leaf<'_> {
     }
 
     fn dense<T: Float>(&mut self, slots: Range<usize>) -> Option<Dense<'_, T>> {
+        self.dense_mixed(slots)
+    }
+
+    fn leaf(&mut self, _: &Program) -> Leaf<'_> {
+        self.reborrow()
+    }
+}
+
+impl Leaf<'_> {
+    /// As [`Row::dense`], where updates, parameters and state may be of different types.
+    pub(crate) fn dense_mixed<U: Element, P: Element, S: Element>(
+        &mut self,
+        slots: Range<usize>,
+    ) -> Option<Dense<'_, U, P, S>> {
         let Params::Write(Slot { from: None, to }) = &mut self.params else {
             return None;
         };
@@ -90,10 +105,6 @@ impl Row for Leaf<'_> {
         let own = self.slots.iter_mut().flatten().skip(slots.start).take(slots.len());
         let slots = own.map(|slot| if slot.from.is_none() { slot.to.dense() } else { None });
         Some(Dense { updates, params, slots: slots.collect::<Option<_>>()? })
-    }
-
-    fn leaf(&mut self, _: &Program) -> Leaf<'_> {
-        self.reborrow()
     }
 }
 

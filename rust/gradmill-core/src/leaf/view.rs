@@ -202,13 +202,13 @@ impl Source<'_> {
 
     /// Whether [`Self::dense`] gives a slice.
     #[inline]
-    pub(crate) fn is_dense<T: Float>(&self) -> bool {
+    pub(crate) fn is_dense<T: Element>(&self) -> bool {
         self.dense::<T>().is_some()
     }
 
     /// The elements as a slice, where they are dense and of this type.
     #[inline]
-    pub(crate) fn dense<T: Float>(&self) -> Option<&[T]> {
+    pub(crate) fn dense<T: Element>(&self) -> Option<&[T]> {
         match T::of_source(self)? {
             View::Dense(slice) => Some(slice),
             View::Strided(_) => None,
@@ -265,13 +265,13 @@ impl Sink<'_> {
 
     /// Whether [`Self::dense`] gives a slice.
     #[inline]
-    pub(crate) fn is_dense<T: Float>(&self) -> bool {
+    pub(crate) fn is_dense<T: Element>(&self) -> bool {
         self.dtype() == T::DTYPE && inside!(self, view => matches!(view, ViewMut::Dense(_)))
     }
 
     /// The elements as a slice, where they are dense and of this type.
     #[inline]
-    pub(crate) fn dense<T: Float>(&mut self) -> Option<&mut [T]> {
+    pub(crate) fn dense<T: Element>(&mut self) -> Option<&mut [T]> {
         match T::of_sink(self)? {
             ViewMut::Dense(slice) => Some(slice),
             ViewMut::Strided(_) => None,

@@ -33,6 +33,7 @@ pub use zero::{SetToZero, ZeroNans};
 
 use pulp::NullaryFnOnce;
 
+use crate::convert::Element;
 use crate::dtype::Float;
 use crate::simd::Tier;
 use crate::units::UnitRule;
@@ -261,9 +262,9 @@ impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for Each<'_, T, O, N> 
 /// Zipped iterators, written out for each number of slots: with indices, the bounds checks that stay
 /// behind would keep the last elements of each array out of the vectorised loop.
 #[inline(always)]
-pub(crate) fn walk<T: Float, I, const N: usize>(
+pub(crate) fn walk<T: Float, S: Element, I, const N: usize>(
     items: impl Iterator<Item = I>,
-    slots: [&mut [T]; N],
+    slots: [&mut [S]; N],
     mut function: impl FnMut(I, [T; N]) -> [T; N],
 ) {
     let mut slots = slots.into_iter();
@@ -275,14 +276,14 @@ pub(crate) fn walk<T: Float, I, const N: usize>(
         }
         (Some(first), None, _) => {
             for (item, first) in items.zip(first) {
-                *first = function(item, [*first; N])[0];
+                *first = function(item, [T::load(*first); N])[0].store();
             }
         }
         (Some(first), Some(second), None) => {
             for ((item, first), second) in items.zip(first).zip(second) {
-                let state =
-                    function(item, std::array::from_fn(|k| if k == 0 { *first } else { *second }));
-                (*first, *second) = (state[0], state[1]);
+                let old = [T::load(*first), T::load(*second)];
+                let state = function(item, std::array::from_fn(|slot| old[slot]));
+                (*first, *second) = (state[0].store(), state[1].store());
             }
         }
         _ => unreachable!("no op has more than two slots"),
