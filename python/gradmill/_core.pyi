@@ -86,10 +86,19 @@ class InPlace:
         slots: list[_Leaves],
         skip: list[int] | None,
         clocks: list[tuple[np.ndarray[Any, Any] | None, Scalars]],
+        masters: _Leaves | None = None,
+        seed: _Key | None = None,
     ) -> InPlace: ...
-    def step(self, updates: _Leaves, threads: int = 0) -> tuple[float | None, bool]: ...
+    def step(
+        self, updates: _Leaves, steps: int = 0, threads: int = 0
+    ) -> tuple[float | None, bool]: ...
     def step_with(
-        self, updates: _Leaves, scalars: list[float], off: int = 0, threads: int = 0
+        self,
+        updates: _Leaves,
+        scalars: list[float],
+        off: int = 0,
+        steps: int = 0,
+        threads: int = 0,
     ) -> _Found: ...
 
 def apply_updates(params: _Leaves, updates: _Leaves, threads: int = 0) -> _Leaves: ...

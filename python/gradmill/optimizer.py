@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gradmill import _core, errors
-from gradmill._arrays import plain_view
+from gradmill._arrays import is_half, plain_view
 from gradmill._control import Context
 from gradmill._layout import layout_of
 from gradmill._run import runs_in_place
@@ -55,19 +56,30 @@ class Optimizer:
 
     Args:
         tx: The transformation.
-        params: A tree of float32 or float64 arrays: one flat vector, a list, a dict, a NamedTuple,
-            or any class registered with optree. The arrays are kept and overwritten; none may share
-            memory with another. They may be strided, Fortran-ordered or memory-mapped. None is
-            passed over.
+        params: A tree of float arrays: one flat vector, a list, a dict, a NamedTuple, or any class
+            registered with optree. The arrays are kept and overwritten; none may share memory with
+            another. They may be strided, Fortran-ordered or memory-mapped. None is passed over.
+        master: Whether to keep a float32 copy of each float16 or bfloat16 parameter, on which the
+            chain works and which the parameter is rounded from, in the same pass. Steps too small
+            for half precision add up there. Or a tree like ``params`` of such copies, from
+            :attr:`master` of another optimizer; float32 and float64 parameters need none.
+        rounding: How float16 and bfloat16 parameters and state are rounded: "nearest", with ties to
+            even, or "stochastic", up or down with the chances that make it right on average.
+        seed: What stochastic rounding draws with, from 0 to 2**64 - 1. It depends on the seed, the
+            number of steps taken, the leaf and the element alone.
 
     Attributes:
         params: The tree that was passed in.
         state: The state, of the same structure as ``tx.init(params)`` gives. Native states are
             overwritten by each step; copy them for a snapshot.
+        master: The parameters that the chain works on: the float32 copies, and the parameters
+            themselves where there are none.
 
     Raises:
         LeafTypeError: A parameter is no NumPy array of floats.
         LeafValueError: A parameter is read-only, byte-swapped, misaligned or overlaps another.
+        TreeError: ``master`` has another structure than ``params``.
+        ValueError: ``rounding`` is none of the two, or ``seed`` is out of range.
 
     Example:
         >>> import numpy as np
@@ -78,16 +90,38 @@ class Optimizer:
         StepReport(step=1, global_norm=None, finite=True)
         >>> params
         {'w': array([0.9, 2.1]), 'b': array(0.4)}
+
+        A ten-thousandth is too little for a float16 of one:
+
+        >>> half = np.ones(1, np.float16)
+        >>> opt = gm.Optimizer(gm.sgd(1e-4), half, master=True)
+        >>> for _ in range(100):
+        ...     _ = opt.step(np.ones(1, np.float16))
+        >>> half, opt.master.round(5)
+        (array([0.99], dtype=float16), array([0.99], dtype=float32))
     """
 
-    def __init__(self, tx: TransformationLike, params: PyTree) -> None:
+    def __init__(
+        self,
+        tx: TransformationLike,
+        params: PyTree,
+        *,
+        master: bool | PyTree = False,
+        rounding: str = "nearest",
+        seed: int = 0,
+    ) -> None:
         self.params = params
         self._steps = 0
         self._busy = False
         leaves, self._treespec = flatten(params)
         *self._head, self._tail = runs_in_place(tx)
         self._layout = layout_of(tx)
-        self._states = self._layout.parts(tx.init(params))
+        masters = _masters(master, leaves, self._treespec)
+        works_on = [
+            own if copy is None else copy for own, copy in zip(leaves, masters, strict=True)
+        ]
+        self.master = self._treespec.unflatten(works_on)
+        self._states = self._layout.parts(tx.init(self.master))
         self._at = len(self._states) - len(self._tail.links)
         own = self._states[self._at :]
         clocks = self._tail.clocks(own)
@@ -97,8 +131,10 @@ class Optimizer:
                 self._tail.program,
                 [plain_view(leaf) for leaf in leaves],
                 self._tail.slot_leaves(own, self._treespec),
-                self._tail.skips(params, self._treespec),
+                self._tail.skips(self.master, self._treespec),
                 clocks,
+                masters,
+                _rounding_key(rounding, seed),
             )
         except _core.CoreError as fault:
             raise self._tail.error(fault, self._treespec) from None
@@ -141,7 +177,7 @@ class Optimizer:
                     leaves = self._treespec.flatten_up_to(grads)
                 except ValueError as error:
                     raise mismatch("updates", "params", error) from None
-                norm, finite = self._bound.step(leaves, scoped.get())
+                norm, finite = self._bound.step(leaves, self._steps, scoped.get())
             else:
                 norm, finite = self._step_alone(grads, extra_args)
         except _core.CoreError as fault:
@@ -164,7 +200,7 @@ class Optimizer:
         self, updates: PyTree, extra_args: dict[str, Any]
     ) -> tuple[list[float | None], bool]:
         """A step with parts that are written in Python, or that do not run in each step."""
-        context = Context(updates, self.params, extra_args)
+        context = Context(updates, self.master, extra_args)
         states: list[PyTree] = []
         norms: list[float | None] = []
         finite = True
@@ -178,19 +214,23 @@ class Optimizer:
         own = self._states[self._at :]
         scalars, off, plans = self._tail.plan(own, context)
         leaves = flatten_like(self._treespec, updates, "updates", "params")
-        tail_norms, tail_finite, more = self._bound.step_with(leaves, scalars, off, scoped.get())
+        tail_norms, tail_finite, more = self._bound.step_with(
+            leaves, scalars, off, self._steps, scoped.get()
+        )
         changes = self._tail.advance(own, context, plans, more, self._treespec)
         own = [write_fields(state, change) for state, change in zip(own, changes, strict=True)]
         self._states[:] = [*states, *own]
         return [*norms, *tail_norms], finite and tail_finite
 
-    def init_from(self, state: PyTree) -> None:
+    def init_from(self, state: PyTree, *, steps: int | None = None) -> None:
         """Continue from a state, such as one from a checkpoint.
 
         Its arrays are copied into this optimizer's; later steps do not touch ``state``.
 
         Args:
             state: A tree of the same structure, shapes and dtypes as :attr:`state`.
+            steps: The number of steps taken, by which reports count and stochastic rounding draws;
+                None for the largest count in the state.
 
         Raises:
             TreeError: The structure differs.
@@ -213,20 +253,44 @@ class Optimizer:
             _check_same_kind(old, new, treespec, index)
         copies = [np.array(new) if isinstance(old, np.ndarray) else new for old, new in pairs]
         kept = [old if isinstance(old, np.ndarray) else new for old, new in pairs]
-        parts, tail = (
-            self._layout.parts(treespec.unflatten(copies)),
-            self._layout.parts(treespec.unflatten(kept)),
-        )
-        tail = tail[self._at :]
+        parts = self._layout.parts(treespec.unflatten(copies))
+        tail = self._layout.parts(treespec.unflatten(kept))[self._at :]
         for old, new in zip(flatten(tail)[0], flatten(parts[self._at :])[0], strict=True):
             if isinstance(old, np.ndarray):
                 np.copyto(old, new)
         self._states = [*parts[: self._at], *tail]
-        self._steps = max((count.item() for count in self._counts), default=0)
+        counted = max((count.item() for count in self._counts), default=0)
+        self._steps = counted if steps is None else steps
 
     def __repr__(self) -> str:
         """Name the number of leaves and steps."""
         return f"Optimizer({self._treespec.num_leaves} leaves, {self._steps} steps)"
+
+
+def _masters(master: bool | PyTree, leaves: list[Any], treespec: Treespec) -> list[Any]:
+    """For each leaf the float32 array that the chain works on, or None for the leaf itself."""
+    if master is False:
+        return [None] * len(leaves)
+    halves = [isinstance(leaf, np.ndarray) and is_half(leaf.dtype) for leaf in leaves]
+    sources = leaves if master is True else flatten_like(treespec, master, "master", "params")
+    masters: list[Any] = []
+    for index, (source, leaf, half) in enumerate(zip(sources, leaves, halves, strict=True)):
+        if half and np.shape(source) != leaf.shape:
+            path = leaf_path(treespec, index, "master")
+            raise errors.LeafValueError(
+                f"{path}: shape {np.shape(source)}, params has {leaf.shape}"
+            )
+        masters.append(np.array(source, np.float32) if half else None)
+    return masters
+
+
+def _rounding_key(rounding: str, seed: int) -> tuple[int, int] | None:
+    if rounding not in {"nearest", "stochastic"}:
+        raise ValueError(f'rounding must be "nearest" or "stochastic", got {rounding!r}')
+    seed = operator.index(seed)
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed must be from 0 to 2**64 - 1, got {seed}")
+    return None if rounding == "nearest" else divmod(seed, 2**32)
 
 
 def _check_same_kind(old: Any, new: Any, treespec: Treespec, index: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -29,7 +30,9 @@ links = st.one_of(
         st.floats(0, 0.999),
         st.floats(1e-9, 1e-2),
         st.sampled_from([0.0, 1e-6]),
+        st.sampled_from([None, ml_dtypes.bfloat16]),
         nesterov=st.booleans(),
+        nu_dtype=st.sampled_from([None, ml_dtypes.bfloat16, np.float16]),
     ),
     st.builds(
         gm.scale_by_rms,
@@ -74,7 +77,10 @@ def _wrapped(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 combined = st.recursive(links, _wrapped, max_leaves=5).map(gm.chain)
 chains = st.one_of(st.lists(links, max_size=6).map(lambda members: gm.chain(*members)), combined)
-dtypes = st.sampled_from([np.float32, np.float64])
+singles = st.sampled_from([np.float32, np.float16, ml_dtypes.bfloat16])
+"""Computed in single precision; which of them does not matter where chains are cut."""
+dtypes = st.one_of(st.just((np.float64, np.float64)), st.tuples(singles, singles))
+"""Those of parameters and gradients."""
 
 
 def floats(dtype: Any, *, special: bool = False) -> st.SearchStrategy[Any]:
@@ -89,13 +95,16 @@ def floats(dtype: Any, *, special: bool = False) -> st.SearchStrategy[Any]:
 @st.composite
 def problems(draw: Any, *, special: bool = False) -> tuple[Any, Any]:
     """Parameters and three trees of gradients."""
-    dtype = draw(dtypes)
+    of_params, of_grads = draw(dtypes)
     shapes = draw(st.lists(st.sampled_from(SHAPES), min_size=1, max_size=4))
     trees = []
     for is_grads in (False, True, True, True):
-        elements = floats(dtype, special=special and is_grads)
+        dtype = of_grads if is_grads else of_params
+        drawn = np.float16 if dtype is ml_dtypes.bfloat16 else dtype
+        elements = floats(drawn, special=special and is_grads)
         arrays = [
-            draw(hnp.arrays(dtype, shape, elements=elements, fill=elements)) for shape in shapes
+            draw(hnp.arrays(drawn, shape, elements=elements, fill=elements)).astype(dtype)
+            for shape in shapes
         ]
         trees.append({f"p{index}" * (index + 1): array for index, array in enumerate(arrays)})
     return trees[0], trees[1:]

@@ -8,6 +8,7 @@ use pulp::NullaryFnOnce;
 
 use crate::dtype::{DType, Float};
 use crate::leaf::{Sink, Source, View, ViewMut};
+use crate::rng::{Key, LANES, words};
 
 /// A type that arrays hold.
 pub trait Element: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 'static {
@@ -22,6 +23,10 @@ pub trait Element: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 
     fn from_f32(value: f32) -> Self;
     /// Rounds once.
     fn from_f64(value: f64) -> Self;
+    /// One of the two neighbours of a value that half precision does not hold: the upper one as likely as the
+    /// value is close to it, so that sums of many small steps come out right on average. The word is what
+    /// decides. Other types round to nearest.
+    fn at_random(value: f32, word: u32) -> Self;
     /// The view of `source`, where it holds this type.
     fn of_source<'s, 'a>(source: &'s Source<'a>) -> Option<&'s View<'a, Self>>;
     /// The view of `sink`, where it holds this type.
@@ -29,7 +34,7 @@ pub trait Element: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 
 }
 
 macro_rules! element {
-    ($type:ident, $dtype:ident, $to_f32:expr, $to_f64:expr, $from_f32:expr, $from_f64:expr) => {
+    ($type:ident, $dtype:ident, $to_f32:expr, $to_f64:expr, $from_f32:expr, $from_f64:expr, $at_random:expr) => {
         impl Element for $type {
             const DTYPE: DType = DType::$dtype;
 
@@ -50,6 +55,10 @@ macro_rules! element {
                 $from_f64(value)
             }
             #[inline(always)]
+            fn at_random(value: f32, word: u32) -> Self {
+                $at_random(value, word)
+            }
+            #[inline(always)]
             fn of_source<'s, 'a>(source: &'s Source<'a>) -> Option<&'s View<'a, Self>> {
                 match source {
                     Source::$dtype(view) => Some(view),
@@ -67,14 +76,21 @@ macro_rules! element {
     };
 }
 
-element!(f32, F32, |value| value, f64::from, |value| value, |value: f64| value as f32);
-element!(f64, F64, |value: f64| value as f32, |value| value, f64::from, |value| value);
-element!(f16, F16, f16_to_f32, |half| f64::from(f16_to_f32(half)), f32_to_f16, |value| {
-    f32_to_f16(to_odd(value))
-});
-element!(bf16, BF16, bf16_to_f32, |half| f64::from(bf16_to_f32(half)), f32_to_bf16, |value| {
-    f32_to_bf16(to_odd(value))
-});
+element! {
+    f32, F32, |value| value, f64::from, |value| value, |value: f64| value as f32, |value, _| value
+}
+element! {
+    f64, F64, |value: f64| value as f32, |value| value, f64::from, |value| value,
+    |value, _| f64::from(value)
+}
+element! {
+    f16, F16, f16_to_f32, |half| f64::from(f16_to_f32(half)), f32_to_f16,
+    |value| f32_to_f16(to_odd(value)), f32_to_f16_at_random
+}
+element! {
+    bf16, BF16, bf16_to_f32, |half| f64::from(bf16_to_f32(half)), f32_to_bf16,
+    |value| f32_to_bf16(to_odd(value)), f32_to_bf16_at_random
+}
 
 #[inline(always)]
 fn bf16_to_f32(half: bf16) -> f32 {
@@ -117,10 +133,54 @@ fn f32_to_f16(value: f32) -> f16 {
     f16::from_bits((sign | if magnitude < (127 + 16) << 23 { finite } else { large }) as u16)
 }
 
+#[inline(always)]
+fn f32_to_bf16_at_random(value: f32, word: u32) -> bf16 {
+    const INFINITY: u32 = 0x7f80;
+    let bits = value.to_bits();
+    let (sign, magnitude) = (bits >> 16 & 0x8000, bits & 0x7fff_ffff);
+    // What is cut off and the word carry into the rest as often as they should; never from finite to infinite.
+    let rounded = (magnitude + (word >> 16)) >> 16;
+    let finite = if rounded < INFINITY { rounded } else { INFINITY - 1 };
+    let special = if value.is_nan() { magnitude >> 16 | 0x40 } else { INFINITY };
+    bf16::from_bits((sign | if value.is_finite() { finite } else { special }) as u16)
+}
+
+#[inline(always)]
+fn f32_to_f16_at_random(value: f32, word: u32) -> f16 {
+    const REBIAS: u32 = (127 - 15) << 23;
+    const INFINITY: u32 = 0x7c00;
+    let bits = value.to_bits();
+    let (sign, magnitude) = (bits >> 16 & 0x8000, bits & 0x7fff_ffff);
+    let normal = magnitude.wrapping_sub(REBIAS).wrapping_add(word >> 19) >> 13;
+    // In units of the smallest number there is.
+    let units = f32::from_bits(magnitude.min((127 - 14) << 23)) * f32::from_bits((127 + 24) << 23);
+    let whole = units as i32;
+    let chance = (word >> 8).cast_signed() as f32 * f32::from_bits((127 - 24) << 23);
+    let subnormal = whole.cast_unsigned() + u32::from(chance < units - whole as f32);
+    let rounded = if magnitude < (127 - 14) << 23 { subnormal } else { normal };
+    let finite = if rounded < INFINITY { rounded } else { INFINITY - 1 };
+    let special = if value.is_nan() { 0x7e00 } else { INFINITY };
+    f16::from_bits((sign | if value.is_finite() { finite } else { special }) as u16)
+}
+
+/// How arrays of half precision round what they are to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    /// To nearest, ties to even.
+    Nearest,
+    /// See [`Element::at_random`]; words are those of the elements from `start` on.
+    AtRandom {
+        /// What the words are drawn with.
+        key: Key,
+        /// Elements of the array before the first.
+        start: u64,
+    },
+}
+
 /// Cut off to f32, with the last bit set where anything was lost: rounding that to fewer bits gives what a
 /// single rounding would.
 #[inline(always)]
-fn to_odd(value: f64) -> f32 {
+pub fn to_odd(value: f64) -> f32 {
     let near = value as f32;
     let bits = near.to_bits();
     let above = f64::from(near).abs() > value.abs();
@@ -159,6 +219,29 @@ impl<T: Float, E: Element> NullaryFnOnce for Store<'_, T, E> {
     fn call(self) {
         for (into, &from) in self.into.iter_mut().zip(self.from) {
             *into = from.store();
+        }
+    }
+}
+
+/// As [`Store`], rounded at random.
+pub struct StoreAtRandom<'k, T, E> {
+    pub from: &'k [T],
+    pub into: &'k mut [E],
+    pub key: Key,
+    pub start: u64,
+}
+
+impl<T: Float, E: Element> NullaryFnOnce for StoreAtRandom<'_, T, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { from, into, key, start } = self;
+        for (block, (from, into)) in from.chunks(LANES).zip(into.chunks_mut(LANES)).enumerate() {
+            let words = words(key, start + (block * LANES) as u64);
+            for ((into, &from), word) in into.iter_mut().zip(from).zip(words) {
+                *into = from.store_at_random(word);
+            }
         }
     }
 }
@@ -205,7 +288,45 @@ mod tests {
         }
     }
 
+    #[test]
+    fn random_rounding_is_right_on_average() {
+        fn mean<E: Element>(value: f32) -> f64 {
+            let words = (0..1 << 12u32).map(|word| word.wrapping_mul(0x9e37_79b9));
+            words.map(|word| E::at_random(value, word).to_f64()).sum::<f64>() / f64::from(1 << 12)
+        }
+        for value in [1.001f32, -0.3, 3.1e-6, -7.7e-8, 1234.56] {
+            let exact = f64::from(value);
+            assert!((mean::<f16>(value) - exact).abs() < 1e-4 * exact.abs() + 3e-10, "{value:e}");
+            assert!((mean::<bf16>(value) - exact).abs() < 1e-3 * exact.abs(), "{value:e}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn random_rounding_takes_a_neighbour(bits in any::<u32>(), word in any::<u32>()) {
+            fn check<E: Element>(value: f32, word: u32) -> Result<(), TestCaseError> {
+                let rounded = E::at_random(value, word);
+                if value.is_nan() {
+                    prop_assert!(rounded.to_f32().is_nan());
+                    return Ok(());
+                }
+                prop_assert_eq!(rounded.to_f32().is_infinite(), value.is_infinite());
+                prop_assert_eq!(rounded.to_f32().is_sign_negative(), value.is_sign_negative());
+                // What is representable stays as it is.
+                let near = E::from_f32(value);
+                if near.to_f32() == value {
+                    prop_assert_eq!(rounded, near);
+                } else if near.to_f32().is_finite() {
+                    let (low, high) = (E::at_random(value, 0), E::at_random(value, u32::MAX));
+                    prop_assert!(rounded == low || rounded == high);
+                    prop_assert!(low.to_f32().abs() <= value.abs());
+                }
+                Ok(())
+            }
+            check::<f16>(f32::from_bits(bits), word)?;
+            check::<bf16>(f32::from_bits(bits), word)?;
+        }
+
         #[test]
         fn any_bits(bits in any::<u32>()) {
             let value = f32::from_bits(bits);

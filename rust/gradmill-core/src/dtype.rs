@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Add, BitOrAssign, Div, Mul, Neg, Range, Sub};
 
-use crate::convert::Element;
+use crate::convert::{Element, to_odd};
 use crate::kernel::Kernel;
 use crate::leaf::Leaf;
 use crate::mixed;
@@ -67,6 +67,8 @@ pub trait Float:
     fn load<E: Element>(value: E) -> Self;
     /// The value as an array holds it, rounded or widened.
     fn store<E: Element>(self) -> E;
+    /// The value as an array holds it, rounded at random if that is of half precision.
+    fn store_at_random<E: Element>(self, word: u32) -> E;
     /// Absolute value.
     #[must_use]
     fn abs(self) -> Self;
@@ -98,7 +100,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($type:ident, $bits:ident, $exponent:literal, $load:ident, $store:ident, $mixed:expr) => {
+    ($type:ident, $bits:ident, $exponent:literal, $load:ident, $store:ident, $single:expr, $mixed:expr) => {
         impl Float for $type {
             type Bits = $bits;
             const ZERO: Self = 0.0;
@@ -112,6 +114,10 @@ macro_rules! float {
             #[inline(always)]
             fn store<E: Element>(self) -> E {
                 E::$store(self)
+            }
+            #[inline(always)]
+            fn store_at_random<E: Element>(self, word: u32) -> E {
+                if E::DTYPE < DType::F32 { E::at_random($single(self), word) } else { self.store() }
             }
             #[inline(always)]
             fn abs(self) -> Self {
@@ -159,5 +165,5 @@ macro_rules! float {
     };
 }
 
-float!(f32, u32, 0x7f80_0000, to_f32, from_f32, mixed::apply);
-float!(f64, u64, 0x7ff0_0000_0000_0000, to_f64, from_f64, |_, _, _, _| None);
+float!(f32, u32, 0x7f80_0000, to_f32, from_f32, |value| value, mixed::apply);
+float!(f64, u64, 0x7ff0_0000_0000_0000, to_f64, from_f64, to_odd, |_, _, _, _| None);

@@ -13,6 +13,8 @@ pub enum Role {
     Params,
     /// The array that receives the update.
     Out,
+    /// The array that receives a copy of the parameter.
+    Copy,
     /// The state array with this index among the program's slots.
     Slot(usize),
 }
@@ -23,6 +25,7 @@ impl fmt::Display for Role {
             Self::Updates => f.write_str("updates"),
             Self::Params => f.write_str("params"),
             Self::Out => f.write_str("out"),
+            Self::Copy => f.write_str("copy"),
             Self::Slot(slot) => write!(f, "state slot {slot}"),
         }
     }

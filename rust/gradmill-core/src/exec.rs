@@ -10,7 +10,7 @@ use crate::measure::measure;
 use crate::ops::Reduce;
 use crate::others::Others;
 use crate::program::{Binding, Cursor, Pass, Program, Source};
-use crate::rng;
+use crate::rng::{self, Key};
 use crate::simd::Tier;
 use crate::units::{Measure, Numbers, UnitRule, Units};
 use crate::validate::validate;
@@ -34,6 +34,8 @@ pub struct Step<'s> {
     pub scalars: &'s [f64],
     /// The ops that pass all leaves by in this step, as bits.
     pub off: u64,
+    /// What half precision is rounded at random with; to nearest without.
+    pub rounding: Option<Key>,
 }
 
 /// What a step found on its way.
@@ -109,7 +111,7 @@ pub fn global_norm(arrays: Vec<Array<'_>>, config: &Config) -> f64 {
     let mut leaves: Vec<Leaf<'_>> = arrays.into_iter().map(leaf).collect();
     let names = ["clip_by_global_norm"];
     let Ok(program) = Program::new(names) else { unreachable!("{names:?} is an op") };
-    let run = Run::new(&program, Step { scalars: &[f64::INFINITY], off: 0 }, config);
+    let run = Run::new(&program, Step { scalars: &[f64::INFINITY], ..Step::default() }, config);
     let pass = program.pass_from(Cursor::start(), 0);
     let sum = run.pass(&pass, &mut leaves, true, 1.0).1;
     run.norm(&pass, &mut leaves, sum)
@@ -160,6 +162,7 @@ struct Run<'r> {
     scalars: &'r [f64],
     config: &'r Config,
     off: u64,
+    rounding: Option<Key>,
     norms: SmallVec<[f64; 2]>,
     others: Others,
     squares: Option<Squares>,
@@ -181,9 +184,9 @@ impl<'r> Run<'r> {
             nans: Vec::new(),
             finite: true,
         };
-        let Step { scalars, off } = step;
+        let Step { scalars, off, rounding } = step;
         let (norms, others, squares) = (SmallVec::new(), Others::default(), None);
-        Self { program, scalars, config, off, norms, others, squares, outcome }
+        Self { program, scalars, config, off, rounding, norms, others, squares, outcome }
     }
 
     fn is_off(&self, op: usize) -> bool {
@@ -389,7 +392,7 @@ impl<'r> Run<'r> {
 
     /// Walks over `rows`: whether all updates were finite, and the sum of squares if asked for.
     fn pass<R: Row>(&self, pass: &Pass, rows: &mut [R], norm: bool, scale: f64) -> (bool, f64) {
-        let Self { program, config, off, others, .. } = self;
+        let Self { program, config, off, rounding, others, .. } = self;
         let mut kernels = Kernels::default();
         for row in present(rows) {
             let (skip, bind) = (row.skip(), self.binding());
@@ -399,7 +402,8 @@ impl<'r> Run<'r> {
             }
         }
         let kernels = &kernels;
-        Walk { program, pass, kernels, off: *off, others, norm, config, scale }.over(rows)
+        let (off, rounding) = (*off, *rounding);
+        Walk { program, pass, kernels, off, rounding, others, norm, config, scale }.over(rows)
     }
 }
 

@@ -73,6 +73,11 @@ impl<T: Float> Kernel<T> {
         Self { body: pattern.map_or(Body::Blocks(steps), Body::Fused), silent }
     }
 
+    /// Whether it leaves parameters alone when it is applied to them.
+    pub fn is_silent(&self) -> bool {
+        self.silent.is_some()
+    }
+
     /// Whether it is one loop.
     pub fn is_fused(&self) -> bool {
         matches!(self.body, Body::Fused(_))

@@ -5,6 +5,7 @@
 use pulp::NullaryFnOnce;
 use smallvec::{SmallVec, smallvec};
 
+use crate::convert::Rounding;
 use crate::dtype::{DType, Float};
 use crate::error::{Error, Role};
 use crate::exec::Config;
@@ -345,7 +346,7 @@ impl Stretch<'_> {
                 }
             }
             let (mut sum, tail) = rest.split_at(count);
-            sum.write(config.tier, sums);
+            sum.write(config.tier, sums, Rounding::Nearest);
             rest = tail;
         }
     }

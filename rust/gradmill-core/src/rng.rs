@@ -30,7 +30,21 @@ pub fn fill_normal<T: Sample>(key: Key, start: u64, out: &mut [T]) {
 }
 
 /// Elements at once: enough to fill vectors, and few enough that most blocks have none in the tails.
-const LANES: usize = 64;
+pub const LANES: usize = 64;
+
+/// Words of elements `start..start + LANES`, those of `jax.random.bits` in 32 bits.
+#[inline(always)]
+pub(crate) fn words(key: Key, start: u64) -> [u32; LANES] {
+    let (high, low) = ((start >> 32) as u32, start as u32);
+    let mut words = [0; LANES];
+    for (lane, word) in words.iter_mut().enumerate() {
+        let counter = low.wrapping_add(lane as u32);
+        let carry = u32::from(counter < low);
+        let [first, second] = threefry(key, [high.wrapping_add(carry), counter]);
+        *word = first ^ second;
+    }
+    words
+}
 
 /// Elements `start..start + LANES`, in loops without branches, each of which the compiler vectorises.
 #[inline(always)]

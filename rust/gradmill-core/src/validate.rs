@@ -34,6 +34,11 @@ pub fn validate(program: &Program, index: usize, leaf: &Leaf<'_>) -> Result<(), 
         (None, _) => return missing(Role::Out, "missing"),
         (Some(_), Params::Write(_)) => return missing(Role::Out, "given, but params are written"),
     }
+    match (&leaf.copy, &leaf.params) {
+        (Some(copy), Params::Write(_)) => same(Role::Copy, copy.len())?,
+        (Some(_), _) => return missing(Role::Copy, "given, but params are not written"),
+        (None, _) => {}
+    }
     if leaf.slots.len() != program.slots() {
         return missing(Role::Slot(leaf.slots.len().min(program.slots())), "missing or left over");
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use smallvec::SmallVec;
 
+use crate::convert::Rounding;
 use crate::dtype::{DType, Float};
 use crate::exec::{Config, KernelSet, Kernels, present};
 use crate::kernel::{Bound, Kernel, Site, applied};
@@ -13,6 +14,7 @@ use crate::others::Others;
 use crate::par;
 use crate::program::{Pass, Program, Source};
 use crate::reduce::{Lanes, Pairwise, SumSquares, pairwise};
+use crate::rng::{self, Key};
 use crate::simd::Tier;
 
 /// Elements of a task. Fixed, so that no result depends on the thread count.
@@ -31,6 +33,8 @@ pub struct Walk<'w> {
     pub kernels: &'w Kernels,
     /// Ops that pass all leaves by in this step, as bits.
     pub off: u64,
+    /// What half precision is rounded at random with; to nearest without.
+    pub rounding: Option<Key>,
     pub others: &'w Others,
     /// Whether the pass ends with a sum of squares.
     pub norm: bool,
@@ -185,7 +189,8 @@ impl Walk<'_> {
         slots: &Range<usize>,
         leaf: &mut Leaf<'_>,
     ) -> Option<T::Bits> {
-        if self.pass.ends_for.is_some() || self.pass.source == Source::Carried {
+        let is_other = self.pass.ends_for.is_some() || self.pass.source == Source::Carried;
+        if is_other || self.rounding.is_some() {
             return None;
         }
         T::apply_mixed(kernel, self.config.tier, leaf, slots)
@@ -230,6 +235,7 @@ impl Walk<'_> {
         let slots = &leaf.slots[self.pass.slots.clone()];
         dense_updates
             && params
+            && leaf.copy.is_none()
             && leaf.out.as_ref().is_none_or(Sink::is_dense::<T>)
             && slots.iter().flatten().all(Slot::is_in_place::<T>)
     }
@@ -243,18 +249,31 @@ impl Walk<'_> {
         lanes: Option<&mut Lanes>,
     ) -> T::Bits {
         let len = leaf.len();
-        let Leaf { updates, params, out, slots, skip, origin, .. } = leaf;
+        let Leaf { updates, params, out, copy, slots, skip, origin, .. } = leaf;
         let slots = &mut slots[self.pass.slots.clone()];
         let bad = {
             let tier = self.config.tier;
             let mut states = staged_states(tier, slots, &mut scratch.slots, len);
             let skip = *skip | self.off;
             let site = Site { tier: self.config.tier, origin: *origin, others: self.others };
-            let stretch = Stretch { len, updates, params, out, skip, site };
+            let stretch = Stretch { len, updates, params, out, copy, skip, site };
             self.compute(&bound.kernel, stretch, &mut scratch.copies, &mut states, lanes)
         };
-        write_back(self.config.tier, slots, &scratch.slots, len);
+        let first = self.pass.slots.start;
+        let rounding = |slot: usize| self.rounding_of(*origin, 1 + first + slot);
+        write_back(self.config.tier, slots, &scratch.slots, len, rounding);
         bad
+    }
+
+    /// How an array of the leaf is rounded: the parameters, or a slot by its number and one.
+    fn rounding_of(&self, origin: Origin, array: usize) -> Rounding {
+        match self.rounding {
+            None => Rounding::Nearest,
+            Some(key) => {
+                let key = rng::split(rng::split(key, origin.leaf as u64), array as u64);
+                Rounding::AtRandom { key, start: origin.start as u64 }
+            }
+        }
     }
 
     fn compute<T: Float>(
@@ -266,7 +285,7 @@ impl Walk<'_> {
         lanes: Option<&mut Lanes>,
     ) -> T::Bits {
         let pass = self.pass;
-        let Stretch { len, updates, params, out, skip, site } = stretch;
+        let Stretch { len, updates, params, out, copy, skip, site } = stretch;
         let tier = site.tier;
         let finishes = pass.ends_for.is_none();
         let updates = match (pass.source, &*out) {
@@ -291,14 +310,25 @@ impl Walk<'_> {
             && finishes
             && slot.to.dtype() <= T::DTYPE
         {
+            let rounding = self.rounding_of(site.origin, 0);
+            let mut share = |params: &[T]| {
+                if let Some(copy) = copy
+                    && !kernel.is_silent()
+                {
+                    copy.write(tier, params, rounding);
+                }
+            };
             if slot.to.is_dense::<T>() {
                 let params = slot.dense(tier).unwrap_or_default();
-                return kernel.apply(site, updates, params, states);
+                let bad = kernel.apply(site, updates, params, states);
+                share(params);
+                return bad;
             }
             let params = grown(&mut copies.params, len);
             slot.read(tier, params);
             let bad = kernel.apply(site, updates, params, states);
-            slot.to.write(tier, params);
+            slot.to.write(tier, params, rounding);
+            share(params);
             return bad;
         }
         let writes_params = finishes && matches!(params, Params::Write(_));
@@ -319,7 +349,9 @@ impl Walk<'_> {
         square(result);
         match (params, out) {
             (Params::Write(slot), _) if writes_params => add_to_wider(tier, result, slot),
-            (_, Some(out)) if finishes || pass.carries => out.write(tier, result),
+            (_, Some(out)) if finishes || pass.carries => {
+                out.write(tier, result, Rounding::Nearest);
+            }
             _ => {}
         }
         bad
@@ -376,6 +408,7 @@ struct Stretch<'s, 'a> {
     updates: &'s Array<'a>,
     params: &'s mut Params<'a>,
     out: &'s mut Option<Sink<'a>>,
+    copy: &'s mut Option<Sink<'a>>,
     skip: u64,
     site: Site<'s>,
 }
@@ -406,12 +439,13 @@ fn write_back<T: Float>(
     slots: &mut [Option<Slot<'_>>],
     buffers: &[Vec<T>],
     len: usize,
+    rounding: impl Fn(usize) -> Rounding,
 ) {
-    for (slot, buffer) in slots.iter_mut().zip(buffers) {
+    for (number, (slot, buffer)) in slots.iter_mut().zip(buffers).enumerate() {
         if let Some(slot) = slot
             && !slot.to.is_dense::<T>()
         {
-            slot.to.write(tier, &buffer[..len]);
+            slot.to.write(tier, &buffer[..len], rounding(number));
         }
     }
 }
@@ -423,7 +457,7 @@ fn add_to_wider<T: Float>(tier: Tier, updates: &[T], params: &mut Slot<'_>) {
     for (param, update) in buffer.iter_mut().zip(updates) {
         *param = applied(*param, update.to_f64());
     }
-    params.to.write(tier, &buffer);
+    params.to.write(tier, &buffer, Rounding::Nearest);
 }
 
 /// Dense copies of arrays that a kernel cannot walk over.

@@ -40,7 +40,8 @@ fn step(
             Leaf::new(update.source(), params, Some(out.sink()), slots.collect())
         })
         .collect();
-    let outcome = run(program, &mut leaves, Step { scalars, off }, &CONFIG).unwrap();
+    let outcome =
+        run(program, &mut leaves, Step { scalars, off, rounding: None }, &CONFIG).unwrap();
     drop(leaves);
     let values = |rows: &[Data]| rows.iter().map(Data::values).collect();
     let slots: Vec<Vec<f64>> = slots.iter().flatten().map(Data::values).collect();

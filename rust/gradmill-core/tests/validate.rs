@@ -55,7 +55,7 @@ fn program() -> Program {
 }
 
 fn step_with(scalars: &[f64], leaves: &mut [Leaf<'_>]) -> Result<(), Error> {
-    gradmill_core::run(&program(), leaves, Step { scalars, off: 0 }, &CONFIG).map(|_| ())
+    gradmill_core::run(&program(), leaves, Step { scalars, ..Step::default() }, &CONFIG).map(|_| ())
 }
 
 fn step(leaves: &mut [Leaf<'_>]) -> Result<(), Error> {

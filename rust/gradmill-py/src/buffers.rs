@@ -703,11 +703,8 @@ impl Writable {
 
     /// Looks again: the array may have been resized or locked since.
     #[inline]
-    pub fn check(&self, place: impl FnOnce() -> Place) -> PyResult<()> {
-        if self.raw.is_unmoved() {
-            return Ok(());
-        }
-        Err(place().value_error("was resized, moved or made read-only since it was bound"))
+    pub fn is_unmoved(&self) -> bool {
+        self.raw.is_unmoved()
     }
 
     /// The array.

@@ -18,6 +18,7 @@ create_exception!(
 pub enum Tree {
     Updates,
     Params,
+    Master,
     Slot(usize),
 }
 
@@ -33,6 +34,7 @@ impl Place {
         match self.tree {
             Tree::Updates => ("updates", None, self.leaf),
             Tree::Params => ("params", None, self.leaf),
+            Tree::Master => ("master", None, self.leaf),
             Tree::Slot(slot) => ("state", Some(slot), self.leaf),
         }
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use gradmill_core::alias::{Span, find_conflict};
 use gradmill_core::leaf::{Dense, Params, Slot};
+use gradmill_core::rng::{self, Key};
 use gradmill_core::{DType, Float, Leaf, Outcome, Row, Step, run_rows};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
@@ -24,6 +25,8 @@ pub struct InPlace {
     leaves: Vec<BoundLeaf>,
     /// Number of leaves of the tree, those without an array among them.
     tree: usize,
+    /// What half precision is rounded at random with.
+    seed: Option<Key>,
     written: Written,
     clocks: Vec<(Option<Counter>, Py<Scalars>)>,
 }
@@ -34,10 +37,16 @@ type Clock<'py> = (Option<Bound<'py, PyAny>>, Py<Scalars>);
 #[pymethods]
 impl InPlace {
     /// Binds `params` and, for each slot, a list of arrays; `None` parameters have no leaf. `clocks` has a row
-    /// for each op and for each other member of the chain that counts steps.
+    /// for each op and for each other member of the chain that counts steps. Where a parameter has a master,
+    /// that is what the ops work on, and the parameter receives a copy of it. With a `seed`, half precision is
+    /// rounded at random.
     #[new]
-    #[pyo3(signature = (program, params, slots, skip, clocks))]
-    #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
+    #[pyo3(signature = (program, params, slots, skip, clocks, masters=None, seed=None))]
+    #[expect(
+        clippy::needless_pass_by_value,
+        clippy::too_many_arguments,
+        reason = "a call from Python"
+    )]
     fn new(
         py: Python<'_>,
         program: Py<Program>,
@@ -45,12 +54,23 @@ impl InPlace {
         slots: Vec<Bound<'_, PyList>>,
         skip: Option<Vec<u64>>,
         clocks: Vec<Clock<'_>>,
+        masters: Option<Bound<'_, PyList>>,
+        seed: Option<Key>,
     ) -> PyResult<Self> {
         let core = &program.get().core;
+        let ordered = core.has_order() || seed.is_some();
         let mut leaves = Vec::with_capacity(params.len());
         for (index, param) in params.iter().enumerate().filter(|(_, param)| !param.is_none()) {
             let skip = skip.as_ref().and_then(|skip| skip.get(index)).copied().unwrap_or(0);
-            let param = Writable::new(&param, Place { tree: Tree::Params, leaf: index })?;
+            let mut param = Writable::new(&param, Place { tree: Tree::Params, leaf: index })?;
+            let mut copy = None;
+            let master = masters.as_ref().map(|masters| masters.get_item(index)).transpose()?;
+            if let Some(master) = master.filter(|master| !master.is_none()) {
+                let place = Place { tree: Tree::Master, leaf: index };
+                let master = Writable::new(&master, place)?;
+                check_shape(core, index, &master.raw, Tree::Params, &param.raw)?;
+                copy = Some(std::mem::replace(&mut param, master));
+            }
             let shape = shape_for(core, index, skip, &param.raw)?;
             let mut states = SmallVec::new();
             for number in core.slots_of(skip) {
@@ -60,7 +80,8 @@ impl InPlace {
                 check_shape(core, index, &param.raw, place.tree, &state.raw)?;
                 states.push(state);
             }
-            leaves.push(BoundLeaf::new(core, index, skip, shape, param, states));
+            let arrays = Arrays { param, copy, slots: states };
+            leaves.push(BoundLeaf::new(core, index, skip, shape, arrays, ordered));
         }
         let written = Written::new(py, core, &leaves)?;
         let count = |(count, scalars): Clock<'_>| {
@@ -69,17 +90,19 @@ impl InPlace {
             counter.map(|counter| (counter, scalars))
         };
         let clocks = clocks.into_iter().map(count).collect::<PyResult<_>>()?;
-        Ok(Self { tree: params.len(), program, leaves, written, clocks })
+        Ok(Self { tree: params.len(), seed, program, leaves, written, clocks })
     }
 
     /// One step: `params` and the slots are overwritten and the counts go up, or nothing happens and an
     /// error is raised.
     ///
-    /// Returns the first global norm that was taken and whether all updates were finite.
-    #[pyo3(signature = (updates, threads=0))]
+    /// Returns the first global norm that was taken and whether all updates were finite. `steps` is the number
+    /// of steps taken so far, which random rounding depends on.
+    #[pyo3(signature = (updates, steps=0, threads=0))]
     fn step(
         slf: &Bound<'_, Self>,
         updates: &Bound<'_, PyList>,
+        steps: u64,
         threads: usize,
     ) -> PyResult<(Option<f64>, bool)> {
         let py = slf.py();
@@ -89,7 +112,9 @@ impl InPlace {
             let count = count.as_ref().map_or(0, |count| count.get(py));
             row.get().extend(py, count.max(0).unsigned_abs().into(), &mut scalars)?;
         }
-        let outcome = this.run(py, updates, Step { scalars: &scalars, off: 0 }, threads)?;
+        let rounding = this.seed.map(|seed| rng::split(seed, steps));
+        let step = Step { scalars: &scalars, off: 0, rounding };
+        let outcome = this.run(py, updates, step, threads)?;
         for count in this.clocks.iter().filter_map(|(count, _)| count.as_ref()) {
             count.set(py, count.get(py).saturating_add(1));
         }
@@ -98,17 +123,20 @@ impl InPlace {
 
     /// As `step`, with the scalars of all ops in a row, where the host keeps the counts. `off` holds the ops
     /// that pass all leaves by in this step.
-    #[pyo3(signature = (updates, scalars, off=0, threads=0))]
+    #[pyo3(signature = (updates, scalars, off=0, steps=0, threads=0))]
     #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
     fn step_with(
         slf: &Bound<'_, Self>,
         updates: &Bound<'_, PyList>,
         scalars: Vec<f64>,
         off: u64,
+        steps: u64,
         threads: usize,
     ) -> PyResult<Found> {
         let this = &mut *exclusive(slf)?;
-        let outcome = this.run(slf.py(), updates, Step { scalars: &scalars, off }, threads)?;
+        let rounding = this.seed.map(|seed| rng::split(seed, steps));
+        let step = Step { scalars: &scalars, off, rounding };
+        let outcome = this.run(slf.py(), updates, step, threads)?;
         let bound: Vec<usize> = this.leaves.iter().map(|leaf| leaf.index).collect();
         Ok(found(outcome, || {
             let takes = |(index, update): (usize, Bound<'_, PyAny>)| {
@@ -158,7 +186,7 @@ impl InPlace {
             let update = updates.get_item(leaf.index)?;
             if !update.is_none() {
                 leaf.take(core, written, update)?;
-                elements += leaf.param.raw.len();
+                elements += leaf.len();
             }
         }
         Ok(elements)
@@ -171,15 +199,41 @@ struct BoundLeaf {
     index: usize,
     skip: u64,
     shape: Shape,
-    param: Writable,
-    /// Those of the ops that do not pass it by.
-    slots: SmallVec<[Writable; 2]>,
+    arrays: Arrays,
     update: Option<Held>,
     order: Order,
+    /// Whether results depend on the order in which elements are walked.
+    ordered: bool,
     /// The widest dtype of what the ops read beside the update.
     dtype: Option<DType>,
     /// Memory that an update had and that no array written overlaps; updates tend to come in the same.
     apart: Option<(usize, usize)>,
+}
+
+/// What a step writes of a leaf.
+struct Arrays {
+    param: Writable,
+    /// Receives a copy of the parameter.
+    copy: Option<Writable>,
+    /// The slots of the ops that do not pass it by.
+    slots: SmallVec<[Writable; 2]>,
+}
+
+impl Arrays {
+    #[inline]
+    fn are_unmoved(&self) -> bool {
+        let Self { param, copy, slots } = self;
+        param.is_unmoved()
+            && slots.iter().all(Writable::is_unmoved)
+            && copy.as_ref().is_none_or(Writable::is_unmoved)
+    }
+
+    /// All of them, and what each is; `slots` are the numbers of its slots.
+    fn all(&self, slots: impl Iterator<Item = usize>) -> impl Iterator<Item = (Tree, &Writable)> {
+        let param = if self.copy.is_some() { Tree::Master } else { Tree::Params };
+        let copy = self.copy.iter().map(|copy| (Tree::Params, copy));
+        slots.map(Tree::Slot).zip(&self.slots).chain([(param, &self.param)]).chain(copy)
+    }
 }
 
 impl BoundLeaf {
@@ -188,13 +242,13 @@ impl BoundLeaf {
         index: usize,
         skip: u64,
         shape: Shape,
-        param: Writable,
-        slots: SmallVec<[Writable; 2]>,
+        arrays: Arrays,
+        ordered: bool,
     ) -> Self {
-        let reads = core.reads_params_of(skip).then(|| param.raw.dtype());
-        let dtype = slots.iter().map(|slot| slot.raw.dtype()).chain(reads).max();
+        let reads = core.reads_params_of(skip).then(|| arrays.param.raw.dtype());
+        let dtype = arrays.slots.iter().map(|slot| slot.raw.dtype()).chain(reads).max();
         let (update, order, apart) = (None, Order::Logical, None);
-        Self { index, skip, shape, param, slots, update, order, dtype, apart }
+        Self { index, skip, shape, arrays, update, order, ordered, dtype, apart }
     }
 
     /// Checks the arrays of this step and keeps the update.
@@ -206,27 +260,32 @@ impl BoundLeaf {
         update: Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let leaf = self.index;
-        self.param.check(|| Place { tree: Tree::Params, leaf })?;
-        for (nth, slot) in self.slots.iter().enumerate() {
-            slot.check(|| {
-                let number = core.slots_of(self.skip).nth(nth).unwrap_or_default();
-                Place { tree: Tree::Slot(number), leaf }
-            })?;
+        if !self.arrays.are_unmoved() {
+            return Err(self.moved(core));
         }
         let place = Place { tree: Tree::Updates, leaf };
         let mut update = Readable::new(update, place)?;
-        check_shape(core, leaf, &update.raw, Tree::Params, &self.param.raw)?;
+        check_shape(core, leaf, &update.raw, Tree::Params, &self.arrays.param.raw)?;
         let span = update.raw.span(false);
         if self.apart != Some((span.start, span.end)) {
             let copy = written.copy_if_between(&update, span, place)?;
             self.apart = copy.is_none().then_some((span.start, span.end));
             update = copy.unwrap_or(update);
         }
-        let states = self.slots.iter().map(|slot| &slot.raw);
-        let all = states.chain([&self.param.raw, &update.raw]);
-        self.order = Raw::common_order(all, core.has_order());
+        let Arrays { param, copy, slots } = &self.arrays;
+        let written = slots.iter().chain([param]).chain(copy).map(|array| &array.raw);
+        self.order = Raw::common_order(written.chain([&update.raw]), self.ordered);
         self.update = Some(update.hold());
         Ok(())
+    }
+
+    #[cold]
+    fn moved(&self, core: &gradmill_core::Program) -> PyErr {
+        let mut all = self.arrays.all(core.slots_of(self.skip));
+        let tree =
+            all.find(|(_, array)| !array.is_unmoved()).map_or(Tree::Params, |(tree, _)| tree);
+        let place = Place { tree, leaf: self.index };
+        place.value_error("was resized, moved or made read-only since it was bound")
     }
 }
 impl Row for BoundLeaf {
@@ -235,7 +294,7 @@ impl Row for BoundLeaf {
     }
 
     fn len(&self) -> usize {
-        self.param.raw.len()
+        self.arrays.param.raw.len()
     }
 
     fn skip(&self) -> u64 {
@@ -253,14 +312,18 @@ impl Row for BoundLeaf {
 
     fn dense<T: Float>(&mut self, slots: Range<usize>) -> Option<Dense<'_, T>> {
         let order = self.order;
+        let Arrays { param, copy: None, slots: own } = &mut self.arrays else {
+            return None;
+        };
         let updates = self.update.as_ref()?.dense(order)?;
-        let params = self.param.dense(order)?;
-        let slots = self.slots[slots].iter_mut().map(|slot| slot.dense(order));
+        let params = param.dense(order)?;
+        let slots = own[slots].iter_mut().map(|slot| slot.dense(order));
         Some(Dense { updates, params, slots: slots.collect::<Option<_>>()? })
     }
 
     fn leaf(&mut self, program: &gradmill_core::Program) -> Leaf<'_> {
-        let Self { order, skip, shape, update, param, slots, .. } = self;
+        let Self { order, skip, shape, update, arrays, .. } = self;
+        let Arrays { param, copy, slots } = arrays;
         let updates = match update {
             Some(update) => update.source(*order),
             None => unreachable!("only leaves that are present are walked over"),
@@ -272,7 +335,8 @@ impl Row for BoundLeaf {
         });
         let params = Params::Write(Slot { from: None, to: param.sink(*order) });
         let leaf = Leaf::new(updates, params, None, slots.collect());
-        Leaf { skip: *skip, shape, ..leaf }
+        let copy = copy.as_mut().map(|copy| copy.sink(*order));
+        Leaf { skip: *skip, shape, copy, ..leaf }
     }
 }
 
@@ -288,8 +352,7 @@ impl Written {
         let mut owners = Vec::new();
         let mut arrays = Vec::new();
         for leaf in leaves {
-            let slots = core.slots_of(leaf.skip).map(Tree::Slot).zip(&leaf.slots);
-            for (tree, array) in slots.chain([(Tree::Params, &leaf.param)]) {
+            for (tree, array) in leaf.arrays.all(core.slots_of(leaf.skip)) {
                 owners.push(Place { tree, leaf: leaf.index });
                 arrays.push((array.raw.span(true), array.object(py).clone().unbind()));
             }

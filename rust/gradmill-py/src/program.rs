@@ -117,7 +117,7 @@ impl Program {
             leaves.push(PureLeaf::new(&self.core, index, skip, update, param, old)?);
         }
         let mut views: Vec<Leaf<'_>> = leaves.iter_mut().map(PureLeaf::view).collect();
-        let step = Step { scalars: &scalars, off };
+        let step = Step { scalars: &scalars, off, rounding: None };
         let outcome = execute(py, &self.core, &mut views, step, &config(threads))?;
         drop(views);
         let found = found(outcome, || updates.iter().map(|update| !update.is_none()).collect());

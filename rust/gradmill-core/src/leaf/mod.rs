@@ -170,6 +170,8 @@ pub struct Leaf<'a> {
     pub params: Params<'a>,
     /// Receives the update, unless it is added to `params`.
     pub out: Option<Sink<'a>>,
+    /// Receives a copy of the new parameter, rounded to its own dtype.
+    pub copy: Option<Sink<'a>>,
     /// State arrays, in the order of the program's slots.
     pub slots: Slots<'a>,
     /// Bit `i` is set where op `i` passes this leaf by.
@@ -189,7 +191,8 @@ impl<'a> Leaf<'a> {
         out: Option<Sink<'a>>,
         slots: Slots<'a>,
     ) -> Self {
-        Self { updates, params, out, slots, skip: 0, shape: &[], origin: Origin::default() }
+        let (copy, origin) = (None, Origin::default());
+        Self { updates, params, out, copy, slots, skip: 0, shape: &[], origin }
     }
 
     /// Number of elements.
@@ -210,6 +213,7 @@ impl<'a> Leaf<'a> {
             updates: self.updates.clone(),
             params: self.params.reborrow(),
             out: self.out.as_mut().map(Sink::reborrow),
+            copy: self.copy.as_mut().map(Sink::reborrow),
             slots: self.slots.iter_mut().map(|slot| slot.as_mut().map(Slot::reborrow)).collect(),
             skip: self.skip,
             shape: self.shape,
@@ -221,6 +225,7 @@ impl<'a> Leaf<'a> {
         let (updates, updates_tail) = self.updates.split_at(mid);
         let (params, params_tail) = self.params.split_at(mid);
         let (out, out_tail) = self.out.map(|sink| sink.split_at(mid)).unzip();
+        let (copy, copy_tail) = self.copy.map(|sink| sink.split_at(mid)).unzip();
         let (slots, slots_tail) =
             self.slots.into_iter().map(|slot| slot.map(|slot| slot.split_at(mid)).unzip()).unzip();
         let (skip, origin) = (self.skip, self.origin);
@@ -229,12 +234,13 @@ impl<'a> Leaf<'a> {
             updates: updates_tail,
             params: params_tail,
             out: out_tail,
+            copy: copy_tail,
             slots: slots_tail,
             skip,
             shape: self.shape,
             origin: origin_tail,
         };
-        (Self { updates, params, out, slots, skip, shape: self.shape, origin }, tail)
+        (Self { updates, params, out, copy, slots, skip, shape: self.shape, origin }, tail)
     }
 
     /// Consecutive parts of `len` elements, the last one shorter. An empty leaf has none.

@@ -100,6 +100,9 @@ impl Leaf<'_> {
         let Params::Write(Slot { from: None, to }) = &mut self.params else {
             return None;
         };
+        if self.copy.is_some() {
+            return None;
+        }
         let updates = self.updates.dense()?;
         let params = to.dense()?;
         let own = self.slots.iter_mut().flatten().skip(slots.start).take(slots.len());

@@ -157,13 +157,13 @@ impl<T: Element> StridedMut<'_, T> {
         self.inner.read(into);
     }
 
-    pub(super) fn write<U: Float>(&mut self, from: &[U]) {
+    pub(super) fn write(&mut self, from: &[T]) {
         let first = self.inner.first.cast_mut();
         let mut elements = from.iter();
         self.inner.layout.walk(self.inner.start, self.inner.len, |offset| {
             if let Some(&value) = elements.next() {
                 // SAFETY: `new`'s caller gave sole access to each element of the layout.
-                unsafe { *first.offset(offset) = value.store() };
+                unsafe { *first.offset(offset) = value };
             }
         });
     }
@@ -191,7 +191,7 @@ mod tests {
         let mut read = [0.0f64; 12];
         view.inner.read(&mut read);
         assert_eq!(read[..4], [0.0, 4.0, 8.0, 1.0]);
-        view.write(&[-1.0f64; 12]);
+        view.write(&[-1.0; 12]);
         assert!(data.iter().all(|&value| value == -1.0));
     }
 

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use super::strided::{Strided, StridedMut};
-use crate::convert::{Element, Load, Store};
+use crate::convert::{Element, Load, Rounding, Store, StoreAtRandom};
 use crate::dtype::{DType, Float};
 use crate::simd::Tier;
 
@@ -97,10 +97,23 @@ impl<T: Element> ViewMut<'_, T> {
         }
     }
 
-    fn write<U: Float>(&mut self, tier: Tier, from: &[U]) {
-        match self {
-            Self::Dense(into) => tier.run(Store { from, into }),
-            Self::Strided(view) => view.write(from),
+    fn write<U: Float>(&mut self, tier: Tier, from: &[U], rounding: Rounding) {
+        let mut buffer = Vec::new();
+        let into: &mut [T] = match self {
+            Self::Dense(into) => into,
+            Self::Strided(_) => {
+                buffer.resize(from.len(), T::default());
+                &mut buffer
+            }
+        };
+        match rounding {
+            Rounding::AtRandom { key, start } if T::DTYPE < DType::F32 => {
+                tier.run(StoreAtRandom { from, into, key, start });
+            }
+            _ => tier.run(Store { from, into }),
+        }
+        if let Self::Strided(view) = self {
+            view.write(&buffer);
         }
     }
 }
@@ -259,8 +272,8 @@ impl Sink<'_> {
     }
 
     /// Overwrites all elements, rounded to this dtype.
-    pub(crate) fn write<T: Float>(&mut self, tier: Tier, from: &[T]) {
-        inside!(self, view => view.write(tier, from));
+    pub(crate) fn write<T: Float>(&mut self, tier: Tier, from: &[T], rounding: Rounding) {
+        inside!(self, view => view.write(tier, from, rounding));
     }
 
     /// Whether [`Self::dense`] gives a slice.

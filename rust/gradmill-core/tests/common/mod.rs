@@ -504,8 +504,13 @@ pub fn run<M: Memory>(chain: &[Link], leaves: &[Arrays], how: &How) -> Made {
         let pairs = held.iter_mut().zip(leaves);
         let mut leaves: Vec<Leaf<'_>> =
             pairs.map(|(held, arrays)| held.leaf(arrays.skip, how.adds)).collect();
-        gradmill_core::run(&program, &mut leaves, Step { scalars: &scalars, off: 0 }, &how.config)
-            .unwrap()
+        gradmill_core::run(
+            &program,
+            &mut leaves,
+            Step { scalars: &scalars, ..Step::default() },
+            &how.config,
+        )
+        .unwrap()
     };
     let mut made = Made {
         results: Vec::new(),
