@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench bench-clip bench-kernels check wheel clean
+.PHONY: help build demo test bench bench-clip bench-breakdown bench-kernels check wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -39,6 +39,9 @@ bench: build ## Time steps against NumPy, optax, torch and the memory limit; tak
 
 bench-clip: build ## Time per-example clipping against NumPy, optax and two plain reads
 	$(BIN)/python benches/bench_per_example.py $(ARGS)
+
+bench-breakdown: build ## Time the parts of a step over small trees
+	$(BIN)/python benches/breakdown.py
 
 bench-kernels: ## Time kernels alone, with criterion
 	cargo bench --locked -p gradmill-core $(ARGS)

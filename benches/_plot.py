@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from _contenders import LIMIT, NAMES, ONE_THREAD
+from _contenders import LIMIT, NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def plot(cells: Sequence[Cell], path: Path) -> bool:
 
 
 def _draw(axis: Any, cells: Sequence[Cell]) -> None:
-    names = [n for n in NAMES if n != ONE_THREAD and any(n in cell.timings for cell in cells)]
+    names = [n for n in NAMES if n in COLOURS and any(n in cell.timings for cell in cells)]
     width = 0.8 / len(names)
     for index, name in enumerate(names):
         offset = (index - (len(names) - 1) / 2) * width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -60,13 +61,18 @@ class Size:
         """Whether it is one array."""
         return not isinstance(self.shapes, dict)
 
-    def normal(self, seed: int, scale: float) -> Tree:
-        """A tree of normally distributed numbers in single precision."""
+    def normal(self, seed: int, scale: float, dtype: str = "float32") -> Tree:
+        """A tree of normally distributed numbers."""
         rng = np.random.default_rng(seed)
         factor = np.float32(scale)
-        return map_tree(
-            lambda shape: rng.standard_normal(shape, dtype=np.float32) * factor, self.shapes
-        )
+
+        if dtype == "bfloat16":
+            import_module("ml_dtypes")  # NumPy knows the name from then on
+
+        def draw(shape: Any) -> Any:
+            return (rng.standard_normal(shape, dtype=np.float32) * factor).astype(dtype, copy=False)
+
+        return map_tree(draw, self.shapes)
 
 
 def _layers(count: int, length: int) -> Tree:
@@ -77,7 +83,9 @@ SIZES = {
     size.name: size
     for size in (
         Size("mlp", MLP),
+        Size("flat1000", (1000,)),
         Size("1000x64", _layers(1000, 64)),
+        Size("10000x64", _layers(10_000, 64), only_in_place=True),
         Size("200x5000", _layers(200, 5000)),
         Size("1e5", (100_000,), only_in_place=True),
         Size("1e6", (1_000_000,)),

@@ -26,12 +26,18 @@ struct Chain {
 
 const ADAM: [f64; 6] = [0.9, 0.999, 1e-8, 0.0, 0.1, 0.001];
 
-const CHAINS: [Chain; 3] = [
+const CHAINS: [Chain; 4] = [
     Chain {
         name: "adamw",
         ops: &["scale_by_adam", "add_decayed_weights", "scale"],
         scalars: &[0.9, 0.999, 1e-8, 0.0, 0.1, 0.001, 1e-4, -1e-3],
         hand: |data, tier| tier.run(AdamW(data)),
+    },
+    Chain {
+        name: "rmsprop",
+        ops: &["scale_by_rms", "scale"],
+        scalars: &[0.9, 1e-8, 0.0, 1.0, -1e-3],
+        hand: |data, tier| tier.run(RmsProp(data)),
     },
     Chain {
         name: "sgd_momentum",
@@ -90,6 +96,22 @@ impl NullaryFnOnce for AdamW<'_> {
             *v = b2 * *v + r2 * (g * g);
             let u = (*m * f1) / ((*v * f2).sqrt() + eps);
             *p += (u + 1e-4 * *p) * -1e-3;
+        }
+    }
+}
+
+struct RmsProp<'d>(&'d mut Data);
+
+impl NullaryFnOnce for RmsProp<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Data { updates, params, nu, .. } = self.0;
+        let rest = (1.0f64 - 0.9) as f32;
+        for (&g, (p, v)) in updates.iter().zip(params.iter_mut().zip(nu)) {
+            *v = 0.9 * *v + rest * (g * g);
+            *p += g / (v.sqrt() + 1e-8) * -1e-3;
         }
     }
 }

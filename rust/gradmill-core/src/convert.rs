@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn random_rounding_is_right_on_average() {
         fn mean<E: Element>(value: f32) -> f64 {
-            let words = (0..1 << 12u32).map(|word| word.wrapping_mul(0x9e37_79b9));
+            let words = (0..1u32 << 12).map(|word| word.wrapping_mul(0x9e37_79b9));
             words.map(|word| E::at_random(value, word).to_f64()).sum::<f64>() / f64::from(1 << 12)
         }
         for value in [1.001f32, -0.3, 3.1e-6, -7.7e-8, 1234.56] {

@@ -20,7 +20,7 @@ use crate::simd::Tier;
 /// Elements of a task. Fixed, so that no result depends on the thread count.
 pub const CHUNK: usize = 1 << 17;
 /// Elements that are converted or copied before a kernel runs over them; divides [`CHUNK`].
-const BLOCK: usize = 1 << 10;
+const BLOCK: usize = 1 << 12;
 /// Below this many elements, waking a thread costs more than it saves.
 pub const PARALLEL_FROM: usize = 1 << 18;
 /// Elements of small leaves that a thread takes at once.
