@@ -9,7 +9,7 @@ use half::bf16;
 
 use crate::convert::Element;
 use crate::kernel::Kernel;
-use crate::leaf::{Dense, Leaf};
+use crate::leaf::Leaf;
 use crate::simd::Tier;
 
 /// Adds the update to the parameters of `leaf`, whose arrays are computed in f32.
@@ -31,6 +31,8 @@ fn with<U: Element, P: Element, S: Element>(
     leaf: &mut Leaf<'_>,
     slots: &Range<usize>,
 ) -> Option<u32> {
-    let Dense { updates, params, mut slots } = leaf.dense_mixed::<U, P, S>(slots.clone())?;
-    kernel.apply_mixed(tier, updates, params, &mut slots)
+    let apply = |updates: &[U], params: &mut [P], slots: &mut [&mut [S]]| {
+        kernel.apply_mixed(tier, updates, params, slots)
+    };
+    leaf.with_mixed(slots.clone(), apply)?
 }

@@ -165,9 +165,10 @@ impl Walk<'_> {
         if pass.ends_for.is_none() {
             let origin = Origin { leaf: position, start: row.start() };
             let site = Site { tier: config.tier, origin, others };
-            let dense = row.dense::<T>(bound.slots.clone())?;
-            let mut slots = dense.slots;
-            let bad = bound.kernel.apply(site, dense.updates, dense.params, &mut slots);
+            let apply = |updates: &[T], params: &mut [T], slots: &mut [&mut [T]]| {
+                bound.kernel.apply(site, updates, params, slots)
+            };
+            let bad = row.with_dense(bound.slots.clone(), apply)?;
             return Some((!T::any(bad), 0.0));
         }
         if !pass.ops.is_empty() {

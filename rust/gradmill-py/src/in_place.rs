@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use gradmill_core::alias::{Span, find_conflict};
-use gradmill_core::leaf::{Dense, Params, Slot};
+use gradmill_core::leaf::{Params, Slot};
 use gradmill_core::rng::{self, Key};
 use gradmill_core::{DType, Float, Leaf, Outcome, Row, Step, run_rows};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
@@ -310,15 +310,23 @@ impl Row for BoundLeaf {
         self.update.as_ref()?.dense(self.order)
     }
 
-    fn dense<T: Float>(&mut self, slots: Range<usize>) -> Option<Dense<'_, T>> {
+    #[inline]
+    fn with_dense<T: Float, R>(
+        &mut self,
+        slots: Range<usize>,
+        kernel: impl FnOnce(&[T], &mut [T], &mut [&mut [T]]) -> R,
+    ) -> Option<R> {
         let order = self.order;
         let Arrays { param, copy: None, slots: own } = &mut self.arrays else {
             return None;
         };
         let updates = self.update.as_ref()?.dense(order)?;
         let params = param.dense(order)?;
-        let slots = own[slots].iter_mut().map(|slot| slot.dense(order));
-        Some(Dense { updates, params, slots: slots.collect::<Option<_>>()? })
+        let mut states = SmallVec::<[&mut [T]; 2]>::new();
+        for slot in &mut own[slots] {
+            states.push(slot.dense(order)?);
+        }
+        Some(kernel(updates, params, &mut states))
     }
 
     fn leaf(&mut self, program: &gradmill_core::Program) -> Leaf<'_> {

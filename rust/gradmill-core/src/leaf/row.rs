@@ -41,24 +41,18 @@ pub trait Row: Send {
     /// The incoming update, where it is dense and of this type.
     fn updates<T: Float>(&self) -> Option<&[T]>;
 
-    /// Its arrays, where all are dense and of this type, and parameters and state are overwritten.
+    /// Calls `kernel` with update, parameter and state, where all are dense and of this type, and parameters
+    /// and state are overwritten.
     ///
     /// `slots` are positions among the slots of the ops that do not pass the leaf by.
-    fn dense<T: Float>(&mut self, slots: Range<usize>) -> Option<Dense<'_, T>>;
+    fn with_dense<T: Float, R>(
+        &mut self,
+        slots: Range<usize>,
+        kernel: impl FnOnce(&[T], &mut [T], &mut [&mut [T]]) -> R,
+    ) -> Option<R>;
 
     /// Its arrays as views.
     fn leaf(&mut self, program: &Program) -> Leaf<'_>;
-}
-
-/// The arrays of a leaf that is updated in place: of one type, unless others are named.
-#[derive(Debug)]
-pub struct Dense<'a, U, P = U, S = U> {
-    /// The incoming update.
-    pub updates: &'a [U],
-    /// The parameter.
-    pub params: &'a mut [P],
-    /// State arrays, in the order of the ops.
-    pub slots: SmallVec<[&'a mut [S]; 2]>,
 }
 
 impl Row for Leaf<'_> {
@@ -82,8 +76,12 @@ impl Row for Leaf<'_> {
         self.updates.dense()
     }
 
-    fn dense<T: Float>(&mut self, slots: Range<usize>) -> Option<Dense<'_, T>> {
-        self.dense_mixed(slots)
+    fn with_dense<T: Float, R>(
+        &mut self,
+        slots: Range<usize>,
+        kernel: impl FnOnce(&[T], &mut [T], &mut [&mut [T]]) -> R,
+    ) -> Option<R> {
+        self.with_mixed(slots, kernel)
     }
 
     fn leaf(&mut self, _: &Program) -> Leaf<'_> {
@@ -92,11 +90,12 @@ impl Row for Leaf<'_> {
 }
 
 impl Leaf<'_> {
-    /// As [`Row::dense`], where updates, parameters and state may be of different types.
-    pub(crate) fn dense_mixed<U: Element, P: Element, S: Element>(
+    /// As [`Row::with_dense`], where updates, parameters and state may be of different types.
+    pub(crate) fn with_mixed<U: Element, P: Element, S: Element, R>(
         &mut self,
         slots: Range<usize>,
-    ) -> Option<Dense<'_, U, P, S>> {
+        kernel: impl FnOnce(&[U], &mut [P], &mut [&mut [S]]) -> R,
+    ) -> Option<R> {
         let Params::Write(Slot { from: None, to }) = &mut self.params else {
             return None;
         };
@@ -105,9 +104,11 @@ impl Leaf<'_> {
         }
         let updates = self.updates.dense()?;
         let params = to.dense()?;
-        let own = self.slots.iter_mut().flatten().skip(slots.start).take(slots.len());
-        let slots = own.map(|slot| if slot.from.is_none() { slot.to.dense() } else { None });
-        Some(Dense { updates, params, slots: slots.collect::<Option<_>>()? })
+        let mut states = SmallVec::<[&mut [S]; 2]>::new();
+        for slot in self.slots.iter_mut().flatten().skip(slots.start).take(slots.len()) {
+            states.push(slot.to.dense().filter(|_| slot.from.is_none())?);
+        }
+        Some(kernel(updates, params, &mut states))
     }
 }
 
