@@ -150,7 +150,7 @@ fn step(program: &Program, chain: &Chain, data: &mut Data, tier: Tier, fuse: boo
     let updates = Source::F32(View::Dense(&data.updates));
     let params = Params::Write(in_place(&mut data.params));
     let leaf = Leaf::new(updates, params, None, slots.map(|slot| Some(in_place(slot))).collect());
-    let step = Step { scalars: chain.scalars, off: 0 };
+    let step = Step { scalars: chain.scalars, ..Step::default() };
     let config = Config { threads: 1, tier, fuse };
     black_box(run(program, &mut [leaf], step, &config)).expect("the chain is valid");
 }

@@ -13,9 +13,12 @@ README = Path(__file__).parents[2] / "README.md"
 
 def test_examples_run() -> None:
     names: dict[str, Any] = {}
-    training, purely, groups = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    training, purely, groups, half = examples
     exec(training, names)  # noqa: S102  (it is our own README)
     np.testing.assert_allclose(names["params"]["w"], np.arange(10), atol=0.05)
     exec(purely, names)  # noqa: S102  (likewise)
     assert names["params"]["w"].dtype == np.float32
     exec(groups, names)  # noqa: S102  (likewise)
+    exec(half, names)  # noqa: S102  (likewise)
+    assert 0 > names["half"]["w"][0] == names["opt"].master["w"][0].astype(names["half"]["w"].dtype)

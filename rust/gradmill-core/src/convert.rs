@@ -156,7 +156,7 @@ fn f32_to_f16_at_random(value: f32, word: u32) -> f16 {
     let units = f32::from_bits(magnitude.min((127 - 14) << 23)) * f32::from_bits((127 + 24) << 23);
     let whole = units as i32;
     let chance = (word >> 8).cast_signed() as f32 * f32::from_bits((127 - 24) << 23);
-    let subnormal = whole.cast_unsigned() + u32::from(chance < units - whole as f32);
+    let subnormal = whole.cast_unsigned() + u32::from(chance + (units - whole as f32) >= 1.0);
     let rounded = if magnitude < (127 - 14) << 23 { subnormal } else { normal };
     let finite = if rounded < INFINITY { rounded } else { INFINITY - 1 };
     let special = if value.is_nan() { 0x7e00 } else { INFINITY };

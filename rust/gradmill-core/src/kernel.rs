@@ -11,7 +11,7 @@ use crate::convert::Element;
 use crate::dtype::Float;
 use crate::fused::{Pattern, Visitor};
 use crate::leaf::Origin;
-use crate::ops::{Op, Reads, Step, columns, walk};
+use crate::ops::{Column, Op, Reads, Step, columns, walk};
 use crate::others::Others;
 use crate::simd::Tier;
 
@@ -141,6 +141,28 @@ impl<T: Float> Kernel<T> {
     }
 }
 
+/// Arrays of a leaf that is not updated in place, all dense and of one type.
+pub struct Across<'k, 'd, T> {
+    pub updates: &'k [T],
+    pub params: &'k [T],
+    pub out: &'k mut [T],
+    pub old: &'k [&'d [T]],
+    pub new: &'k mut [&'d mut [T]],
+}
+
+impl<T: Float> Kernel<T> {
+    /// Like [`Kernel::store`], from old slots to new ones; `None` where that takes more than one loop.
+    pub fn store_across(&self, tier: Tier, arrays: Across<'_, '_, T>) -> Option<T::Bits> {
+        match &self.body {
+            Body::Fused(pattern) => {
+                let first = pattern.first_slot();
+                Some(pattern.visit(StoreAcross { tier, first, arrays }))
+            }
+            Body::Blocks(_) => None,
+        }
+    }
+}
+
 /// Elements that the unrolled loop of the widest tier takes at once. What is left over at the end of an
 /// array is padded to this length, so that the same loop runs over it and small leaves are not slow.
 const STRIDE: usize = 64;
@@ -251,19 +273,50 @@ impl<T: Float> Visitor<T> for Store<'_, '_, T> {
     fn visit<const N: usize, O: Op<T, N>>(self, op: &O) -> T::Bits {
         let Self { tier, updates, params, out, slots } = self;
         let slots = columns::<T, N>(slots, updates.len());
-        tier.run(StoreLoop::<T, O, N> { op, updates, params, out, slots })
+        tier.run(StoreLoop { op, updates, params, out, slots })
     }
 }
 
-struct StoreLoop<'k, T, O, const N: usize> {
+struct StoreAcross<'k, 'd, T> {
+    tier: Tier,
+    first: usize,
+    arrays: Across<'k, 'd, T>,
+}
+
+impl<T: Float> Visitor<T> for StoreAcross<'_, '_, T> {
+    type Output = T::Bits;
+
+    #[inline]
+    fn visit<const N: usize, O: Op<T, N>>(self, op: &O) -> T::Bits {
+        let Self { tier, first, arrays } = self;
+        let Across { updates, params, out, old, new } = arrays;
+        // Slots of ops that do not run in this step keep their values.
+        for (index, (old, new)) in old.iter().zip(&mut *new).enumerate() {
+            if !(first..first + N).contains(&index) {
+                new.copy_from_slice(old);
+            }
+        }
+        let mut old = old[first..].iter();
+        let slots = columns::<T, N>(&mut new[first..], updates.len())
+            .map(|new| (old.next().map_or(&[][..], |old| &old[..updates.len()]), new));
+        tier.run(StoreLoop { op, updates, params, out, slots })
+    }
+}
+
+struct StoreLoop<'k, T, O, C, const N: usize> {
     op: &'k O,
     updates: &'k [T],
     params: &'k [T],
     out: &'k mut [T],
-    slots: [&'k mut [T]; N],
+    slots: [C; N],
 }
 
-impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for StoreLoop<'_, T, O, N> {
+impl<T, O, C, const N: usize> NullaryFnOnce for StoreLoop<'_, T, O, C, N>
+where
+    T: Float,
+    O: Op<T, N>,
+    C: Column<T>,
+{
     type Output = T::Bits;
 
     #[inline(always)]
@@ -279,6 +332,28 @@ impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for StoreLoop<'_, T, O
             *out = update;
             state
         });
+        bad
+    }
+}
+
+/// `out = params + updates`; the highest bit of the result is set where an update was not finite.
+pub struct Sum<'k, T> {
+    pub updates: &'k [T],
+    pub params: &'k [T],
+    pub out: &'k mut [T],
+}
+
+impl<T: Float> NullaryFnOnce for Sum<'_, T> {
+    type Output = T::Bits;
+
+    #[inline(always)]
+    fn call(self) -> T::Bits {
+        let Self { updates, params, out } = self;
+        let mut bad = T::Bits::default();
+        for ((&update, &param), out) in updates.iter().zip(params).zip(out) {
+            bad |= update.nonfinite();
+            *out = applied(param, update);
+        }
         bad
     }
 }

@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use crate::convert::Rounding;
 use crate::dtype::{DType, Float};
-use crate::exec::{Config, KernelSet, Kernels, present};
-use crate::kernel::{Bound, Kernel, Site, applied};
+use crate::exec::{Config, KernelSet, Kernels};
+use crate::kernel::{Across, Bound, Kernel, Site, Sum, applied};
 use crate::leaf::{Chunks, Leaf, Origin, Params, Row, Sink, Slot, Source as Array};
 use crate::others::Others;
 use crate::par;
@@ -25,6 +25,9 @@ const BLOCK: usize = 1 << 12;
 pub const PARALLEL_FROM: usize = 1 << 18;
 /// Elements of small leaves that a thread takes at once.
 const BUNDLE: usize = 1 << 15;
+
+/// How many leaves ahead the first elements are asked for.
+const AHEAD: usize = 2;
 
 /// What all chunks of a pass share.
 pub struct Walk<'w> {
@@ -64,11 +67,10 @@ impl Walk<'_> {
     fn in_turn<R: Row>(&self, rows: &mut [R]) -> (bool, f64) {
         let mut finite = true;
         let mut sum = Pairwise::default();
-        for (position, row) in present(rows).enumerate() {
-            let (own_finite, own_sum) = self.row(row, position);
+        self.each(rows, 0, |own_finite, own_sum| {
             finite &= own_finite;
             sum.add(own_sum);
-        }
+        });
         (finite, sum.total())
     }
 
@@ -108,14 +110,29 @@ impl Walk<'_> {
     fn bundle<R: Row>(&self, rows: &mut [R], first: usize, sums: &mut [f64]) -> bool {
         let mut finite = true;
         let mut sums = sums.iter_mut();
-        for (position, row) in present(rows).enumerate() {
-            let (own, found) = self.row(row, first + position);
+        self.each(rows, first, |own, found| {
             finite &= own;
             if let Some(sum) = sums.next() {
                 *sum = found;
             }
-        }
+        });
         finite
+    }
+
+    /// Sends leaves through the pass, one after the other; `first` is the position of the first.
+    fn each<R: Row>(&self, rows: &mut [R], first: usize, mut done: impl FnMut(bool, f64)) {
+        let mut position = first;
+        for at in 0..rows.len() {
+            if let Some(later) = rows.get(at + AHEAD) {
+                later.prefetch();
+            }
+            let row = &mut rows[at];
+            if row.is_present() {
+                let (finite, sum) = self.row(row, position);
+                done(finite, sum);
+                position += 1;
+            }
+        }
     }
 
     /// Sends a leaf, or a chunk of one, through the pass: whether its updates were finite, and its sum.
@@ -197,6 +214,33 @@ impl Walk<'_> {
         T::apply_mixed(kernel, self.config.tier, leaf, slots)
     }
 
+    /// Goes from old arrays to new ones in one loop, where there is such a loop and all are dense.
+    fn across<T: Float>(&self, kernel: &Kernel<T>, leaf: &mut Leaf<'_>) -> Option<T::Bits> {
+        let Leaf { updates, params, out, slots, skip, .. } = leaf;
+        if self.pass.ends_for.is_some() || self.pass.source == Source::Carried {
+            return None;
+        }
+        let (updates, tier) = (updates.dense()?, self.config.tier);
+        if let Params::Write(Slot { from: Some(from), to }) = params {
+            let sum = Sum { updates, params: from.dense()?, out: to.dense()? };
+            return self.pass.ops.is_empty().then(|| tier.run(sum));
+        }
+        let params = match params {
+            Params::Write(_) => return None,
+            Params::Read(source) if self.program.reads_params_of(*skip | self.off) => {
+                source.dense()?
+            }
+            _ => &[],
+        };
+        let out = out.as_mut()?.dense()?;
+        let (mut old, mut new) = (SmallVec::<[&[T]; 4]>::new(), SmallVec::<[&mut [T]; 4]>::new());
+        for slot in slots[self.pass.slots.clone()].iter_mut().flatten() {
+            old.push(slot.from.as_ref()?.dense()?);
+            new.push(slot.to.dense()?);
+        }
+        kernel.store_across(tier, Across { updates, params, out, old: &old, new: &mut new })
+    }
+
     /// Whether a leaf with this `skip` is part of the norm at the end.
     fn counts(&self, skip: u64) -> bool {
         self.norm && self.pass.ends_for.is_none_or(|op| skip >> op & 1 == 0)
@@ -207,6 +251,9 @@ impl Walk<'_> {
             return done;
         }
         if let Some(bad) = self.mixed(&bound.kernel, &bound.slots, leaf) {
+            return (!T::any(bad), 0.0);
+        }
+        if let Some(bad) = self.across(&bound.kernel, leaf) {
             return (!T::any(bad), 0.0);
         }
         let mut scratch = Scratch::default();

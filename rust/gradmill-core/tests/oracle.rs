@@ -34,8 +34,8 @@ impl Term {
 
     fn is_near(self, got: f64, dtype: DType) -> bool {
         let (relative, least) = match dtype {
-            DType::F32 => (16.0 * f64::from(f32::EPSILON), f64::from(f32::MIN_POSITIVE)),
             DType::F64 => (1e-12, f64::MIN_POSITIVE),
+            _ => (16.0 * f64::from(f32::EPSILON), f64::from(f32::MIN_POSITIVE)),
         };
         (got - self.value).abs() <= relative * self.size + least
     }
@@ -307,8 +307,8 @@ proptest! {
     ) {
         let arrays = filled(&shapes, dtype, scale);
         let (ratios, least) = match dtype {
-            DType::F32 => ([0.25, 1e-20, 1e-42], f64::from(f32::MIN_POSITIVE)),
             DType::F64 => ([0.25, 1e-200, 1e-310], f64::MIN_POSITIVE),
+            _ => ([0.25, 1e-20, 1e-42], f64::from(f32::MIN_POSITIVE)),
         };
         let bound = norm(&arrays) * ratios[shrink];
         let chain = [Link { name: "clip_by_global_norm", scalars: vec![bound] }];

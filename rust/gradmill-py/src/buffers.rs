@@ -103,6 +103,19 @@ fn dtype_of(fields: &PyArrayObject_fields) -> Result<DType, Unfit> {
     if descr.byteorder.cast_unsigned() == foreign { Err(Unfit::NotNative) } else { Ok(dtype) }
 }
 
+/// Asks for so many lines of a cache, where the processor takes such hints.
+#[inline]
+fn prefetch<const LINES: usize>(start: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..LINES {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, for which no address is invalid.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64 * line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = start;
+}
+
 impl Raw {
     /// Describes `object`, an array of native, aligned floats.
     fn of(object: &Bound<'_, PyAny>) -> Result<Self, Unfit> {
@@ -164,6 +177,18 @@ impl Raw {
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Asks for the array object, to be looked at soon.
+    #[inline]
+    pub fn prefetch(&self) {
+        prefetch::<2>(self.object.cast());
+    }
+
+    /// Asks for the first elements; the processor itself sees that more are to come.
+    #[inline]
+    pub fn prefetch_elements(&self) {
+        prefetch::<4>(self.data);
     }
 
     /// Whether the array is as it was. Valid only while somebody holds it.

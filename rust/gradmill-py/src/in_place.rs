@@ -182,7 +182,12 @@ impl InPlace {
         }
         let core = &program.get().core;
         let mut elements = 0;
-        for leaf in leaves {
+        for at in 0..leaves.len() {
+            // Array objects lie scattered; those of leaves to come arrive while this one is looked at.
+            if let Some(later) = leaves.get(at + AHEAD) {
+                later.arrays.prefetch();
+            }
+            let leaf = &mut leaves[at];
             let update = updates.get_item(leaf.index)?;
             if !update.is_none() {
                 leaf.take(core, written, update)?;
@@ -192,6 +197,9 @@ impl InPlace {
         Ok(elements)
     }
 }
+
+/// How many leaves ahead array objects are asked for.
+const AHEAD: usize = 8;
 
 /// The arrays of a leaf, some for all steps and the update for one.
 struct BoundLeaf {
@@ -220,6 +228,11 @@ struct Arrays {
 }
 
 impl Arrays {
+    fn prefetch(&self) {
+        let Self { param, copy, slots } = self;
+        slots.iter().chain([param]).chain(copy).for_each(|array| array.raw.prefetch());
+    }
+
     #[inline]
     fn are_unmoved(&self) -> bool {
         let Self { param, copy, slots } = self;
@@ -291,6 +304,12 @@ impl BoundLeaf {
 impl Row for BoundLeaf {
     fn is_present(&self) -> bool {
         self.update.is_some()
+    }
+
+    fn prefetch(&self) {
+        let Arrays { param, slots, .. } = &self.arrays;
+        slots.iter().chain([param]).for_each(|array| array.raw.prefetch_elements());
+        self.update.iter().for_each(|update| update.raw.prefetch_elements());
     }
 
     fn len(&self) -> usize {

@@ -19,6 +19,9 @@ pub trait Row: Send {
         true
     }
 
+    /// Asks for the first elements of its arrays, which are to be walked over soon.
+    fn prefetch(&self) {}
+
     /// Number of elements.
     fn len(&self) -> usize;
 

@@ -257,14 +257,73 @@ impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for Each<'_, T, O, N> 
     }
 }
 
+/// The elements of a slot, to be replaced.
+pub(crate) trait Column<T> {
+    /// One of them.
+    type Cell: Cell<T>;
+    /// All of them.
+    fn cells(self) -> impl Iterator<Item = Self::Cell>;
+}
+
+/// An element of a slot.
+pub(crate) trait Cell<T> {
+    /// Its value before.
+    fn old(&self) -> T;
+    /// Its value from now on.
+    fn put(self, new: T);
+}
+
+impl<'a, T: Float, S: Element> Column<T> for &'a mut [S] {
+    type Cell = &'a mut S;
+
+    #[inline(always)]
+    fn cells(self) -> impl Iterator<Item = Self::Cell> {
+        self.iter_mut()
+    }
+}
+
+impl<T: Float, S: Element> Cell<T> for &mut S {
+    #[inline(always)]
+    fn old(&self) -> T {
+        T::load(**self)
+    }
+
+    #[inline(always)]
+    fn put(self, new: T) {
+        *self = new.store();
+    }
+}
+
+/// From old elements to new ones.
+impl<'a, T: Float> Column<T> for (&'a [T], &'a mut [T]) {
+    type Cell = (&'a T, &'a mut T);
+
+    #[inline(always)]
+    fn cells(self) -> impl Iterator<Item = Self::Cell> {
+        self.0.iter().zip(self.1)
+    }
+}
+
+impl<T: Float> Cell<T> for (&T, &mut T) {
+    #[inline(always)]
+    fn old(&self) -> T {
+        *self.0
+    }
+
+    #[inline(always)]
+    fn put(self, new: T) {
+        *self.1 = new;
+    }
+}
+
 /// Replaces the elements of `slots` by what `function` makes of them and of the item beside them.
 ///
 /// Zipped iterators, written out for each number of slots: with indices, the bounds checks that stay
 /// behind would keep the last elements of each array out of the vectorised loop.
 #[inline(always)]
-pub(crate) fn walk<T: Float, S: Element, I, const N: usize>(
+pub(crate) fn walk<T: Float, C: Column<T>, I, const N: usize>(
     items: impl Iterator<Item = I>,
-    slots: [&mut [S]; N],
+    slots: [C; N],
     mut function: impl FnMut(I, [T; N]) -> [T; N],
 ) {
     let mut slots = slots.into_iter();
@@ -275,15 +334,17 @@ pub(crate) fn walk<T: Float, S: Element, I, const N: usize>(
             }
         }
         (Some(first), None, _) => {
-            for (item, first) in items.zip(first) {
-                *first = function(item, [T::load(*first); N])[0].store();
+            for (item, first) in items.zip(first.cells()) {
+                let state = function(item, [first.old(); N]);
+                first.put(state[0]);
             }
         }
         (Some(first), Some(second), None) => {
-            for ((item, first), second) in items.zip(first).zip(second) {
-                let old = [T::load(*first), T::load(*second)];
+            for ((item, first), second) in items.zip(first.cells()).zip(second.cells()) {
+                let old = [first.old(), second.old()];
                 let state = function(item, std::array::from_fn(|slot| old[slot]));
-                (*first, *second) = (state[0].store(), state[1].store());
+                first.put(state[0]);
+                second.put(state[1]);
             }
         }
         _ => unreachable!("no op has more than two slots"),
