@@ -99,7 +99,8 @@ impl<T: Float> Kernel<T> {
                 pattern.visit(Apply { tier: site.tier, updates, params, slots })
             }
             (None, Body::Blocks(steps)) => blocks::apply(site, steps, updates, params, slots),
-            (Some(steps), _) => blocks::advance(site, steps, updates, params, slots),
+            (Some(steps), _) => advance_alone(site.tier, steps, updates, slots)
+                .unwrap_or_else(|| blocks::advance(site, steps, updates, params, slots)),
         }
     }
 
@@ -246,6 +247,45 @@ where
             let (update, state) = op.element(update, old, state);
             *param = applied(old, update).store();
             state
+        });
+        bad
+    }
+}
+
+/// Replaces the state of an op that collects updates and stands alone, in one loop over memory.
+fn advance_alone<T: Float>(
+    tier: Tier,
+    steps: &[Placed<T>],
+    updates: &[T],
+    slots: &mut [&mut [T]],
+) -> Option<T::Bits> {
+    let [Placed { step, first_slot, .. }] = steps else { return None };
+    let [slot] = columns::<T, 1>(&mut slots[*first_slot..], updates.len());
+    Some(match step {
+        Step::ApplyEvery(op) => tier.run(Advance { op, updates, slot }),
+        Step::MultiStepsSum(op) => tier.run(Advance { op, updates, slot }),
+        Step::MultiStepsMean(op) => tier.run(Advance { op, updates, slot }),
+        _ => return None,
+    })
+}
+
+struct Advance<'k, T, O> {
+    op: &'k O,
+    updates: &'k [T],
+    slot: &'k mut [T],
+}
+
+impl<T: Float, O: Op<T, 1>> NullaryFnOnce for Advance<'_, T, O> {
+    type Output = T::Bits;
+
+    #[inline(always)]
+    fn call(self) -> T::Bits {
+        let Self { op, updates, slot } = self;
+        let op = *op;
+        let mut bad = T::Bits::default();
+        walk(updates.iter(), [slot], |&update, state| {
+            bad |= update.nonfinite();
+            op.element(update, T::ZERO, state).1
         });
         bad
     }
