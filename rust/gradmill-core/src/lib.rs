@@ -25,6 +25,7 @@ mod reduce;
 pub mod rng;
 pub mod scalars;
 pub mod simd;
+mod staging;
 pub mod units;
 mod validate;
 mod walk;

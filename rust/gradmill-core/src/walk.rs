@@ -8,14 +8,14 @@ use smallvec::SmallVec;
 use crate::convert::Rounding;
 use crate::dtype::{DType, Float};
 use crate::exec::{Config, KernelSet, Kernels};
-use crate::kernel::{Across, Bound, Kernel, Site, Sum, applied};
+use crate::kernel::{Across, Bound, Kernel, Site, Sum};
 use crate::leaf::{Chunks, Leaf, Origin, Params, Row, Sink, Slot, Source as Array};
 use crate::others::Others;
 use crate::par;
 use crate::program::{Pass, Program, Source};
 use crate::reduce::{Lanes, Pairwise, SumSquares, pairwise};
 use crate::rng::{self, Key};
-use crate::simd::Tier;
+use crate::staging::{Copies, Scratch, add_to_wider, copied, grown, staged_states, write_back};
 
 /// Elements of a task. Fixed, so that no result depends on the thread count.
 pub const CHUNK: usize = 1 << 17;
@@ -459,80 +459,4 @@ struct Stretch<'s, 'a> {
     copy: &'s mut Option<Sink<'a>>,
     skip: u64,
     site: Site<'s>,
-}
-
-/// The states that the leaf has as slices that can be written: the slots' own memory, or copies in `buffers`.
-fn staged_states<'s, T: Float>(
-    tier: Tier,
-    slots: &'s mut [Option<Slot<'_>>],
-    buffers: &'s mut Vec<Vec<T>>,
-    len: usize,
-) -> SmallVec<[&'s mut [T]; 4]> {
-    buffers.resize_with(slots.len(), Vec::new);
-    let stage = |(slot, buffer): (&'s mut Option<Slot<'_>>, &'s mut Vec<T>)| {
-        let slot = slot.as_mut()?;
-        if slot.to.is_dense::<T>() {
-            return slot.dense(tier);
-        }
-        let buffer = grown(buffer, len);
-        slot.read(tier, buffer);
-        Some(buffer)
-    };
-    slots.iter_mut().zip(buffers).filter_map(stage).collect()
-}
-
-/// Stores the states of which [`staged_states`] made copies.
-fn write_back<T: Float>(
-    tier: Tier,
-    slots: &mut [Option<Slot<'_>>],
-    buffers: &[Vec<T>],
-    len: usize,
-    rounding: impl Fn(usize) -> Rounding,
-) {
-    for (number, (slot, buffer)) in slots.iter_mut().zip(buffers).enumerate() {
-        if let Some(slot) = slot
-            && !slot.to.is_dense::<T>()
-        {
-            slot.to.write(tier, &buffer[..len], rounding(number));
-        }
-    }
-}
-
-/// Adds the update to parameters of a wider dtype, in that.
-fn add_to_wider<T: Float>(tier: Tier, updates: &[T], params: &mut Slot<'_>) {
-    let mut buffer = vec![0.0f64; updates.len()];
-    params.read(tier, &mut buffer);
-    for (param, update) in buffer.iter_mut().zip(updates) {
-        *param = applied(*param, update.to_f64());
-    }
-    params.to.write(tier, &buffer, Rounding::Nearest);
-}
-
-/// Dense copies of arrays that a kernel cannot walk over.
-#[derive(Default)]
-struct Scratch<T> {
-    copies: Copies<T>,
-    slots: Vec<Vec<T>>,
-}
-
-/// Those of a leaf's arrays that are no slots.
-#[derive(Default)]
-struct Copies<T> {
-    updates: Vec<T>,
-    params: Vec<T>,
-    out: Vec<T>,
-}
-
-/// A dense copy, made by `read`.
-fn copied<T: Float>(buffer: &mut Vec<T>, len: usize, read: impl FnOnce(&mut [T])) -> &[T] {
-    let buffer = grown(buffer, len);
-    read(buffer);
-    buffer
-}
-
-fn grown<T: Float>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
-    if buffer.len() < len {
-        buffer.resize(len, T::ZERO);
-    }
-    &mut buffer[..len]
 }

@@ -1,0 +1,85 @@
+//! Arrays that a kernel cannot walk over as they are: brought into dense blocks, and back.
+
+use smallvec::SmallVec;
+
+use crate::convert::Rounding;
+use crate::dtype::Float;
+use crate::kernel::applied;
+use crate::leaf::Slot;
+use crate::simd::Tier;
+
+/// The states that the leaf has as slices that can be written: the slots' own memory, or copies in `buffers`.
+pub fn staged_states<'s, T: Float>(
+    tier: Tier,
+    slots: &'s mut [Option<Slot<'_>>],
+    buffers: &'s mut Vec<Vec<T>>,
+    len: usize,
+) -> SmallVec<[&'s mut [T]; 4]> {
+    buffers.resize_with(slots.len(), Vec::new);
+    let stage = |(slot, buffer): (&'s mut Option<Slot<'_>>, &'s mut Vec<T>)| {
+        let slot = slot.as_mut()?;
+        if slot.to.is_dense::<T>() {
+            return slot.dense(tier);
+        }
+        let buffer = grown(buffer, len);
+        slot.read(tier, buffer);
+        Some(buffer)
+    };
+    slots.iter_mut().zip(buffers).filter_map(stage).collect()
+}
+
+/// Stores the states of which [`staged_states`] made copies.
+pub fn write_back<T: Float>(
+    tier: Tier,
+    slots: &mut [Option<Slot<'_>>],
+    buffers: &[Vec<T>],
+    len: usize,
+    rounding: impl Fn(usize) -> Rounding,
+) {
+    for (number, (slot, buffer)) in slots.iter_mut().zip(buffers).enumerate() {
+        if let Some(slot) = slot
+            && !slot.to.is_dense::<T>()
+        {
+            slot.to.write(tier, &buffer[..len], rounding(number));
+        }
+    }
+}
+
+/// Adds the update to parameters of a wider dtype, in that.
+pub fn add_to_wider<T: Float>(tier: Tier, updates: &[T], params: &mut Slot<'_>) {
+    let mut buffer = vec![0.0f64; updates.len()];
+    params.read(tier, &mut buffer);
+    for (param, update) in buffer.iter_mut().zip(updates) {
+        *param = applied(*param, update.to_f64());
+    }
+    params.to.write(tier, &buffer, Rounding::Nearest);
+}
+
+/// Dense copies of arrays that a kernel cannot walk over.
+#[derive(Default)]
+pub struct Scratch<T> {
+    pub copies: Copies<T>,
+    pub slots: Vec<Vec<T>>,
+}
+
+/// Those of a leaf's arrays that are no slots.
+#[derive(Default)]
+pub struct Copies<T> {
+    pub updates: Vec<T>,
+    pub params: Vec<T>,
+    pub out: Vec<T>,
+}
+
+/// A dense copy, made by `read`.
+pub fn copied<T: Float>(buffer: &mut Vec<T>, len: usize, read: impl FnOnce(&mut [T])) -> &[T] {
+    let buffer = grown(buffer, len);
+    read(buffer);
+    buffer
+}
+
+pub fn grown<T: Float>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
+    if buffer.len() < len {
+        buffer.resize(len, T::ZERO);
+    }
+    &mut buffer[..len]
+}
