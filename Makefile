@@ -31,7 +31,8 @@ demo: build ## Train a NumPy network on handwritten digits; args with ARGS="--si
 	$(BIN)/python examples/digits.py $(ARGS)
 
 test: build ## Run all tests, Rust and Python, doctests included
-	cargo test --workspace --locked --quiet
+	cargo test --workspace --locked --quiet --features gradmill-py/planted
+	cargo build -p gradmill-py --profile test --locked --quiet --features planted
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: build ## Time steps against NumPy, optax, torch and the memory limit; takes minutes
@@ -48,7 +49,7 @@ bench-kernels: ## Time kernels alone, with criterion
 
 check: build ## Formatting, lints, types, and a docstring with an example for each public name
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	cargo clippy --workspace --all-targets --all-features --locked --quiet -- -D warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

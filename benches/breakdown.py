@@ -39,9 +39,9 @@ def parts(size_name: str) -> list[str]:
     steps: dict[str, Step] = {
         "step": partial(opt.step, grads),
         "tree": partial(opt._treespec.flatten_up_to, grads),
-        "native": partial(bound.step, row, 0, 1),
-        "flat": partial(flat.step, flat_row, 0, 1),
-        "empty": partial(empty.step, empty_row, 0, 1),
+        "native": partial(bound.step, row, 1),
+        "flat": partial(flat.step, flat_row, 1),
+        "empty": partial(empty.step, empty_row, 1),
     }
     found = measure([Contender(name, step, list) for name, step in steps.items()], EFFORT)
     time = {name: timing.median * 1e6 for name, timing in found.items()}

@@ -8,6 +8,7 @@ from gradmill._base import GradientTransformation as GradientTransformation
 from gradmill._base import GradientTransformationExtraArgs as GradientTransformationExtraArgs
 from gradmill._chain import chain as chain
 from gradmill._chain import named_chain as named_chain
+from gradmill._digest import state_digest as state_digest
 from gradmill._explain import explain as explain
 from gradmill._info import build_info as build_info
 from gradmill._info import warn_if_debug as _warn_if_debug

@@ -17,13 +17,14 @@ __all__ = [
     "global_norm",
     "list_ops",
     "per_example_clip",
+    "plant_panic",
     "set_num_threads",
     "split_key",
     "touch",
 ]
 
 _Leaves: TypeAlias = list[Any]
-_Found: TypeAlias = tuple[list[float | None], bool, tuple[list[bool], list[list[bool]]] | None]
+Found: TypeAlias = tuple[list[float | None], bool, tuple[list[bool], list[list[bool]]] | None]
 _Key: TypeAlias = Sequence[int]
 
 class _Pass(TypedDict):
@@ -65,7 +66,7 @@ class Program:
         scalars: list[float],
         off: int = 0,
         threads: int = 0,
-    ) -> tuple[_Leaves, list[_Leaves], _Found]: ...
+    ) -> tuple[_Leaves, list[_Leaves], Found]: ...
 
 @final
 class Correction:
@@ -89,17 +90,12 @@ class InPlace:
         masters: _Leaves | None = None,
         seed: _Key | None = None,
     ) -> InPlace: ...
-    def step(
-        self, updates: _Leaves, steps: int = 0, threads: int = 0
-    ) -> tuple[float | None, bool]: ...
+    def step(self, updates: _Leaves, threads: int = 0) -> tuple[float | None, bool, int]: ...
     def step_with(
-        self,
-        updates: _Leaves,
-        scalars: list[float],
-        off: int = 0,
-        steps: int = 0,
-        threads: int = 0,
-    ) -> _Found: ...
+        self, updates: _Leaves, scalars: list[float], off: int = 0, threads: int = 0
+    ) -> None: ...
+    def last(self) -> tuple[int, Found | None]: ...
+    def restart(self, steps: int) -> None: ...
 
 def apply_updates(params: _Leaves, updates: _Leaves, threads: int = 0) -> _Leaves: ...
 def build_info() -> _BuildInfo: ...
@@ -115,6 +111,7 @@ def per_example_clip(
     batched: bool = True,
     threads: int = 0,
 ) -> tuple[_Leaves, list[int]]: ...
+def plant_panic(after: int) -> bool: ...
 def set_num_threads(count: int) -> None: ...
 def split_key(key: _Key, index: int) -> list[int]: ...
 def touch(

@@ -77,6 +77,7 @@ def per_example_global_norm_clip(
 
     Raises:
         TypeError: The arguments have neither form.
+        ValueError: The bound is NaN or negative.
         LeafValueError: A leaf has no batch axis, or not as many examples as others.
         LeafTypeError: A leaf is no array of floats.
 
@@ -99,11 +100,11 @@ def per_example_global_norm_clip(
     if is_bool(single_batch_element):
         match given:
             case [bound] if is_real(bound):
-                return _as_transformation(float(bound), bool(single_batch_element))
+                return _as_transformation(_bound(bound), bool(single_batch_element))
             case [bound, single] if is_real(bound) and is_bool(single) and not single_batch_element:
-                return _as_transformation(float(bound), bool(single))
+                return _as_transformation(_bound(bound), bool(single))
             case [tree, bound] if not is_real(tree) and is_real(bound) and not single_batch_element:
-                sums, (num_clipped,) = _clip(tree, float(bound), "grads")
+                sums, (num_clipped,) = _clip(tree, _bound(bound), "grads")
                 return sums, num_clipped
     raise TypeError(
         "per_example_global_norm_clip takes"
@@ -138,6 +139,7 @@ def per_example_layer_norm_clip(
 
     Raises:
         TypeError: ``global_l2_norm_clip`` is not a real number.
+        ValueError: ``global_l2_norm_clip`` is NaN or negative.
         LeafValueError: A leaf has no batch axis, or not as many examples as others.
         LeafTypeError: A leaf is no array of floats.
 
@@ -152,10 +154,14 @@ def per_example_layer_norm_clip(
         McMahan et al., `Learning Differentially Private Recurrent Language Models
         <https://arxiv.org/abs/1710.06963>`_, 2018.
     """
-    bound = real("global_l2_norm_clip", global_l2_norm_clip)
+    bound = real("global_l2_norm_clip", global_l2_norm_clip, at_least=0)
     sums, counts = _clip(grads, bound, "grads", uniform=bool(uniform))
     of_leaves = iter(counts)
     return sums, tree_map(lambda _: next(of_leaves), sums)
+
+
+def _bound(value: object) -> float:
+    return real("l2_norm_clip", value, at_least=0)
 
 
 def _as_transformation(bound: float, single: bool) -> GradientTransformation:

@@ -163,15 +163,33 @@ def is_integer(value: object) -> bool:
     return is_real(value) and np.asarray(value).dtype.kind in "iu"
 
 
-def real(name: str, value: object) -> float:
-    """Return ``value`` as a float.
+def real(
+    name: str,
+    value: object,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return ``value`` as a float that lies between the bounds.
 
     Raises:
         TypeError: ``value`` is no real scalar; the message has ``name``.
+        ValueError: ``value`` is NaN or out of bounds; likewise.
     """
-    if is_real(value):
-        return float(np.asarray(value))
-    raise TypeError(f"{name} must be a real number, got {value!r}")
+    if not is_real(value):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    number = float(np.asarray(value))
+    bounds = {
+        f"greater than {above}": above is None or number > above,
+        f"at least {at_least}": at_least is None or number >= at_least,
+        f"less than {below}": below is None or number < below,
+        "a number": number == number,  # noqa: PLR0124  (a NaN is not)
+    }
+    missed = [bound for bound, is_met in bounds.items() if not is_met]
+    if missed:
+        raise ValueError(f"{name} must be {missed[0]}, got {number}")
+    return number
 
 
 def real_or_schedule(name: str, value: object) -> ScalarOrSchedule:

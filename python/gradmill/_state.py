@@ -179,15 +179,3 @@ def new_fields(state: PyTree, changes: dict[str, Any]) -> PyTree:
     if len(changes) == len(state):
         return type(state)(**changes)
     return state._replace(**changes)
-
-
-def write_fields(state: PyTree, changes: dict[str, Any]) -> PyTree:
-    """As :func:`new_fields`, with arrays overwritten where they stay of one shape."""
-    replaced = {}
-    for name, value in changes.items():
-        old = getattr(state, name)
-        if isinstance(old, np.ndarray):
-            old[...] = value
-        else:
-            replaced[name] = value
-    return state._replace(**replaced) if replaced else state

@@ -40,6 +40,7 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: floa
 
     Raises:
         TypeError: ``step_size`` is no real number.
+        ValueError: ``step_size`` is NaN.
         TreeError: The structures differ.
         LeafValueError: Shapes differ.
         LeafTypeError: A leaf is no array of numbers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -22,9 +23,10 @@ def set_num_threads(n: int) -> None:
     and the cgroup quota, which decide in this order otherwise.
 
     Args:
-        n: At least 1, or 0 to return to the default.
+        n: At least 1, or 0 to return to the default. No more than 1,024 are used.
 
     Raises:
+        TypeError: ``n`` is not an integer.
         ValueError: ``n`` is negative.
 
     Example:
@@ -34,9 +36,7 @@ def set_num_threads(n: int) -> None:
         (1, 'set_num_threads')
         >>> gm.set_num_threads(0)
     """
-    if n < 0:
-        raise ValueError(f"the number of threads must not be negative, got {n}")
-    _core.set_num_threads(n)
+    _core.set_num_threads(_count(n, 0))
 
 
 @contextmanager
@@ -44,9 +44,10 @@ def num_threads(n: int) -> Iterator[None]:
     """Use ``n`` threads inside a ``with`` block, in the current thread or task alone.
 
     Args:
-        n: At least 1.
+        n: At least 1. No more than 1,024 are used.
 
     Raises:
+        TypeError: ``n`` is not an integer.
         ValueError: ``n`` is less than 1.
 
     Example:
@@ -56,10 +57,16 @@ def num_threads(n: int) -> Iterator[None]:
         ...     gm.global_norm(np.array([3.0, 4.0]))
         5.0
     """
-    if n < 1:
-        raise ValueError(f"the number of threads must be at least 1, got {n}")
-    token = scoped.set(n)
+    token = scoped.set(_count(n, 1))
     try:
         yield
     finally:
         scoped.reset(token)
+
+
+def _count(n: object, least: int) -> int:
+    """An integer that the core takes; it bounds it further."""
+    count = operator.index(n)  # type: ignore[arg-type]  # a TypeError is what it is for
+    if count < least:
+        raise ValueError(f"the number of threads must be at least {least}, got {count}")
+    return min(count, 2**31)

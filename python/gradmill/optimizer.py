@@ -12,11 +12,13 @@ from gradmill._arrays import is_half, plain_view
 from gradmill._control import Context
 from gradmill._layout import layout_of
 from gradmill._run import runs_in_place
-from gradmill._state import write_fields
+from gradmill._state import new_fields
 from gradmill._threads import scoped
 from gradmill._tree import Treespec, flatten, flatten_like, leaf_path, mismatch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gradmill._base import PyTree, TransformationLike
 
 
@@ -115,8 +117,8 @@ class Optimizer:
         seed: int = 0,
     ) -> None:
         self.params = params
-        self._steps = 0
         self._busy = False
+        self._pending: Callable[[_core.Found], list[PyTree]] | None = None
         leaves, self._treespec = flatten(params)
         # A gradient alone needs no help of the tree's.
         alone = self._treespec.is_leaf(strict=True)
@@ -128,11 +130,11 @@ class Optimizer:
             own if copy is None else copy for own, copy in zip(leaves, masters, strict=True)
         ]
         self.master = self._treespec.unflatten(works_on)
-        self._states = self._layout.parts(tx.init(self.master))
-        self._at = len(self._states) - len(self._tail.links)
-        own = self._states[self._at :]
+        states = self._layout.parts(tx.init(self.master))
+        self._at_step = 0, states
+        self._at = len(states) - len(self._tail.links)
+        own = states[self._at :]
         clocks = self._tail.clocks(own)
-        self._counts = [count for count, _ in clocks if count is not None]
         try:
             self._bound = _core.InPlace(
                 self._tail.program,
@@ -150,7 +152,21 @@ class Optimizer:
     @property
     def state(self) -> PyTree:
         """The state, of the same structure as ``tx.init(params)`` gives."""
-        return self._layout.join(iter(self._states))
+        return self._layout.join(iter(self._states()))
+
+    def _states(self) -> list[PyTree]:
+        """The states of all links, those that the host keeps at the step that the arrays are at.
+
+        An interrupt may arrive between the two. Then the state is brought up to date here, by a
+        single assignment.
+        """
+        steps, states = self._at_step
+        if self._pending is not None:
+            taken, found = self._bound.last()
+            if taken != steps and found is not None:
+                states = self._pending(found)
+                self._at_step = taken, states
+        return states
 
     def step(self, grads: PyTree, **extra_args: Any) -> StepReport:
         """Update parameters and state in place.
@@ -184,50 +200,57 @@ class Optimizer:
                     leaves = self._flatten_up_to(grads)
                 except ValueError as error:
                     raise mismatch("updates", "params", error) from None
-                norm, finite = self._bound.step(leaves, self._steps, scoped.get())
+                norm, finite, steps = self._bound.step(leaves, scoped.get())
             else:
-                norm, finite = self._step_alone(grads, extra_args)
+                norm, finite, steps = self._step_alone(grads, extra_args)
         except _core.CoreError as fault:
             raise self._tail.error(fault, self._treespec) from None
-        self._steps = steps = self._steps + 1
         return _report(StepReport, (steps, norm, finite))
 
-    def _step_alone(self, grads: PyTree, extra_args: dict[str, Any]) -> tuple[float | None, bool]:
+    def _step_alone(
+        self, grads: PyTree, extra_args: dict[str, Any]
+    ) -> tuple[float | None, bool, int]:
         """A step that the host takes part in, and no other thread meanwhile."""
         if self._busy:
             raise RuntimeError("another thread is inside a step of this optimizer")
         self._busy = True
         try:
             norms, finite = self._step_with_controls(grads, extra_args)
+            steps, _ = self._at_step
         finally:
             self._busy = False
-        return next((norm for norm in norms if norm is not None), None), finite
+        return next((norm for norm in norms if norm is not None), None), finite, steps
 
     def _step_with_controls(
         self, updates: PyTree, extra_args: dict[str, Any]
     ) -> tuple[list[float | None], bool]:
         """A step with parts that are written in Python, or that do not run in each step."""
         context = Context(updates, self.master, extra_args)
+        before = self._states()
         states: list[PyTree] = []
         norms: list[float | None] = []
         finite = True
         for run in self._head:
-            own = self._states[len(states) : len(states) + len(run.links)]
+            own = before[len(states) : len(states) + len(run.links)]
             updates, own, found = run.update(updates, own, context)
             states += own
             norms += found.norms
             finite = finite and found.finite
         context.updates = updates
-        own = self._states[self._at :]
+        own = before[self._at :]
         scalars, off, plans = self._tail.plan(own, context)
         leaves = flatten_like(self._treespec, updates, "updates", "params")
-        tail_norms, tail_finite, more = self._bound.step_with(
-            leaves, scalars, off, self._steps, scoped.get()
-        )
-        changes = self._tail.advance(own, context, plans, more, self._treespec)
-        own = [write_fields(state, change) for state, change in zip(own, changes, strict=True)]
-        self._states[:] = [*states, *own]
-        return [*norms, *tail_norms], finite and tail_finite
+
+        def after(found: _core.Found) -> list[PyTree]:
+            changes = self._tail.advance(own, context, plans, found[2], self._treespec)
+            return [*states, *map(new_fields, own, changes)]
+
+        self._pending = after
+        self._bound.step_with(leaves, scalars, off, scoped.get())
+        self._states()
+        _, last = self._bound.last()
+        assert last is not None  # noqa: S101  (for the type checker: the step has been taken)
+        return [*norms, *last[0]], finite and last[1]
 
     def init_from(self, state: PyTree, *, steps: int | None = None) -> None:
         """Continue from a state, such as one from a checkpoint.
@@ -265,13 +288,17 @@ class Optimizer:
         for old, new in zip(flatten(tail)[0], flatten(parts[self._at :])[0], strict=True):
             if isinstance(old, np.ndarray):
                 np.copyto(old, new)
-        self._states = [*parts[: self._at], *tail]
-        counted = max((count.item() for count in self._counts), default=0)
-        self._steps = counted if steps is None else steps
+        counts = [state.count for state in tail if "count" in getattr(state, "_fields", ())]
+        counted = max((int(count) for count in counts), default=0)
+        taken = counted if steps is None else steps
+        self._pending = None
+        self._at_step = taken, [*parts[: self._at], *tail]
+        self._bound.restart(taken)
 
     def __repr__(self) -> str:
         """Name the number of leaves and steps."""
-        return f"Optimizer({self._treespec.num_leaves} leaves, {self._steps} steps)"
+        steps, _ = self._bound.last()
+        return f"Optimizer({self._treespec.num_leaves} leaves, {steps} steps)"
 
 
 def _masters(master: bool | PyTree, leaves: list[Any], treespec: Treespec) -> list[Any]:

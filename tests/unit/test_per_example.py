@@ -64,7 +64,7 @@ def reference(
 
 
 @pytest.mark.parametrize("dtype", [F32, F64])
-@pytest.mark.parametrize("limit", [0.0, 0.1, 5.0, 40.0, math.inf, math.nan])
+@pytest.mark.parametrize("limit", [0.0, 0.1, 5.0, 40.0, math.inf])
 def test_values_are_those_of_optax(dtype: Any, limit: float) -> None:
     with jax.enable_x64(dtype == F64):
         for seed in range(5):

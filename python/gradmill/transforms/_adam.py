@@ -67,6 +67,8 @@ def scale_by_adam(
 
     Raises:
         TypeError: A hyperparameter is not a real number, or a dtype none of floats.
+        ValueError: A hyperparameter is out of bounds: those of ``b1`` are -1 and 1, of ``b2`` 0
+            and 1; ``eps`` and ``eps_root`` are not negative.
 
     Example:
         >>> import numpy as np
@@ -84,10 +86,10 @@ def scale_by_adam(
         <https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ>`_, 2016.
     """
     hyper = {
-        "b1": real("b1", b1),
-        "b2": real("b2", b2),
-        "eps": real("eps", eps),
-        "eps_root": real("eps_root", eps_root),
+        "b1": real("b1", b1, above=-1, below=1),
+        "b2": real("b2", b2, at_least=0, below=1),
+        "eps": real("eps", eps, at_least=0),
+        "eps_root": real("eps_root", eps_root, at_least=0),
     }
     op = "scale_by_adam_nesterov" if nesterov else "scale_by_adam"
     slots = (

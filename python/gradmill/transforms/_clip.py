@@ -11,13 +11,15 @@ def clip(max_delta: float) -> GradientTransformation:
     .. math:: u' = \min(\max(u, -\delta), \delta)
 
     Args:
-        max_delta: The largest absolute value. NaN passes through; infinity becomes ``max_delta``.
+        max_delta: The largest absolute value, at least 0. NaN passes through; infinity becomes
+            ``max_delta``.
 
     Returns:
         A transformation with state ``EmptyState()``. Updates keep their dtype.
 
     Raises:
         TypeError: ``max_delta`` is not a real number.
+        ValueError: ``max_delta`` is NaN or negative.
 
     Example:
         >>> import numpy as np
@@ -26,4 +28,4 @@ def clip(max_delta: float) -> GradientTransformation:
         >>> tx.update(np.array([0.5, -3.0, np.inf, np.nan]), tx.init(np.zeros(4)))[0]
         array([ 0.5, -1. ,  1. ,  nan])
     """
-    return native(Spec("clip", EmptyState, {"max_delta": real("max_delta", max_delta)}))
+    return native(Spec("clip", EmptyState, {"max_delta": real("max_delta", max_delta, at_least=0)}))

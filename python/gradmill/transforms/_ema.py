@@ -50,6 +50,7 @@ def ema(
 
     Raises:
         TypeError: ``decay`` is not a real number, or ``accumulator_dtype`` no such dtype.
+        ValueError: ``decay`` is NaN, or with ``debias`` not between -1 and 1.
 
     Example:
         >>> import numpy as np
@@ -60,5 +61,6 @@ def ema(
         (array([1.]), array([3.]))
     """
     dtype = float_dtype("accumulator_dtype", accumulator_dtype)
-    hyper = {"decay": real("decay", decay), "debias": bool(debias)}
+    bounds = {"above": -1.0, "below": 1.0} if debias else {}
+    hyper = {"decay": real("decay", decay, **bounds), "debias": bool(debias)}
     return native(Spec("ema", EmaState, hyper, (Slot("ema", dtype),)))

@@ -14,7 +14,7 @@ def clip_by_global_norm(max_norm: float) -> GradientTransformation:
     norm NaN or infinite, as in optax; :class:`gradmill.Optimizer` reports it.
 
     Args:
-        max_norm: The bound.
+        max_norm: The bound, at least 0; infinity for none.
 
     Returns:
         A transformation with state ``EmptyState()``. It costs one more read of the updates; its
@@ -22,6 +22,7 @@ def clip_by_global_norm(max_norm: float) -> GradientTransformation:
 
     Raises:
         TypeError: ``max_norm`` is not a real number.
+        ValueError: ``max_norm`` is NaN or negative.
 
     Example:
         >>> import numpy as np
@@ -35,7 +36,7 @@ def clip_by_global_norm(max_norm: float) -> GradientTransformation:
         Pascanu, Mikolov and Bengio, `On the difficulty of training recurrent neural networks
         <https://arxiv.org/abs/1211.5063>`_, 2012.
     """
-    hyper = {"max_norm": real("max_norm", max_norm)}
+    hyper = {"max_norm": real("max_norm", max_norm, at_least=0)}
     return native(Spec("clip_by_global_norm", EmptyState, hyper))
 
 
@@ -57,6 +58,7 @@ def normalize_by_update_norm(
 
     Raises:
         TypeError: A hyperparameter is not a real number.
+        ValueError: A hyperparameter is NaN.
 
     Example:
         >>> import numpy as np

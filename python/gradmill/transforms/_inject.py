@@ -66,17 +66,17 @@ class _Injection(Control):
         self.numbers = numbers
         self.schedules = schedules
         self.dtype = dtype
-        self.built: tuple[dict[str, float], TransformationLike] | None = None
+        self._built: tuple[dict[str, float], TransformationLike] | None = None
 
     def build(self, values: Mapping[str, Any]) -> TransformationLike:
         """The transformation with these hyperparameters; the last one is kept."""
         key = {name: float(value) for name, value in values.items()}
-        if self.built is None or self.built[0] != key:
+        if self._built is None or self._built[0] != key:
             tx = self.factory(**self.fixed, **values)
             if not is_transformation(tx):
                 raise TypeError(f"inject_hyperparams: the factory returned {tx!r}")
-            self.built = key, tx
-        return self.built[1]
+            self._built = key, tx
+        return self._built[1]
 
     def prototype(self) -> TransformationLike:
         """The transformation with the hyperparameters of the first step."""

@@ -100,7 +100,7 @@ def add_noise(
 
     Raises:
         TypeError: A hyperparameter is not a real number, or ``key`` is none of these.
-        ValueError: Both ``key`` and ``seed`` are given.
+        ValueError: Both ``key`` and ``seed`` are given, or ``eta`` is negative or NaN.
 
     Example:
         >>> import numpy as np
@@ -120,5 +120,5 @@ def add_noise(
         raise ValueError("add_noise takes either key or seed, got both")
     given = key if seed is None else seed
     words = _key_words(0 if given is None else given)
-    control = _Noise(real("eta", eta), real("gamma", gamma), words)
+    control = _Noise(real("eta", eta, at_least=0), real("gamma", gamma), words)
     return native(Spec("add_noise", AddNoiseState, control=control))

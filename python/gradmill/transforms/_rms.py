@@ -82,9 +82,9 @@ class ScaleByRStdDevWithCountState(NamedTuple):
 
 
 def _hyper(decay: float, eps: float, eps_in_sqrt: bool, bias_correction: bool) -> dict[str, float]:
-    eps = real("eps", eps)
+    eps = real("eps", eps, at_least=0)
     return {
-        "decay": real("decay", decay),
+        "decay": real("decay", decay, at_least=0, below=1 if bias_correction else None),
         "eps": 0.0 if eps_in_sqrt else eps,
         "eps_root": eps if eps_in_sqrt else 0.0,
         "bias_correction": bool(bias_correction),
@@ -119,6 +119,8 @@ def scale_by_rms(
 
     Raises:
         TypeError: A hyperparameter is not a real number.
+        ValueError: ``eps``, ``initial_scale`` or ``decay`` is negative or NaN, or ``decay`` is
+            not less than 1 with bias correction.
 
     Example:
         >>> import numpy as np
@@ -132,7 +134,7 @@ def scale_by_rms(
         <https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf>`_, 2012.
     """
     state = ScaleByRmsWithCountState if bias_correction else ScaleByRmsState
-    slots = (Slot("nu", fill=real("initial_scale", initial_scale)),)
+    slots = (Slot("nu", fill=real("initial_scale", initial_scale, at_least=0)),)
     hyper = _hyper(decay, eps, eps_in_sqrt, bias_correction)
     return native(Spec("scale_by_rms", state, hyper, slots))
 
@@ -166,6 +168,8 @@ def scale_by_stddev(
 
     Raises:
         TypeError: A hyperparameter is not a real number.
+        ValueError: ``eps``, ``initial_scale`` or ``decay`` is negative or NaN, or ``decay`` is
+            not less than 1 with bias correction.
 
     Example:
         >>> import numpy as np
@@ -179,6 +183,6 @@ def scale_by_stddev(
         <https://arxiv.org/abs/1308.0850>`_, 2013.
     """
     state = ScaleByRStdDevWithCountState if bias_correction else ScaleByRStdDevState
-    slots = (Slot("mu"), Slot("nu", fill=real("initial_scale", initial_scale)))
+    slots = (Slot("mu"), Slot("nu", fill=real("initial_scale", initial_scale, at_least=0)))
     hyper = _hyper(decay, eps, eps_in_sqrt, bias_correction)
     return native(Spec("scale_by_stddev", state, hyper, slots))

@@ -40,6 +40,7 @@ def scale(step_size: float) -> GradientTransformation:
 
     Raises:
         TypeError: ``step_size`` is not a real number.
+        ValueError: ``step_size`` is NaN.
 
     Example:
         >>> import numpy as np
@@ -61,7 +62,8 @@ def scale_by_schedule(
     The sign is not changed: for descent the function has to be negative.
 
     Args:
-        step_size_fn: Maps the count, a Python int from 0, to a real number, evaluated in float64.
+        step_size_fn: Maps the count, a Python int from 0, to a real number, evaluated in float64. A
+            step for which that is NaN raises a ValueError and changes nothing.
         schedule: Another name for ``step_size_fn``.
 
     Returns:

@@ -47,6 +47,7 @@ def trace(
 
     Raises:
         TypeError: ``decay`` is not a real number, or the dtype none of floats.
+        ValueError: ``decay`` is NaN.
 
     Example:
         >>> import numpy as np

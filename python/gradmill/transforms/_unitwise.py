@@ -30,6 +30,7 @@ def clip_by_block_rms(threshold: float) -> GradientTransformation:
 
     Raises:
         TypeError: ``threshold`` is not a real number.
+        ValueError: ``threshold`` is NaN or negative.
 
     Example:
         >>> import numpy as np
@@ -43,7 +44,9 @@ def clip_by_block_rms(threshold: float) -> GradientTransformation:
         Shazeer and Stern, `Adafactor <https://arxiv.org/abs/1804.04235>`_, 2018.
     """
     return native(
-        Spec("clip_by_block_rms", EmptyState, {"threshold": real("threshold", threshold)})
+        Spec(
+            "clip_by_block_rms", EmptyState, {"threshold": real("threshold", threshold, at_least=0)}
+        )
     )
 
 
@@ -70,6 +73,7 @@ def adaptive_grad_clip(
 
     Raises:
         TypeError: A hyperparameter is not a real number, or ``axis`` is no integer or integers.
+        ValueError: A hyperparameter is NaN or negative.
         LeafValueError: From ``update``: a leaf has no such axis, or has more than five and ``axis``
             is not given.
 
@@ -87,7 +91,10 @@ def adaptive_grad_clip(
         Brock, De, Smith and Simonyan, `High-Performance Large-Scale Image Recognition Without
         Normalization <https://arxiv.org/abs/2102.06171>`_, 2021.
     """
-    hyper = {"clipping": real("clipping", clipping), "eps": real("eps", eps)}
+    hyper = {
+        "clipping": real("clipping", clipping, at_least=0),
+        "eps": real("eps", eps, at_least=0),
+    }
     axes = None
     if axis is not None:
         try:
@@ -143,6 +150,7 @@ def scale_by_trust_ratio(
 
     Raises:
         TypeError: A hyperparameter is not a real number.
+        ValueError: A hyperparameter is NaN, or ``min_norm`` or ``eps`` is negative.
 
     Example:
         >>> import numpy as np
@@ -157,8 +165,8 @@ def scale_by_trust_ratio(
         <https://arxiv.org/abs/1708.03888>`_, 2017.
     """
     hyper = {
-        "min_norm": real("min_norm", min_norm),
+        "min_norm": real("min_norm", min_norm, at_least=0),
         "trust_coefficient": real("trust_coefficient", trust_coefficient),
-        "eps": real("eps", eps),
+        "eps": real("eps", eps, at_least=0),
     }
     return native(Spec("scale_by_trust_ratio", EmptyState, hyper))

@@ -53,6 +53,14 @@ pub enum Error {
         /// What was passed.
         got: usize,
     },
+    /// A scalar of this step is no number.
+    #[error("{op}: {scalar} is nan")]
+    NotANumber {
+        /// The op.
+        op: &'static str,
+        /// The name of the scalar.
+        scalar: &'static str,
+    },
     /// A leaf lacks an array, or has one too many.
     #[error("leaf {leaf}: {role} {problem}")]
     Missing {

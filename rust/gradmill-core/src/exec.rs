@@ -19,7 +19,7 @@ use crate::walk::Walk;
 /// How to run, none of which changes a bit of the result.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// Most threads to use.
+    /// Most threads to use; 0 for as many as are in force.
     pub threads: usize,
     /// Instruction set.
     pub tier: Tier,
@@ -73,7 +73,7 @@ pub fn run(
 /// As [`run`], for leaves of which the caller knows that they fit the program.
 ///
 /// # Errors
-/// [`Error::Scalars`], [`Error::OutOfMemory`]; nothing was written then.
+/// [`Error::Scalars`], [`Error::NotANumber`], [`Error::OutOfMemory`]; nothing was written then.
 pub fn run_rows<R: Row>(
     program: &Program,
     rows: &mut [R],
@@ -83,6 +83,9 @@ pub fn run_rows<R: Row>(
     let got = step.scalars.len();
     if got != program.scalars() {
         return Err(Error::Scalars { expected: program.scalars(), got });
+    }
+    if step.scalars.iter().any(|scalar| scalar.is_nan()) {
+        return Err(program.not_a_number(step.scalars));
     }
     let run = Run::new(program, step, config);
     if !program.carries(step.off) {

@@ -20,6 +20,8 @@ pub mod ops;
 mod others;
 pub mod par;
 pub mod per_example;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod program;
 mod reduce;
 pub mod rng;

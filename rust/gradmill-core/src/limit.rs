@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::exec::{Config, global_norm};
 use crate::leaf::{Sink, Source};
 use crate::par;
-use crate::walk::{CHUNK, PARALLEL_FROM};
+use crate::walk::CHUNK;
 
 struct Touch<'k> {
     updates: &'k [f32],
@@ -51,7 +51,7 @@ pub fn touch(
     if norm {
         std::hint::black_box(global_norm(vec![updates.clone()], config));
     }
-    let threads = if elements.len() < PARALLEL_FROM { 1 } else { config.threads };
+    let threads = par::threads_for(config.threads, elements.len());
     let [first, second, third] = [first, second, third].map(|array| array.chunks_mut(CHUNK));
     let chunks = elements.chunks(CHUNK).zip(first).zip(second).zip(third);
     par::for_each(threads, chunks, |(((updates, first), second), third)| {

@@ -11,7 +11,7 @@ use crate::exec::Config;
 use crate::leaf::Source;
 use crate::par;
 use crate::units::{Measure, Units};
-use crate::walk::{CHUNK, PARALLEL_FROM};
+use crate::walk::CHUNK;
 
 /// Elements that are read at once.
 const BLOCK: usize = 1 << 10;
@@ -65,7 +65,7 @@ fn sums(arrays: &[(Source<'_>, &Units)], what: Measure, scale: f64, config: &Con
         cut(leaf, source, units, &mut parts);
     }
     let total: usize = arrays.iter().map(|(source, _)| source.len()).sum();
-    let threads = if total < PARALLEL_FROM { 1 } else { config.threads };
+    let threads = par::threads_for(config.threads, total);
     par::for_each(threads, parts.iter_mut(), |part| match part.source.dtype() {
         DType::F64 => part.run::<f64>(what, scale, config),
         _ => part.run::<f32>(what, scale, config),

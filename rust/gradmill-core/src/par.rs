@@ -3,11 +3,18 @@
 //! A forked child must not touch its parent's pool, whose threads do not exist there: the pool is keyed
 //! by process id, and a stale one is leaked, since joining it would wait for ever.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// Below this many elements, waking a thread costs more than it saves.
+pub const PARALLEL_FROM: usize = 1 << 18;
+
+/// No step takes more threads, however many are asked for: memory is saturated long before, and starting
+/// them can bring a machine down.
+pub const MOST: usize = 1024;
 
 struct Entry {
     pid: u32,
@@ -38,7 +45,7 @@ pub enum Origin {
 
 /// Sets the number of threads for this process; 0 returns to the environment's or the machine's.
 pub fn set_threads(count: usize) {
-    CHOSEN.store(count, Ordering::Relaxed);
+    CHOSEN.store(count.min(MOST), Ordering::Relaxed);
 }
 
 /// The number of threads in force and its origin.
@@ -51,18 +58,44 @@ pub fn threads() -> (usize, Origin) {
     default_threads()
 }
 
+/// Variables that say how many threads to take, the first that is set before the others.
+const VARIABLES: [&str; 2] = ["GRADMILL_NUM_THREADS", "RAYON_NUM_THREADS"];
+
+/// Looked up once a process, and without a lock: another thread that is in here must not stop the child of
+/// a fork, whose own affinity counts.
 fn default_threads() -> (usize, Origin) {
-    static DEFAULT: std::sync::OnceLock<(usize, Origin)> = std::sync::OnceLock::new();
-    *DEFAULT.get_or_init(|| {
-        for name in ["GRADMILL_NUM_THREADS", "RAYON_NUM_THREADS"] {
-            let value = std::env::var(name).ok().and_then(|text| text.trim().parse().ok());
-            if let Some(count) = value.filter(|&count: &usize| count > 0) {
-                return (count, Origin::Env(name));
-            }
-        }
-        let count = std::thread::available_parallelism().map_or(1, usize::from);
-        (count, Origin::Machine)
-    })
+    /// The process id, the origin and the count, in 32, 16 and 16 bits; 0 at first, which is nobody's.
+    static KNOWN: AtomicU64 = AtomicU64::new(0);
+    let pid = u64::from(std::process::id());
+    let known = KNOWN.load(Ordering::Relaxed);
+    let (origin, count) = if known >> 32 == pid {
+        ((known >> 16 & 0xffff) as usize, (known & 0xffff) as usize)
+    } else {
+        let found = look_up();
+        KNOWN.store(pid << 32 | (found.0 as u64) << 16 | found.1 as u64, Ordering::Relaxed);
+        found
+    };
+    (count, VARIABLES.get(origin).map_or(Origin::Machine, |name| Origin::Env(name)))
+}
+
+/// The place of the origin among the variables, the machine's behind them, and the count.
+fn look_up() -> (usize, usize) {
+    let count_in = |name| std::env::var(name).ok()?.trim().parse().ok().filter(|&count| count > 0);
+    let machine = || std::thread::available_parallelism().map_or(1, usize::from);
+    let set = VARIABLES.iter().enumerate().find_map(|(at, name)| Some((at, count_in(name)?)));
+    let (origin, count) = set.unwrap_or_else(|| (VARIABLES.len(), machine()));
+    (origin, count.min(MOST))
+}
+
+/// How many threads work on so many elements: one on few, else as many as `asked`, or as are in force
+/// where that is 0.
+#[must_use]
+pub fn threads_for(asked: usize, elements: usize) -> usize {
+    match asked {
+        _ if elements < PARALLEL_FROM => 1,
+        0 => threads().0,
+        asked => asked.min(MOST),
+    }
 }
 
 /// A pool with at least `helpers` threads, or `None` where the system refuses to start them.
@@ -91,11 +124,9 @@ pub fn for_each<I>(threads: usize, tasks: I, work: impl Fn(I::Item) + Sync)
 where
     I: Iterator + Send,
 {
-    let Some(entry) = (threads > 1).then(|| pool(threads - 1)).flatten() else {
+    let entry = if threads > 1 { pool(threads - 1) } else { None };
+    let Some(pool) = entry.as_ref().and_then(|entry| entry.pool.as_ref()) else {
         tasks.for_each(work);
-        return;
-    };
-    let Some(pool) = entry.pool.as_ref() else {
         return;
     };
     let tasks = Mutex::new(tasks);

@@ -13,7 +13,7 @@ use crate::leaf::{Sink, Source};
 use crate::par;
 use crate::reduce::pairwise;
 use crate::simd::Tier;
-use crate::walk::{CHUNK, PARALLEL_FROM};
+use crate::walk::CHUNK;
 
 /// Stretches of memory that are read side by side: processors fetch several ahead, so this is faster
 /// than one after the other, where neither is in a cache.
@@ -69,7 +69,7 @@ pub fn clip_sum(
         }
     }
     let elements: usize = leaves.iter().map(|leaf| leaf.grads.len()).sum();
-    let threads = if elements < PARALLEL_FROM { 1 } else { config.threads };
+    let threads = par::threads_for(config.threads, elements);
     let clip = Clip { batch, limit, scope, config: &Config { threads, ..*config } };
     let factors = clip.factors(&leaves);
     clip.add_up(leaves, &factors);

@@ -275,6 +275,20 @@ impl Program {
         Units::new(rule.axes, self.axes[op].as_deref(), shape)
     }
 
+    /// The error for a NaN among the scalars of a step.
+    #[cold]
+    pub(crate) fn not_a_number(&self, scalars: &[f64]) -> Error {
+        let named = self.ops.iter().flat_map(|&op| {
+            let Meta { name, scalars, .. } = &OPS[op];
+            scalars.iter().map(|scalar| (*name, *scalar))
+        });
+        let (op, scalar) = named
+            .zip(scalars)
+            .find_map(|(named, scalar)| scalar.is_nan().then_some(named))
+            .unwrap_or_default();
+        Error::NotANumber { op, scalar }
+    }
+
     /// The own scalars of `op` among those of the program.
     pub(crate) fn scalars_of<'s>(&self, op: usize, scalars: &'s [f64]) -> &'s [f64] {
         &scalars[self.scalars[op]..self.scalars[op + 1]]

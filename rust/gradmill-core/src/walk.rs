@@ -21,8 +21,6 @@ use crate::staging::{Copies, Scratch, add_to_wider, copied, grown, staged_states
 pub const CHUNK: usize = 1 << 17;
 /// Elements that are converted or copied before a kernel runs over them; divides [`CHUNK`].
 const BLOCK: usize = 1 << 12;
-/// Below this many elements, waking a thread costs more than it saves.
-pub const PARALLEL_FROM: usize = 1 << 18;
 /// Elements of small leaves that a thread takes at once.
 const BUNDLE: usize = 1 << 15;
 
@@ -58,9 +56,9 @@ impl Walk<'_> {
     /// Whether all incoming updates were finite, and the sum of squares of those that leave the pass.
     pub fn over<R: Row>(&self, rows: &mut [R]) -> (bool, f64) {
         let total: usize = rows.iter().filter(|row| row.is_present()).map(Row::len).sum();
-        match self.config.threads {
-            threads if threads > 1 && total >= PARALLEL_FROM => self.spread(rows, threads),
-            _ => self.in_turn(rows),
+        match par::threads_for(self.config.threads, total) {
+            1 => self.in_turn(rows),
+            threads => self.spread(rows, threads),
         }
     }
 
@@ -137,6 +135,8 @@ impl Walk<'_> {
 
     /// Sends a leaf, or a chunk of one, through the pass: whether its updates were finite, and its sum.
     fn row<R: Row>(&self, row: &mut R, position: usize) -> (bool, f64) {
+        #[cfg(feature = "planted")]
+        crate::planted::point();
         match row.dtype(self.program) {
             DType::F64 => self.typed(&self.kernels.f64, row, position),
             _ => self.typed(&self.kernels.f32, row, position),

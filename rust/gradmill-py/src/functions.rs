@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::buffers::{Fresh, Order, Raw, Readable, Writable};
+use crate::compute::compute;
 use crate::fault::{Place, Tree, core_error};
 use crate::program::{check_shape, execute};
 use crate::settings::config;
@@ -43,6 +44,7 @@ pub fn apply_updates<'py>(
             fresh,
         ));
     }
+    Readable::check_unmoved(arrays.iter().flat_map(|(_, update, param, _)| [update, param]))?;
     let mut views: Vec<Leaf<'_>> = arrays
         .iter_mut()
         .map(|(order, update, param, fresh)| {
@@ -64,7 +66,7 @@ pub fn global_norm(py: Python<'_>, updates: Bound<'_, PyList>, threads: usize) -
     let order = |array: &Readable<'_>| Raw::common_order([&array.raw].into_iter(), true);
     let sources = arrays.iter().map(|array| array.source(order(array))).collect();
     let config = config(threads);
-    Ok(py.detach(|| gradmill_core::global_norm(sources, &config)))
+    compute(py, elements(&arrays), || gradmill_core::global_norm(sources, &config))
 }
 
 /// How many elements of all leaves are not finite.
@@ -79,14 +81,20 @@ pub fn count_not_finite(
     let arrays = readable(&updates)?;
     let sources: Vec<_> = arrays.iter().map(|array| array.source(Order::Memory)).collect();
     let config = config(threads);
-    Ok(py.detach(|| gradmill_core::count_not_finite(&sources, &config)))
+    compute(py, elements(&arrays), || gradmill_core::count_not_finite(&sources, &config))
 }
 
 fn readable<'py>(updates: &Bound<'py, PyList>) -> PyResult<Vec<Readable<'py>>> {
     let present = updates.iter().enumerate().filter(|(_, update)| !update.is_none());
-    present
+    let arrays = present
         .map(|(leaf, update)| Readable::new(update, Place { tree: Tree::Updates, leaf }))
-        .collect()
+        .collect::<PyResult<Vec<_>>>()?;
+    Readable::check_unmoved(&arrays)?;
+    Ok(arrays)
+}
+
+fn elements(arrays: &[Readable<'_>]) -> usize {
+    arrays.iter().map(|array| array.raw.len()).sum()
 }
 
 /// One of the keys that a key is split into.
@@ -144,5 +152,6 @@ pub fn touch(
     let config = config(threads);
     let source = updates.source(Order::Memory);
     let sinks = arrays.each_mut().map(|array| array.sink(Order::Memory));
-    py.detach(|| limit::touch(&source, sinks, norm, &config)).map_err(|error| core_error(&error))
+    compute(py, updates.raw.len(), || limit::touch(&source, sinks, norm, &config))?
+        .map_err(|error| core_error(&error))
 }

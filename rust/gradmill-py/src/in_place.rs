@@ -12,9 +12,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use smallvec::SmallVec;
 
-use crate::buffers::{Counter, Held, Order, Raw, Readable, Writable};
+use crate::buffers::{CHANGED, Counter, Held, Order, Raw, Readable, Writable};
+use crate::compute::compute;
 use crate::fault::{Place, Tree, core_error};
-use crate::program::{DETACH_FROM, Found, Program, Shape, check_shape, found, shape_for};
+use crate::program::{Found, Program, Shape, check_shape, found, shape_for};
 use crate::scalars::Scalars;
 use crate::settings::config;
 
@@ -29,6 +30,12 @@ pub struct InPlace {
     seed: Option<Key>,
     written: Written,
     clocks: Vec<(Option<Counter>, Py<Scalars>)>,
+    /// Steps taken.
+    steps: u64,
+    /// What the last step found whose counts the host keeps.
+    last: Option<Found>,
+    /// Whether a step broke off in the middle, which takes a bug.
+    is_torn: bool,
 }
 
 /// The count that an op's scalars depend on, if any, and the scalars.
@@ -90,21 +97,21 @@ impl InPlace {
             counter.map(|counter| (counter, scalars))
         };
         let clocks = clocks.into_iter().map(count).collect::<PyResult<_>>()?;
-        Ok(Self { tree: params.len(), seed, program, leaves, written, clocks })
+        let (tree, steps, last, is_torn) = (params.len(), 0, None, false);
+        Ok(Self { program, leaves, tree, seed, written, clocks, steps, last, is_torn })
     }
 
     /// One step: `params` and the slots are overwritten and the counts go up, or nothing happens and an
     /// error is raised.
     ///
-    /// Returns the first global norm that was taken and whether all updates were finite. `steps` is the number
-    /// of steps taken so far, which random rounding depends on.
-    #[pyo3(signature = (updates, steps=0, threads=0))]
+    /// Returns the first global norm that was taken, whether all updates were finite, and the number of steps
+    /// taken, this one included.
+    #[pyo3(signature = (updates, threads=0))]
     fn step(
         slf: &Bound<'_, Self>,
         updates: &Bound<'_, PyList>,
-        steps: u64,
         threads: usize,
-    ) -> PyResult<(Option<f64>, bool)> {
+    ) -> PyResult<(Option<f64>, bool, u64)> {
         let py = slf.py();
         let this = &mut *exclusive(slf)?;
         let mut scalars = SmallVec::<[f64; 32]>::new();
@@ -112,38 +119,49 @@ impl InPlace {
             let count = count.as_ref().map_or(0, |count| count.get(py));
             row.get().extend(py, count.max(0).unsigned_abs().into(), &mut scalars)?;
         }
-        let rounding = this.seed.map(|seed| rng::split(seed, steps));
-        let step = Step { scalars: &scalars, off: 0, rounding };
+        let step = Step { scalars: &scalars, off: 0, rounding: this.rounding() };
         let outcome = this.run(py, updates, step, threads)?;
         for count in this.clocks.iter().filter_map(|(count, _)| count.as_ref()) {
             count.set(py, count.get(py).saturating_add(1));
         }
-        Ok((outcome.norms.first().copied().flatten(), outcome.finite))
+        Ok((outcome.norms.first().copied().flatten(), outcome.finite, this.steps))
     }
 
     /// As `step`, with the scalars of all ops in a row, where the host keeps the counts. `off` holds the ops
-    /// that pass all leaves by in this step.
-    #[pyo3(signature = (updates, scalars, off=0, steps=0, threads=0))]
+    /// that pass all leaves by in this step. What was found is there to be asked for by `last`.
+    #[pyo3(signature = (updates, scalars, off=0, threads=0))]
     #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
     fn step_with(
         slf: &Bound<'_, Self>,
         updates: &Bound<'_, PyList>,
         scalars: Vec<f64>,
         off: u64,
-        steps: u64,
         threads: usize,
-    ) -> PyResult<Found> {
+    ) -> PyResult<()> {
         let this = &mut *exclusive(slf)?;
-        let rounding = this.seed.map(|seed| rng::split(seed, steps));
-        let step = Step { scalars: &scalars, off, rounding };
+        let step = Step { scalars: &scalars, off, rounding: this.rounding() };
         let outcome = this.run(slf.py(), updates, step, threads)?;
         let bound: Vec<usize> = this.leaves.iter().map(|leaf| leaf.index).collect();
-        Ok(found(outcome, || {
+        this.last = Some(found(outcome, || {
             let takes = |(index, update): (usize, Bound<'_, PyAny>)| {
                 !update.is_none() && bound.binary_search(&index).is_ok()
             };
             updates.iter().enumerate().map(takes).collect()
-        }))
+        }));
+        Ok(())
+    }
+
+    /// The number of steps taken, and what the last one found that was taken by `step_with`.
+    fn last(slf: &Bound<'_, Self>) -> PyResult<(u64, Option<Found>)> {
+        let this = exclusive(slf)?;
+        Ok((this.steps, this.last.clone()))
+    }
+
+    /// Goes on as if so many steps had been taken, with parameters and state that were written from outside.
+    fn restart(slf: &Bound<'_, Self>, steps: u64) -> PyResult<()> {
+        let this = &mut *exclusive(slf)?;
+        (this.steps, this.is_torn) = (steps, false);
+        Ok(())
     }
 }
 
@@ -153,6 +171,10 @@ fn exclusive<'py>(slf: &Bound<'py, InPlace>) -> PyResult<PyRefMut<'py, InPlace>>
 }
 
 impl InPlace {
+    fn rounding(&self) -> Option<Key> {
+        self.seed.map(|seed| rng::split(seed, self.steps))
+    }
+
     fn run(
         &mut self,
         py: Python<'_>,
@@ -160,16 +182,20 @@ impl InPlace {
         step: Step<'_>,
         threads: usize,
     ) -> PyResult<Outcome> {
+        if self.is_torn {
+            return Err(PyRuntimeError::new_err(TORN));
+        }
         let outcome = self.take(updates).and_then(|elements| {
             let Self { program, leaves, .. } = self;
             let (core, config) = (&program.get().core, config(threads));
-            let mut run = || run_rows(core, leaves, step, &config);
-            let outcome = if elements < DETACH_FROM { run() } else { py.detach(run) };
-            outcome.map_err(|error| core_error(&error))
+            let outcome = compute(py, elements, || run_rows(core, leaves, step, &config));
+            self.is_torn = outcome.is_err();
+            outcome?.map_err(|error| core_error(&error))
         });
         for leaf in &mut self.leaves {
             leaf.update = None;
         }
+        self.steps += u64::from(outcome.is_ok());
         outcome
     }
 
@@ -182,6 +208,7 @@ impl InPlace {
         }
         let core = &program.get().core;
         let mut elements = 0;
+        let mut met_foreign = false;
         for at in 0..leaves.len() {
             // Array objects lie scattered; those of leaves to come arrive while this one is looked at.
             if let Some(later) = leaves.get(at + AHEAD) {
@@ -190,13 +217,20 @@ impl InPlace {
             let leaf = &mut leaves[at];
             let update = updates.get_item(leaf.index)?;
             if !update.is_none() {
-                leaf.take(core, written, update)?;
+                met_foreign |= leaf.take(core, written, update)?;
                 elements += leaf.len();
             }
+        }
+        if met_foreign && !leaves.iter().all(BoundLeaf::is_unmoved) {
+            return Err(PyRuntimeError::new_err(CHANGED));
         }
         Ok(elements)
     }
 }
+
+/// What an optimizer refuses to go on with.
+const TORN: &str =
+    "an earlier step broke off in the middle; restore params, and the state with init_from";
 
 /// How many leaves ahead array objects are asked for.
 const AHEAD: usize = 8;
@@ -264,20 +298,22 @@ impl BoundLeaf {
         Self { index, skip, shape, arrays, update, order, ordered, dtype, apart }
     }
 
-    /// Checks the arrays of this step and keeps the update.
+    /// Checks the arrays of this step and keeps the update; whether it was converted by code of the user's.
     #[inline]
     fn take(
         &mut self,
         core: &gradmill_core::Program,
         written: &Written,
         update: Bound<'_, PyAny>,
-    ) -> PyResult<()> {
+    ) -> PyResult<bool> {
         let leaf = self.index;
         if !self.arrays.are_unmoved() {
             return Err(self.moved(core));
         }
         let place = Place { tree: Tree::Updates, leaf };
+        let given = update.as_ptr();
         let mut update = Readable::new(update, place)?;
+        let is_foreign = update.object().as_ptr() != given;
         check_shape(core, leaf, &update.raw, Tree::Params, &self.arrays.param.raw)?;
         let span = update.raw.span(false);
         if self.apart != Some((span.start, span.end)) {
@@ -289,7 +325,12 @@ impl BoundLeaf {
         let written = slots.iter().chain([param]).chain(copy).map(|array| &array.raw);
         self.order = Raw::common_order(written.chain([&update.raw]), self.ordered);
         self.update = Some(update.hold());
-        Ok(())
+        Ok(is_foreign)
+    }
+
+    fn is_unmoved(&self) -> bool {
+        self.arrays.are_unmoved()
+            && self.update.as_ref().is_none_or(|update| update.raw.is_unmoved())
     }
 
     #[cold]

@@ -1,6 +1,7 @@
 //! The extension module `gradmill._core`: glue between NumPy arrays and `gradmill-core`.
 
 mod buffers;
+mod compute;
 mod fault;
 mod functions;
 mod in_place;
@@ -30,7 +31,7 @@ mod _core {
     #[pymodule_export]
     use crate::scalars::{Correction, Scalars};
     #[pymodule_export]
-    use crate::settings::{build_info, force, set_num_threads};
+    use crate::settings::{build_info, force, plant_panic, set_num_threads};
 
     #[pymodule_init]
     fn init(_module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::buffers::{Fresh, Order, Raw, Readable};
+use crate::compute::compute;
 use crate::fault::{Place, Tree, core_error};
 use crate::settings::config;
 
@@ -52,6 +53,8 @@ pub fn per_example_clip<'py>(
         result.push(fresh.object().clone());
         arrays.push((Raw::common_order([&update.raw].into_iter(), true), update, fresh));
     }
+    Readable::check_unmoved(arrays.iter().map(|(_, update, _)| update))?;
+    let elements = arrays.iter().map(|(_, update, _)| update.raw.len()).sum();
     let leaves = arrays
         .iter_mut()
         .map(|(order, update, fresh)| Examples {
@@ -65,7 +68,7 @@ pub fn per_example_clip<'py>(
         Some(false) => Scope::LeavesBySize,
     };
     let (batch, config) = (batch.unwrap_or(0), config(threads));
-    let counts = py.detach(|| clip_sum(leaves, batch, l2_norm_clip, scope, &config));
+    let counts = compute(py, elements, || clip_sum(leaves, batch, l2_norm_clip, scope, &config))?;
     let counts = counts.map_err(|error| core_error(&error))?.to_vec();
     Ok((PyList::new(py, result)?, counts))
 }

@@ -7,11 +7,9 @@ use pyo3::types::{PyDict, PyList};
 use smallvec::SmallVec;
 
 use crate::buffers::{Fresh, Order, Raw, Readable};
+use crate::compute::compute;
 use crate::fault::{Place, Tree, core_error};
 use crate::settings::config;
-
-/// Below this many elements, handing the interpreter to other threads costs more than the work.
-pub const DETACH_FROM: usize = 1 << 14;
 
 /// The lengths of a leaf's axes.
 pub type Shape = SmallVec<[usize; 4]>;
@@ -116,6 +114,7 @@ impl Program {
             let old = slots.iter().map(|slot| slot.get_item(index)).collect::<PyResult<_>>()?;
             leaves.push(PureLeaf::new(&self.core, index, skip, update, param, old)?);
         }
+        Readable::check_unmoved(leaves.iter().flat_map(PureLeaf::read))?;
         let mut views: Vec<Leaf<'_>> = leaves.iter_mut().map(PureLeaf::view).collect();
         let step = Step { scalars: &scalars, off, rounding: None };
         let outcome = execute(py, &self.core, &mut views, step, &config(threads))?;
@@ -200,6 +199,12 @@ impl<'py> PureLeaf<'py> {
         Ok(Self { index, skip, shape, order, update, param, out, slots })
     }
 
+    /// The arrays that it reads.
+    fn read(&self) -> impl Iterator<Item = &Readable<'py>> {
+        let slots = self.slots.iter().flatten().map(|(old, _)| old);
+        slots.chain(&self.param).chain([&self.update])
+    }
+
     fn view(&mut self) -> Leaf<'_> {
         let order = self.order;
         let slots = self.slots.iter_mut().map(|slot| {
@@ -230,7 +235,7 @@ pub fn shape_for(
     Ok(update.shape().into())
 }
 
-/// Runs the program, with the interpreter released where that is worth it.
+/// Runs the program.
 pub fn execute(
     py: Python<'_>,
     program: &gradmill_core::Program,
@@ -238,12 +243,9 @@ pub fn execute(
     step: Step<'_>,
     config: &Config,
 ) -> PyResult<Outcome> {
-    let found = if leaves.iter().map(Leaf::len).sum::<usize>() < DETACH_FROM {
-        run(program, leaves, step, config)
-    } else {
-        py.detach(|| run(program, leaves, step, config))
-    };
-    found.map_err(|error| core_error(&error))
+    let elements = leaves.iter().map(Leaf::len).sum();
+    compute(py, elements, || run(program, leaves, step, config))?
+        .map_err(|error| core_error(&error))
 }
 
 /// Compares the shape of an update with that of an array that belongs to it.

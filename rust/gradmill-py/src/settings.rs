@@ -39,7 +39,6 @@ pub fn read_environment() -> PyResult<()> {
 
 /// The configuration of one call; `threads` of 0 means the number in force.
 pub fn config(threads: usize) -> Config {
-    let threads = if threads == 0 { par::threads().0 } else { threads };
     Config { threads, tier: tier(), fuse: !OP_BY_OP.load(Ordering::Relaxed) }
 }
 
@@ -51,6 +50,16 @@ pub fn force(simd: Option<&str>, fuse: bool) -> PyResult<()> {
     set_tier(tier);
     OP_BY_OP.store(!fuse, Ordering::Relaxed);
     Ok(())
+}
+
+/// Makes a kernel panic after so many others, in a build for tests; returns whether this is one.
+#[pyfunction]
+pub fn plant_panic(after: i64) -> bool {
+    #[cfg(feature = "planted")]
+    gradmill_core::planted::panic_after(after);
+    #[cfg(not(feature = "planted"))]
+    let _ = after;
+    cfg!(feature = "planted")
 }
 
 /// Sets the number of threads; 0 returns to the environment's or the machine's.

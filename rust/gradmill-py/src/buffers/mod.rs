@@ -16,7 +16,7 @@ use numpy::npyffi::{
     self, NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_ARRAY_WRITEABLE,
     NPY_ORDER, NPY_TYPES, PY_ARRAY_API, PyArrayObject, objects::PyArrayObject_fields,
 };
-use pyo3::exceptions::PyMemoryError;
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -168,6 +168,11 @@ impl Raw {
         }
     }
 
+    /// The length and the stride of each axis. Valid as long as [`Raw::shape`].
+    fn axes(&self) -> impl Iterator<Item = (usize, isize)> {
+        self.shape().iter().copied().zip(self.strides().iter().copied())
+    }
+
     /// Element type.
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -190,8 +195,8 @@ impl Raw {
         prefetch::<4>(self.data);
     }
 
-    /// Whether the array is as it was. Valid only while somebody holds it.
-    fn is_unmoved(&self) -> bool {
+    /// Whether the memory of the array is where it was. Valid only while somebody holds it.
+    pub fn is_unmoved(&self) -> bool {
         // SAFETY: an array object that is alive has its fields and its descriptor.
         let fields = unsafe { &(*self.object).fields };
         let is_float = || dtype_of(fields).is_ok_and(|dtype| dtype == self.dtype);
@@ -209,12 +214,7 @@ impl Raw {
     fn layout(&self) -> Option<Layout> {
         let size = self.itemsize().cast_signed();
         let whole = self.strides().iter().all(|stride| stride % size == 0);
-        let axes = self
-            .shape()
-            .iter()
-            .zip(self.strides())
-            .map(|(&length, stride)| (length, stride / size));
-        whole.then(|| Layout::new(axes))
+        whole.then(|| Layout::new(self.axes().map(|(length, stride)| (length, stride / size))))
     }
 
     fn is_dense(&self, flag: i32) -> bool {
@@ -227,9 +227,7 @@ impl Raw {
         if self.is_dense(NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) {
             return Span { start, end: start + self.len * self.itemsize(), written };
         }
-        let axes =
-            self.shape().iter().zip(self.strides()).map(|(&length, &stride)| (length, stride));
-        match Layout::new(axes).extent() {
+        match Layout::new(self.axes()).extent() {
             None => Span { start, end: start, written },
             Some((low, high)) => Span {
                 start: start.wrapping_add_signed(low),
@@ -321,9 +319,9 @@ impl Raw {
         if self.len == 0 || self.is_dense(NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) {
             return false;
         }
-        let axes = self.shape().iter().zip(self.strides()).filter(|(length, _)| **length > 1);
+        let axes = self.axes().filter(|(length, _)| *length > 1);
         let mut axes: Vec<(usize, usize)> =
-            axes.map(|(&n, stride)| (stride.unsigned_abs(), n)).collect();
+            axes.map(|(length, stride)| (stride.unsigned_abs(), length)).collect();
         axes.sort_unstable();
         let mut reach = self.itemsize();
         axes.iter().any(|&(stride, length)| {
@@ -333,6 +331,9 @@ impl Raw {
         })
     }
 }
+
+/// What an array that was changed during a call is refused with.
+pub const CHANGED: &str = "an array was resized or replaced while others were converted";
 
 /// An array that is read during one call.
 pub struct Readable<'py> {
@@ -364,6 +365,18 @@ impl<'py> Readable<'py> {
             Ok(raw) if raw.has_whole_strides() => Ok(Self { object, raw }),
             _ => Err(place.value_error("has no native copy")),
         }
+    }
+
+    /// Looks at all arrays of a call once more. Those that are not NumPy's own are converted by code of
+    /// the user's, which may have done anything to the ones before.
+    pub fn check_unmoved<'r>(arrays: impl IntoIterator<Item = &'r Self>) -> PyResult<()>
+    where
+        'py: 'r,
+    {
+        if arrays.into_iter().all(|array| array.raw.is_unmoved()) {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err(CHANGED))
     }
 
     /// The array itself, or the copy of it that is read instead.
@@ -490,6 +503,8 @@ impl<'py> Fresh<'py> {
 pub struct Writable {
     object: Py<PyAny>,
     pub raw: Raw,
+    /// The length and stride of each axis, where the array is not dense; else flags and length say it all.
+    axes: Option<Box<[(usize, isize)]>>,
 }
 
 impl Writable {
@@ -521,13 +536,16 @@ impl Writable {
                 place.value_error("has strides that lead to one element twice or between two")
             );
         }
-        Ok(Self { object: object.clone().unbind(), raw })
+        let is_dense = raw.is_dense(NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS);
+        let axes = (!is_dense).then(|| raw.axes().collect());
+        Ok(Self { object: object.clone().unbind(), raw, axes })
     }
 
     /// Looks again: the array may have been resized or locked since.
     #[inline]
     pub fn is_unmoved(&self) -> bool {
-        self.raw.is_unmoved()
+        let same = |axes: &[(usize, isize)]| self.raw.axes().eq(axes.iter().copied());
+        self.raw.is_unmoved() && self.axes.as_deref().is_none_or(same)
     }
 
     /// The array.
