@@ -13,6 +13,7 @@ import optree
 from gradmill._arrays import is_half
 from gradmill._base import is_transformation
 from gradmill._tree import NAMESPACE
+from gradmill.optimizer import Optimizer
 
 if TYPE_CHECKING:
     from gradmill._base import PyTree, TransformationLike
@@ -111,10 +112,10 @@ class _Digest:
                 value, none_is_leaf=True, namespace=NAMESPACE
             )
         except ValueError:
-            public = [name for name in getattr(value, "__dict__", ()) if not name.startswith("_")]
-            if not public:
+            if not hasattr(value, "__dict__") or isinstance(value, Optimizer):
                 kind = type(value).__name__
                 raise TypeError(f"{path}: is a {kind}, which has no digest") from None
+            public = [name for name in vars(value) if not name.startswith("_")]
             self.attributes(value, public, path)
             return
         self.word(type(value).__qualname__, str(len(children)))

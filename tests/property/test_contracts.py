@@ -6,14 +6,15 @@ import pickle
 from typing import Any
 
 import numpy as np
-import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradmill as gm
 from gradmill import _core
+from gradmill._scalars import SCALARS
+from gradmill._state import links_of
 from gradmill._tree import tree_map
-from tests.property.strategies import chains, layouts, links, problems, relayout
+from tests.property.strategies import chains, elementwise, layouts, links, problems, relayout
 from tests.trees import bits, copy_tree
 
 TIERS = ["scalar", "avx2", "avx512"]
@@ -137,22 +138,71 @@ def test_state_keeps_its_structure(tx: Any, problem: Any) -> None:
         state = new
 
 
-@pytest.mark.parametrize("threads", [2, 3, 7, 16])
-@pytest.mark.parametrize("in_place", [True, False])
-def test_threads_give_the_same_bits(threads: int, in_place: bool) -> None:
-    rng = np.random.default_rng(0)
-    params = {
-        "large": rng.standard_normal(300_001).astype(np.float32),
-        "fortran": np.asfortranarray(rng.standard_normal((129, 257))),
-        "strided": rng.standard_normal((70_000, 2)).astype(np.float32)[:, 0],
-    }
-    grads = [tree_map(lambda leaf: rng.standard_normal(leaf.shape).astype(leaf.dtype), params)] * 2
-    tx = gm.chain(gm.scale_by_adam(), gm.clip_by_global_norm(1.0), gm.adamw(0.1), gm.trace(0.9))
-    run = in_place_run if in_place else pure_run
+@settings(max_examples=max(settings().max_examples // 4, 1))
+@given(chains, st.integers(0, 2**32 - 1), st.sampled_from([np.float32, np.float64]))
+def test_threads_give_the_same_bits(tx: Any, seed: int, dtype: Any) -> None:
+    """Large enough for several threads: one long leaf, strided and half ones, many small ones."""
+    rng = np.random.default_rng(seed)
+
+    def tree() -> dict[str, Any]:
+        arrays: dict[str, Any] = {
+            "long": rng.standard_normal(140_001),
+            "wide": rng.standard_normal((65, 1001)),
+            "few": rng.standard_normal((30_000, 2))[:, 0],
+            "half": rng.standard_normal(40_000).astype(np.float16),
+        }
+        arrays |= {f"many{index}": rng.standard_normal((40, 25)) for index in range(20)}
+        cast: dict[str, Any] = {
+            name: leaf if name == "half" else leaf.astype(dtype, order="K")
+            for name, leaf in arrays.items()
+        }
+        cast["wide"] = np.asfortranarray(cast["wide"])
+        cast["long"][rng.integers(0, 140_001, 3)] = [np.nan, -0.0, 1e-38]
+        return cast
+
+    params, grads = tree(), [tree(), tree()]
     with gm.num_threads(1):
-        expected = run(tx, copy_tree(params), grads)
-    with gm.num_threads(threads):
-        assert run(tx, copy_tree(params), grads) == expected
+        expected = pure_run(tx, params, grads)
+        assert in_place_run(tx, copy_tree(params), grads) == without_updates(expected)
+    for threads in (2, 3, 7, 16):
+        with gm.num_threads(threads):
+            assert pure_run(tx, params, grads) == expected
+            assert in_place_run(tx, copy_tree(params), grads) == without_updates(expected)
+
+
+@given(st.lists(elementwise, max_size=5), problems(special=True), st.floats(0, 1))
+def test_leaves_may_be_cut(members: list[Any], problem: Any, share: float) -> None:
+    """Where ops look at one element at a time, a leaf may as well be two."""
+    tx = gm.chain(*members)
+    params, grads = problem
+    flat = np.concatenate([leaf.ravel() for leaf in params.values()])
+    flat_grads = [np.concatenate([leaf.ravel() for leaf in grad.values()]) for grad in grads]
+    at = round(share * flat.size)
+
+    def cut(array: Any) -> list[Any]:
+        return [array[:at], array[at:]]
+
+    whole, parts = gm.Optimizer(tx, flat.copy()), gm.Optimizer(tx, cut(flat.copy()))
+    for grad in flat_grads:
+        whole.step(grad)
+        parts.step(cut(grad))
+        assert bits(np.concatenate(parts.params)) == bits(whole.params)
+    updates, _ = tx.update(flat_grads[0], tx.init(flat), flat)
+    of_parts, _ = tx.update(cut(flat_grads[0]), tx.init(cut(flat)), cut(flat))
+    assert bits(np.concatenate(of_parts)) == bits(updates)
+
+
+def test_chains_have_every_op() -> None:
+    """The properties are about all of them."""
+    seen: set[str | None] = set()
+
+    @settings(max_examples=1000, database=None)
+    @given(chains)
+    def collect(tx: Any) -> None:
+        seen.update(link.op for link in links_of(tx))
+
+    collect()
+    assert seen >= set(SCALARS)
 
 
 def test_everything_pickles() -> None:

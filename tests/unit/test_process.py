@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import threading
-import time
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gradmill as gm
 from gradmill import _core
-
-
-def python(code: str, **environment: str) -> str:
-    result = subprocess.run(  # noqa: S603  (the code stands in this file)
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return (result.stdout + result.stderr).strip()
+from tests.processes import python
 
 
 def test_import_is_light() -> None:
@@ -44,7 +29,7 @@ def test_environment() -> None:
     assert both == "scalar 3 GRADMILL_NUM_THREADS"
     rayon = python(show, RAYON_NUM_THREADS="5", GRADMILL_NUM_THREADS="")
     assert rayon.endswith("5 RAYON_NUM_THREADS")
-    wrong = python(show, GRADMILL_SIMD="sse9")
+    wrong = python(show, fails=True, GRADMILL_SIMD="sse9")
     assert 'GRADMILL_SIMD: "sse9" is none of scalar, avx2, avx512' in wrong
 
 
@@ -65,81 +50,96 @@ def test_thread_counts() -> None:
         pass
 
 
-def large_step() -> bytes:
-    params = np.ones(600_000, np.float32)
-    with gm.num_threads(3):
-        gm.Optimizer(gm.adam(0.1), params).step(np.linspace(-1, 1, params.size, dtype=np.float32))
-    return params.tobytes()
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning")  # jax, if a test imported it
-def test_fork_after_a_parallel_step() -> None:
-    expected = large_step()
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0 if large_step() == expected else 1)
-    deadline = time.monotonic() + 60
-    while (done := os.waitpid(pid, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    if done == (0, 0):
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
-    assert done == (pid, 0)
-
-
-def test_other_threads_run_during_a_step() -> None:
-    """The interpreter is released: another thread gets on while a step is under way."""
-    params = np.ones(20_000_000, np.float32)
-    opt = gm.Optimizer(gm.adam(0.1), params)
-    inside, ticks = threading.Event(), []
-    done = threading.Event()
-
-    def tick() -> None:
-        inside.set()
-        while not done.is_set():
-            ticks.append(time.monotonic())
-            time.sleep(0)
-
-    thread = threading.Thread(target=tick)
-    thread.start()
-    inside.wait()
-    start = time.monotonic()
-    with gm.num_threads(1):
-        opt.step(np.ones_like(params))
-    end = time.monotonic()
-    done.set()
-    thread.join()
-    assert sum(start < t < end for t in ticks) > 10
-
-
-def test_one_step_at_a_time() -> None:
-    params = np.ones(8_000_000, np.float32)
-    opt = gm.Optimizer(gm.adam(0.1), params)
-    grads = np.ones_like(params)
-    errors: list[Any] = []
-
-    def run() -> None:
-        for _ in range(5):
-            try:
-                opt.step(grads)
-            except RuntimeError as error:
-                errors.append(str(error))
-
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert set(errors) <= {"another thread is inside a step of this optimizer"}
-    steps = 20 - len(errors)
-    assert opt.state[0].count == steps
-    alone = gm.Optimizer(gm.adam(0.1), np.ones(1, np.float32))
-    for _ in range(steps):
-        alone.step(np.ones(1, np.float32))
-    np.testing.assert_array_equal(params, np.full_like(params, alone.params[0]))
-
-
 def test_unknown_tier() -> None:
     with pytest.raises(ValueError, match="none of scalar"):
         _core.force("sse9")
+
+
+SHOW = "import gradmill; print(*list(gradmill.build_info().values())[-2:])"
+
+
+def test_affinity() -> None:
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); " + SHOW
+    threads = python(code, GRADMILL_NUM_THREADS="", RAYON_NUM_THREADS="")
+    assert threads == "1 affinity and cgroup quota"
+
+
+def test_a_forked_worker_looks_again() -> None:
+    """A pool whose workers bind themselves to processors gets as many threads as these."""
+    code = """
+    import os
+    import gradmill as gm
+
+    assert gm.build_info()["threads"] == len(os.sched_getaffinity(0))
+    if os.fork() == 0:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        os._exit(gm.build_info()["threads"])
+    print(os.waitstatus_to_exitcode(os.wait()[1]))
+    """
+    assert python(code, GRADMILL_NUM_THREADS="", RAYON_NUM_THREADS="") == "1"
+
+
+QUOTAS = {
+    "/sys/fs/cgroup": {"cpu.max": "100000 100000"},
+    "/sys/fs/cgroup/cpu": {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "100000"},
+}
+"""One processor's time, for both versions of control groups."""
+
+
+@pytest.mark.parametrize("root", QUOTAS)
+def test_cgroup_quota(root: str) -> None:
+    group = Path(root) / f"gradmill-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip("no control group can be made here")
+    try:
+        if not all((group / name).exists() for name in QUOTAS[root]):
+            pytest.skip("this version is not in use")
+        for name, value in QUOTAS[root].items():
+            (group / name).write_text(value)
+        join = f"import os; open('{group}/cgroup.procs', 'w').write(str(os.getpid())); "
+        threads = python(join + SHOW, GRADMILL_NUM_THREADS="", RAYON_NUM_THREADS="")
+        assert threads == "1 affinity and cgroup quota"
+    finally:
+        group.rmdir()
+
+
+def test_threads_that_cannot_be_started() -> None:
+    """Without address space for stacks the calling thread does all, with the same bits."""
+    code = """
+    import resource
+    import numpy as np
+    import gradmill as gm
+
+    def run():
+        params = np.linspace(-1, 1, 600_000, dtype=np.float32)
+        opt = gm.Optimizer(gm.chain(gm.clip_by_global_norm(1.0), gm.adam(0.1)), params)
+        yield
+        with gm.num_threads(64):
+            opt.step(np.ones_like(params))
+        yield gm.state_digest((opt.params, opt.state))
+
+    limited, free = run(), run()
+    next(limited), next(free)
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**24, before[1]))
+    first = next(limited)
+    threads = len(__import__("os").listdir("/proc/self/task"))
+    resource.setrlimit(resource.RLIMIT_AS, before)
+    assert first == next(free)
+    print(threads)
+    """
+    assert python(code) == "1"
+
+
+def test_absurd_numbers_of_threads() -> None:
+    for count in (10**9, 2**70):
+        gm.set_num_threads(count)
+        assert gm.build_info()["threads"] == 1024
+        with gm.num_threads(count):
+            assert gm.global_norm(np.ones(4)) == 2
+    for wrong in (1.5, "2", None):
+        with pytest.raises(TypeError):
+            gm.set_num_threads(wrong)  # type: ignore[arg-type]
