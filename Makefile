@@ -1,10 +1,15 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench bench-clip bench-breakdown bench-kernels check wheel clean
+.PHONY: help build demo test fuzz bench bench-clip bench-breakdown bench-kernels check wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
-RUST := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+# An extension module finds the interpreter in the process that loads it.
+export PYO3_BUILD_EXTENSION_MODULE := 1
+export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
+# Of each fuzz target.
+SECONDS ?= 60
+RUST := $(shell find rust/gradmill-* -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +40,13 @@ test: build ## Run all tests, Rust and Python, doctests included
 	cargo build -p gradmill-py --profile test --locked --quiet --features planted
 	$(BIN)/python -m pytest $(ARGS)
 
+# Sanitizers are flags that a stable compiler takes from those who ask for them like this.
+fuzz: ## Fuzz program construction and the executor; needs cargo-fuzz
+	for target in program executor; do \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir rust/fuzz $$target -- \
+			-max_total_time=$(SECONDS) -max_len=4096 || exit; \
+	done
+
 bench: build ## Time steps against NumPy, optax, torch and the memory limit; takes minutes
 	$(BIN)/python benches/bench_step.py $(ARGS)
 
@@ -60,4 +72,4 @@ wheel: .venv/packages.stamp ## Build a wheel into dist/
 	$(BIN)/maturin build --release --locked --out dist
 
 clean: ## Remove everything that was built
-	rm -rf .venv target dist
+	rm -rf .venv target dist rust/fuzz/target

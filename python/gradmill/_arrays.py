@@ -37,7 +37,8 @@ def as_native(value: object) -> np.ndarray[Any, Any]:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise TypeError(f"is a {type(value).__name__}, not an array: {error}") from None
-    native = array.dtype.newbyteorder("=")
+    # Dtypes that are no numbers may have no byte order to ask for.
+    native = array.dtype.newbyteorder("=") if array.dtype.kind in "fV" else array.dtype
     if not is_float(native):
         kind = type(value).__name__ if array.dtype.kind == "O" else f"dtype {array.dtype}"
         raise TypeError(f"{kind}, expected {DTYPES}")

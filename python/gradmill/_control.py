@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradmill.errors import LeafTypeError, LeafValueError
 
 if TYPE_CHECKING:
     from gradmill._base import PyTree, TransformationLike
@@ -52,11 +55,47 @@ class Plan(NamedTuple):
     memo: Any = None
 
 
+class FieldError(Exception):
+    """Something is wrong with a field of a link's state, the path of which is to be added."""
+
+    def __init__(self, field: str, problem: str, kind: type[Exception]) -> None:
+        super().__init__(field, problem)
+        self.kind = kind
+
+    def at(self, path: str) -> Exception:
+        """The error for a state at ``path``."""
+        field, problem = self.args
+        return self.kind(f"{path}.{field}: {problem}")
+
+
+def count_of(state: Any, field: str = "count") -> int:
+    """The number of steps, or of other things, that a field of a state holds.
+
+    Raises:
+        FieldError: It is no integer, or negative.
+    """
+    value = getattr(state, field)
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise FieldError(field, f"{value!r:.60} is no integer", LeafTypeError) from None
+    if count < 0:
+        raise FieldError(field, f"{count} is negative", LeafValueError)
+    return min(count, COUNT_TOP)
+
+
+COUNT_TOP = 2**63 - 1
+"""No count is higher, whatever its dtype."""
+
+
 class Control(ABC):
     """The host's side of a transformation: those fields of its state that are no slots."""
 
     needs_updates = False
     """Whether ``plan`` looks at the updates, which ends the run before it."""
+
+    counts: tuple[str, ...] = ()
+    """The fields that count something; they are checked before ``plan``."""
 
     @abstractmethod
     def init(self, params: PyTree) -> dict[str, Any]:

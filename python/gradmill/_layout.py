@@ -179,7 +179,7 @@ class _Gate(Layout):
 
 
 def _has_fields(state: PyTree, kind: type[Any]) -> bool:
-    return all(hasattr(state, name) for name in kind._fields)
+    return set(kind._fields).issubset(getattr(state, "_fields", ()))
 
 
 def layout_of(tx: TransformationLike, path: str = "state") -> Layout:

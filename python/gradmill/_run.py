@@ -11,11 +11,11 @@ from gradmill._base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
 )
-from gradmill._control import Context, Control, Plan
+from gradmill._control import Context, Control, FieldError, Plan, count_of
 from gradmill._layout import Layout, layout_of
 from gradmill._scalars import SCALARS, next_count, step_scalars
 from gradmill._spec import Gated
-from gradmill._state import init_link, links_of, new_fields
+from gradmill._state import check_counts, init_link, links_of, new_fields
 from gradmill._threads import scoped
 from gradmill._tree import Flattener, Selection, Treespec, flatten, flatten_like, keep, leaf_path
 
@@ -93,29 +93,23 @@ class NativeRun:
         self, states: Sequence[PyTree], context: Context
     ) -> tuple[list[float], int, list[Plan]]:
         """The scalars of all ops in a row, the ops that are off as bits, and each link's plan."""
-        if not self.has_controls:
-            values: list[float] = []
-            for count, scalars in self.clocks(states):
-                values += scalars(0 if count is None else int(count))
-            return values, 0, []
-        values, off, plans = [], 0, []
-        is_open, specs = context.open, context.specs
+        values: list[float] = []
+        off, plans = 0, []
         for link, state in zip(self.links, states, strict=True):
-            plan = ALWAYS
-            if link.gates and any(is_open[gate] is False for gate in link.gates):
-                plan = OFF[link.op]
-                values += plan.scalars
-            elif link.control is not None:
-                plan = _plan(link, state, context)
-                values += plan.scalars
-            else:
-                injected = specs.get(link.index)
+            try:
+                if self.has_controls:
+                    plan = _plan(link, state, context)
+                    plans.append(plan)
+                    values += plan.scalars
+                    if not plan.on and link.op is not None:
+                        off |= self.bits[link.index]
+                    if plan is not ALWAYS:
+                        continue
+                injected = context.specs.get(link.index)
                 scalars_of = link.scalars_of if injected is None else step_scalars(injected)
-                values += scalars_of(int(state.count) if link.counts else 0)
-            is_open[link.index] = plan.open
-            if not plan.on and link.op is not None:
-                off |= self.bits[link.index]
-            plans.append(plan)
+                values += scalars_of(count_of(state) if link.counts else 0)
+            except FieldError as fault:
+                raise fault.at(link.path) from None
         return values, off, plans
 
     def advance(
@@ -191,6 +185,8 @@ class NativeRun:
 
         def path(place: errors.Place) -> str:
             tree, slot, leaf = place
+            if tree == "count":
+                return f"{self.links[leaf].path}.count"
             if slot is not None:
                 tree = self.slots[slot][2]
             return leaf_path(treespec, leaf, tree)
@@ -199,7 +195,21 @@ class NativeRun:
 
 
 def _plan(link: Link, state: PyTree, context: Context) -> Plan:
+    """What a link does in the step to come."""
+    is_open = context.open
+    if link.gates and any(is_open[gate] is False for gate in link.gates):
+        plan = OFF[link.op]
+    elif link.control is None:
+        plan = ALWAYS
+    else:
+        plan = _controlled(link, state, context)
+    is_open[link.index] = plan.open
+    return plan
+
+
+def _controlled(link: Link, state: PyTree, context: Context) -> Plan:
     """What a link with a control does in the step to come."""
+    check_counts(link, state)
     plan = _control(context.specs.get(link.index, link.spec)).plan(state, context)
     if plan.inner is not None:
         usual, now = links_of(_gate(link).inner), links_of(plan.inner)

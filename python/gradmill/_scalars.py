@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from gradmill._spec import Spec
 
-COUNT_MAX = int(np.iinfo(np.int32).max)
+_INT32 = np.dtype(np.int32)
+COUNT_MAX = int(np.iinfo(_INT32).max)
 
 Scalar: TypeAlias = "float | Callable[[int], float]"
 """A number, or a function of the number of steps taken."""
@@ -70,8 +71,10 @@ def step_scalars(spec: Spec) -> _core.Scalars:
 
 
 def next_count(count: Any) -> int:
-    """The count of the step behind that with ``count``, an int32: it stays at the largest one."""
-    return min(int(count) + 1, COUNT_MAX)
+    """The count of the step behind that with ``count``; it stays at the largest one."""
+    dtype = getattr(count, "dtype", _INT32)
+    top = COUNT_MAX if dtype == _INT32 else min(COUNT_MAX, int(np.iinfo(dtype).max))
+    return min(int(count) + 1, top)
 
 
 def safe_increment(count: Any) -> np.ndarray[Any, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradmill._arrays import as_native
+from gradmill._control import count_of
 from gradmill._core import Scalars
 from gradmill._scalars import LOOKS_FOR, step_scalars
 from gradmill._spec import Chained, Gated, LabelMask, Masked, Partitioned, Spec
@@ -169,13 +170,25 @@ def init_link(link: Link, params: PyTree, taken: Sequence[bool] | None) -> PyTre
     return spec.state(**fields)
 
 
+def check_counts(link: Link, state: PyTree) -> None:
+    """See that all counts in the state of a link are such.
+
+    Raises:
+        FieldError: One is no integer, or negative.
+    """
+    of_control = () if link.control is None else link.control.counts
+    for field in ("count",) if link.counts else of_control:
+        count_of(state, field)
+
+
 def new_fields(state: PyTree, changes: dict[str, Any]) -> PyTree:
     """``state`` with new fields; a number becomes a 0-d array of the old one's dtype."""
     if not changes:
         return state
     for name, value in changes.items():
         if isinstance(value, (bool, int, float)):
-            changes[name] = np.asarray(value, getattr(state, name).dtype)
+            old = getattr(state, name)
+            changes[name] = np.asarray(value, getattr(old, "dtype", None))
     if len(changes) == len(state):
         return type(state)(**changes)
     return state._replace(**changes)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections import OrderedDict, defaultdict
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import optree
@@ -34,49 +33,57 @@ class Flattener:
     """Flattens trees; one of the same structure as the last is recognised soon."""
 
     def __init__(self) -> None:
-        self._known: tuple[Treespec, list[_DictAt]] | None = None
+        self._known: tuple[Treespec, list[tuple[Any, ...]]] | None = None
 
     def __call__(self, tree: PyTree) -> tuple[list[Any], Treespec]:
         """The leaves, ``None`` among them, and the structure."""
-        if self._known is not None:
-            spec, dicts = self._known
-            try:
-                leaves = spec.flatten_up_to(tree)
-            except ValueError:
-                pass
-            else:
-                # A subtree in a leaf's place passes so far, and so does another kind of dict.
-                if _LEAVES.issuperset(map(type, leaves)) and _are_same(dicts, tree):
-                    return leaves, spec
+        leaves = self._recognised(tree)
+        if leaves is not None and self._known is not None:
+            return leaves, self._known[0]
         leaves, spec = flatten(tree)
-        dicts = []
+        dicts: list[tuple[Any, ...]] = []
         self._known = (spec, dicts) if _find_dicts(tree, (), dicts) else None
         return leaves, spec
 
+    def _recognised(self, tree: PyTree) -> list[Any] | None:
+        """The leaves of a tree of the last structure."""
+        if self._known is None:
+            return None
+        spec, dicts = self._known
+        try:
+            leaves = spec.flatten_up_to(tree)
+        except Exception:  # noqa: BLE001  (to compare is to run the code of classes and keys)
+            return None
+        # A subtree in a leaf's place passes so far, and so does another kind of dict.
+        is_same = _LEAVES.issuperset(map(type, leaves)) and _are_dicts(dicts, tree)
+        return leaves if is_same else None
 
-_DictAt: TypeAlias = "tuple[tuple[Any, ...], type]"
+
+_DEEP = 100
+"""Trees of more levels are not looked into."""
 _LEAVES = {np.ndarray, type(None)}
-_DICTS = (dict, OrderedDict, defaultdict)
 
 
-def _find_dicts(tree: PyTree, path: tuple[Any, ...], found: list[_DictAt]) -> bool:
-    """Collect the way to each dict and its kind; false for a tree with nodes of other classes."""
+def _find_dicts(tree: PyTree, path: tuple[Any, ...], found: list[tuple[Any, ...]]) -> bool:
+    """Collect the way to each dict; false for a deep tree, or one with nodes of other classes."""
     if type(tree) in _LEAVES:
         return True
-    if type(tree) in _DICTS:
-        found.append((path, type(tree)))
+    if len(path) == _DEEP:
+        return False
+    if type(tree) is dict:
+        found.append(path)
         return all(_find_dicts(child, (*path, key), found) for key, child in tree.items())
     if isinstance(tree, (list, tuple)):
         return all(_find_dicts(child, (*path, at), found) for at, child in enumerate(tree))
     return False
 
 
-def _are_same(dicts: list[_DictAt], tree: PyTree) -> bool:
-    for path, kind in dicts:
+def _are_dicts(paths: list[tuple[Any, ...]], tree: PyTree) -> bool:
+    for path in paths:
         node = tree
         for key in path:
             node = node[key]
-        if type(node) is not kind:
+        if type(node) is not dict:
             return False
     return True
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradmill import _core, errors
-from gradmill._arrays import is_half, plain_view
-from gradmill._control import Context
+from gradmill._arrays import as_native, is_float, is_half, plain_view
+from gradmill._control import COUNT_TOP, Context, FieldError
 from gradmill._layout import layout_of
 from gradmill._run import runs_in_place
-from gradmill._state import new_fields
+from gradmill._spec import is_integer
+from gradmill._state import check_counts, new_fields
 from gradmill._threads import scoped
 from gradmill._tree import Treespec, flatten, flatten_like, leaf_path, mismatch
 
@@ -264,7 +265,10 @@ class Optimizer:
 
         Raises:
             TreeError: The structure differs.
-            LeafValueError: A shape or dtype differs; the optimizer's state is as it was then.
+            LeafTypeError: A leaf is no array.
+            LeafValueError: A shape or dtype differs, a count is negative, or an array of the
+                optimizer's was made read-only. The optimizer's state is as it was then.
+            ValueError: ``steps`` is negative.
 
         Example:
             >>> import numpy as np
@@ -278,22 +282,37 @@ class Optimizer:
         """
         current, treespec = flatten(self.state)
         given = flatten_like(treespec, state, "state", "the optimizer's state")
-        pairs = list(zip(current, given, strict=True))
-        for index, (old, new) in enumerate(pairs):
-            _check_same_kind(old, new, treespec, index)
-        copies = [np.array(new) if isinstance(old, np.ndarray) else new for old, new in pairs]
-        kept = [old if isinstance(old, np.ndarray) else new for old, new in pairs]
+        copies = [
+            _copied(old, new, treespec, index)
+            for index, (old, new) in enumerate(zip(current, given, strict=True))
+        ]
+        kept = [
+            old if isinstance(old, np.ndarray) else new
+            for old, new in zip(current, copies, strict=True)
+        ]
         parts = self._layout.parts(treespec.unflatten(copies))
         tail = self._layout.parts(treespec.unflatten(kept))[self._at :]
+        counted = self._count_in(parts)
+        taken = counted if steps is None else _number_of_steps(steps)
         for old, new in zip(flatten(tail)[0], flatten(parts[self._at :])[0], strict=True):
             if isinstance(old, np.ndarray):
                 np.copyto(old, new)
-        counts = [state.count for state in tail if "count" in getattr(state, "_fields", ())]
-        counted = max((int(count) for count in counts), default=0)
-        taken = counted if steps is None else steps
         self._pending = None
         self._at_step = taken, [*parts[: self._at], *tail]
         self._bound.restart(taken)
+
+    def _count_in(self, states: list[PyTree]) -> int:
+        """The largest count of steps among states of all links."""
+        counts = [0]
+        links = [link for run in (*self._head, self._tail) for link in run.links]
+        for link, state in zip(links, states, strict=True):
+            try:
+                check_counts(link, state)
+            except FieldError as fault:
+                raise fault.at(link.path) from None
+            if link.spec is not None and "count" in link.spec.state._fields:
+                counts.append(int(state.count))
+        return max(counts)
 
     def __repr__(self) -> str:
         """Name the number of leaves and steps."""
@@ -309,13 +328,23 @@ def _masters(master: bool | PyTree, leaves: list[Any], treespec: Treespec) -> li
     sources = leaves if master is True else flatten_like(treespec, master, "master", "params")
     masters: list[Any] = []
     for index, (source, leaf, half) in enumerate(zip(sources, leaves, halves, strict=True)):
-        if half and np.shape(source) != leaf.shape:
-            path = leaf_path(treespec, index, "master")
-            raise errors.LeafValueError(
-                f"{path}: shape {np.shape(source)}, params has {leaf.shape}"
-            )
-        masters.append(np.array(source, np.float32) if half else None)
+        path = leaf_path(treespec, index, "master") if half else ""
+        masters.append(_master(source, leaf.shape, path) if half else None)
     return masters
+
+
+def _master(source: Any, shape: tuple[int, ...], path: str) -> np.ndarray[Any, Any]:
+    try:
+        array = as_native(source)
+    except TypeError as error:
+        raise errors.LeafTypeError(f"{path}: {error}") from None
+    if array.shape != shape:
+        raise errors.LeafValueError(f"{path}: shape {array.shape}, params has {shape}")
+    try:
+        with np.errstate(over="raise"):
+            return np.array(array, np.float32)
+    except FloatingPointError:
+        raise errors.LeafValueError(f"{path}: has numbers beyond those of float32") from None
 
 
 def _rounding_key(rounding: str, seed: int) -> tuple[int, int] | None:
@@ -327,14 +356,33 @@ def _rounding_key(rounding: str, seed: int) -> tuple[int, int] | None:
     return None if rounding == "nearest" else divmod(seed, 2**32)
 
 
-def _check_same_kind(old: Any, new: Any, treespec: Treespec, index: int) -> None:
+def _number_of_steps(steps: object) -> int:
+    if not is_integer(steps):
+        raise TypeError(f"steps must be an integer, got {steps!r}")
+    taken = operator.index(steps)  # type: ignore[arg-type]  # which is_integer has seen
+    if not 0 <= taken <= COUNT_TOP:
+        raise ValueError(f"steps must be from 0 to 2**63 - 1, got {taken}")
+    return taken
+
+
+def _copied(old: Any, new: Any, treespec: Treespec, index: int) -> Any:
+    """A copy of what is to take the place of the array ``old``."""
     if not isinstance(old, np.ndarray):
-        return
-    # A hyperparameter that was assigned as a plain number.
-    array = np.asarray(new, old.dtype if isinstance(new, (int, float)) else None)
+        return new
+    path = leaf_path(treespec, index, "state")
+    if isinstance(new, np.ma.MaskedArray):
+        raise errors.LeafTypeError(f"{path}: is a masked array, whose mask would be lost")
+    try:
+        # A hyperparameter may have been assigned as a plain number.
+        is_number = isinstance(new, int) or (isinstance(new, float) and is_float(old.dtype))
+        array = np.array(new, old.dtype if is_number else None)
+    except Exception as error:  # noqa: BLE001  (an __array__ may raise anything)
+        raise errors.LeafTypeError(f"{path}: is no array: {error}") from None
     if (array.shape, array.dtype) != (old.shape, old.dtype):
-        path = leaf_path(treespec, index, "state")
         raise errors.LeafValueError(
             f"{path}: {array.dtype} of shape {array.shape}, "
             f"expected {old.dtype} of shape {old.shape}"
         )
+    if not old.flags.writeable:
+        raise errors.LeafValueError(f"{path}: was made read-only in the optimizer")
+    return array

@@ -190,7 +190,9 @@ def test_params_that_change_behind_the_optimizers_back() -> None:
     params = [np.ones(4), np.ones(1000)]
     opt = gm.Optimizer(gm.adam(0.1), params)
     params[1].setflags(write=False)
-    with pytest.raises(LeafValueError, match=r"params\[1\]: was resized, moved or made read-only"):
+    with pytest.raises(
+        LeafValueError, match=r"params\[1\]: was resized, reshaped, moved or made read-only"
+    ):
         opt.step([np.ones(4), np.ones(1000)])
     params[1].setflags(write=True)
     params[1].resize((2000,), refcheck=False)

@@ -57,6 +57,8 @@ class ConditionallyMaskState(NamedTuple):
 class _Condition(Control):
     """Runs what it governs where a condition holds; an op of its own runs where it does not."""
 
+    counts = ("step",)
+
     def __init__(self, holds: Callable[..., Any], forward_extra_args: bool) -> None:
         self.holds = holds
         self.forward_extra_args = forward_extra_args

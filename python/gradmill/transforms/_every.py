@@ -52,6 +52,8 @@ class ApplyEveryInner(NamedTuple):
 
 
 class _Every(Control):
+    counts = ("count",)
+
     def __init__(self, k: int) -> None:
         self.k = k
 

@@ -7,8 +7,8 @@ import numpy as np
 from gradmill._arrays import as_native
 from gradmill._base import GradientTransformationExtraArgs, is_transformation
 from gradmill._tree import flatten as flatten_tree
-from gradmill._tree import leaf_path
-from gradmill.errors import LeafTypeError
+from gradmill._tree import flatten_like, leaf_path
+from gradmill.errors import LeafTypeError, LeafValueError
 from gradmill.transforms._stateless import with_extra_args_support
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def flatten(inner: TransformationLike) -> GradientTransformationExtraArgs:
         TypeError: ``inner`` is no transformation.
         ValueError: From ``init`` and ``update``: there is no leaf.
         LeafTypeError: From ``init`` and ``update``: a leaf is no array of floats.
+        LeafValueError: From ``update``: a leaf has not the shape of its parameter.
 
     Example:
         >>> import numpy as np
@@ -53,7 +54,11 @@ def flatten(inner: TransformationLike) -> GradientTransformationExtraArgs:
         updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
     ) -> tuple[PyTree, PyTree]:
         vector, shapes, treespec = _joined(updates, "updates")
-        given = None if params is None else _joined(params, "params")[0]
+        given = None
+        if params is not None:
+            flatten_like(treespec, params, "params", "updates")
+            given, of_params, _ = _joined(params, "params")
+            _check_shapes(shapes, of_params, treespec)
         new, state = tx.update(vector, state, given, **extra_args)
         return _split(new, shapes, treespec), state
 
@@ -73,6 +78,17 @@ def _joined(tree: PyTree, name: str) -> tuple[Any, list[tuple[int, ...] | None],
     if not parts:
         raise ValueError(f"flatten: {name} has no leaf")
     return np.concatenate(parts), [None if a is None else a.shape for a in arrays], treespec
+
+
+def _check_shapes(
+    of_updates: list[tuple[int, ...] | None],
+    of_params: list[tuple[int, ...] | None],
+    treespec: Treespec,
+) -> None:
+    for index, (ours, theirs) in enumerate(zip(of_updates, of_params, strict=True)):
+        if ours != theirs:
+            path = leaf_path(treespec, index, "updates")
+            raise LeafValueError(f"{path}: shape {ours}, params has {theirs} (flatten)")
 
 
 def _split(vector: Any, shapes: list[tuple[int, ...] | None], treespec: Treespec) -> PyTree:

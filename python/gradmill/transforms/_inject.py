@@ -53,6 +53,8 @@ class InjectStatefulHyperparamsState(NamedTuple):
 class _Injection(Control):
     """Builds the transformation inside from what the state says at the moment."""
 
+    counts = ("count",)
+
     def __init__(
         self,
         factory: Callable[..., TransformationLike],

@@ -74,6 +74,8 @@ class _Collect(Control):
             raise ValueError(f"should_skip_update_fn must return a bool first, got {skip!r}")
         return bool(skip), tree_map(np.asarray, info)
 
+    counts = ("mini_step", "gradient_step")
+
     def init(self, params: PyTree) -> dict[str, Any]:
         zeros = tree_map(np.zeros_like, params) if self.skips is not None else None
         return {
@@ -96,7 +98,7 @@ class _Collect(Control):
             rounds = next_count(state.gradient_step)
             changes.update(mini_step=0, gradient_step=rounds)
         elif not skip:
-            changes["mini_step"] = int(state.mini_step) + 1
+            changes["mini_step"] = next_count(state.mini_step)
         return changes
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradmill import _core
-from gradmill._control import Context, Control, Plan
+from gradmill._control import Context, Control, FieldError, Plan
 from gradmill._run import native
 from gradmill._scalars import next_count
 from gradmill._spec import Spec, is_integer, real
+from gradmill.errors import LeafTypeError, LeafValueError
 
 if TYPE_CHECKING:
     from gradmill._base import GradientTransformation, PyTree
@@ -34,6 +35,8 @@ class AddNoiseState(NamedTuple):
 
 
 class _Noise(Control):
+    counts = ("count",)
+
     def __init__(self, eta: float, gamma: float, key: tuple[int, int]) -> None:
         self.eta = eta
         self.gamma = gamma
@@ -43,14 +46,25 @@ class _Noise(Control):
         return {"count": np.zeros((), np.int32), "rng_key": np.array(self.key, np.uint32)}
 
     def plan(self, state: Any, context: Context) -> Plan:
-        first, second = map(int, state.rng_key)
-        sample = _core.split_key((first, second), 1)
+        key = _words_of(state.rng_key)
+        sample = _core.split_key(key, 1)
         std = math.sqrt(self.eta / next_count(state.count) ** self.gamma)
-        return Plan((std, *map(float, sample)), memo=_core.split_key((first, second), 0))
+        return Plan((std, *map(float, sample)), memo=_core.split_key(key, 0))
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
         count = next_count(state.count)
         return {"count": count, "rng_key": np.array(plan.memo, np.uint32)}
+
+
+def _words_of(key: Any) -> tuple[int, int]:
+    """The two words of the key in a state."""
+    words = np.asarray(key)
+    if words.shape != (2,) or words.dtype.kind not in "iu":
+        raise FieldError("rng_key", f"{key!r:.60} is no pair of integers", LeafTypeError)
+    first, second = map(int, words)
+    if not (0 <= first < 2**32 and 0 <= second < 2**32):
+        raise FieldError("rng_key", f"{key!r:.60} is not made of 32-bit words", LeafValueError)
+    return first, second
 
 
 def _key_words(key: Any) -> tuple[int, int]:

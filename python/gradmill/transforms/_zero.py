@@ -114,6 +114,8 @@ class ApplyIfFiniteState(NamedTuple):
 
 
 class _IfFinite(Control):
+    counts = ("notfinite_count", "total_notfinite")
+
     def __init__(self, max_consecutive_errors: int | None) -> None:
         self.limit = COUNT_MAX if max_consecutive_errors is None else max_consecutive_errors
 

@@ -83,6 +83,14 @@ pub enum Error {
         /// Elements of this array.
         got: usize,
     },
+    /// The shape of a leaf has another number of elements, or an op can make no units of it.
+    #[error("leaf {leaf}: {problem}")]
+    Shape {
+        /// Index of the leaf.
+        leaf: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The buffer that carries updates from pass to pass could not be had.
     #[error("out of memory")]
     OutOfMemory,

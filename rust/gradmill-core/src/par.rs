@@ -12,12 +12,17 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 /// Below this many elements, waking a thread costs more than it saves.
 pub const PARALLEL_FROM: usize = 1 << 18;
 
+/// Each thread has at least so many elements to work on.
+const SHARE: usize = 1 << 15;
+
 /// No step takes more threads, however many are asked for: memory is saturated long before, and starting
 /// them can bring a machine down.
 pub const MOST: usize = 1024;
 
 struct Entry {
     pid: u32,
+    /// How many threads were asked for. The system may have refused to start some or all of them.
+    asked: usize,
     pool: Option<ThreadPool>,
 }
 
@@ -88,33 +93,36 @@ fn look_up() -> (usize, usize) {
 }
 
 /// How many threads work on so many elements: one on few, else as many as `asked`, or as are in force
-/// where that is 0.
+/// where that is 0, as long as there is work for them.
 #[must_use]
 pub fn threads_for(asked: usize, elements: usize) -> usize {
-    match asked {
-        _ if elements < PARALLEL_FROM => 1,
-        0 => threads().0,
-        asked => asked.min(MOST),
+    if elements < PARALLEL_FROM {
+        return 1;
     }
+    let most = if asked == 0 { threads().0 } else { asked.min(MOST) };
+    most.min(elements / SHARE)
 }
 
-/// A pool with at least `helpers` threads, or `None` where the system refuses to start them.
-fn pool(helpers: usize) -> Option<Arc<Entry>> {
+/// The pool for so many helpers, with fewer threads where the system refuses to start as many.
+fn pool(helpers: usize) -> Arc<Entry> {
     let pid = std::process::id();
-    if let Some(entry) = POOL.load_full() {
-        let large_enough = |pool: &ThreadPool| pool.current_num_threads() >= helpers;
-        if entry.pid == pid && entry.pool.as_ref().is_some_and(large_enough) {
-            return Some(entry);
-        }
+    if let Some(entry) = POOL.load_full()
+        && entry.pid == pid
+        && entry.asked >= helpers
+    {
+        return entry;
     }
-    let built = ThreadPoolBuilder::new()
-        .num_threads(helpers)
-        .thread_name(|index| format!("gradmill-{index}"))
-        .build()
-        .ok()?;
-    let entry = Arc::new(Entry { pid, pool: Some(built) });
+    let fewer_and_fewer = std::iter::successors(Some(helpers), |&count| Some(count / 2));
+    let pool = fewer_and_fewer.take_while(|&count| count > 0).find_map(|count| {
+        ThreadPoolBuilder::new()
+            .num_threads(count)
+            .thread_name(|index| format!("gradmill-{index}"))
+            .build()
+            .ok()
+    });
+    let entry = Arc::new(Entry { pid, asked: helpers, pool });
     POOL.store(Some(Arc::clone(&entry)));
-    Some(entry)
+    entry
 }
 
 /// Calls `work` on each of `tasks`, on the calling thread and up to `threads - 1` helpers.
@@ -124,7 +132,7 @@ pub fn for_each<I>(threads: usize, tasks: I, work: impl Fn(I::Item) + Sync)
 where
     I: Iterator + Send,
 {
-    let entry = if threads > 1 { pool(threads - 1) } else { None };
+    let entry = (threads > 1).then(|| pool(threads - 1));
     let Some(pool) = entry.as_ref().and_then(|entry| entry.pool.as_ref()) else {
         tasks.for_each(work);
         return;

@@ -63,11 +63,18 @@ pub fn clip_sum(
     config: &Config,
 ) -> Result<Grouped<usize>, Error> {
     for (leaf, Examples { grads, sum }) in leaves.iter().enumerate() {
-        let (expected, got) = (grads.len(), batch * sum.len());
+        let (expected, got) = (grads.len(), batch.saturating_mul(sum.len()));
         if expected != got {
             return Err(Error::Length { leaf, role: Role::Out, expected, got });
         }
     }
+    let groups = if scope == Scope::Tree { 1 } else { leaves.len() };
+    if leaves.iter().all(|leaf| leaf.sum.is_empty()) {
+        return Ok(smallvec![0; groups]);
+    }
+    // There may be many more examples than memory has elements: an axis of stride zero takes no room.
+    let numbers = batch.saturating_mul(groups);
+    Vec::<f64>::new().try_reserve_exact(numbers).map_err(|_| Error::OutOfMemory)?;
     let elements: usize = leaves.iter().map(|leaf| leaf.grads.len()).sum();
     let threads = par::threads_for(config.threads, elements);
     let clip = Clip { batch, limit, scope, config: &Config { threads, ..*config } };

@@ -45,14 +45,15 @@ pub fn write_back<T: Float>(
     }
 }
 
-/// Adds the update to parameters of a wider dtype, in that.
-pub fn add_to_wider<T: Float>(tier: Tier, updates: &[T], params: &mut Slot<'_>) {
+/// Adds the update to parameters of a wider dtype, in that; the new ones.
+pub fn add_to_wider<T: Float>(tier: Tier, updates: &[T], params: &mut Slot<'_>) -> Vec<f64> {
     let mut buffer = vec![0.0f64; updates.len()];
     params.read(tier, &mut buffer);
     for (param, update) in buffer.iter_mut().zip(updates) {
         *param = applied(*param, update.to_f64());
     }
     params.to.write(tier, &buffer, Rounding::Nearest);
+    buffer
 }
 
 /// Dense copies of arrays that a kernel cannot walk over.

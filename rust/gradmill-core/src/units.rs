@@ -106,7 +106,9 @@ impl Units {
         let mut axes: SmallVec<[Axis; 4]> = SmallVec::new();
         for (&length, inside) in shape.iter().zip(inside) {
             match axes.last_mut() {
-                Some(last) if last.inside == inside => last.length *= length,
+                Some(last) if last.inside == inside => {
+                    last.length = last.length.saturating_mul(length);
+                }
                 _ => axes.push(Axis { length, inside }),
             }
         }

@@ -14,6 +14,16 @@ pub fn validate(program: &Program, index: usize, leaf: &Leaf<'_>) -> Result<(), 
             Err(Error::Length { leaf: index, role, expected, got })
         }
     };
+    if program.has_units() {
+        let wrong = |problem| Error::Shape { leaf: index, problem };
+        let elements = leaf.shape.iter().try_fold(1usize, |all, &length| all.checked_mul(length));
+        if elements != Some(expected) {
+            return Err(wrong(format!("shape {:?} has not {expected} elements", leaf.shape)));
+        }
+        program
+            .check_units(leaf.skip, leaf.shape)
+            .map_err(|(problem, op)| wrong(format!("{problem} ({op})")))?;
+    }
     if let Some(got) = leaf.params.elements() {
         same(Role::Params, got)?;
     } else if program.reads_params_of(leaf.skip) {

@@ -216,8 +216,8 @@ impl Walk<'_> {
 
     /// Goes from old arrays to new ones in one loop, where there is such a loop and all are dense.
     fn across<T: Float>(&self, kernel: &Kernel<T>, leaf: &mut Leaf<'_>) -> Option<T::Bits> {
-        let Leaf { updates, params, out, slots, skip, .. } = leaf;
-        if self.pass.ends_for.is_some() || self.pass.source == Source::Carried {
+        let Leaf { updates, params, out, copy, slots, skip, .. } = leaf;
+        if self.pass.ends_for.is_some() || self.pass.source == Source::Carried || copy.is_some() {
             return None;
         }
         let (updates, tier) = (updates.dense()?, self.config.tier);
@@ -396,7 +396,14 @@ impl Walk<'_> {
         let bad = kernel.store(site, updates, read, result, states);
         square(result);
         match (params, out) {
-            (Params::Write(slot), _) if writes_params => add_to_wider(tier, result, slot),
+            (Params::Write(slot), _) if writes_params => {
+                let params = add_to_wider(tier, result, slot);
+                if let Some(copy) = copy
+                    && !kernel.is_silent()
+                {
+                    copy.write(tier, &params, self.rounding_of(site.origin, 0));
+                }
+            }
             (_, Some(out)) if finishes || pass.carries => {
                 out.write(tier, result, Rounding::Nearest);
             }

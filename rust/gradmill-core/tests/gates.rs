@@ -32,12 +32,14 @@ fn step(
         .iter()
         .map(|row| vec![Data::filled(DType::F64, row.len(), 10.0); program.slots()])
         .collect();
-    let leaves = updates.iter().zip(&params).zip(out.iter_mut().zip(&mut slots));
+    let lengths: Vec<[usize; 1]> = updates.iter().map(|row| [row.len()]).collect();
+    let leaves = updates.iter().zip(&lengths).zip(&params).zip(out.iter_mut().zip(&mut slots));
     let mut leaves: Vec<Leaf<'_>> = leaves
-        .map(|((update, param), (out, slots))| {
+        .map(|(((update, shape), param), (out, slots))| {
             let slots = slots.iter_mut().map(|slot| Some(Slot { from: None, to: slot.sink() }));
             let params = Params::Read(param.source());
-            Leaf::new(update.source(), params, Some(out.sink()), slots.collect())
+            let leaf = Leaf::new(update.source(), params, Some(out.sink()), slots.collect());
+            Leaf { shape, ..leaf }
         })
         .collect();
     let outcome =

@@ -3,9 +3,9 @@
 mod common;
 
 use common::{Data, Memory};
-use gradmill_core::leaf::{Params, Slot};
+use gradmill_core::leaf::{Params, Slot, Slots};
 use gradmill_core::simd::Tier;
-use gradmill_core::{Config, DType, Error, Leaf, Program, Role, Step, limit};
+use gradmill_core::{Config, DType, Error, Leaf, Program, Role, Step, limit, run};
 
 const CONFIG: Config = Config { threads: 1, tier: Tier::Scalar, fuse: true };
 const LEN: usize = 5;
@@ -284,4 +284,44 @@ fn errors_name_the_leaf_and_the_array() {
     assert_eq!(error.to_string(), "leaf 1: out has 3 elements, updates has 5");
     let error = mistake(&spare, |leaf, _| leaf.slots[1] = None).unwrap_err();
     assert_eq!(error.to_string(), "leaf 1: state slot 1 missing");
+}
+
+#[test]
+fn a_shape_that_does_not_fit() {
+    let program = Program::new(["clip_by_block_rms"]).unwrap();
+    let (updates, params) =
+        (Data::filled(DType::F32, LEN, 2.0), Data::filled(DType::F32, LEN, 1.0));
+    let written = |shape: &[usize]| {
+        let mut out = Data::filled(DType::F32, LEN, 7.0);
+        let outcome = {
+            let params = Params::Read(params.source());
+            let leaf = Leaf::new(updates.source(), params, Some(out.sink()), Slots::new());
+            let mut leaves = [Leaf { shape, ..leaf }];
+            run(&program, &mut leaves, Step { scalars: &[1.0], ..Step::default() }, &CONFIG)
+        };
+        assert!(matches!(outcome, Ok(_) | Err(Error::Shape { leaf: 0, .. })));
+        (outcome.is_ok(), out.values())
+    };
+    for shape in [&[LEN][..], &[1, LEN], &[LEN, 1]] {
+        assert_eq!(written(shape), (true, vec![1.0; LEN]));
+    }
+    for shape in [&[6][..], &[0], &[], &[2], &[usize::MAX, usize::MAX]] {
+        assert_eq!(written(shape), (false, vec![7.0; LEN]), "{shape:?}");
+    }
+    assert!(program.check_units(0, &[1 << 40, 1 << 40, 0]).is_ok());
+}
+
+#[test]
+fn a_scalar_that_is_no_number() {
+    let program = Program::new(["scale", "trace"]).unwrap();
+    let updates = Data::filled(DType::F32, LEN, 2.0);
+    let (mut out, mut trace) = (updates.clone(), updates.clone());
+    let error = {
+        let slots = [Some(Slot { from: None, to: trace.sink() })].into_iter().collect();
+        let mut leaves = [Leaf::new(updates.source(), Params::None, Some(out.sink()), slots)];
+        let step = Step { scalars: &[1.0, f64::NAN], ..Step::default() };
+        run(&program, &mut leaves, step, &CONFIG).unwrap_err()
+    };
+    assert_eq!(error.to_string(), "trace: decay is nan");
+    assert_eq!((out.values(), trace.values()), (vec![2.0; LEN], vec![2.0; LEN]));
 }

@@ -20,6 +20,8 @@ pub enum Tree {
     Params,
     Master,
     Slot(usize),
+    /// The count of the member of the chain that `leaf` is the position of.
+    Count,
 }
 
 /// One array among those of a call.
@@ -35,6 +37,7 @@ impl Place {
             Tree::Updates => ("updates", None, self.leaf),
             Tree::Params => ("params", None, self.leaf),
             Tree::Master => ("master", None, self.leaf),
+            Tree::Count => ("count", None, self.leaf),
             Tree::Slot(slot) => ("state", Some(slot), self.leaf),
         }
     }

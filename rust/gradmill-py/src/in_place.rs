@@ -115,7 +115,10 @@ impl InPlace {
         let py = slf.py();
         let this = &mut *exclusive(slf)?;
         let mut scalars = SmallVec::<[f64; 32]>::new();
-        for (count, row) in &this.clocks {
+        for (leaf, (count, row)) in this.clocks.iter().enumerate() {
+            if count.as_ref().is_some_and(|count| !count.is_intact(py)) {
+                return Err(Place { tree: Tree::Count, leaf }.value_error(COUNT));
+            }
             let count = count.as_ref().map_or(0, |count| count.get(py));
             row.get().extend(py, count.max(0).unsigned_abs().into(), &mut scalars)?;
         }
@@ -221,12 +224,15 @@ impl InPlace {
                 elements += leaf.len();
             }
         }
-        if met_foreign && !leaves.iter().all(BoundLeaf::is_unmoved) {
-            return Err(PyRuntimeError::new_err(CHANGED));
+        if met_foreign {
+            leaves.iter().try_for_each(|leaf| leaf.check_unmoved(core))?;
         }
         Ok(elements)
     }
 }
+
+/// What is wrong with a count that was changed.
+const COUNT: &str = "was made read-only, or something else than an int32 without axes";
 
 /// What an optimizer refuses to go on with.
 const TORN: &str =
@@ -307,7 +313,8 @@ impl BoundLeaf {
         update: Bound<'_, PyAny>,
     ) -> PyResult<bool> {
         let leaf = self.index;
-        if !self.arrays.are_unmoved() {
+        let has_shape = || self.arrays.param.raw.shape() == &self.shape[..];
+        if !self.arrays.are_unmoved() || core.has_units() && !has_shape() {
             return Err(self.moved(core));
         }
         let place = Place { tree: Tree::Updates, leaf };
@@ -328,9 +335,17 @@ impl BoundLeaf {
         Ok(is_foreign)
     }
 
-    fn is_unmoved(&self) -> bool {
-        self.arrays.are_unmoved()
-            && self.update.as_ref().is_none_or(|update| update.raw.is_unmoved())
+    /// Looks at all arrays of this step once more.
+    fn check_unmoved(&self, core: &gradmill_core::Program) -> PyResult<()> {
+        if !self.arrays.are_unmoved() {
+            return Err(self.moved(core));
+        }
+        match &self.update {
+            Some(update) if !update.raw.is_unmoved() => {
+                Err(Place { tree: Tree::Updates, leaf: self.index }.value_error(CHANGED))
+            }
+            _ => Ok(()),
+        }
     }
 
     #[cold]
@@ -339,7 +354,7 @@ impl BoundLeaf {
         let tree =
             all.find(|(_, array)| !array.is_unmoved()).map_or(Tree::Params, |(tree, _)| tree);
         let place = Place { tree, leaf: self.index };
-        place.value_error("was resized, moved or made read-only since it was bound")
+        place.value_error("was resized, reshaped, moved or made read-only since it was bound")
     }
 }
 impl Row for BoundLeaf {
@@ -462,7 +477,8 @@ impl Written {
         }
         let py = update.object().py();
         for (written, array) in &self.arrays[..below] {
-            if written.end > span.start && shares_memory(array.bind(py), update.object())? {
+            let may_share = written.end > span.start && !written.interleaves(&span);
+            if may_share && shares_memory(array.bind(py), update.object())? {
                 let message =
                     "shares memory with params or state, which the step overwrites; pass a copy";
                 return Err(place.value_error(message));

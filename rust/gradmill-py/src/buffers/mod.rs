@@ -9,16 +9,17 @@ mod memory;
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use gradmill_core::alias::Span;
+use gradmill_core::alias::{Span, gcd};
 use gradmill_core::leaf::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
 use gradmill_core::{DType, Element, Float};
 use numpy::npyffi::{
     self, NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_ARRAY_WRITEABLE,
     NPY_ORDER, NPY_TYPES, PY_ARRAY_API, PyArrayObject, objects::PyArrayObject_fields,
 };
-use pyo3::exceptions::{PyMemoryError, PyRuntimeError};
+use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 pub use self::memory::Block;
 use self::memory::recycled;
@@ -66,9 +67,11 @@ enum Unfit {
     DType,
 }
 
-/// NumPy's number of bfloat16, which the package that brings the dtype gets when it registers it; 0 as long as
-/// no array of it has been seen.
-static BFLOAT16: AtomicI32 = AtomicI32::new(0);
+/// NumPy's number of bfloat16, which the package that brings the dtype gets when it registers it.
+static BFLOAT16: AtomicI32 = AtomicI32::new(NOT_SEEN);
+
+/// The number as long as no array of it has been seen, which is no dtype's.
+const NOT_SEEN: i32 = -1;
 
 /// Whether `object` is the first array of bfloat16.
 #[cold]
@@ -79,7 +82,7 @@ fn meets_bfloat16(object: &Bound<'_, PyAny>) -> bool {
         PyResult::Ok(is_known.then_some(dtype.getattr("num")?.extract()?))
     };
     match number() {
-        Ok(Some(number)) if BFLOAT16.load(Ordering::Relaxed) == 0 => {
+        Ok(Some(number)) if BFLOAT16.load(Ordering::Relaxed) == NOT_SEEN => {
             BFLOAT16.store(number, Ordering::Relaxed);
             true
         }
@@ -223,17 +226,20 @@ impl Raw {
 
     /// The bytes that the array touches.
     pub fn span(&self, written: bool) -> Span {
-        let start = self.data.addr();
+        let (start, size) = (self.data.addr(), self.itemsize());
         if self.is_dense(NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) {
-            return Span { start, end: start + self.len * self.itemsize(), written };
+            return Span { start, end: start + self.len * size, written, size, step: size };
         }
-        match Layout::new(self.axes()).extent() {
-            None => Span { start, end: start, written },
-            Some((low, high)) => Span {
-                start: start.wrapping_add_signed(low),
-                end: start.wrapping_add_signed(high) + self.itemsize(),
-                written,
-            },
+        let Some((low, high)) = Layout::new(self.axes()).extent() else {
+            return Span { start, end: start, written, size, step: size };
+        };
+        let strides = self.axes().filter(|(length, _)| *length > 1).map(|(_, stride)| stride);
+        Span {
+            start: start.wrapping_add_signed(low),
+            end: start.wrapping_add_signed(high) + size,
+            written,
+            size,
+            step: strides.fold(0, |step, stride| gcd(step, stride.unsigned_abs())),
         }
     }
 
@@ -333,19 +339,20 @@ impl Raw {
 }
 
 /// What an array that was changed during a call is refused with.
-pub const CHANGED: &str = "an array was resized or replaced while others were converted";
+pub const CHANGED: &str = "was resized or moved while other leaves were converted";
 
 /// An array that is read during one call.
 pub struct Readable<'py> {
     object: Bound<'py, PyAny>,
     pub raw: Raw,
+    place: Place,
 }
 
 impl<'py> Readable<'py> {
     /// `object` itself, or a native copy where its memory is not as the kernels need it.
     pub fn new(object: Bound<'py, PyAny>, place: Place) -> PyResult<Self> {
         match Raw::of(&object) {
-            Ok(raw) if raw.has_whole_strides() => Ok(Self { object, raw }),
+            Ok(raw) if raw.has_whole_strides() => Ok(Self { object, raw, place }),
             _ => Self::converted(&object, place),
         }
     }
@@ -356,13 +363,14 @@ impl<'py> Readable<'py> {
         let convert =
             py.import(intern!(py, "gradmill._arrays"))?.getattr(intern!(py, "as_native"))?;
         let object = convert.call1((object,)).map_err(|error| {
-            if error.is_instance_of::<PyMemoryError>(py) {
-                return error;
+            let is = |kind: Bound<'_, PyType>| error.is_instance(py, &kind);
+            if is(py.get_type::<PyException>()) && !is(py.get_type::<PyMemoryError>()) {
+                return place.type_error(error.value(py).to_string());
             }
-            place.type_error(error.value(py).to_string())
+            error
         })?;
         match Raw::of(&object) {
-            Ok(raw) if raw.has_whole_strides() => Ok(Self { object, raw }),
+            Ok(raw) if raw.has_whole_strides() => Ok(Self { object, raw, place }),
             _ => Err(place.value_error("has no native copy")),
         }
     }
@@ -373,10 +381,10 @@ impl<'py> Readable<'py> {
     where
         'py: 'r,
     {
-        if arrays.into_iter().all(|array| array.raw.is_unmoved()) {
-            return Ok(());
+        match arrays.into_iter().find(|array| !array.raw.is_unmoved()) {
+            Some(array) => Err(array.place.value_error(CHANGED)),
+            None => Ok(()),
         }
-        Err(PyRuntimeError::new_err(CHANGED))
     }
 
     /// The array itself, or the copy of it that is read instead.
@@ -581,30 +589,35 @@ impl Counter {
         if unsafe { npyffi::PyArray_CheckExact(object.py(), object.as_ptr()) } == 0 {
             return None;
         }
-        let array: *mut PyArrayObject = object.as_ptr().cast();
-        // SAFETY: `object` is an array, so its fields and its descriptor's are initialised.
-        let (fields, descr) = unsafe {
-            let fields = &(*array).fields;
-            (fields, &(*fields.descr).fields)
-        };
+        let counter = Self { object: object.clone().unbind() };
+        counter.is_intact(object.py()).then_some(counter)
+    }
+
+    fn fields(&self) -> &PyArrayObject_fields {
+        let array: *mut PyArrayObject = self.object.as_ptr().cast();
+        // SAFETY: `new` has found that the object is an array, so its fields are initialised.
+        unsafe { &(*array).fields }
+    }
+
+    /// Whether it is as [`Counter::new`] needs it; the owner may have changed it since.
+    pub fn is_intact(&self, _py: Python<'_>) -> bool {
+        let fields = self.fields();
+        // SAFETY: each array has a descriptor.
+        let descr = unsafe { &(*fields.descr).fields };
         let needed = NPY_ARRAY_ALIGNED | NPY_ARRAY_WRITEABLE;
-        let fits = fields.nd == 0
+        fields.nd == 0
             && descr.type_num == NPY_TYPES::NPY_INT as i32
             && matches!(descr.byteorder.cast_unsigned(), b'=' | b'|')
-            && fields.flags & needed == needed;
-        fits.then(|| Self { object: object.clone().unbind() })
+            && fields.flags & needed == needed
     }
 
     fn data(&self) -> *mut i32 {
-        let array: *mut PyArrayObject = self.object.as_ptr().cast();
-        // SAFETY: the array is alive, and it never has less memory than it had in `new`: it has no axis
-        // whose length could change.
-        unsafe { (*array).fields.data.cast() }
+        self.fields().data.cast()
     }
 
     /// The number.
     pub fn get(&self, _py: Python<'_>) -> i32 {
-        // SAFETY: four aligned bytes, and the interpreter is held.
+        // SAFETY: four aligned bytes, as `is_intact` has found in this step, and the interpreter is held.
         unsafe { self.data().read() }
     }
 
