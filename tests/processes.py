@@ -11,19 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PLANTED = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "lib_core.so"
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+PLANTED = os.environ.get("GRADMILL_CORE", str(TARGET / "debug" / "lib_core.so"))
 """The extension with panics to plant, which ``make test`` builds."""
-
-WITH_PLANTED = f"""
-import sys, warnings
-from importlib.machinery import ExtensionFileLoader
-from importlib.util import module_from_spec, spec_from_loader
-loader = ExtensionFileLoader("gradmill._core", {str(PLANTED)!r})
-core = module_from_spec(spec_from_loader(loader.name, loader))
-loader.exec_module(core)
-sys.modules["gradmill._core"] = core
-warnings.filterwarnings("ignore", ".*debug.*", RuntimeWarning)
-"""
 
 
 def python(
@@ -38,13 +28,18 @@ def python(
 
     ``arguments`` are its ``sys.argv[1:]``. One that does not end is killed.
     """
-    if planted and not PLANTED.exists():
+    if planted and not Path(PLANTED).exists():
         pytest.skip("needs the extension with planted panics, which make test builds")
-    prelude = WITH_PLANTED if planted else ""
+    prelude = "import tests.other_core\n" if planted else ""
     program = [str(code)] if isinstance(code, Path) else ["-c", prelude + textwrap.dedent(code)]
     result = subprocess.run(  # noqa: S603  (the code stands in the tests)
         [sys.executable, *program, *map(str, arguments)],
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", **environment},
+        env={
+            **os.environ,
+            "OPENBLAS_NUM_THREADS": "1",
+            "GRADMILL_CORE": PLANTED,
+            **environment,
+        },
         cwd=ROOT,
         capture_output=True,
         text=True,

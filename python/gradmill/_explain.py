@@ -9,13 +9,15 @@ import numpy as np
 
 from gradmill import _core
 from gradmill._arrays import as_native, is_float
-from gradmill._run import PythonRun, runs_in_place
-from gradmill._tree import flatten
+from gradmill._run import NativeRun, PythonRun, runs_in_place
+from gradmill._tree import Selection, flatten, leaf_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gradmill._base import PyTree, TransformationLike
     from gradmill._core import _Op, _Pass
-    from gradmill._run import NativeRun
+    from gradmill._run import Run
 
 
 def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) -> None:
@@ -23,7 +25,8 @@ def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) 
 
     Each pass over memory, the ops in it, whether they run as one loop in registers or op by op in
     small blocks, and the bytes that a parameter costs; the transformations that run in Python; the
-    bytes of state.
+    bytes of state. Where masks leave a leaf to no transformation at all, so that its gradient is
+    added to it as it is, a warning says so.
 
     Args:
         tx: The transformation.
@@ -59,7 +62,26 @@ def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) 
         for entry in run.program.passes:
             passes += 1
             lines += _pass(passes, run, entry, bytes_each, in_place=run is tail)
+    lines += _warnings((*head, tail), params)
     print(*lines, sep="\n", file=file or sys.stdout)
+
+
+def _warnings(runs: Sequence[Run], params: PyTree) -> list[str]:
+    """A line where masks leave a leaf to no transformation, which is seldom what was meant."""
+    leaves, treespec = flatten(params)
+    taken = [leaf is None for leaf in leaves]
+    has_masks = False
+    for run in runs:
+        for link in run.links:
+            has_masks = has_masks or bool(link.masks)
+            does_nothing = isinstance(run, NativeRun) and link.op is None
+            own = Selection(params, treespec)(link.masks) if link.masks else [True] * len(leaves)
+            taken = [t or (o and not does_nothing) for t, o in zip(taken, own, strict=True)]
+    left = [leaf_path(treespec, at, "params") for at, take in enumerate(taken) if not take]
+    if not has_masks or not left:
+        return []
+    shown = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+    return [f"warning: no transformation takes {shown}; gradients pass as they are, see freeze"]
 
 
 def _pass(
