@@ -1,14 +1,17 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test fuzz bench bench-clip bench-breakdown bench-kernels check wheel clean
+.PHONY: help build demo test fuzz sanitize soak bench bench-clip bench-breakdown bench-kernels check wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 # An extension module finds the interpreter in the process that loads it.
 export PYO3_BUILD_EXTENSION_MODULE := 1
 export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
-# Of each fuzz target.
+# Of each fuzz target, and of a soak.
 SECONDS ?= 60
+MINUTES ?= 10
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+SANITIZE := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/sanitize
 RUST := $(shell find rust/gradmill-* -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 
 help: ## Show this list
@@ -40,12 +43,28 @@ test: build ## Run all tests, Rust and Python, doctests included
 	cargo build -p gradmill-py --profile test --locked --quiet --features planted
 	$(BIN)/python -m pytest $(ARGS)
 
-# Sanitizers are flags that a stable compiler takes from those who ask for them like this.
+# RUSTC_BOOTSTRAP lets a stable compiler take the flags of sanitizers.
 fuzz: ## Fuzz program construction and the executor; needs cargo-fuzz
 	for target in program executor; do \
 		RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir rust/fuzz $$target -- \
 			-max_total_time=$(SECONDS) -max_len=4096 || exit; \
 	done
+
+# The runtime of the sanitizer comes from gcc; JAX throws exceptions, which it has to find. What limits memory,
+# forks, or wants a release is left out.
+SANITIZED := target/sanitize/$(HOST)/debug/lib_core.so
+UNFIT := build_info or cannot_be_started or out_of_memory or leaks or release or fork
+sanitize: build ## Run the tests of core and bindings under AddressSanitizer, and a long test for leaks
+	$(SANITIZE) cargo test -p gradmill-core --locked --quiet --features planted --target $(HOST)
+	$(SANITIZE) cargo build -p gradmill-py --profile test --locked --quiet --features planted --target $(HOST)
+	GRADMILL_CORE=$(CURDIR)/$(SANITIZED) PYTHONMALLOC=malloc \
+		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+		ASAN_OPTIONS=detect_leaks=0:log_path=$(CURDIR)/target/sanitize/report \
+		$(BIN)/python -m pytest -p tests.other_core tests/unit tests/fault tests/property -k "not ($(UNFIT))" $(ARGS)
+	GRADMILL_LEAK_STEPS=100000 $(BIN)/python -m pytest tests/fault/test_memory.py -k leaks
+
+soak: build ## Random optimizers, threads, forks and faults against oracles, for MINUTES (10)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 bench: build ## Time steps against NumPy, optax, torch and the memory limit; takes minutes
 	$(BIN)/python benches/bench_step.py $(ARGS)

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradmill._tree import flatten, tree_map
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 Array = np.ndarray[Any, Any]
-SHAPES = {"bias": (5,), "conv": (2, 3, 2, 2), "empty": (0, 3), "kernel": (9, 7), "scalar": ()}
+SHAPES: dict[str, tuple[int, ...]] = {
+    "bias": (5,),
+    "conv": (2, 3, 2, 2),
+    "empty": (0, 3),
+    "kernel": (9, 7),
+    "scalar": (),
+}
 
 
-def random_tree(seed: int, dtype: Any = np.float32, scale: float = 1.0) -> dict[str, Any]:
+def random_tree(
+    seed: int,
+    dtype: Any = np.float32,
+    scale: float = 1.0,
+    shapes: Mapping[str, tuple[int, ...]] = SHAPES,
+) -> dict[str, Any]:
     """A tree with 0-d, empty, 1-d, 2-d and 4-d leaves and a None."""
     rng = np.random.default_rng(seed)
-    leaves = {key: rng.normal(0.0, scale, shape) for key, shape in SHAPES.items()}
+    leaves = {key: rng.normal(0.0, scale, shape) for key, shape in shapes.items()}
     return {**{key: np.asarray(leaf, dtype) for key, leaf in leaves.items()}, "none": None}
 
 

@@ -73,7 +73,8 @@ class NoMemory:
 
 def with_bad_leaf(bad: Callable[[Any], Any], grads: Any, position: int) -> Any:
     leaves, treespec = flatten(grads)
-    at = position % len(leaves)
+    arrays = [at for at, leaf in enumerate(leaves) if leaf is not None]
+    at = arrays[position % len(arrays)]
     leaves[at] = bad(leaves[at])
     return treespec.unflatten(leaves)
 
