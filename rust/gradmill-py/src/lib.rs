@@ -12,7 +12,10 @@ mod scalars;
 mod settings;
 
 /// Kernels, programs and threads. Private: `gradmill` is the public face.
-#[pyo3::pymodule]
+///
+/// Array objects are read, and counts written, under the interpreter's lock: an interpreter that can do without
+/// takes it back when it imports this.
+#[pyo3::pymodule(gil_used = true)]
 mod _core {
     #[pymodule_export]
     use crate::fault::CoreError;
