@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 _Leaves: TypeAlias = list[Any]
-Found: TypeAlias = tuple[list[float | None], bool, tuple[list[bool], list[list[bool]]] | None]
+_Found: TypeAlias = tuple[list[float | None], bool, tuple[list[bool], list[list[bool]]] | None]
 _Key: TypeAlias = Sequence[int]
 
 class _Pass(TypedDict):
@@ -66,7 +66,7 @@ class Program:
         scalars: list[float],
         off: int = 0,
         threads: int = 0,
-    ) -> tuple[_Leaves, list[_Leaves], Found]: ...
+    ) -> tuple[_Leaves, list[_Leaves], _Found]: ...
 
 @final
 class Correction:
@@ -94,7 +94,7 @@ class InPlace:
     def step_with(
         self, updates: _Leaves, scalars: list[float], off: int = 0, threads: int = 0
     ) -> None: ...
-    def last(self) -> tuple[int, Found | None]: ...
+    def last(self) -> tuple[int, _Found | None]: ...
     def restart(self, steps: int) -> None: ...
 
 def apply_updates(params: _Leaves, updates: _Leaves, threads: int = 0) -> _Leaves: ...

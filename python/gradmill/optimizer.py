@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gradmill._base import PyTree, TransformationLike
+    from gradmill._core import _Found
 
 
 class StepReport(NamedTuple):
@@ -119,7 +120,7 @@ class Optimizer:
     ) -> None:
         self.params = params
         self._busy = False
-        self._pending: Callable[[_core.Found], list[PyTree]] | None = None
+        self._pending: Callable[[_Found], list[PyTree]] | None = None
         leaves, self._treespec = flatten(params)
         # A gradient alone needs no help of the tree's.
         alone = self._treespec.is_leaf(strict=True)
@@ -167,6 +168,7 @@ class Optimizer:
             if taken != steps and found is not None:
                 states = self._pending(found)
                 self._at_step = taken, states
+            self._pending = None
         return states
 
     def step(self, grads: PyTree, **extra_args: Any) -> StepReport:
@@ -242,7 +244,7 @@ class Optimizer:
         scalars, off, plans = self._tail.plan(own, context)
         leaves = flatten_like(self._treespec, updates, "updates", "params")
 
-        def after(found: _core.Found) -> list[PyTree]:
+        def after(found: _Found) -> list[PyTree]:
             changes = self._tail.advance(own, context, plans, found[2], self._treespec)
             return [*states, *map(new_fields, own, changes)]
 
