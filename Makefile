@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test fuzz sanitize soak bench bench-clip bench-breakdown bench-kernels check wheel clean
+.PHONY: help build demo test fuzz sanitize soak bench bench-clip bench-host bench-breakdown bench-kernels check wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -71,6 +71,9 @@ bench: build ## Time steps against NumPy, optax, torch and the memory limit; tak
 
 bench-clip: build ## Time per-example clipping against NumPy, optax and two plain reads
 	$(BIN)/python benches/bench_per_example.py $(ARGS)
+
+bench-host: build ## Time steps on the host, asked for by jitted programs, against optax
+	$(BIN)/python benches/bench_host_step.py
 
 bench-breakdown: build ## Time the parts of a step over small trees
 	$(BIN)/python benches/breakdown.py

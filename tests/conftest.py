@@ -13,6 +13,9 @@ from gradmill import _core
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Its import replaces the extension.
+collect_ignore = ["other_core.py"]
+
 hypothesis.settings.register_profile("fast", max_examples=40, deadline=None)
 hypothesis.settings.register_profile("slow", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))

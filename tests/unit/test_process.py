@@ -106,7 +106,7 @@ def test_cgroup_quota(root: str) -> None:
 
 
 def test_threads_that_cannot_be_started() -> None:
-    """Without address space for stacks the calling thread does all, with the same bits."""
+    """Without address space for their stacks fewer do the work, with the same bits."""
     code = """
     import resource
     import numpy as np
@@ -129,9 +129,9 @@ def test_threads_that_cannot_be_started() -> None:
     threads = len(__import__("os").listdir("/proc/self/task"))
     resource.setrlimit(resource.RLIMIT_AS, before)
     assert first == next(free)
-    print(threads)
+    print(threads < 33)
     """
-    assert python(code) == "1"
+    assert python(code) == "True"
 
 
 def test_absurd_numbers_of_threads() -> None:

@@ -17,7 +17,7 @@ from tests.cases import CASES
 
 OPS = {op["name"]: op for op in _core.list_ops()}
 PUBLIC = sorted(name for name in vars(gm) if not name.startswith("_"))
-MODULES = ("errors", "optimizer", "optimizers", "schedules", "transforms")
+MODULES = ("errors", "jax", "optimizer", "optimizers", "schedules", "transforms")
 CALLABLES = [name for name in PUBLIC if name not in MODULES]
 
 

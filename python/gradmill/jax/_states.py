@@ -1,0 +1,150 @@
+"""States of gradmill as states of optax, and the other way round, bit for bit."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import gradmill
+from gradmill._tree import MaskedNode
+from gradmill.schedules import WrappedScheduleState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradmill._base import PyTree
+
+
+def to_optax_state(state: PyTree) -> PyTree:
+    """Return a state of optax with the bits of one of gradmill's.
+
+    NamedTuples become optax's of the same name, NumPy arrays become arrays of JAX. Those that optax
+    does not have stay as they are, which JAX takes as well. Works for all that consists of such
+    states: those of chains, of combinators, of checkpoints.
+
+    Args:
+        state: A state as ``tx.init``, ``tx.update`` and ``Optimizer.state`` give it.
+
+    Returns:
+        The state, for the optax transformation that is made in the same way.
+
+    Raises:
+        TypeError: An array has a dtype that JAX would change, such as float64 without its 64-bit
+            mode.
+
+    Example:
+        >>> import numpy as np, optax
+        >>> import gradmill as gm
+        >>> from gradmill.jax import to_optax_state
+        >>> state = to_optax_state(gm.adam(0.1).init(np.ones(2, np.float32)))
+        >>> optax.tree_utils.tree_get(state, "count")
+        Array(0, dtype=int32)
+    """
+    return _with_keys(_convert(state, _optaxs, _to_jax))
+
+
+def from_optax_state(state: PyTree) -> PyTree:
+    """Return a state of gradmill with the bits of one of optax's.
+
+    The other way round as :func:`to_optax_state`. The arrays are new and writeable.
+
+    Args:
+        state: A state of optax, of arrays that are at hand, not traced.
+
+    Returns:
+        The state, for the gradmill transformation that is made in the same way: for its ``update``,
+        and for :meth:`gradmill.Optimizer.init_from`.
+
+    Example:
+        >>> import numpy as np, optax
+        >>> import gradmill as gm
+        >>> from gradmill.jax import from_optax_state
+        >>> params = np.ones(2, np.float32)
+        >>> opt = gm.Optimizer(gm.adam(0.1), params)
+        >>> opt.init_from(from_optax_state(optax.adam(0.1).init(params)))
+        >>> opt.step(params.copy()).step
+        1
+    """
+    return _convert(state, _gradmills, _to_numpy)
+
+
+def _convert(tree: Any, classes: Callable[[], dict[str, type]], leaf: Callable[[Any], Any]) -> Any:
+    """``tree`` with NamedTuples of other classes, and with other leaves."""
+
+    def convert(tree: Any) -> Any:
+        if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+            kind: Any = classes().get(type(tree).__name__, type(tree))
+            if kind._fields != tree._fields:
+                kind = type(tree)
+            return kind(*map(convert, tree))
+        if isinstance(tree, (list, tuple)):
+            return type(tree)(map(convert, tree))
+        if isinstance(tree, dict):
+            converted = tree.copy()
+            converted.update((key, convert(child)) for key, child in tree.items())
+            return converted
+        # A leaf, or a node of a class that is registered with JAX.
+        return jax.tree.map(leaf, tree)
+
+    return convert(tree)
+
+
+def _with_keys(tree: Any) -> Any:
+    """``tree`` with typed keys in the states of noise, where optax has such."""
+    if not jnp.issubdtype(
+        optax.add_noise(0.0, 0.0, 0).init(0.0).rng_key.dtype, jax.dtypes.prng_key
+    ):
+        return tree
+
+    def is_noise(node: Any) -> bool:
+        return isinstance(node, optax.AddNoiseState)
+
+    def typed(node: Any) -> Any:
+        if not is_noise(node):
+            return node
+        return node._replace(rng_key=jax.random.wrap_key_data(node.rng_key))
+
+    return jax.tree.map(typed, tree, is_leaf=is_noise)
+
+
+@cache
+def _gradmills() -> dict[str, type]:
+    """The classes of states of gradmill, by name."""
+    found = {name: value for name, value in vars(gradmill).items() if hasattr(value, "_fields")}
+    return {**found, "MaskedNode": MaskedNode, "WrappedScheduleState": WrappedScheduleState}
+
+
+@cache
+def _optaxs() -> dict[str, type]:
+    """Those of optax by the names of gradmill's, as far as there are."""
+    # Some have no public name.
+    made = [
+        optax.add_decayed_weights(optax.constant_schedule(0.0)).init(0.0),
+        optax.scale_by_rms(bias_correction=True).init(0.0),
+        optax.scale_by_stddev(bias_correction=True).init(0.0),
+        optax.schedules.WrappedSchedule(optax.constant_schedule(0.0)).init(),
+    ]
+    found = {type(state).__name__: type(state) for state in made}
+    return found | {name: getattr(optax, name) for name in _gradmills() if hasattr(optax, name)}
+
+
+def _to_jax(leaf: Any) -> Any:
+    if not isinstance(leaf, np.ndarray):
+        return leaf
+    array = jnp.array(leaf)
+    if array.dtype != leaf.dtype:
+        raise TypeError(
+            f"JAX makes {array.dtype} of an array of {leaf.dtype}; see its option jax_enable_x64"
+        )
+    return array
+
+
+def _to_numpy(leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.array(leaf) if isinstance(leaf, (jax.Array, np.ndarray)) else leaf
