@@ -74,9 +74,11 @@ def _warnings(runs: Sequence[Run], params: PyTree) -> list[str]:
     for run in runs:
         for link in run.links:
             has_masks = has_masks or bool(link.masks)
-            does_nothing = isinstance(run, NativeRun) and link.op is None
+            governs = link.end > link.index + 1
+            if isinstance(run, NativeRun) and (governs or link.op in _NO_STEP):
+                continue
             own = Selection(params, treespec)(link.masks) if link.masks else [True] * len(leaves)
-            taken = [t or (o and not does_nothing) for t, o in zip(taken, own, strict=True)]
+            taken = [t or o for t, o in zip(taken, own, strict=True)]
     left = [leaf_path(treespec, at, "params") for at, take in enumerate(taken) if not take]
     if not has_masks or not left:
         return []
@@ -119,6 +121,21 @@ def _pass(
     names = ", ".join(op["name"] for op in ops) + (f" ({note})" if note else "")
     return [text, *([f"        {how}: {names}"] if ops else [])]
 
+
+_NO_STEP = {
+    None,
+    "add_noise",
+    "adaptive_grad_clip",
+    "apply_every",
+    "centralize",
+    "clip",
+    "clip_by_block_rms",
+    "clip_by_global_norm",
+    "multi_steps_mean",
+    "multi_steps_sum",
+    "zero_nans",
+}
+"""Ops that guard, bound or collect gradients, which are still gradients then."""
 
 _ENDS: dict[str | None, str] = {
     "norm": "global norm",

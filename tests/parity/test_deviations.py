@@ -54,6 +54,14 @@ def test_norms_of_large_gradients(size: float, dtype: Any) -> None:
     np.testing.assert_allclose(ours, 0.5, rtol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["clip_by_block_rms", "normalize_by_update_norm"])
+def test_other_norms_of_large_gradients(name: str) -> None:
+    grads = np.full(4, 1e25, F32)
+    theirs, ours = of_both(lambda module: getattr(module, name)(1.0), [grads], grads)
+    assert theirs == [0]
+    np.testing.assert_allclose(ours, 1.0 if name == "clip_by_block_rms" else 0.5, rtol=1e-6)
+
+
 def test_norms_of_trees_with_several_dtypes() -> None:
     grads = {"half": np.full(1, 6e4, F16), "single": np.ones(1, F32)}
     theirs, _ = optax.clip_by_global_norm(1e4).update(
@@ -71,19 +79,37 @@ def test_norms_of_many_leaves() -> None:
     assert gm.global_norm(leaves) == 1000
 
 
-def test_moments_of_half_precision() -> None:
-    """After 2,000 gradients of 1, the second moment is 1 - 0.999**2000 = 0.865."""
-    tx, one = optax.scale_by_adam(), jnp.ones(1, BF16)
-    state: Any = tx.init(one)
-    for _ in range(2000):
-        _, state = tx.update(one, state)
-    assert state.nu == 0.5
-    ours, grads = gm.scale_by_adam(), np.ones(1, BF16)
-    own = ours.init(grads)
-    for _ in range(2000):
-        _, own = ours.update(grads, own)
-    assert own.nu.dtype == F32
-    np.testing.assert_allclose(own.nu, 1 - 0.999**2000, rtol=1e-5)
+@pytest.mark.parametrize(("dtype", "stuck", "faded"), [(BF16, 0.5, 0.5), (F16, 0.75, 0.051)])
+def test_moments_of_half_precision(dtype: Any, stuck: float, faded: float) -> None:
+    """After 2,000 gradients of 1, the second moment is 0.865; after 3,000 of 0 more, 0.043."""
+    tx, own_tx = optax.scale_by_adam(), gm.scale_by_adam()
+    update = jax.jit(tx.update)  # for speed
+    grads = np.ones(1, dtype)
+    theirs: Any = tx.init(jnp.asarray(grads))
+    ours = own_tx.init(grads)
+    rounds = [(2000, 1.0, stuck), (3000, 0.0, faded)]
+    exact = 0.0
+    for steps, size, wrong in rounds:
+        grads = np.full(1, size, dtype)
+        given = jnp.asarray(grads)
+        for _ in range(steps):
+            _, theirs = update(given, theirs)
+            _, ours = own_tx.update(grads, ours)
+            exact = 0.999 * exact + 0.001 * size**2
+        assert float(theirs.nu[0]) == pytest.approx(wrong, rel=1e-3)
+        np.testing.assert_allclose(ours.nu, exact, rtol=1e-4)
+    assert (theirs.nu.dtype, ours.nu.dtype) == (dtype, F32)
+
+
+@pytest.mark.parametrize(
+    ("size", "wrong", "right"), [(0, NAN, 0), (1e-3, math.inf, 1), (3e3, 0, 1)]
+)
+def test_adam_in_float16(size: float, wrong: float, right: float) -> None:
+    """Epsilon and small squares are zero there, large squares are infinite."""
+    grads = row(size, dtype=F16)
+    theirs, ours = of_both(lambda module: module.scale_by_adam(), grads, grads[0])
+    np.testing.assert_equal(theirs, [wrong])
+    np.testing.assert_allclose(ours, [right], rtol=1e-4)
 
 
 def test_parameters_of_half_precision() -> None:
@@ -98,22 +124,42 @@ def test_parameters_of_half_precision() -> None:
     np.testing.assert_allclose(opt.params.astype(F32), 0.9, rtol=4e-3)
 
 
-def test_a_nan_among_collected_steps() -> None:
+@pytest.mark.parametrize("bad", [NAN, math.inf])
+@pytest.mark.parametrize("name", ["MultiSteps", "apply_every"])
+def test_a_nan_among_collected_steps(name: str, bad: float) -> None:
+    def make(module: Any) -> Any:
+        if name == "MultiSteps":
+            return module.MultiSteps(module.sgd(0.5), 2, use_grad_mean=False)
+        return module.chain(module.apply_every(2), module.sgd(0.5))
+
+    theirs, ours = of_both(make, row(bad, 1, 1, 1, 1, 1), row(0)[0])
+    assert not np.isfinite(theirs).any()
+    assert not np.isfinite(ours[1])
+    np.testing.assert_array_equal(ours[:1] + ours[2:], [0, 0, -1, 0, -1])
+
+
+def test_a_nan_that_is_left_out() -> None:
+    """The way out in both: the bad step does not count."""
     theirs, ours = of_both(
-        lambda module: module.MultiSteps(module.sgd(1.0), 2), row(NAN, 1, 1, 1, 1, 1), row(0)[0]
+        lambda module: module.MultiSteps(
+            module.sgd(1.0), 2, should_skip_update_fn=module.skip_not_finite
+        ),
+        row(NAN, 1, 1, 1, 1),
+        row(0)[0],
     )
-    np.testing.assert_equal(theirs, [NAN] * 6)
-    np.testing.assert_equal(ours, [0, NAN, 0, -1, 0, -1])
+    np.testing.assert_array_equal(theirs, [0, 0, -1, 0, -1])
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_errors_without_end() -> None:
     grads = row(1, NAN, NAN, NAN, 1, 1)
-    theirs, _ = of_both(
-        lambda module: module.apply_if_finite(module.sgd(1.0, 0.9), 2), grads, grads[0]
+    theirs, told = of_both(
+        lambda module: module.apply_if_finite(module.adam(0.1), 2), grads, grads[0]
     )
-    np.testing.assert_equal(theirs, [-1, 0, 0, NAN, NAN, NAN])
-    ours = updates_of(gm.apply_if_finite(gm.sgd(1.0, 0.9)), grads, grads[0])
-    np.testing.assert_allclose(np.ravel(ours), [-1, 0, 0, 0, -1.9, -2.71], rtol=1e-6)
+    for gave_up in (theirs, told):
+        np.testing.assert_allclose(gave_up, [-0.1, 0, 0, NAN, NAN, NAN], rtol=1e-5)
+    ours = updates_of(gm.apply_if_finite(gm.adam(0.1)), grads, grads[0])
+    np.testing.assert_allclose(np.ravel(ours), [-0.1, 0, 0, 0, -0.1, -0.1], rtol=1e-5)
 
 
 def test_hyperparameters_beside_half_precision() -> None:
@@ -146,8 +192,14 @@ def test_leaves_that_no_transformation_takes(capsys: pytest.CaptureFixture[str])
         updates, _ = tx.update(params, tx.init(params), params)
         assert updates["b"] == 1
         np.testing.assert_allclose(updates["w"], -0.1)
-    gm.explain(gm.masked(gm.sgd(0.1), mask), params)
-    assert "warning: no transformation takes params['b']" in capsys.readouterr().out
+    inner = gm.masked(gm.sgd(0.1), mask)
+    guarded = gm.apply_if_finite(gm.chain(gm.clip_by_global_norm(9.0), gm.MultiSteps(inner, 1)))
+    for tx in (inner, guarded, gm.conditionally_mask(inner, bool), gm.chain(gm.zero_nans(), inner)):
+        gm.explain(tx, params)
+        assert "warning: no transformation takes params['b']" in capsys.readouterr().out
+    for tx in (gm.chain(inner, gm.freeze({"b": True, "w": False})), gm.chain(inner, gm.trace(0.9))):
+        gm.explain(tx, params)
+        assert "warning" not in capsys.readouterr().out
 
 
 def test_hyperparameters_that_make_nans() -> None:
@@ -171,10 +223,26 @@ def test_bounds_below_zero() -> None:
         gm.clip(-1.0)
 
 
-def test_updates_of_zero() -> None:
-    theirs = optax.apply_updates(jnp.full(1, -0.0), jnp.zeros(1))
-    assert not np.signbit(theirs)
-    assert np.signbit(gm.apply_updates(np.full(1, -0.0), np.zeros(1)))
+@pytest.mark.parametrize("param", [-0.0, 1e-40])
+def test_updates_of_zero(param: float) -> None:
+    params, zero = row(param)[0], row(0)[0]
+    theirs = np.asarray(optax.apply_updates(jnp.asarray(params), jnp.asarray(zero)))
+    assert theirs.tobytes() == zero.tobytes()
+    assert gm.apply_updates(params, zero).tobytes() == params.tobytes()
+    opt = gm.Optimizer(gm.sgd(0.1), params.copy())
+    opt.step(zero)
+    assert opt.params.tobytes() == params.tobytes()
+
+
+def test_subnormal_numbers() -> None:
+    """Both drop them from moments, where they would slow down each step; one keeps updates."""
+    grads = row(1.5e-38)
+    theirs, ours = of_both(lambda module: module.scale(0.5), grads, grads[0])
+    assert theirs == [0]
+    np.testing.assert_allclose(ours, [7.5e-39], rtol=1e-6)
+    fading = [*grads, *row(0)]
+    for moments in of_both(lambda module: module.trace(0.5), fading, grads[0]):
+        np.testing.assert_allclose(moments, [1.5e-38, 0], rtol=1e-6)
 
 
 def test_the_first_step_of_adam() -> None:
@@ -182,3 +250,18 @@ def test_the_first_step_of_adam() -> None:
     theirs, ours = of_both(lambda module: module.scale_by_adam(eps=0.0), row(0.3), np.zeros(1, F32))
     assert abs(theirs[0] - 1) > 5e-6
     assert abs(ours[0] - 1) < 1e-7
+
+
+def test_what_both_let_pass() -> None:
+    """An infinite gradient in a clip by norm; an infinity that arises within apply_if_finite."""
+    grads = np.array([math.inf, 1.0, 2.0], F32)
+    theirs = updates_of(optax.clip_by_global_norm(1.0), [jnp.asarray(grads)], grads)
+    ours = updates_of(gm.clip_by_global_norm(1.0), [grads], grads)
+    for updates in (theirs, ours):
+        np.testing.assert_equal(np.asarray(updates[0]), np.array([NAN, 0, 0], F32))
+    opt = gm.Optimizer(gm.clip_by_global_norm(1.0), np.zeros(3, F32))
+    assert not opt.step(grads).finite
+    within = of_both(
+        lambda module: module.apply_if_finite(module.scale(1e38), 5), row(1e10), row(0)[0]
+    )
+    assert within == ([math.inf], [math.inf])

@@ -50,7 +50,7 @@ class HostStep:
     that the accelerator need not have room for: with Adam, two thirds of what training keeps.
 
     It is for that alone. Gradients and parameters are copied both ways in each step, which takes
-    longer than the step itself by far: on a CPU, where nothing is sent anywhere, 2 to 5 times as
+    longer than the step itself by far: on a CPU, where nothing is sent anywhere, 2 to 7 times as
     long as optax with donated buffers takes for 10⁴ to 10⁷ parameters (``make bench-host``). Where
     all fits on the device, use optax there.
 

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwapOption;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-/// Below this many elements, waking a thread costs more than it saves.
-pub const PARALLEL_FROM: usize = 1 << 18;
+/// Below this many elements, waking a thread costs more than it saves. Fuzzed inputs are smaller.
+pub const PARALLEL_FROM: usize = if cfg!(fuzzing) { 1 << 6 } else { 1 << 18 };
 
 /// Each thread has at least so many elements to work on.
-const SHARE: usize = 1 << 15;
+const SHARE: usize = PARALLEL_FROM >> 3;
 
 /// No step takes more threads, however many are asked for: memory is saturated long before, and starting
 /// them can bring a machine down.

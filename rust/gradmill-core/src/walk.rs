@@ -22,7 +22,7 @@ pub const CHUNK: usize = 1 << 17;
 /// Elements that are converted or copied before a kernel runs over them; divides [`CHUNK`].
 const BLOCK: usize = 1 << 12;
 /// Elements of small leaves that a thread takes at once.
-const BUNDLE: usize = 1 << 15;
+const BUNDLE: usize = par::PARALLEL_FROM >> 3;
 
 /// How many leaves ahead the first elements are asked for.
 const AHEAD: usize = 2;
