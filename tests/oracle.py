@@ -31,9 +31,8 @@ class Oracle:
         self.slots = [[next(slots) for _ in spec.slots] for spec in self.run.specs]
 
     def update(self, grads: Any, state: Any) -> list[Any]:
-        leaves = [
-            None if leaf is None else np.asarray(leaf, np.float64) for leaf in flatten(grads)[0]
-        ]
+        given = flatten(grads)[0]
+        leaves = [None if leaf is None else np.asarray(leaf, np.float64) for leaf in given]
         context = Context(grads, self.tree, {})
         scalars, off, _ = self.run.plan(layout_of(self.tx).parts(state), context)
         values = iter(scalars)
@@ -57,7 +56,7 @@ class Oracle:
                     rank += taken[index]
                     continue
                 if op == "add_noise":
-                    own["normal"] = noise(own, rank, leaf.shape)
+                    own["normal"] = noise(own, rank, given[index])
                 rank += 1
                 slots = [np.asarray(slot[index], np.float64) for slot in self.slots[position]]
                 leaves[index], *new = FORMULAS[op](
@@ -81,13 +80,14 @@ class Oracle:
         return {}
 
 
-def noise(scalars: dict[str, float], rank: int, shape: Any) -> Any:
-    """The random numbers of one leaf: of JAX's uniform ones in float32, with float64 from there."""
-    key = jax.random.wrap_key_data(np.array([scalars["key0"], scalars["key1"]], np.uint32))
-    own = jax.random.split(key, 64)[rank]
-    least = np.nextafter(np.float32(-1.0), np.float32(0.0))
-    uniform = jax.random.uniform(own, shape, np.float32, minval=least, maxval=1.0)
+def noise(scalars: dict[str, float], rank: int, leaf: Any) -> Any:
+    """The random numbers of one leaf: uniform ones of its precision by JAX, then float64."""
     with jax.enable_x64(True):
+        key = jax.random.wrap_key_data(np.array([scalars["key0"], scalars["key1"]], np.uint32))
+        own = jax.random.split(key, 64)[rank]
+        dtype = np.float64 if leaf.dtype == np.float64 else np.float32
+        least = np.nextafter(dtype(-1.0), dtype(0.0))
+        uniform = jax.random.uniform(own, leaf.shape, dtype, minval=least, maxval=1.0)
         wide = jax.numpy.asarray(np.asarray(uniform), np.float64)
         return np.sqrt(2.0) * np.asarray(jax.scipy.special.erfinv(wide))
 
