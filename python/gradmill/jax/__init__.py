@@ -1,5 +1,11 @@
 """The same transformations beside JAX: states to and from optax, and steps on the host."""
 
+try:
+    import jax as _jax  # noqa: F401  (to say what is missing, before anything else does)
+    import optax as _optax  # noqa: F401  (likewise)
+except ImportError as error:
+    raise ImportError(f"{error}; gradmill.jax needs: pip install 'gradmill[optax]'") from error
+
 from gradmill.jax._host import HostStep as HostStep
 from gradmill.jax._host import host_step as host_step
 from gradmill.jax._states import from_optax_state as from_optax_state
