@@ -201,14 +201,23 @@ def test_control_c_during_a_long_step() -> None:
     opt = gm.Optimizer(gm.sgd(1.0), params)
     grads = np.ones_like(params)
     opt.step(grads)
-    timer = threading.Timer(0.002, _thread.interrupt_main)
+    ready = threading.Event()
+
+    def interrupt():
+        ready.wait()
+        time.sleep(0.002)
+        _thread.interrupt_main()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
     with gm.num_threads(1):
-        timer.start()
         try:
+            ready.set()
             while True:
                 opt.step(grads)
         except KeyboardInterrupt:
             pass
+    thread.join()
     assert (params == params[0]).all()
     print(opt.step(grads).step == -params[0])
     """
