@@ -96,7 +96,7 @@ def test_fork_while_other_threads_are_inside_steps() -> None:
             assert "inside a step" in str(error), error
         return digest()
 
-    for _ in range(25):
+    for _ in range(15):
         time.sleep(0.003)
         assert child_agrees(expected, child)
     done.set()
