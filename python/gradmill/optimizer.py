@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -330,23 +331,23 @@ def _masters(master: bool | PyTree, leaves: list[Any], treespec: Treespec) -> li
     sources = leaves if master is True else flatten_like(treespec, master, "master", "params")
     masters: list[Any] = []
     for index, (source, leaf, half) in enumerate(zip(sources, leaves, halves, strict=True)):
-        path = leaf_path(treespec, index, "master") if half else ""
+        path = partial(leaf_path, treespec, index, "master")
         masters.append(_master(source, leaf.shape, path) if half else None)
     return masters
 
 
-def _master(source: Any, shape: tuple[int, ...], path: str) -> np.ndarray[Any, Any]:
+def _master(source: Any, shape: tuple[int, ...], path: Callable[[], str]) -> np.ndarray[Any, Any]:
     try:
         array = as_native(source)
     except TypeError as error:
-        raise errors.LeafTypeError(f"{path}: {error}") from None
+        raise errors.LeafTypeError(f"{path()}: {error}") from None
     if array.shape != shape:
-        raise errors.LeafValueError(f"{path}: shape {array.shape}, params has {shape}")
+        raise errors.LeafValueError(f"{path()}: shape {array.shape}, params has {shape}")
     try:
         with np.errstate(over="raise"):
             return np.array(array, np.float32)
     except FloatingPointError:
-        raise errors.LeafValueError(f"{path}: has numbers beyond those of float32") from None
+        raise errors.LeafValueError(f"{path()}: has numbers beyond those of float32") from None
 
 
 def _rounding_key(rounding: str, seed: int) -> tuple[int, int] | None:
@@ -371,20 +372,20 @@ def _copied(old: Any, new: Any, treespec: Treespec, index: int) -> Any:
     """A copy of what is to take the place of the array ``old``."""
     if not isinstance(old, np.ndarray):
         return new
-    path = leaf_path(treespec, index, "state")
+    path = partial(leaf_path, treespec, index, "state")
     if isinstance(new, np.ma.MaskedArray):
-        raise errors.LeafTypeError(f"{path}: is a masked array, whose mask would be lost")
+        raise errors.LeafTypeError(f"{path()}: is a masked array, whose mask would be lost")
     try:
         # A hyperparameter may have been assigned as a plain number.
         is_number = isinstance(new, int) or (isinstance(new, float) and is_float(old.dtype))
         array = np.array(new, old.dtype if is_number else None)
     except Exception as error:  # noqa: BLE001  (an __array__ may raise anything)
-        raise errors.LeafTypeError(f"{path}: is no array: {error}") from None
+        raise errors.LeafTypeError(f"{path()}: is no array: {error}") from None
     if (array.shape, array.dtype) != (old.shape, old.dtype):
         raise errors.LeafValueError(
-            f"{path}: {array.dtype} of shape {array.shape}, "
+            f"{path()}: {array.dtype} of shape {array.shape}, "
             f"expected {old.dtype} of shape {old.shape}"
         )
     if not old.flags.writeable:
-        raise errors.LeafValueError(f"{path}: was made read-only in the optimizer")
+        raise errors.LeafValueError(f"{path()}: was made read-only in the optimizer")
     return array
