@@ -6,6 +6,7 @@ import operator
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gradmill._numbers import HOST
 from gradmill.errors import LeafTypeError, LeafValueError
 
 if TYPE_CHECKING:
@@ -24,21 +25,25 @@ class Context:
             gate's op has not decided.
         specs: Specs that replace those of links in this step, by index.
         members: Likewise for links that are written in Python.
+        xp: The namespace of counts and of what is computed with them.
     """
 
-    __slots__ = ("extra", "members", "open", "params", "specs", "updates")
+    __slots__ = ("extra", "members", "open", "params", "specs", "updates", "xp")
 
-    def __init__(self, updates: PyTree, params: PyTree | None, extra: dict[str, Any]) -> None:
+    def __init__(
+        self, updates: PyTree, params: PyTree | None, extra: dict[str, Any], xp: Any = HOST
+    ) -> None:
         self.updates = updates
         self.params = params
         self.extra = extra
         self.open: dict[int, bool | None] = {}
         self.specs: dict[int, Spec] = {}
         self.members: dict[int, TransformationLike] = {}
+        self.xp = xp
 
 
 class Plan(NamedTuple):
-    """What a link does in one step.
+    """What a link does in one step; numbers and bools of the context's namespace.
 
     Attributes:
         scalars: Those of its op.
@@ -48,9 +53,9 @@ class Plan(NamedTuple):
         memo: What ``advance`` needs to know of the plan.
     """
 
-    scalars: tuple[float, ...] = ()
-    on: bool = True
-    open: bool | None = True
+    scalars: tuple[Any, ...] = ()
+    on: Any = True
+    open: Any = True
     inner: TransformationLike | None = None
     memo: Any = None
 
@@ -89,7 +94,10 @@ COUNT_TOP = 2**63 - 1
 
 
 class Control(ABC):
-    """The host's side of a transformation: those fields of its state that are no slots."""
+    """The host's side of a transformation: those fields of its state that are no slots.
+
+    It runs on numbers of the host, and on arrays of another library where states hold such.
+    """
 
     needs_updates = False
     """Whether ``plan`` looks at the updates, which ends the run before it."""

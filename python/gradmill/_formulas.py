@@ -138,7 +138,10 @@ def _unit_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     rank = len(shape)
     if sum(length != 1 for length in shape) <= 1:
         return tuple(range(rank))
-    return {2: (0,), 3: (0,), 4: (0, 1, 2), 5: (0, 1, 2, 3)}[rank]
+    axes = {2: (0,), 3: (0,), 4: (0, 1, 2), 5: (0, 1, 2, 3)}
+    if rank not in axes:
+        raise ValueError(f"shape {shape} has no usual axes, give them")
+    return axes[rank]
 
 
 def adaptive_grad_clip(

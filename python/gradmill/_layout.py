@@ -195,5 +195,5 @@ def layout_of(tx: TransformationLike, path: str = "state") -> Layout:
             return _Partition(path, dict(members))
         case Gated() as gated:
             return _Gate(path, gated)
-        case spec:
-            return _One(path, spec)
+        case other:
+            return _One(path, other if isinstance(other, Spec) else None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from typing import Any
 
 import numpy as np
@@ -48,21 +49,29 @@ class _Host:
 HOST: Any = _Host()
 
 
-def is_foreign(value: object) -> bool:
-    """Whether ``value`` is an array, or a scalar, of another library than NumPy.
-
-    Those of JAX are, traced ones among them.
-    """
+def is_traced(value: object) -> bool:
+    """Whether ``value`` stands for what a program of JAX will compute, and is not known yet."""
     if isinstance(value, (int, float, np.ndarray, np.generic)):
         return False
-    return hasattr(value, "__array_namespace__")
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.core.Tracer)
 
 
 def namespace_of(value: Any) -> Any:
-    """The functions to compute with ``value``: its library's own, or :data:`HOST`."""
-    return value.__array_namespace__() if is_foreign(value) else HOST
+    """The functions to compute with ``value``: those of JAX where it is traced, or :data:`HOST`."""
+    return value.__array_namespace__() if is_traced(value) else HOST
 
 
 def integer(count: Any) -> Any:
-    """A count of NumPy as an int; one of another library as it is."""
-    return count if is_foreign(count) else int(count)
+    """A count as an int, or as it is where it is traced."""
+    return count if is_traced(count) else int(count)
+
+
+def is_foreign(value: object) -> bool:
+    """Whether ``value`` is an array of another library than NumPy, such as JAX; traced ones are."""
+    return not isinstance(value, (np.ndarray, np.generic)) and hasattr(value, "__array_namespace__")
+
+
+def library_of(array: Any) -> Any:
+    """The functions over whole arrays such as ``array``: its library's own, or NumPy's."""
+    return array.__array_namespace__() if is_foreign(array) else np

@@ -17,7 +17,16 @@ from gradmill._scalars import SCALARS, next_count, step_scalars
 from gradmill._spec import Gated
 from gradmill._state import check_counts, init_link, links_of, new_fields
 from gradmill._threads import scoped
-from gradmill._tree import Flattener, Selection, Treespec, flatten, flatten_like, keep, leaf_path
+from gradmill._tree import (
+    HOLE,
+    Flattener,
+    Selection,
+    Treespec,
+    flatten,
+    flatten_like,
+    keep,
+    leaf_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,7 +150,7 @@ class NativeRun:
                 changes.append({})
             elif link.control is not None:
                 spec = context.specs.get(link.index, link.spec)
-                changes.append(_control(spec).advance(state, plan, found))
+                changes.append(control_of(spec).advance(state, plan, found))
             else:
                 changes.append({"count": next_count(state.count)} if link.counts else {})
         return changes
@@ -208,9 +217,14 @@ def _plan(link: Link, state: PyTree, context: Context) -> Plan:
 
 
 def _controlled(link: Link, state: PyTree, context: Context) -> Plan:
-    """What a link with a control does in the step to come."""
+    """What a link with a control does in the step to come, once its counts are looked at."""
     check_counts(link, state)
-    plan = _control(context.specs.get(link.index, link.spec)).plan(state, context)
+    return planned(link, state, context)
+
+
+def planned(link: Link, state: PyTree, context: Context) -> Plan:
+    """What a link with a control does in the step to come."""
+    plan = control_of(context.specs.get(link.index, link.spec)).plan(state, context)
     if plan.inner is not None:
         usual, now = links_of(_gate(link).inner), links_of(plan.inner)
         if [one.op for one in usual] != [one.op for one in now]:
@@ -226,7 +240,8 @@ def _controlled(link: Link, state: PyTree, context: Context) -> Plan:
     return plan
 
 
-def _control(spec: Spec | None) -> Control:
+def control_of(spec: Spec | None) -> Control:
+    """The control of ``spec``, which has one."""
     control = None if spec is None else spec.control
     assert control is not None  # noqa: S101  (for the type checker)
     return control
@@ -251,9 +266,13 @@ OFF[None] = Plan(on=False, open=False)
 class PythonRun:
     """One link that is written in Python."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, hole: PyTree = HOLE) -> None:
         self.links = (link,)
-        self.takes_extra = isinstance(link.tx, GradientTransformationExtraArgs)
+        self.hole = hole
+        # Those of optax count as well, and have a class of the same name.
+        kinds = type(link.tx).__mro__
+        name = GradientTransformationExtraArgs.__name__
+        self.takes_extra = any(kind.__name__ == name for kind in kinds)
 
     def update(
         self, updates: PyTree, states: Sequence[PyTree], context: Context
@@ -272,11 +291,11 @@ class PythonRun:
         taken = Selection(updates if params is None else params, treespec)(link.masks)
         if link.masks_extra:
             extra = {
-                name: keep(tree, taken) if flatten(tree)[1] == treespec else tree
+                name: keep(tree, taken, self.hole) if flatten(tree)[1] == treespec else tree
                 for name, tree in extra.items()
             }
-        masked = keep(updates, taken)
-        given = None if params is None else keep(params, taken)
+        masked = keep(updates, taken, self.hole)
+        given = None if params is None else keep(params, taken, self.hole)
         new, state = tx.update(masked, state, given, **extra)
         rest = iter(flatten_like(flatten(masked)[1], new, "the masked updates", "those before"))
         merged = [next(rest) if take else old for take, old in zip(taken, leaves, strict=True)]
@@ -355,9 +374,10 @@ class Fused:
         links = links_of(self.tx)
         select = Selection(params, flatten(params)[1]) if any(x.masks for x in links) else None
         # Each mask and label is looked at, whether or not there is state under it.
-        taken = [select(link.masks) if select and link.masks else None for link in links]
-        states = [init_link(link, params, own) for link, own in zip(links, taken, strict=True)]
-        return self.layout.join(iter(states))
+        own = [
+            keep(params, select(link.masks)) if select and link.masks else params for link in links
+        ]
+        return self.layout.join(map(init_link, links, own))
 
     def update(
         self, updates: PyTree, state: PyTree, params: PyTree | None = None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gradmill import _core
+from gradmill._numbers import integer, library_of, namespace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,27 +26,30 @@ Scalar: TypeAlias = "float | Callable[[int], float]"
 """A number, or a function of the number of steps taken."""
 
 
-def _adam(hyper: Mapping[str, Any]) -> list[Scalar]:
+Correction: TypeAlias = "Callable[[Any, int], Scalar]"
+"""Makes of a decay and a number ``ahead`` the function ``1 - decay**(count + ahead)`` of counts."""
+
+
+def _adam(hyper: Mapping[str, Any], correction: Correction) -> list[Scalar]:
     b1, b2, eps, eps_root = (hyper[name] for name in ("b1", "b2", "eps", "eps_root"))
-    return [b1, b2, eps, eps_root, _core.Correction(b1), _core.Correction(b2)]
+    return [b1, b2, eps, eps_root, correction(b1, 1), correction(b2, 1)]
 
 
-def _adam_nesterov(hyper: Mapping[str, Any]) -> list[Scalar]:
-    return [*_adam(hyper), _core.Correction(hyper["b1"], 2)]
+def _adam_nesterov(hyper: Mapping[str, Any], correction: Correction) -> list[Scalar]:
+    return [*_adam(hyper, correction), correction(hyper["b1"], 2)]
 
 
-def _rms(hyper: Mapping[str, Any]) -> list[Scalar]:
+def _rms(hyper: Mapping[str, Any], correction: Correction) -> list[Scalar]:
     decay, eps, eps_root = (hyper[name] for name in ("decay", "eps", "eps_root"))
-    correction = _core.Correction(decay) if hyper["bias_correction"] else 1.0
-    return [decay, eps, eps_root, correction]
+    return [decay, eps, eps_root, correction(decay, 1) if hyper["bias_correction"] else 1.0]
 
 
-def _ema(hyper: Mapping[str, Any]) -> list[Scalar]:
+def _ema(hyper: Mapping[str, Any], correction: Correction) -> list[Scalar]:
     decay = hyper["decay"]
-    return [decay, _core.Correction(decay) if hyper["debias"] else 1.0]
+    return [decay, correction(decay, 1) if hyper["debias"] else 1.0]
 
 
-_DERIVED: dict[str, Callable[[Mapping[str, Any]], list[Scalar]]] = {
+_DERIVED: dict[str, Callable[[Mapping[str, Any], Correction], list[Scalar]]] = {
     "scale_by_adam": _adam,
     "scale_by_adam_nesterov": _adam_nesterov,
     "scale_by_rms": _rms,
@@ -59,32 +63,40 @@ SCALARS = {op["name"]: tuple(op["scalars"]) for op in _core.list_ops()}
 LOOKS_FOR = {op["name"]: op["reduces"] for op in _core.list_ops()}
 """What each op has to know of the update as a whole, or None."""
 
+READS_PARAMS = {op["name"] for op in _core.list_ops() if op["params"]}
+"""The ops that read the parameters."""
 
-def step_scalars(spec: Spec) -> _core.Scalars:
-    """The scalars of ``spec``, in its op's order; hyperparameters may be schedules."""
+
+def scalars_of(spec: Spec, correction: Correction) -> list[Scalar]:
+    """The scalars of the op of ``spec``, in order, where no control has them."""
     if spec.op is None:
-        return _core.Scalars([])
+        return []
     derived = _DERIVED.get(spec.op)
     if derived is not None:
-        return _core.Scalars(derived(spec.hyper))
-    return _core.Scalars([spec.hyper[name] for name in SCALARS[spec.op]])
+        return derived(spec.hyper, correction)
+    return [spec.hyper[name] for name in SCALARS[spec.op]]
 
 
-def next_count(count: Any) -> int:
+def step_scalars(spec: Spec) -> _core.Scalars:
+    """Likewise, for the core; hyperparameters may be schedules."""
+    return _core.Scalars(scalars_of(spec, _core.Correction))
+
+
+def next_count(count: Any) -> Any:
     """The count of the step behind that with ``count``; it stays at the largest one."""
     dtype = getattr(count, "dtype", _INT32)
     top = COUNT_MAX if dtype == _INT32 else min(COUNT_MAX, int(np.iinfo(dtype).max))
-    return min(int(count) + 1, top)
+    return namespace_of(count).minimum(integer(count), top - 1) + 1
 
 
-def safe_increment(count: Any) -> np.ndarray[Any, Any]:
+def safe_increment(count: Any) -> Any:
     """Add one, or stay at the largest value of the dtype.
 
     Args:
         count: A 0-d array or scalar of an integer or float dtype.
 
     Returns:
-        A 0-d array of the same dtype.
+        A 0-d array of the same dtype and library.
 
     Raises:
         TypeError: ``count`` is not a number.
@@ -97,8 +109,10 @@ def safe_increment(count: Any) -> np.ndarray[Any, Any]:
         >>> gm.safe_increment(np.int32(2**31 - 1))
         array(2147483647, dtype=int32)
     """
-    array = np.asarray(count)
+    library = library_of(count)
+    array = library.asarray(count)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"count must be an integer or a float, got dtype {array.dtype}")
     top = np.finfo(array.dtype).max if array.dtype.kind == "f" else np.iinfo(array.dtype).max
-    return np.asarray(np.where(array < top, array + array.dtype.type(1), array), dtype=array.dtype)
+    more = library.where(array < top, array + array.dtype.type(1), array)
+    return library.asarray(more, dtype=array.dtype)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
 from gradmill._arrays import DTYPES, is_float, is_half
+from gradmill._numbers import is_traced, library_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -35,17 +36,17 @@ class Slot:
     at_least: np.dtype[Any] | None = None
     fill: float = 0.0
 
-    def first(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """The slot of the parameter ``array`` at first."""
+    def first(self, array: Any) -> Any:
+        """The slot of the parameter ``array`` at first, of the same library."""
         # State of half precision stops moving: its steps are too small to count.
         dtype = self.dtype or (np.dtype(np.float32) if is_half(array.dtype) else array.dtype)
         if self.at_least is not None:
             dtype = np.promote_types(dtype, self.at_least)
-        # Zeros are pages that the system hands out when they are touched.
-        zeros = np.zeros_like(array, dtype=dtype)
+        library = library_of(array)
         if self.fill:
-            zeros.fill(self.fill)
-        return zeros
+            return library.full_like(array, self.fill, dtype=dtype)
+        # Zeros are pages that the system hands out when they are touched.
+        return library.zeros_like(array, dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -145,22 +146,35 @@ class LabelMask:
     label: Hashable
 
 
-Description: TypeAlias = Spec | Masked | Chained | Partitioned | Gated
+@dataclass(frozen=True)
+class Flattened:
+    """A transformation of all leaves joined to one vector. Here it runs in Python."""
+
+    inner: TransformationLike
+
+
+Description: TypeAlias = Spec | Masked | Chained | Partitioned | Gated | Flattened
 
 
 def is_real(value: object) -> bool:
     """Whether ``value`` is a real scalar: a number or a 0-d array of numbers, but no bool."""
     if isinstance(value, (bool, np.bool_)):
         return False
-    if isinstance(value, (int, float, np.number, np.ndarray)) or hasattr(value, "__array__"):
+    if is_traced(value):
+        array: Any = value
+    elif isinstance(value, (int, float, np.number, np.ndarray)) or hasattr(value, "__array__"):
         array = np.asarray(value)
-        return array.ndim == 0 and array.dtype.kind in "iuf"
-    return False
+    else:
+        return False
+    return bool(array.ndim == 0 and array.dtype.kind in "iuf")
 
 
 def is_integer(value: object) -> bool:
     """Whether ``value`` is an integer scalar, but no bool."""
-    return is_real(value) and np.asarray(value).dtype.kind in "iu"
+    if not is_real(value):
+        return False
+    array: Any = value if is_traced(value) else np.asarray(value)
+    return bool(array.dtype.kind in "iu")
 
 
 def real(
@@ -173,13 +187,18 @@ def real(
 ) -> float:
     """Return ``value`` as a float that lies between the bounds.
 
+    One that JAX traces, whose value is not known, is returned as it is.
+
     Raises:
         TypeError: ``value`` is no real scalar; the message has ``name``.
         ValueError: ``value`` is NaN or out of bounds; likewise.
     """
     if not is_real(value):
         raise TypeError(f"{name} must be a real number, got {value!r}")
-    number = float(np.asarray(value))
+    try:
+        number = float(np.asarray(value))
+    except TypeError:
+        return cast("float", value)
     bounds = {
         f"greater than {above}": above is None or number > above,
         f"at least {at_least}": at_least is None or number >= at_least,

@@ -12,12 +12,12 @@ from gradmill._arrays import as_native
 from gradmill._control import count_of
 from gradmill._core import Scalars
 from gradmill._scalars import LOOKS_FOR, step_scalars
-from gradmill._spec import Chained, Gated, LabelMask, Masked, Partitioned, Spec
-from gradmill._tree import flatten, keep, leaf_path
+from gradmill._spec import Chained, Flattened, Gated, LabelMask, Masked, Partitioned, Spec
+from gradmill._tree import flatten, leaf_path
 from gradmill.errors import LeafTypeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from gradmill._base import PyTree, TransformationLike
     from gradmill._control import Control
@@ -98,8 +98,9 @@ def _lay_out(tx: TransformationLike, place: _Place, row: list[Link]) -> None:
     """Add the links of ``tx`` to ``row``."""
     description = getattr(tx, "description", None)
     index = len(row)
-    if description is None or isinstance(description, Spec):
-        row.append(place.link(tx, description, index, index + 1))
+    if description is None or isinstance(description, (Spec, Flattened)):
+        spec = description if isinstance(description, Spec) else None
+        row.append(place.link(tx, spec, index, index + 1))
         return
     inside = place
     if isinstance(description, Gated):
@@ -132,19 +133,18 @@ def _members(description: Any) -> list[tuple[str, TransformationLike, Mask | Non
             return [(f".{description.field}", description.inner, None)]
 
 
-def init_link(link: Link, params: PyTree, taken: Sequence[bool] | None) -> PyTree:
+def init_link(link: Link, own: PyTree, as_array: Callable[[object], Any] = as_native) -> PyTree:
     """The first state of a link; where it is a gate, without the state behind it.
 
     Args:
         link: The link.
-        params: The parameters.
-        taken: Which leaves its masks leave to it; None where it has none.
+        own: The parameters that its masks leave to it.
+        as_array: Makes an array of a parameter, or raises a TypeError.
 
     Raises:
         LeafTypeError: A parameter that needs a slot is no array of floats.
     """
     spec = link.spec
-    own = params if taken is None else keep(params, taken)
     if spec is None:
         return link.tx.init(own)
     fields: dict[str, Any] = dict.fromkeys(spec.state._fields)
@@ -161,7 +161,7 @@ def init_link(link: Link, params: PyTree, taken: Sequence[bool] | None) -> PyTre
                     arrays.append(None)
                 else:
                     try:
-                        array = as_native(leaf)
+                        array = as_array(leaf)
                     except TypeError as error:
                         path = leaf_path(treespec, index, "params")
                         raise LeafTypeError(f"{path}: {error} ({spec.op})") from None

@@ -128,11 +128,14 @@ class MaskedNode(NamedTuple):
     """
 
 
-def keep(tree: PyTree, taken: Sequence[bool]) -> PyTree:
-    """``tree`` with ``MaskedNode`` for each leaf that is not taken."""
+HOLE = MaskedNode()
+
+
+def keep(tree: PyTree, taken: Sequence[bool], hole: PyTree = HOLE) -> PyTree:
+    """``tree`` with ``hole`` for each leaf that is not taken."""
     leaves, spec = flatten(tree)
     return spec.unflatten(
-        [leaf if take else MaskedNode() for leaf, take in zip(leaves, taken, strict=True)]
+        [leaf if take else hole for leaf, take in zip(leaves, taken, strict=True)]
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 import gradmill
+from gradmill._numbers import is_foreign
 from gradmill._tree import MaskedNode
 from gradmill.schedules import WrappedScheduleState
 
@@ -73,14 +74,17 @@ def from_optax_state(state: PyTree) -> PyTree:
     return _convert(state, _gradmills, _to_numpy)
 
 
-def _convert(tree: Any, classes: Callable[[], dict[str, type]], leaf: Callable[[Any], Any]) -> Any:
+def in_optaxs_classes(state: PyTree) -> PyTree:
+    """``state`` in the classes that optax has for it, with arrays of JAX for those of NumPy."""
+    return _convert(state, _optaxs, lambda leaf: leaf if is_foreign(leaf) else _to_jax(leaf))
+
+
+def _convert(tree: Any, classes: Callable[[], dict[type, type]], leaf: Callable[[Any], Any]) -> Any:
     """``tree`` with NamedTuples of other classes, and with other leaves."""
 
     def convert(tree: Any) -> Any:
         if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-            kind: Any = classes().get(type(tree).__name__, type(tree))
-            if kind._fields != tree._fields:
-                kind = type(tree)
+            kind: Any = classes().get(type(tree), type(tree))
             return kind(*map(convert, tree))
         if isinstance(tree, (list, tuple)):
             return type(tree)(map(convert, tree))
@@ -113,24 +117,36 @@ def _with_keys(tree: Any) -> Any:
 
 
 @cache
-def _gradmills() -> dict[str, type]:
-    """The classes of states of gradmill, by name."""
-    found = {name: value for name, value in vars(gradmill).items() if hasattr(value, "_fields")}
-    return {**found, "MaskedNode": MaskedNode, "WrappedScheduleState": WrappedScheduleState}
-
-
-@cache
-def _optaxs() -> dict[str, type]:
-    """Those of optax by the names of gradmill's, as far as there are."""
-    # Some have no public name.
+def _pairs() -> list[tuple[type, type]]:
+    """The classes of states that both libraries have, as far as their fields are the same."""
+    ours = {name: value for name, value in vars(gradmill).items() if hasattr(value, "_fields")}
+    ours |= {"MaskedNode": MaskedNode, "WrappedScheduleState": WrappedScheduleState}
+    # Some of optax's have no public name.
     made = [
         optax.add_decayed_weights(optax.constant_schedule(0.0)).init(0.0),
         optax.scale_by_rms(bias_correction=True).init(0.0),
         optax.scale_by_stddev(bias_correction=True).init(0.0),
         optax.schedules.WrappedSchedule(optax.constant_schedule(0.0)).init(),
     ]
-    found = {type(state).__name__: type(state) for state in made}
-    return found | {name: getattr(optax, name) for name in _gradmills() if hasattr(optax, name)}
+    theirs = {type(state).__name__: type(state) for state in made}
+    theirs |= {name: getattr(optax, name) for name in ours if hasattr(optax, name)}
+    return [
+        (kind, theirs[name])
+        for name, kind in ours.items()
+        if name in theirs and theirs[name]._fields == kind._fields
+    ]
+
+
+@cache
+def _optaxs() -> dict[type, type]:
+    """The classes of optax by those of gradmill."""
+    return dict(_pairs())
+
+
+@cache
+def _gradmills() -> dict[type, type]:
+    """The classes of gradmill by those of optax."""
+    return {theirs: ours for ours, theirs in _pairs()}
 
 
 def _to_jax(leaf: Any) -> Any:

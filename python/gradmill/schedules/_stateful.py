@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from gradmill._numbers import integer
 from gradmill._scalars import safe_increment
 
 if TYPE_CHECKING:
@@ -87,4 +88,4 @@ class WrappedSchedule:
         **extra_args: Any,  # noqa: ARG002  (likewise)
     ) -> float:
         """Return the function's value at the count."""
-        return self.schedule_fn(int(state.count))
+        return self.schedule_fn(integer(state.count))

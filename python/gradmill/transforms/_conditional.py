@@ -6,6 +6,7 @@ import numpy as np
 
 from gradmill._base import is_transformation
 from gradmill._control import Context, Control, Plan
+from gradmill._numbers import HOST
 from gradmill._run import native_with_extra
 from gradmill._scalars import next_count
 from gradmill._spec import Gated, Spec
@@ -68,8 +69,11 @@ class _Condition(Control):
 
     def plan(self, state: Any, context: Context) -> Plan:
         extra = context.extra if self.forward_extra_args else {}
-        holds = bool(self.holds(np.int32(state.step), **extra))
-        return Plan(on=not holds, open=holds)
+        if context.xp is HOST:
+            holds = bool(self.holds(np.int32(state.step), **extra))
+        else:
+            holds = self.holds(state.step, **extra)
+        return Plan(on=context.xp.logical_not(holds), open=holds)
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
         return {"step": next_count(state.step)}

@@ -6,6 +6,7 @@ import numpy as np
 
 from gradmill._base import is_transformation
 from gradmill._control import Context, Control, Plan
+from gradmill._numbers import integer
 from gradmill._run import native, native_with_extra
 from gradmill._spec import Gated, Slot, Spec, is_integer
 
@@ -61,12 +62,12 @@ class _Every(Control):
         return {"count": np.zeros((), np.int32)}
 
     def plan(self, state: Any, context: Context) -> Plan:
-        count = int(state.count) % self.k
+        count = integer(state.count) % self.k
         emits = count == self.k - 1
-        return Plan((float(count == 0), float(emits)), open=emits)
+        return Plan((count == 0, emits), open=emits)
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
-        return {"count": (int(state.count) + 1) % self.k}
+        return {"count": (integer(state.count) + 1) % self.k}
 
 
 def apply_every(

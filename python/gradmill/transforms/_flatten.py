@@ -6,6 +6,7 @@ import numpy as np
 
 from gradmill._arrays import as_native
 from gradmill._base import GradientTransformationExtraArgs, is_transformation
+from gradmill._spec import Flattened
 from gradmill._tree import flatten as flatten_tree
 from gradmill._tree import flatten_like, leaf_path
 from gradmill.errors import LeafTypeError, LeafValueError
@@ -62,7 +63,7 @@ def flatten(inner: TransformationLike) -> GradientTransformationExtraArgs:
         new, state = tx.update(vector, state, given, **extra_args)
         return _split(new, shapes, treespec), state
 
-    return GradientTransformationExtraArgs(init, update)
+    return GradientTransformationExtraArgs(init, update, Flattened(tx))
 
 
 def _joined(tree: PyTree, name: str) -> tuple[Any, list[tuple[int, ...] | None], Treespec]:

@@ -9,6 +9,7 @@ import numpy as np
 from gradmill._arrays import as_native
 from gradmill._base import is_transformation
 from gradmill._control import Context, Control, Plan
+from gradmill._numbers import HOST, is_foreign, is_traced
 from gradmill._run import native_with_extra
 from gradmill._scalars import next_count
 from gradmill._spec import Gated, Spec, float_dtype
@@ -72,13 +73,18 @@ class _Injection(Control):
 
     def build(self, values: Mapping[str, Any]) -> TransformationLike:
         """The transformation with these hyperparameters; the last one is kept."""
+        if any(map(is_traced, values.values())):
+            return self._build(values)
         key = {name: float(value) for name, value in values.items()}
         if self._built is None or self._built[0] != key:
-            tx = self.factory(**self.fixed, **values)
-            if not is_transformation(tx):
-                raise TypeError(f"inject_hyperparams: the factory returned {tx!r}")
-            self._built = key, tx
+            self._built = key, self._build(values)
         return self._built[1]
+
+    def _build(self, values: Mapping[str, Any]) -> TransformationLike:
+        tx = self.factory(**self.fixed, **values)
+        if not is_transformation(tx):
+            raise TypeError(f"inject_hyperparams: the factory returned {tx!r}")
+        return tx
 
     def prototype(self) -> TransformationLike:
         """The transformation with the hyperparameters of the first step."""
@@ -87,16 +93,12 @@ class _Injection(Control):
 
     def _cast(self, value: Any, params: PyTree) -> Any:
         """A 0-d array: a number in the dtype asked for or the widest among the parameters."""
-        array = np.asarray(value)
+        array = value if is_traced(value) else np.asarray(value)
         if array.dtype.kind != "f":
             return array
         if isinstance(value, np.ndarray) and self.dtype is None:
             return array.copy()
-        dtype = self.dtype
-        if dtype is None:
-            leaves = [as_native(leaf).dtype for leaf in flatten(params)[0] if leaf is not None]
-            dtype = np.result_type(np.float32, *leaves)
-        return array.astype(dtype)
+        return array.astype(self.dtype or _widest(params))
 
     def init(self, params: PyTree) -> dict[str, Any]:
         states = {name: schedule.init() for name, schedule in self.schedules.items()}
@@ -111,11 +113,14 @@ class _Injection(Control):
 
     def plan(self, state: Any, context: Context) -> Plan:
         like = context.updates if context.params is None else context.params
-        values = {name: self._cast(value, like) for name, value in state.hyperparams.items()}
+        cast = self._cast if context.xp is HOST or self.dtype else lambda value, _: value
+        values = {name: cast(value, like) for name, value in state.hyperparams.items()}
         states = {}
         for name, schedule in self.schedules.items():
             own = state.hyperparams_states[name]
-            values[name] = self._cast(float(schedule(own, **context.extra)), like)
+            value = schedule(own, **context.extra)
+            is_on_host = context.xp is HOST
+            values[name] = self._cast(float(value) if is_on_host else value, like)
             states[name] = schedule.update(own, **context.extra)
         return Plan(inner=self.build(values), memo=(values, states))
 
@@ -123,6 +128,13 @@ class _Injection(Control):
         values, states = plan.memo
         count = next_count(state.count)
         return {"count": count, "hyperparams": values, "hyperparams_states": states}
+
+
+def _widest(params: PyTree) -> np.dtype[Any]:
+    """The widest dtype among the parameters, and at least float32."""
+    leaves = [leaf for leaf in flatten(params)[0] if leaf is not None]
+    dtypes = [leaf.dtype if is_foreign(leaf) else as_native(leaf).dtype for leaf in leaves]
+    return np.result_type(np.float32, *dtypes)
 
 
 def inject_hyperparams(
@@ -186,7 +198,7 @@ def inject_hyperparams(
                 schedules[name] = value
             elif callable(value):
                 schedules[name] = WrappedSchedule(value)
-            elif isinstance(value, (int, float, np.number, np.ndarray)):
+            elif isinstance(value, (int, float, np.number, np.ndarray)) or is_foreign(value):
                 numbers[name] = value
             else:
                 fixed[name] = value

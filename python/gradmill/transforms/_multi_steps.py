@@ -6,6 +6,7 @@ import numpy as np
 
 from gradmill._base import is_transformation
 from gradmill._control import Context, Control, Plan
+from gradmill._numbers import integer, is_traced, library_of, namespace_of
 from gradmill._run import native_with_extra
 from gradmill._scalars import next_count
 from gradmill._spec import Gated, Slot, Spec, float_dtype, is_integer
@@ -59,16 +60,21 @@ class _Collect(Control):
         self.skips = skips
         self.needs_updates = skips is not None
 
-    def steps(self, gradient_step: int) -> int:
+    def steps(self, gradient_step: Any) -> Any:
         """The length of a round."""
         k = self.k(gradient_step) if callable(self.k) else self.k
+        if is_traced(gradient_step):
+            return k
         if not is_integer(k) or k < 1:
             raise ValueError(f"every_k_schedule must give positive integers, got {k!r}")
         return int(k)
 
-    def _skip(self, updates: PyTree, gradient_step: int, params: PyTree) -> tuple[bool, Any]:
+    def _skip(self, updates: PyTree, gradient_step: Any, params: PyTree) -> tuple[Any, Any]:
         if self.skips is None:
             return False, ()
+        if is_traced(gradient_step):
+            skip, info = self.skips(updates, gradient_step, params)
+            return skip, info
         skip, info = self.skips(updates, np.int32(gradient_step), params)
         if np.ndim(skip) != 0 or np.asarray(skip).dtype != np.bool_:
             raise ValueError(f"should_skip_update_fn must return a bool first, got {skip!r}")
@@ -77,7 +83,9 @@ class _Collect(Control):
     counts = ("mini_step", "gradient_step")
 
     def init(self, params: PyTree) -> dict[str, Any]:
-        zeros = tree_map(np.zeros_like, params) if self.skips is not None else None
+        zeros = None
+        if self.skips is not None:
+            zeros = tree_map(lambda leaf: library_of(leaf).zeros_like(leaf), params)
         return {
             "mini_step": np.zeros((), np.int32),
             "gradient_step": np.zeros((), np.int32),
@@ -85,20 +93,21 @@ class _Collect(Control):
         }
 
     def plan(self, state: Any, context: Context) -> Plan:
-        collected, rounds = int(state.mini_step), int(state.gradient_step)
+        xp = context.xp
+        collected, rounds = integer(state.mini_step), integer(state.gradient_step)
         skip, info = self._skip(context.updates, rounds, context.params)
-        emits = not skip and collected >= self.steps(rounds) - 1
-        scalars = (float(collected), float(emits), float(skip))
-        return Plan(scalars, open=emits, memo=(skip, info))
+        is_last = collected >= self.steps(rounds) - 1
+        emits = xp.logical_and(xp.logical_not(skip), is_last)
+        return Plan((collected, emits, skip), open=emits, memo=(skip, info))
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
         skip, info = plan.memo
+        collected, rounds = integer(state.mini_step), integer(state.gradient_step)
+        where = namespace_of(collected).where
         changes: dict[str, Any] = {} if self.skips is None else {"skip_state": info}
-        if plan.open:
-            rounds = next_count(state.gradient_step)
-            changes.update(mini_step=0, gradient_step=rounds)
-        elif not skip:
-            changes["mini_step"] = next_count(state.mini_step)
+        one_more = where(skip, collected, next_count(state.mini_step))
+        changes["mini_step"] = where(plan.open, 0, one_more)
+        changes["gradient_step"] = where(plan.open, next_count(state.gradient_step), rounds)
         return changes
 
 

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gradmill import _core
 from gradmill._control import Context, Control, FieldError, Plan
+from gradmill._numbers import HOST
 from gradmill._run import native
 from gradmill._scalars import next_count
 from gradmill._spec import Spec, is_integer, real
@@ -46,14 +46,29 @@ class _Noise(Control):
         return {"count": np.zeros((), np.int32), "rng_key": np.array(self.key, np.uint32)}
 
     def plan(self, state: Any, context: Context) -> Plan:
-        key = _words_of(state.rng_key)
-        sample = _core.split_key(key, 1)
-        std = math.sqrt(self.eta / next_count(state.count) ** self.gamma)
-        return Plan((std, *map(float, sample)), memo=_core.split_key(key, 0))
+        on_host = context.xp is HOST
+        sample, following = (_split if on_host else _split_in_jax)(state.rng_key)
+        std = context.xp.sqrt(self.eta / next_count(state.count) ** self.gamma)
+        return Plan((std, sample[0], sample[1]), memo=following)
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
-        count = next_count(state.count)
-        return {"count": count, "rng_key": np.array(plan.memo, np.uint32)}
+        return {"count": next_count(state.count), "rng_key": plan.memo}
+
+
+def _split(key: Any) -> tuple[Any, Any]:
+    """The two words of a key to draw with, and the key of the next step."""
+    words = _words_of(key)
+    return _core.split_key(words, 1), np.array(_core.split_key(words, 0), np.uint32)
+
+
+def _split_in_jax(key: Any) -> tuple[Any, Any]:
+    """Likewise for a key of JAX, typed or not."""
+    from jax import dtypes, random  # noqa: PLC0415  (who has such a key has imported JAX)
+
+    is_typed = dtypes.issubdtype(key.dtype, dtypes.prng_key)
+    typed = key if is_typed else random.wrap_key_data(key, impl="threefry2x32")
+    following, sample = random.split(typed)
+    return random.key_data(sample), following if is_typed else random.key_data(following)
 
 
 def _words_of(key: Any) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradmill import _core
+from gradmill._numbers import is_traced, library_of
 from gradmill._spec import is_integer, real
 from gradmill._threads import scoped
 from gradmill._tree import flatten, tree_map
@@ -60,12 +61,18 @@ def skip_not_finite(
             "skip_not_finite takes skip_not_finite(updates, state, params=None) or"
             " skip_not_finite(updates, gradient_step, params)"
         )
+    is_predicate = gradient_step is not _MISSING or is_integer(state)
+    if _are_traced(updates):
+        number = _measures().count_not_finite(updates)
+        if is_predicate:
+            return number > 0, {"should_skip": number > 0, "num_not_finite": number}
+        return _zeros_where(number > 0, updates), state
     leaves, treespec = flatten(updates)
     try:
         number = _core.count_not_finite(leaves, scoped.get())
     except _core.CoreError as fault:
         raise leaf_error(fault, treespec) from None
-    if gradient_step is not _MISSING or is_integer(state):
+    if is_predicate:
         skip = np.bool_(number > 0)
         return skip, {"should_skip": skip, "num_not_finite": np.int32(number)}
     return (_zeros(updates) if number else updates), state
@@ -118,16 +125,38 @@ def skip_large_updates(
             "skip_large_updates takes skip_large_updates(updates, state, max_norm) or"
             " skip_large_updates(updates, gradient_step, params, max_squared_norm)"
         )
-    norm = global_norm(updates)
+    are_traced = _are_traced(updates)
+    norm = _measures().global_norm(updates) if are_traced else global_norm(updates)
     if len(others) == 1:
         small = norm < real("max_norm", others[0])
+        if are_traced:
+            return _zeros_where(~small, updates), state
         return (updates if small else _zeros(updates)), state
     bound = real("max_squared_norm", others[1])
+    if are_traced:
+        skip = ~(norm < (bound**0.5 if max_norm is _MISSING else bound))
+        return skip, {"should_skip": skip, "norm_squared": norm * norm}
     skip = np.bool_(not norm * norm < (bound if max_norm is _MISSING else bound * bound))
     leaves = [np.asarray(leaf).dtype for leaf in flatten(updates)[0] if leaf is not None]
     with np.errstate(over="ignore"):
         squared = np.float64(norm * norm).astype(np.result_type(np.float32, *leaves))
     return skip, {"should_skip": skip, "norm_squared": squared}
+
+
+def _are_traced(updates: PyTree) -> bool:
+    return any(map(is_traced, flatten(updates)[0]))
+
+
+def _measures() -> Any:
+    # Whoever traces has imported JAX.
+    from gradmill.jax import _measures  # noqa: PLC0415  (nobody else needs it)
+
+    return _measures
+
+
+def _zeros_where(skip: Any, updates: PyTree) -> PyTree:
+    where = library_of(skip).where
+    return tree_map(lambda leaf: where(skip, 0, leaf), updates)
 
 
 def _zeros(updates: PyTree) -> PyTree:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gradmill._base import EmptyState, is_transformation
 from gradmill._control import Context, Control, Plan
+from gradmill._numbers import integer, is_foreign, library_of, namespace_of
 from gradmill._run import native, native_with_extra
 from gradmill._scalars import COUNT_MAX, next_count
 from gradmill._spec import Gated, Spec, is_integer
@@ -65,12 +66,18 @@ class _FoundNans(Control):
     def advance(self, state: Any, plan: Plan, found: tuple[Treespec, list[bool]]) -> dict[str, Any]:
         treespec, nans = found
         old = treespec.flatten_up_to(state.found_nan)
-        new = [
-            np.asarray(nan) if isinstance(flag, np.ndarray) and bool(flag) != nan else flag
-            for flag, nan in zip(old, nans, strict=True)
-        ]
+        new = [_flag(flag, nan) for flag, nan in zip(old, nans, strict=True)]
         # Most steps change no flag.
-        return {} if new == old else {"found_nan": treespec.unflatten(new)}
+        if all(before is after for before, after in zip(old, new, strict=True)):
+            return {}
+        return {"found_nan": treespec.unflatten(new)}
+
+
+def _flag(old: Any, nan: Any) -> Any:
+    """``nan`` in place of ``old``, where that is a flag and another one."""
+    if is_foreign(old):
+        return library_of(old).asarray(nan)
+    return np.asarray(nan) if isinstance(old, np.ndarray) and bool(old) != nan else old
 
 
 def zero_nans() -> GradientTransformation:
@@ -117,7 +124,8 @@ class _IfFinite(Control):
     counts = ("notfinite_count", "total_notfinite")
 
     def __init__(self, max_consecutive_errors: int | None) -> None:
-        self.limit = COUNT_MAX if max_consecutive_errors is None else max_consecutive_errors
+        most = COUNT_MAX if max_consecutive_errors is None else max_consecutive_errors
+        self.limit = min(most, COUNT_MAX)
 
     def init(self, params: PyTree) -> dict[str, Any]:
         return {
@@ -127,16 +135,17 @@ class _IfFinite(Control):
         }
 
     def plan(self, state: Any, context: Context) -> Plan:
-        accept = int(state.notfinite_count) + 1 > self.limit
-        return Plan((float(accept),), open=None, memo=accept)
+        # This one, if it is not finite, comes on top.
+        accept = integer(state.notfinite_count) >= self.limit
+        return Plan((accept,), open=None, memo=accept)
 
-    def advance(self, state: Any, plan: Plan, found: bool) -> dict[str, Any]:
-        if found:
-            return {"notfinite_count": 0, "last_finite": True}
+    def advance(self, state: Any, plan: Plan, found: Any) -> dict[str, Any]:
+        count, total = state.notfinite_count, integer(state.total_notfinite)
+        where = namespace_of(total).where
         return {
-            "notfinite_count": next_count(state.notfinite_count),
-            "last_finite": False,
-            "total_notfinite": next_count(state.total_notfinite),
+            "notfinite_count": where(found, 0, next_count(count)),
+            "last_finite": found,
+            "total_notfinite": where(found, total, next_count(total)),
         }
 
 

@@ -1,0 +1,429 @@
+"""A transformation as operations of JAX, from the same descriptions and formulas."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gradmill._base import NO_PARAMS_MSG, GradientTransformationExtraArgs
+from gradmill._control import Context, Plan
+from gradmill._formulas import FORMULAS
+from gradmill._layout import layout_of
+from gradmill._numbers import integer
+from gradmill._run import ALWAYS, PythonRun, control_of, planned
+from gradmill._scalars import READS_PARAMS, SCALARS, next_count, scalars_of
+from gradmill._spec import Flattened
+from gradmill._state import init_link, links_of
+from gradmill._tree import Selection, flatten, flatten_like, keep, leaf_path
+from gradmill.errors import LeafTypeError, LeafValueError
+from gradmill.jax._measures import all_finite, global_norm
+from gradmill.jax._states import in_optaxs_classes
+from gradmill.jax._trees import adopt, as_array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradmill._base import PyTree, TransformationLike
+    from gradmill._spec import Spec
+    from gradmill._state import Link
+    from gradmill._tree import Treespec
+
+_HOLE = optax.MaskedNode()
+
+
+class Lowering:
+    """The two functions of a transformation on arrays of JAX."""
+
+    def __init__(self, tx: TransformationLike) -> None:
+        self.links = [replace(link, tx=_lowered(link.tx)) for link in links_of(tx)]
+        self.layout = layout_of(tx)
+        self.reads_params = any(link.op in READS_PARAMS for link in self.links)
+
+    def init(self, params: PyTree) -> PyTree:
+        """Return the initial state for ``params``."""
+        adopt(params)
+        select = Selection(params, flatten(params)[1])
+        own = [
+            keep(params, select(link.masks), _HOLE) if link.masks else params for link in self.links
+        ]
+        states = [init_link(*pair, as_array) for pair in zip(self.links, own, strict=True)]
+        return in_optaxs_classes(self.layout.join(iter(states)))
+
+    def update(
+        self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
+    ) -> tuple[PyTree, PyTree]:
+        """Return the new updates, in the dtypes of the old ones, and the new state."""
+        step = self.step(updates, params, extra_args)
+        given = step.given
+        leaves, state = self.transform(step, state)
+        leaves = [
+            leaf if old is None else leaf.astype(old.dtype)
+            for leaf, old in zip(leaves, given, strict=True)
+        ]
+        return step.treespec.unflatten(leaves), state
+
+    def apply(
+        self, updates: PyTree, state: PyTree, params: PyTree, extra_args: dict[str, Any]
+    ) -> tuple[PyTree, PyTree]:
+        """Return the new parameters, rounded once, and the new state."""
+        step = self.step(updates, params, extra_args)
+        leaves, state = self.transform(step, state)
+        new = [
+            param if leaf is None else (param + leaf).astype(param.dtype)
+            for leaf, param in zip(leaves, step.params, strict=True)
+        ]
+        return step.treespec.unflatten(new), state
+
+    def step(self, updates: PyTree, params: PyTree | None, extra_args: dict[str, Any]) -> Step:
+        """What is known of a step over these trees."""
+        adopt(updates)
+        adopt(params)
+        if params is None and self.reads_params:
+            raise ValueError(NO_PARAMS_MSG)
+        leaves, treespec = flatten(updates)
+        given = _arrays(leaves, treespec, "updates")
+        own: list[Any] = [None] * len(leaves)
+        if params is not None:
+            own = flatten_like(treespec, params, "params", "updates")
+            present = [
+                None if leaf is None else param for leaf, param in zip(leaves, own, strict=True)
+            ]
+            own = [
+                param if array is None else array
+                for param, array in zip(own, _arrays(present, treespec, "params"), strict=True)
+            ]
+            _check_shapes(given, own, treespec)
+        context = Context(updates, params, extra_args, jnp)
+        select = Selection(updates if params is None else params, treespec)
+        taken = [select(link.masks) for link in self.links]
+        return Step(treespec, given, own, context, taken)
+
+    def transform(self, step: Step, state: PyTree) -> tuple[list[Any], PyTree]:
+        """Send the updates through all links; they come out in the dtypes they are computed in."""
+        states = self.layout.parts(state)
+        slots = [
+            slot
+            for link, own in zip(self.links, states, strict=True)
+            for slot in _slot_leaves(link, own, step.treespec)
+        ]
+        step.dtypes = [
+            None if leaf is None else _computed_in(leaf, param, own, self.reads_params)
+            for leaf, param, *own in zip(step.given, step.params, *slots, strict=True)
+        ]
+        walk = _Walk(self.links, step)
+        leaves, states = walk.through(0, len(self.links), step.computed(step.given), states)
+        return leaves, in_optaxs_classes(self.layout.join(iter(states)))
+
+
+@dataclass
+class Step:
+    """What is known of a step while it is traced.
+
+    Attributes:
+        treespec: The structure of the updates.
+        given: Their leaves.
+        params: The leaves of the parameters, None where there are none.
+        context: What controls look at.
+        taken: For each link the leaves that its masks leave to it.
+        dtypes: The dtype that each leaf is computed in.
+    """
+
+    treespec: Treespec
+    given: list[Any]
+    params: list[Any]
+    context: Context
+    taken: list[list[bool]]
+    dtypes: Sequence[Any] = ()
+
+    def computed(self, leaves: Sequence[Any]) -> list[Any]:
+        """``leaves`` in the dtypes to compute in."""
+        return [
+            None if leaf is None else jnp.asarray(leaf, dtype)
+            for leaf, dtype in zip(leaves, self.dtypes, strict=True)
+        ]
+
+
+class _Walk:
+    """The way of updates through links."""
+
+    def __init__(self, links: Sequence[Link], step: Step) -> None:
+        self.links = links
+        self.step = step
+        self.params = step.computed(step.params) if any(p is not None for p in step.params) else []
+        self.params = self.params or [None] * len(step.given)
+
+    def through(
+        self, start: int, end: int, leaves: list[Any], states: Sequence[PyTree]
+    ) -> tuple[list[Any], list[PyTree]]:
+        """Send updates through some of the links, whose states are these."""
+        new: list[PyTree] = []
+        while start < end:
+            link = self.links[start]
+            own, behind = states[0], states[1 : link.end - start]
+            if link.spec is None:
+                leaves, own = self.python(link, leaves, own)
+            else:
+                leaves, own, is_open = self.native(link, leaves, own)
+                leaves, behind = self.behind(link, is_open, leaves, behind)
+            new += [own, *behind]
+            start, states = link.end, states[link.end - start :]
+        return leaves, new
+
+    def behind(
+        self, link: Link, is_open: Any, leaves: list[Any], states: Sequence[PyTree]
+    ) -> tuple[list[Any], list[PyTree]]:
+        """Send updates through what a gate governs, if it is open."""
+        self.step.context.open[link.index] = True
+
+        def run(leaves: list[Any], states: list[PyTree]) -> tuple[list[Any], list[PyTree]]:
+            return self.through(link.index + 1, link.end, leaves, states)
+
+        if is_open is True or not states:
+            return run(leaves, list(states))
+        new: tuple[list[Any], list[PyTree]]
+        new = jax.lax.cond(is_open, run, lambda *old: old, leaves, list(states))
+        return new
+
+    def python(self, link: Link, leaves: list[Any], state: PyTree) -> tuple[list[Any], PyTree]:
+        """Call a transformation that is written in Python."""
+        step = self.step
+        updates = [
+            None if leaf is None else leaf.astype(given.dtype)
+            for leaf, given in zip(leaves, step.given, strict=True)
+        ]
+        context = step.context
+        context.members = {index: _lowered(tx) for index, tx in context.members.items()}
+        tree = step.treespec.unflatten(updates)
+        new, (state,), _ = PythonRun(link, _HOLE).update(tree, [state], context)
+        new_leaves = flatten_like(step.treespec, new, "the updates", "those before")
+        return step.computed(new_leaves), state
+
+    def native(self, link: Link, leaves: list[Any], state: PyTree) -> tuple[list[Any], PyTree, Any]:
+        """Apply the op of a link: new updates and state, and whether what it governs runs."""
+        context = self.step.context
+        context.updates = self.step.treespec.unflatten(leaves)
+        plan = ALWAYS if link.control is None else planned(link, state, context)
+        spec = control_spec(link, context)
+        new, found = leaves, None
+        slots: list[list[Any]] = []
+        if link.op is not None and plan.on is not False:
+            scalars = step_values(link, spec, state, plan)
+            new, slots, found = self.op(link, scalars, leaves, state)
+            if plan.on is not True:
+                old = _slot_leaves(link, state, self.step.treespec)
+                new, slots = _choose(plan.on, (new, slots), (leaves, old))
+        is_open = plan.open
+        if link.looks_for == "finite":
+            is_open = jnp.logical_or(found, plan.memo)
+        changes = advanced(link, spec, state, plan, found)
+        for slot, values in zip(spec.slots, slots, strict=False):
+            changes[slot.name] = self.step.treespec.unflatten(values)
+        return new, changed(state, changes), is_open
+
+    def op(
+        self, link: Link, scalars: dict[str, Any], leaves: list[Any], state: PyTree
+    ) -> tuple[list[Any], list[list[Any]], Any]:
+        """Apply a formula to all leaves: new updates, new slots, and what the op looked for."""
+        assert link.op is not None  # noqa: S101  (for the type checker)
+        taken = [
+            leaf is not None and take
+            for leaf, take in zip(leaves, self.step.taken[link.index], strict=True)
+        ]
+        own = [leaf for leaf, take in zip(leaves, taken, strict=True) if take]
+        known = _knowledge(link, own)
+        found = known.get("finite")
+        if link.looks_for == "nans":
+            pairs = zip(leaves, taken, strict=True)
+            nans = [jnp.isnan(leaf).any() if take else jnp.asarray(False) for leaf, take in pairs]
+            found = self.step.treespec, nans
+        keys = iter(_keys(scalars, len(own)) if link.op == "add_noise" else ())
+        slots = _slot_leaves(link, state, self.step.treespec)
+        new_leaves = list(leaves)
+        new_slots = [list(slot) for slot in slots]
+        for index, leaf in enumerate(leaves):
+            if not taken[index]:
+                continue
+            values = {
+                name: _in_dtype(value, leaf.dtype) for name, value in (scalars | known).items()
+            }
+            if link.op == "add_noise":
+                values["normal"] = jax.random.normal(next(keys), leaf.shape, leaf.dtype)
+            if leaf.size == 0:
+                continue
+            old = [jnp.asarray(slot[index], leaf.dtype) for slot in slots]
+            try:
+                new = FORMULAS[link.op](jnp, leaf, self.params[index], *old, **values)
+            except ValueError as error:
+                path = leaf_path(self.step.treespec, index, "updates")
+                raise LeafValueError(f"{path}: {error} ({link.op})") from None
+            new_leaves[index] = new[0]
+            for slot, before, value in zip(new_slots, slots, new[1:], strict=True):
+                slot[index] = value.astype(before[index].dtype)
+        return new_leaves, new_slots, found
+
+
+def _knowledge(link: Link, leaves: Sequence[Any]) -> dict[str, Any]:
+    """What the formula of a link's op has to know of all leaves together."""
+    match link.looks_for:
+        case "norm":
+            return {"norm": global_norm(leaves)}
+        case "finite":
+            return {"finite": all_finite(leaves)}
+        case "units" if link.spec is not None and link.spec.axes:
+            return {"axes": link.spec.axes}
+    return {}
+
+
+def control_spec(link: Link, context: Context) -> Spec:
+    """The spec of a link, with injected hyperparameters where it has such."""
+    spec = context.specs.get(link.index, link.spec)
+    assert spec is not None  # noqa: S101  (for the type checker)
+    return spec
+
+
+def step_values(link: Link, spec: Spec, state: PyTree, plan: Plan) -> dict[str, Any]:
+    """The scalars of a link's op by name."""
+    assert link.op is not None  # noqa: S101  (for the type checker)
+    values: Sequence[Any] = plan.scalars
+    if link.control is None:
+        count = integer(state.count) if link.counts else 0
+        row = scalars_of(spec, Correction)
+        values = [scalar(count) if callable(scalar) else scalar for scalar in row]
+    return dict(zip(SCALARS[link.op], values, strict=True))
+
+
+def advanced(link: Link, spec: Spec, state: PyTree, plan: Plan, found: Any) -> dict[str, Any]:
+    """The fields of a link's state that change, but for its slots."""
+    if link.control is not None:
+        return control_of(spec).advance(state, plan, found)
+    return {"count": next_count(state.count)} if link.counts else {}
+
+
+def changed(state: PyTree, changes: dict[str, Any]) -> PyTree:
+    """``state`` with new fields, in the dtypes of the old ones."""
+
+    def alike(old: Any, new: Any) -> Any:
+        dtype = getattr(old, "dtype", None)
+        if dtype is None or jnp.issubdtype(dtype, jax.dtypes.prng_key):
+            return new
+        return jnp.asarray(new, dtype)
+
+    fields = {
+        name: jax.tree.map(alike, getattr(state, name), value) for name, value in changes.items()
+    }
+    return state._replace(**fields) if fields else state
+
+
+@dataclass(frozen=True)
+class Correction:
+    """``1 - decay**(count + ahead)`` as a function of the count, without cancellation."""
+
+    decay: Any
+    ahead: int
+
+    def __call__(self, count: Any) -> Any:
+        count = count + self.ahead
+        decay = self.decay
+        if isinstance(decay, float):
+            # The logarithm in float64: one in float32 costs five digits of those near 1.
+            return -jnp.expm1(count * math.log(decay)) if decay > 0 else 1 - decay**count
+        positive = jnp.where(decay > 0, decay, 1)
+        exact = -jnp.expm1(count * jnp.log(positive))
+        return jnp.where(decay > 0, exact, 1 - decay**count)
+
+
+def _lowered(tx: TransformationLike) -> TransformationLike:
+    """``tx``, or what does the same to arrays of JAX where it runs on those of NumPy alone."""
+    description = getattr(tx, "description", None)
+    if not isinstance(description, Flattened):
+        return tx
+    inner = Lowering(description.inner)
+
+    def init(params: PyTree) -> PyTree:
+        return inner.init(_joined(params)[0])
+
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
+    ) -> tuple[PyTree, PyTree]:
+        vector, split = _joined(updates)
+        given = None if params is None else _joined(params)[0]
+        new, state = inner.update(vector, state, given, **extra_args)
+        return split(new), state
+
+    return GradientTransformationExtraArgs(init, update)
+
+
+def _joined(tree: PyTree) -> tuple[Any, Any]:
+    """All leaves as one vector, and the function that takes such a vector apart."""
+    leaves, treedef = jax.tree.flatten(tree)
+    ends = np.cumsum([np.size(leaf) for leaf in leaves])[:-1].tolist()
+
+    def split(vector: Any) -> PyTree:
+        parts = jnp.split(vector, ends)
+        return treedef.unflatten(
+            [jnp.reshape(part, np.shape(leaf)) for part, leaf in zip(parts, leaves, strict=True)]
+        )
+
+    return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves]), split
+
+
+def _arrays(leaves: Sequence[Any], treespec: Treespec, name: str) -> list[Any]:
+    """``leaves`` as arrays, None among them as it is."""
+    arrays = []
+    for index, leaf in enumerate(leaves):
+        try:
+            arrays.append(None if leaf is None else as_array(leaf))
+        except TypeError as error:
+            path = leaf_path(treespec, index, name)
+            raise LeafTypeError(f"{path}: {error}") from None
+    return arrays
+
+
+def _check_shapes(updates: Sequence[Any], params: Sequence[Any], treespec: Treespec) -> None:
+    for index, (update, param) in enumerate(zip(updates, params, strict=True)):
+        if update is not None and update.shape != param.shape:
+            path = leaf_path(treespec, index, "updates")
+            raise LeafValueError(f"{path}: shape {update.shape}, params has {param.shape}")
+
+
+def _slot_leaves(link: Link, state: PyTree, treespec: Treespec) -> list[list[Any]]:
+    """The leaves of each slot of a link."""
+    slots = () if link.spec is None else link.spec.slots
+    return [
+        flatten_like(treespec, getattr(state, slot.name), f"{link.path}.{slot.name}", "updates")
+        for slot in slots
+    ]
+
+
+def _computed_in(update: Any, param: Any, slots: Sequence[Any], reads_params: bool) -> Any:
+    """The widest dtype among the arrays that are read, and at least float32."""
+    read = [update, *(slot for slot in slots if hasattr(slot, "dtype"))]
+    if reads_params:
+        read.append(param)
+    return jnp.result_type(jnp.float32, *(array.dtype for array in read))
+
+
+def _in_dtype(value: Any, dtype: Any) -> Any:
+    """A scalar as one of ``dtype``; what is no number stays."""
+    if isinstance(value, tuple):
+        return value
+    if isinstance(value, (bool, int, float)):
+        return float(value)
+    return value if value.dtype == jnp.bool_ else jnp.asarray(value, dtype)
+
+
+def _keys(scalars: dict[str, Any], count: int) -> Any:
+    """A key for each of so many leaves."""
+    words = jnp.stack([jnp.asarray(scalars[name], jnp.uint32) for name in ("key0", "key1")])
+    return jax.random.split(jax.random.wrap_key_data(words, impl="threefry2x32"), count)
+
+
+def _choose(condition: Any, new: Any, old: Any) -> Any:
+    """The one or the other, leaf by leaf."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)

@@ -1,0 +1,55 @@
+"""Transformations of gradmill as transformations of optax."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import optax
+
+from gradmill._base import is_transformation
+from gradmill.jax._lowering import Lowering
+
+if TYPE_CHECKING:
+    from gradmill._base import TransformationLike
+
+
+def to_optax(tx: TransformationLike) -> optax.GradientTransformationExtraArgs:
+    """Return ``tx`` as a transformation of optax, made of operations of JAX.
+
+    It has the formulas of ``tx``, runs on any device, and is as pure as optax's own: in ``jit``,
+    ``grad``, ``vmap``, ``scan``, ``shard_map``. Its state is that which optax has for the same
+    chain, in optax's classes; updates keep their dtypes.
+
+    Moments of leaves of half precision are float32, bias corrections and global norms lose no
+    digits and do not overflow, as everywhere in gradmill. Members written in Python take part if
+    they are written for JAX, transformations of optax among them.
+
+    Args:
+        tx: The transformation. Hyperparameters may be traced, as for gradients through a training
+            loop.
+
+    Returns:
+        The transformation of optax. Its ``init`` and ``update`` raise LeafTypeError for a leaf that
+        is no array of floats, LeafValueError for one of another shape than its parameter.
+
+    Raises:
+        TypeError: ``tx`` is no transformation.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> import gradmill as gm
+        >>> from gradmill.jax import to_optax
+        >>> tx = to_optax(gm.chain(gm.clip_by_global_norm(1.0), gm.adam(0.1)))
+        >>> params = {"w": jnp.ones(2)}
+        >>> state = tx.init(params)
+        >>> grads = jax.grad(lambda p: jnp.sum(p["w"] ** 2))(params)
+        >>> updates, state = jax.jit(tx.update)(grads, state, params)
+        >>> optax.apply_updates(params, updates)["w"].round(3)
+        Array([0.9, 0.9], dtype=float32)
+        >>> optax.tree_utils.tree_get(state, "count")
+        Array(1, dtype=int32)
+    """
+    if not is_transformation(tx):
+        raise TypeError(f"to_optax takes a transformation, got {tx!r}")
+    lowering = Lowering(tx)
+    return optax.GradientTransformationExtraArgs(lowering.init, lowering.update)
