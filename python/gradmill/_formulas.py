@@ -140,7 +140,7 @@ def _unit_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(range(rank))
     axes = {2: (0,), 3: (0,), 4: (0, 1, 2), 5: (0, 1, 2, 3)}
     if rank not in axes:
-        raise ValueError(f"shape {shape} has no usual axes, give them")
+        raise ValueError(f"has {rank} axes; say with `axis` which make a unit")
     return axes[rank]
 
 

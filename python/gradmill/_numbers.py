@@ -9,20 +9,31 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from typing import Any
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class _Host:
     """Functions of Python's numbers, under the names that array libraries have for them."""
 
     cos = staticmethod(math.cos)
-    floor = staticmethod(math.floor)
     sqrt = staticmethod(math.sqrt)
     minimum = staticmethod(min)
     maximum = staticmethod(max)
     logical_not = staticmethod(operator.not_)
+
+    @staticmethod
+    def floor(value: float) -> float:
+        return float(np.floor(value))
+
+    @staticmethod
+    def searchsorted(values: Sequence[float], value: float, side: str) -> int:
+        return (bisect_right if side == "right" else bisect_left)(values, value)
 
     @staticmethod
     def asarray(value: Any) -> Any:
@@ -44,6 +55,12 @@ class _Host:
     def power(base: float, exponent: float) -> float:
         """A power, infinite where ``0`` is raised to a negative one."""
         return math.inf if base == 0 and exponent < 0 else math.pow(base, exponent)
+
+    @staticmethod
+    def float_power(base: float, exponent: float) -> float:
+        """A power, infinite where it is too large, NaN where there is none."""
+        with np.errstate(all="ignore"):
+            return float(np.power(float(base), exponent))
 
 
 HOST: Any = _Host()

@@ -23,7 +23,7 @@ from gradmill._state import init_link, links_of
 from gradmill._tree import Selection, flatten, flatten_like, keep, leaf_path
 from gradmill.errors import LeafTypeError, LeafValueError
 from gradmill.jax._measures import all_finite, global_norm
-from gradmill.jax._states import in_optaxs_classes
+from gradmill.jax._states import in_optaxs_classes, with_keys
 from gradmill.jax._trees import adopt, as_array
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Lowering:
             keep(params, select(link.masks), _HOLE) if link.masks else params for link in self.links
         ]
         states = [init_link(*pair, as_array) for pair in zip(self.links, own, strict=True)]
-        return in_optaxs_classes(self.layout.join(iter(states)))
+        return with_keys(in_optaxs_classes(self.layout.join(iter(states))))
 
     def update(
         self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
@@ -315,7 +315,8 @@ def changed(state: PyTree, changes: dict[str, Any]) -> PyTree:
         return jnp.asarray(new, dtype)
 
     fields = {
-        name: jax.tree.map(alike, getattr(state, name), value) for name, value in changes.items()
+        name: jax.tree.map(alike, getattr(state, name), in_optaxs_classes(value))
+        for name, value in changes.items()
     }
     return state._replace(**fields) if fields else state
 
@@ -328,7 +329,8 @@ class Correction:
     ahead: int
 
     def __call__(self, count: Any) -> Any:
-        count = count + self.ahead
+        # The largest count and one are no int32.
+        count = count + float(self.ahead)
         decay = self.decay
         if isinstance(decay, float):
             # The logarithm in float64: one in float32 costs five digits of those near 1.

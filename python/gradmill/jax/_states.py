@@ -46,7 +46,7 @@ def to_optax_state(state: PyTree) -> PyTree:
         >>> optax.tree_utils.tree_get(state, "count")
         Array(0, dtype=int32)
     """
-    return _with_keys(_convert(state, _optaxs, _to_jax))
+    return with_keys(_convert(state, _optaxs, _to_jax))
 
 
 def from_optax_state(state: PyTree) -> PyTree:
@@ -98,7 +98,7 @@ def _convert(tree: Any, classes: Callable[[], dict[type, type]], leaf: Callable[
     return convert(tree)
 
 
-def _with_keys(tree: Any) -> Any:
+def with_keys(tree: Any) -> Any:
     """``tree`` with typed keys in the states of noise, where optax has such."""
     if not jnp.issubdtype(
         optax.add_noise(0.0, 0.0, 0).init(0.0).rng_key.dtype, jax.dtypes.prng_key

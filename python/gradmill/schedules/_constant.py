@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from gradmill.schedules._base import BuiltinSchedule
 
@@ -9,7 +10,7 @@ from gradmill.schedules._base import BuiltinSchedule
 class _Constant(BuiltinSchedule):
     value: float
 
-    def at(self, count: float) -> float:  # noqa: ARG002  (every schedule takes a count)
+    def at(self, xp: Any, count: Any) -> Any:  # noqa: ARG002  (every schedule takes these)
         return self.value
 
 

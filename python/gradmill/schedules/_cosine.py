@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-from gradmill.schedules._base import BuiltinSchedule, power
+from gradmill.schedules._base import BuiltinSchedule
 
 
 @dataclass(frozen=True)
@@ -13,9 +14,9 @@ class _CosineDecay(BuiltinSchedule):
     alpha: float
     exponent: float
 
-    def at(self, count: float) -> float:
-        share = min(count, self.decay_steps) / self.decay_steps
-        decay = power(0.5 * (1 + math.cos(math.pi * share)), self.exponent)
+    def at(self, xp: Any, count: Any) -> Any:
+        share = xp.minimum(count, self.decay_steps) / float(self.decay_steps)
+        decay = xp.power(0.5 * (1 + xp.cos(math.pi * share)), self.exponent)
         return self.init_value * ((1 - self.alpha) * decay + self.alpha)
 
 

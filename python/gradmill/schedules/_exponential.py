@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Any
 
 from gradmill.schedules._base import BuiltinSchedule
 from gradmill.schedules._constant import constant_schedule
@@ -17,18 +16,15 @@ class _ExponentialDecay(BuiltinSchedule):
     staircase: bool
     end_value: float | None
 
-    def at(self, count: float) -> float:
-        value = self.init_value
-        if count > self.transition_begin:
-            periods = (count - self.transition_begin) / self.transition_steps
-            if self.staircase:
-                periods = float(np.floor(periods))
-            # A growing value ends at infinity; a negative rate has no fractional powers.
-            with np.errstate(all="ignore"):
-                value = float(value * np.power(float(self.decay_rate), periods))
+    def at(self, xp: Any, count: Any) -> Any:
+        periods = xp.maximum(count - self.transition_begin, 0) / float(self.transition_steps)
+        if self.staircase:
+            periods = xp.floor(periods)
+        value = self.init_value * xp.float_power(self.decay_rate, periods)
         if self.end_value is None:
             return value
-        return max(value, self.end_value) if self.decay_rate < 1 else min(value, self.end_value)
+        bound = xp.maximum if self.decay_rate < 1 else xp.minimum
+        return bound(value, self.end_value)
 
 
 def exponential_decay(

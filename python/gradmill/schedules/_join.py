@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gradmill._numbers import HOST
 from gradmill.schedules._base import BuiltinSchedule
 from gradmill.schedules._cosine import cosine_decay_schedule
 from gradmill.schedules._polynomial import linear_schedule
@@ -19,10 +20,15 @@ class _Joined(BuiltinSchedule):
     schedules: tuple[Schedule, ...]
     boundaries: tuple[int, ...]
 
-    def at(self, count: float) -> float:
-        which = bisect_right(self.boundaries, count)
-        start = self.boundaries[which - 1] if which else 0
-        return self.schedules[which](count - start)  # type: ignore[arg-type]  # counts are ints
+    def at(self, xp: Any, count: Any) -> Any:
+        if xp is HOST:
+            which = bisect_right(self.boundaries, count)
+            start = self.boundaries[which - 1] if which else 0
+            return self.schedules[which](count - start)
+        value: Any = self.schedules[0](count)
+        for boundary, schedule in zip(self.boundaries, self.schedules[1:], strict=True):
+            value = xp.where(count < boundary, value, schedule(count - boundary))
+        return value
 
 
 def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> BuiltinSchedule:

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import mul
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradmill.schedules._base import BuiltinSchedule
 
@@ -18,8 +17,8 @@ class _PiecewiseConstant(BuiltinSchedule):
     boundaries: tuple[int, ...]
     values: tuple[float, ...]
 
-    def at(self, count: float) -> float:
-        return self.values[bisect_right(self.boundaries, count)]
+    def at(self, xp: Any, count: Any) -> Any:
+        return xp.asarray(self.values)[_passed(xp, self.boundaries, count)]
 
 
 @dataclass(frozen=True)
@@ -28,18 +27,22 @@ class _PiecewiseInterpolate(BuiltinSchedule):
     values: tuple[float, ...]
     is_cosine: bool
 
-    def at(self, count: float) -> float:
-        passed = bisect_right(self.boundaries, count)
-        if passed == 0 and count < 0:
-            return 0.0
-        if passed == len(self.boundaries):
-            return self.values[-1]
-        start = self.boundaries[passed - 1] if passed else 0
-        share = (count - start) / max(self.boundaries[passed] - start, 1)
+    def at(self, xp: Any, count: Any) -> Any:
+        passed = _passed(xp, self.boundaries, count)
+        last = self.values[-1]
+        starts, ends = (0, *self.boundaries), (*self.boundaries, 0)
+        start, end = xp.asarray(starts)[passed], xp.asarray(ends)[passed]
+        share = (count - start) * 1.0 / xp.maximum(end - start, 1)
         if self.is_cosine:
-            share = 0.5 * (1 - math.cos(math.pi * share))
-        old, new = self.values[passed : passed + 2]
-        return old + (new - old) * share
+            share = 0.5 * (1 - xp.cos(math.pi * share))
+        old, new = xp.asarray(self.values)[passed], xp.asarray((*self.values[1:], last))[passed]
+        value = xp.where(passed == len(self.boundaries), last, old + (new - old) * share)
+        return xp.where(xp.logical_and(passed == 0, count < 0), 0.0, value)
+
+
+def _passed(xp: Any, boundaries: tuple[int, ...], count: Any) -> Any:
+    """How many boundaries are reached."""
+    return xp.searchsorted(xp.asarray(boundaries), count, side="right")
 
 
 def _pieces(

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from gradmill.schedules._base import BuiltinSchedule, power
+from gradmill.schedules._base import BuiltinSchedule
 from gradmill.schedules._constant import constant_schedule
 
 
@@ -14,10 +15,10 @@ class _Polynomial(BuiltinSchedule):
     transition_steps: int
     transition_begin: int
 
-    def at(self, count: float) -> float:
-        done = min(max(count - self.transition_begin, 0), self.transition_steps)
-        rest = 1.0 - done / self.transition_steps
-        return (self.init_value - self.end_value) * power(rest, self.power) + self.end_value
+    def at(self, xp: Any, count: Any) -> Any:
+        done = xp.minimum(xp.maximum(count - self.transition_begin, 0), self.transition_steps)
+        rest = 1.0 - done / float(self.transition_steps)
+        return (self.init_value - self.end_value) * xp.power(rest, self.power) + self.end_value
 
 
 def polynomial_schedule(
