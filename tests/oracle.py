@@ -75,7 +75,7 @@ class Oracle:
                 return {"norm": np.sqrt(sum(np.sum(leaf**2) for leaf in own))}
             case "finite":
                 return {"finite": all(np.isfinite(leaf).all() for leaf in own)}
-            case "units" if link.spec.axes:
+            case "units" if link.spec.axes is not None:
                 return {"axes": link.spec.axes}
         return {}
 

@@ -11,3 +11,5 @@ from gradmill.jax._host import host_step as host_step
 from gradmill.jax._optax import to_optax as to_optax
 from gradmill.jax._states import from_optax_state as from_optax_state
 from gradmill.jax._states import to_optax_state as to_optax_state
+from gradmill.jax._step import Step as Step
+from gradmill.jax._step import step as step

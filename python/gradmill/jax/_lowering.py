@@ -59,29 +59,29 @@ class Lowering:
         self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
     ) -> tuple[PyTree, PyTree]:
         """Return the new updates, in the dtypes of the old ones, and the new state."""
-        step = self.step(updates, params, extra_args)
-        given = step.given
-        leaves, state = self.transform(step, state)
+        inputs = self.inputs(updates, params, extra_args)
+        given = inputs.given
+        leaves, state = self.transform(inputs, state)
         leaves = [
             leaf if old is None else leaf.astype(old.dtype)
             for leaf, old in zip(leaves, given, strict=True)
         ]
-        return step.treespec.unflatten(leaves), state
+        return inputs.treespec.unflatten(leaves), state
 
     def apply(
         self, updates: PyTree, state: PyTree, params: PyTree, extra_args: dict[str, Any]
     ) -> tuple[PyTree, PyTree]:
         """Return the new parameters, rounded once, and the new state."""
-        step = self.step(updates, params, extra_args)
-        leaves, state = self.transform(step, state)
+        inputs = self.inputs(updates, params, extra_args)
+        leaves, state = self.transform(inputs, state)
         new = [
             param if leaf is None else (param + leaf).astype(param.dtype)
-            for leaf, param in zip(leaves, step.params, strict=True)
+            for leaf, param in zip(leaves, inputs.params, strict=True)
         ]
-        return step.treespec.unflatten(new), state
+        return inputs.treespec.unflatten(new), state
 
-    def step(self, updates: PyTree, params: PyTree | None, extra_args: dict[str, Any]) -> Step:
-        """What is known of a step over these trees."""
+    def inputs(self, updates: PyTree, params: PyTree | None, extra_args: dict[str, Any]) -> Inputs:
+        """The leaves of a step, and what goes with them."""
         adopt(updates)
         adopt(params)
         if params is None and self.reads_params:
@@ -102,28 +102,32 @@ class Lowering:
         context = Context(updates, params, extra_args, jnp)
         select = Selection(updates if params is None else params, treespec)
         taken = [select(link.masks) for link in self.links]
-        return Step(treespec, given, own, context, taken)
+        return Inputs(treespec, given, own, context, taken)
 
-    def transform(self, step: Step, state: PyTree) -> tuple[list[Any], PyTree]:
+    def transform(self, inputs: Inputs, state: PyTree) -> tuple[list[Any], PyTree]:
         """Send the updates through all links; they come out in the dtypes they are computed in."""
         states = self.layout.parts(state)
+        inputs.dtypes = self.dtypes(inputs, states)
+        walk = _Walk(self.links, inputs)
+        leaves, states = walk.through(0, len(self.links), inputs.computed(inputs.given), states)
+        return leaves, in_optaxs_classes(self.layout.join(iter(states)))
+
+    def dtypes(self, inputs: Inputs, states: Sequence[PyTree]) -> list[Any]:
+        """The dtypes that leaves are computed in."""
         slots = [
             slot
             for link, own in zip(self.links, states, strict=True)
-            for slot in _slot_leaves(link, own, step.treespec)
+            for slot in slot_leaves(link, own, inputs.treespec)
         ]
-        step.dtypes = [
+        return [
             None if leaf is None else _computed_in(leaf, param, own, self.reads_params)
-            for leaf, param, *own in zip(step.given, step.params, *slots, strict=True)
+            for leaf, param, *own in zip(inputs.given, inputs.params, *slots, strict=True)
         ]
-        walk = _Walk(self.links, step)
-        leaves, states = walk.through(0, len(self.links), step.computed(step.given), states)
-        return leaves, in_optaxs_classes(self.layout.join(iter(states)))
 
 
 @dataclass
-class Step:
-    """What is known of a step while it is traced.
+class Inputs:
+    """What a step starts from.
 
     Attributes:
         treespec: The structure of the updates.
@@ -152,11 +156,13 @@ class Step:
 class _Walk:
     """The way of updates through links."""
 
-    def __init__(self, links: Sequence[Link], step: Step) -> None:
+    def __init__(self, links: Sequence[Link], inputs: Inputs) -> None:
         self.links = links
-        self.step = step
-        self.params = step.computed(step.params) if any(p is not None for p in step.params) else []
-        self.params = self.params or [None] * len(step.given)
+        self.inputs = inputs
+        self.params = (
+            inputs.computed(inputs.params) if any(p is not None for p in inputs.params) else []
+        )
+        self.params = self.params or [None] * len(inputs.given)
 
     def through(
         self, start: int, end: int, leaves: list[Any], states: Sequence[PyTree]
@@ -179,7 +185,7 @@ class _Walk:
         self, link: Link, is_open: Any, leaves: list[Any], states: Sequence[PyTree]
     ) -> tuple[list[Any], list[PyTree]]:
         """Send updates through what a gate governs, if it is open."""
-        self.step.context.open[link.index] = True
+        self.inputs.context.open[link.index] = True
 
         def run(leaves: list[Any], states: list[PyTree]) -> tuple[list[Any], list[PyTree]]:
             return self.through(link.index + 1, link.end, leaves, states)
@@ -192,38 +198,38 @@ class _Walk:
 
     def python(self, link: Link, leaves: list[Any], state: PyTree) -> tuple[list[Any], PyTree]:
         """Call a transformation that is written in Python."""
-        step = self.step
+        inputs = self.inputs
         updates = [
             None if leaf is None else leaf.astype(given.dtype)
-            for leaf, given in zip(leaves, step.given, strict=True)
+            for leaf, given in zip(leaves, inputs.given, strict=True)
         ]
-        context = step.context
+        context = inputs.context
         context.members = {index: _lowered(tx) for index, tx in context.members.items()}
-        tree = step.treespec.unflatten(updates)
+        tree = inputs.treespec.unflatten(updates)
         new, (state,), _ = PythonRun(link, _HOLE).update(tree, [state], context)
-        new_leaves = flatten_like(step.treespec, new, "the updates", "those before")
-        return step.computed(new_leaves), state
+        new_leaves = flatten_like(inputs.treespec, new, "the updates", "those before")
+        return inputs.computed(new_leaves), state
 
     def native(self, link: Link, leaves: list[Any], state: PyTree) -> tuple[list[Any], PyTree, Any]:
         """Apply the op of a link: new updates and state, and whether what it governs runs."""
-        context = self.step.context
-        context.updates = self.step.treespec.unflatten(leaves)
+        context = self.inputs.context
+        context.updates = self.inputs.treespec.unflatten(leaves)
         plan = ALWAYS if link.control is None else planned(link, state, context)
-        spec = control_spec(link, context)
+        spec = spec_of(link, context)
         new, found = leaves, None
         slots: list[list[Any]] = []
         if link.op is not None and plan.on is not False:
             scalars = step_values(link, spec, state, plan)
             new, slots, found = self.op(link, scalars, leaves, state)
             if plan.on is not True:
-                old = _slot_leaves(link, state, self.step.treespec)
+                old = slot_leaves(link, state, self.inputs.treespec)
                 new, slots = _choose(plan.on, (new, slots), (leaves, old))
         is_open = plan.open
         if link.looks_for == "finite":
             is_open = jnp.logical_or(found, plan.memo)
         changes = advanced(link, spec, state, plan, found)
         for slot, values in zip(spec.slots, slots, strict=False):
-            changes[slot.name] = self.step.treespec.unflatten(values)
+            changes[slot.name] = self.inputs.treespec.unflatten(values)
         return new, changed(state, changes), is_open
 
     def op(
@@ -233,7 +239,7 @@ class _Walk:
         assert link.op is not None  # noqa: S101  (for the type checker)
         taken = [
             leaf is not None and take
-            for leaf, take in zip(leaves, self.step.taken[link.index], strict=True)
+            for leaf, take in zip(leaves, self.inputs.taken[link.index], strict=True)
         ]
         own = [leaf for leaf, take in zip(leaves, taken, strict=True) if take]
         known = _knowledge(link, own)
@@ -241,9 +247,9 @@ class _Walk:
         if link.looks_for == "nans":
             pairs = zip(leaves, taken, strict=True)
             nans = [jnp.isnan(leaf).any() if take else jnp.asarray(False) for leaf, take in pairs]
-            found = self.step.treespec, nans
+            found = self.inputs.treespec, nans
         keys = iter(_keys(scalars, len(own)) if link.op == "add_noise" else ())
-        slots = _slot_leaves(link, state, self.step.treespec)
+        slots = slot_leaves(link, state, self.inputs.treespec)
         new_leaves = list(leaves)
         new_slots = [list(slot) for slot in slots]
         for index, leaf in enumerate(leaves):
@@ -260,7 +266,7 @@ class _Walk:
             try:
                 new = FORMULAS[link.op](jnp, leaf, self.params[index], *old, **values)
             except ValueError as error:
-                path = leaf_path(self.step.treespec, index, "updates")
+                path = leaf_path(self.inputs.treespec, index, "updates")
                 raise LeafValueError(f"{path}: {error} ({link.op})") from None
             new_leaves[index] = new[0]
             for slot, before, value in zip(new_slots, slots, new[1:], strict=True):
@@ -275,12 +281,12 @@ def _knowledge(link: Link, leaves: Sequence[Any]) -> dict[str, Any]:
             return {"norm": global_norm(leaves)}
         case "finite":
             return {"finite": all_finite(leaves)}
-        case "units" if link.spec is not None and link.spec.axes:
+        case "units" if link.spec is not None and link.spec.axes is not None:
             return {"axes": link.spec.axes}
     return {}
 
 
-def control_spec(link: Link, context: Context) -> Spec:
+def spec_of(link: Link, context: Context) -> Spec:
     """The spec of a link, with injected hyperparameters where it has such."""
     spec = context.specs.get(link.index, link.spec)
     assert spec is not None  # noqa: S101  (for the type checker)
@@ -394,7 +400,7 @@ def _check_shapes(updates: Sequence[Any], params: Sequence[Any], treespec: Trees
             raise LeafValueError(f"{path}: shape {update.shape}, params has {param.shape}")
 
 
-def _slot_leaves(link: Link, state: PyTree, treespec: Treespec) -> list[list[Any]]:
+def slot_leaves(link: Link, state: PyTree, treespec: Treespec) -> list[list[Any]]:
     """The leaves of each slot of a link."""
     slots = () if link.spec is None else link.spec.slots
     return [

@@ -578,7 +578,7 @@ fn check(input: &Input) {
             wrong |= leaves[leaf].spoil(&program, mistake);
         }
     }
-    let how = Step { scalars: &scalars, off: input.off, rounding: input.rounding };
+    let how = Step { scalars: &scalars, off: input.off, rounding: input.rounding, ..Step::default() };
 
     let mut first = leaves.clone();
     let result = step(&program, &mut first, how, &config.0);

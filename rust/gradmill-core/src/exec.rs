@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use crate::dtype::{DType, Float};
 use crate::error::Error;
 use crate::kernel::Bound;
+use crate::known::{Known, SMALLER, root};
 use crate::leaf::{Leaf, Params, Row, Sink, Slots, Source as Array, ViewMut, incoming};
 use crate::measure::measure;
 use crate::ops::Reduce;
@@ -36,6 +37,11 @@ pub struct Step<'s> {
     pub off: u64,
     /// What half precision is rounded at random with; to nearest without.
     pub rounding: Option<Key>,
+    /// Where the leaves are a part of a tree: what the first ops that ask for a norm or for finiteness will
+    /// find in the whole of it. None of these has state before it.
+    pub known: &'s [Known],
+    /// Likewise, for each op that draws random numbers how many leaves before these it draws for.
+    pub drawn: &'s [u64],
 }
 
 /// What a step found on its way.
@@ -80,13 +86,7 @@ pub fn run_rows<R: Row>(
     step: Step<'_>,
     config: &Config,
 ) -> Result<Outcome, Error> {
-    let got = step.scalars.len();
-    if got != program.scalars() {
-        return Err(Error::Scalars { expected: program.scalars(), got });
-    }
-    if step.scalars.iter().any(|scalar| scalar.is_nan()) {
-        return Err(program.not_a_number(step.scalars));
-    }
+    program.check_scalars(step.scalars)?;
     let run = Run::new(program, step, config);
     if !program.carries(step.off) {
         return Ok(run.passes(rows));
@@ -100,6 +100,28 @@ pub fn run_rows<R: Row>(
     };
     let mut leaves: Vec<Leaf<'_>> = present(rows).zip(&mut carriers).map(with_carrier).collect();
     Ok(run.passes(&mut leaves))
+}
+
+/// The sum of squares of the update of one leaf that reaches the last op of `program`, which asks for a norm or
+/// for finiteness and does not run. No op before it has state. Nothing is written.
+///
+/// # Errors
+/// As [`run_rows`].
+pub fn squares(
+    program: &Program,
+    leaf: &mut Leaf<'_>,
+    step: Step<'_>,
+    config: &Config,
+) -> Result<Known, Error> {
+    program.check_scalars(step.scalars)?;
+    let run = Run::new(program, step, config);
+    if !program.carries(step.off) {
+        return Ok(run.squares_of(leaf));
+    }
+    let mut carrier = Carrier::new(program, leaf)?;
+    let mut leaf = leaf.reborrow();
+    leaf.out = Some(carrier.sink());
+    Ok(run.squares_of(&mut leaf))
 }
 
 /// The rows that take part.
@@ -117,7 +139,7 @@ pub fn global_norm(arrays: Vec<Array<'_>>, config: &Config) -> f64 {
     let run = Run::new(&program, Step { scalars: &[f64::INFINITY], ..Step::default() }, config);
     let pass = program.pass_from(Cursor::start(), 0);
     let sum = run.pass(&pass, &mut leaves, true, 1.0).1;
-    run.norm(&pass, &mut leaves, sum)
+    root(sum, |scale| run.again(&pass, &mut leaves, scale))
 }
 
 /// How many elements are not finite.
@@ -166,6 +188,8 @@ struct Run<'r> {
     config: &'r Config,
     off: u64,
     rounding: Option<Key>,
+    known: &'r [Known],
+    drawn: &'r [u64],
     norms: SmallVec<[f64; 2]>,
     others: Others,
     squares: Option<Squares>,
@@ -187,9 +211,20 @@ impl<'r> Run<'r> {
             nans: Vec::new(),
             finite: true,
         };
-        let Step { scalars, off, rounding } = step;
-        let (norms, others, squares) = (SmallVec::new(), Others::default(), None);
-        Self { program, scalars, config, off, rounding, norms, others, squares, outcome }
+        let Step { scalars, off, rounding, known, drawn } = step;
+        Self {
+            program,
+            scalars,
+            config,
+            off,
+            rounding,
+            known,
+            drawn,
+            norms: SmallVec::new(),
+            others: Others::default(),
+            squares: None,
+            outcome,
+        }
     }
 
     fn is_off(&self, op: usize) -> bool {
@@ -208,31 +243,68 @@ impl<'r> Run<'r> {
                 self.walk(&pass, rows, false);
                 return self.outcome;
             };
-            match self.program.reduce(op) {
-                Reduce::None => unreachable!("only reductions end passes"),
-                Reduce::Norm => {
-                    let sum = self.squares(&pass, op, rows);
-                    let norm = self.norm(&pass, rows, sum);
-                    self.norms.push(norm);
-                    self.outcome.norms.push(Some(norm));
+            self.find(op, &pass, rows);
+            cursor.advance(&pass);
+        }
+    }
+
+    /// Finds what `op`, for which `pass` ends, has to know.
+    fn find<R: Row>(&mut self, op: usize, pass: &Pass, rows: &mut [R]) {
+        match self.program.reduce(op) {
+            Reduce::None => unreachable!("only reductions end passes"),
+            Reduce::Norm => {
+                let norm = if let Some(known) = self.known(op) {
+                    known.norm()
+                } else {
+                    let sum = self.squares(pass, op, rows);
+                    root(sum, |scale| self.again(pass, rows, scale))
+                };
+                self.norms.push(norm);
+                self.outcome.norms.push(Some(norm));
+            }
+            Reduce::Finite => {
+                let known = self.known(op).map(|known| known.is_finite());
+                let finite = known.unwrap_or_else(|| self.is_finite(pass, op, rows));
+                let accept = self.program.scalars_of(op, self.scalars)[0] != 0.0;
+                self.off |= if finite || accept { 1 << op } else { self.program.governs(op) };
+                self.outcome.all_finite.push(finite);
+            }
+            Reduce::Units(rule) => {
+                self.carry(pass, rows);
+                let leaves = self.leaves(rows);
+                let numbers = self.numbers(pass, op, &rule, &leaves);
+                self.others.add_numbers(op, numbers);
+            }
+            Reduce::Nans => {
+                self.carry(pass, rows);
+                let leaves = self.leaves(rows);
+                self.outcome.nans.push(self.nans(pass, op, &leaves));
+            }
+        }
+    }
+
+    /// What the whole tree has for `op`, where that is known already.
+    fn known(&self, op: usize) -> Option<Known> {
+        let spans_leaves = |op: &usize| self.program.spans_leaves(*op);
+        self.known.get((0..op).filter(spans_leaves).count()).copied()
+    }
+
+    /// What the last op will find in one leaf.
+    fn squares_of(mut self, leaf: &mut Leaf<'_>) -> Known {
+        let rows = std::slice::from_mut(leaf);
+        self.draw_keys(rows);
+        let mut cursor = Cursor::start();
+        loop {
+            let pass = self.program.pass_from(cursor, self.off);
+            match pass.ends_for {
+                // It is off.
+                None => return Known::default(),
+                Some(op) if op + 1 == self.program.ops().len() => {
+                    let is_wide = rows[0].dtype(self.program) == DType::F64;
+                    let sum_at = |scale| self.pass(&pass, rows, true, scale).1;
+                    return Known::of_leaf(is_wide, sum_at);
                 }
-                Reduce::Finite => {
-                    let finite = self.is_finite(&pass, op, rows);
-                    let accept = self.program.scalars_of(op, self.scalars)[0] != 0.0;
-                    self.off |= if finite || accept { 1 << op } else { self.program.governs(op) };
-                    self.outcome.all_finite.push(finite);
-                }
-                Reduce::Units(rule) => {
-                    self.carry(&pass, rows);
-                    let leaves = self.leaves(rows);
-                    let numbers = self.numbers(&pass, op, &rule, &leaves);
-                    self.others.add_numbers(op, numbers);
-                }
-                Reduce::Nans => {
-                    self.carry(&pass, rows);
-                    let leaves = self.leaves(rows);
-                    self.outcome.nans.push(self.nans(&pass, op, &leaves));
-                }
+                Some(op) => self.find(op, &pass, rows),
             }
             cursor.advance(&pass);
         }
@@ -311,28 +383,16 @@ impl<'r> Run<'r> {
     /// the op passes by.
     #[expect(clippy::cast_sign_loss, reason = "the words of a key travel among the scalars")]
     fn draw_keys<R: Row>(&mut self, rows: &mut [R]) {
-        for op in self.program.noises() {
+        for (number, op) in self.program.noises().enumerate() {
             let scalars = self.program.scalars_of(op, self.scalars);
             let key = [scalars[1] as u32, scalars[2] as u32];
-            let mut taken = 0..;
+            let mut taken = self.drawn.get(number).copied().unwrap_or(0)..;
             let keys = present(rows).map(|row| match row.skip() >> op & 1 {
                 0 => rng::split(key, taken.next().unwrap_or_default()),
                 _ => key,
             });
             self.others.add_keys(op, keys.collect());
         }
-    }
-
-    /// The root of `sum`, computed again with scaled values where their squares left the range of f64.
-    fn norm<R: Row>(&self, pass: &Pass, rows: &mut [R], sum: f64) -> f64 {
-        let scale = if sum == f64::INFINITY {
-            SMALLER
-        } else if sum < 1e-270 {
-            LARGER
-        } else {
-            return sum.sqrt();
-        };
-        self.again(pass, rows, scale).sqrt() / scale
     }
 
     /// The sum of squares at the end of `pass`, which has run, of values multiplied by `scale`.
@@ -409,10 +469,6 @@ impl<'r> Run<'r> {
         Walk { program, pass, kernels, off, rounding, others, norm, config, scale }.over(rows)
     }
 }
-
-/// Scalings that bring squares back into the range of f64.
-const SMALLER: f64 = f64::from_bits((1023 - 600) << 52);
-const LARGER: f64 = f64::from_bits((1023 + 600) << 52);
 
 /// The kernels of a pass: one for each dtype and each set of skipped ops.
 #[derive(Default)]

@@ -240,9 +240,35 @@ impl Program {
         OPS[self.ops[op]].reduce
     }
 
+    /// Whether `op` has to know something of all leaves together.
+    #[must_use]
+    pub fn spans_leaves(&self, op: usize) -> bool {
+        matches!(self.reduce(op), Reduce::Norm | Reduce::Finite)
+    }
+
     /// The ops that draw random numbers.
     pub(crate) fn noises(&self) -> impl Iterator<Item = usize> {
         (0..self.ops.len()).filter(|op| self.noise_ops >> op & 1 == 1)
+    }
+
+    /// Adds to `drawn`, which holds for each op that draws random numbers how many leaves it drew for, one leaf
+    /// with this `skip`.
+    pub fn count_draws(&self, skip: u64, drawn: &mut [u64]) {
+        for (op, drawn) in self.noises().zip(drawn) {
+            *drawn += u64::from(skip >> op & 1 == 0);
+        }
+    }
+
+    /// How many flags a step over so many leaves finds: one for each op that asks for finiteness, and for each
+    /// leaf one for each op that asks for NaN.
+    #[must_use]
+    pub fn count_found(&self, leaves: usize) -> usize {
+        let flags = self.ops().map(|meta| match meta.reduce {
+            Reduce::Finite => 1,
+            Reduce::Nans => leaves,
+            _ => 0,
+        });
+        flags.sum()
     }
 
     /// The ops that `op` governs, as bits.
@@ -275,9 +301,24 @@ impl Program {
         Units::new(rule.axes, self.axes[op].as_deref(), shape)
     }
 
+    /// Checks the scalars of a step.
+    ///
+    /// # Errors
+    /// [`Error::Scalars`], [`Error::NotANumber`].
+    pub fn check_scalars(&self, scalars: &[f64]) -> Result<(), Error> {
+        let got = scalars.len();
+        if got != self.scalars() {
+            return Err(Error::Scalars { expected: self.scalars(), got });
+        }
+        if scalars.iter().any(|scalar| scalar.is_nan()) {
+            return Err(self.not_a_number(scalars));
+        }
+        Ok(())
+    }
+
     /// The error for a NaN among the scalars of a step.
     #[cold]
-    pub(crate) fn not_a_number(&self, scalars: &[f64]) -> Error {
+    fn not_a_number(&self, scalars: &[f64]) -> Error {
         let named = self.ops.iter().flat_map(|&op| {
             let Meta { name, scalars, .. } = &OPS[op];
             scalars.iter().map(|scalar| (*name, *scalar))

@@ -43,7 +43,7 @@ fn step(
         })
         .collect();
     let outcome =
-        run(program, &mut leaves, Step { scalars, off, rounding: None }, &CONFIG).unwrap();
+        run(program, &mut leaves, Step { scalars, off, ..Step::default() }, &CONFIG).unwrap();
     drop(leaves);
     let values = |rows: &[Data]| rows.iter().map(Data::values).collect();
     let slots: Vec<Vec<f64>> = slots.iter().flatten().map(Data::values).collect();

@@ -122,7 +122,7 @@ impl InPlace {
             let count = count.as_ref().map_or(0, |count| count.get(py));
             row.get().extend(py, count.max(0).unsigned_abs().into(), &mut scalars)?;
         }
-        let step = Step { scalars: &scalars, off: 0, rounding: this.rounding() };
+        let step = Step { scalars: &scalars, rounding: this.rounding(), ..Step::default() };
         let outcome = this.run(py, updates, step, threads)?;
         for count in this.clocks.iter().filter_map(|(count, _)| count.as_ref()) {
             count.set(py, count.get(py).saturating_add(1));
@@ -142,7 +142,7 @@ impl InPlace {
         threads: usize,
     ) -> PyResult<()> {
         let this = &mut *exclusive(slf)?;
-        let step = Step { scalars: &scalars, off, rounding: this.rounding() };
+        let step = Step { scalars: &scalars, off, rounding: this.rounding(), ..Step::default() };
         let outcome = this.run(slf.py(), updates, step, threads)?;
         let bound: Vec<usize> = this.leaves.iter().map(|leaf| leaf.index).collect();
         this.last = Some(found(outcome, || {

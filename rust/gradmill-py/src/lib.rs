@@ -10,6 +10,7 @@ mod program;
 mod recycle;
 mod scalars;
 mod settings;
+mod xla;
 
 /// Kernels, programs and threads. Private: `gradmill` is the public face.
 ///
@@ -35,6 +36,8 @@ mod _core {
     use crate::scalars::{Correction, Scalars};
     #[pymodule_export]
     use crate::settings::{build_info, force, plant_panic, set_num_threads};
+    #[pymodule_export]
+    use crate::xla::{xla_handler, xla_layout};
 
     #[pymodule_init]
     fn init(_module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {

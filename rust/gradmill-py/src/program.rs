@@ -116,7 +116,7 @@ impl Program {
         }
         Readable::check_unmoved(leaves.iter().flat_map(PureLeaf::read))?;
         let mut views: Vec<Leaf<'_>> = leaves.iter_mut().map(PureLeaf::view).collect();
-        let step = Step { scalars: &scalars, off, rounding: None };
+        let step = Step { scalars: &scalars, off, ..Step::default() };
         let outcome = execute(py, &self.core, &mut views, step, &config(threads))?;
         drop(views);
         let found = found(outcome, || updates.iter().map(|update| !update.is_none()).collect());

@@ -1,0 +1,204 @@
+"""Custom calls: programs over groups of leaves, with their scalars as operands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradmill._numbers import integer
+from gradmill._scalars import SCALARS, scalars_of
+from gradmill.jax._lowering import Correction
+from gradmill.jax._target import TARGET, ffi
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradmill._base import PyTree
+    from gradmill._control import Plan
+    from gradmill._spec import Spec
+    from gradmill._state import Link
+
+GROUP = 32
+"""Most leaves of a call: what XLA spends on one that writes in place is cubic in its operands."""
+
+KEY_WORDS = {"key0", "key1"}
+"""The scalars that are words of a key."""
+
+
+class Mode(IntEnum):
+    """What a call does; the numbers are those of the handler."""
+
+    SUMS = 0
+    UPDATE = 1
+    STEP = 2
+
+
+@dataclass
+class Scalars:
+    """The scalars of ops: constants, and places among what a program hands over.
+
+    Attributes:
+        rows: For each scalar its kind, a value, a place and how many steps a count is ahead.
+        numbers: What programs compute, as floats.
+        words: Counts, and words of keys; the first two are the bits of the ops that are off.
+    """
+
+    rows: list[tuple[float, float, float, float]] = field(default_factory=list)
+    numbers: list[Any] = field(default_factory=list)
+    words: list[Any] = field(default_factory=list)
+
+    def number(self, value: Any) -> int:
+        """The place of a float."""
+        self.numbers.append(value)
+        return len(self.numbers) - 1
+
+    def word(self, value: Any) -> int:
+        """The place of a count or a word."""
+        self.words.append(value)
+        return len(self.words) - 1 + 2
+
+    def add(self, link: Link, spec: Spec, state: PyTree, plan: Plan) -> None:
+        """Append those of a link's op."""
+        assert link.op is not None  # noqa: S101  (for the type checker)
+        if link.control is not None:
+            for name, value in zip(SCALARS[link.op], plan.scalars, strict=True):
+                if name in KEY_WORDS:
+                    self.rows.append((2, 0, self.word(value), 0))
+                else:
+                    self.rows.append(self._of(value))
+            return
+        count = state.count if link.counts else np.int32(0)
+        for scalar in scalars_of(spec, Correction):
+            if isinstance(scalar, Correction):
+                place = self.word(count)
+                if isinstance(scalar.decay, float):
+                    self.rows.append((3, scalar.decay, place, scalar.ahead))
+                else:
+                    self.rows.append((4, self.number(scalar.decay), place, scalar.ahead))
+            else:
+                self.rows.append(self._of(scalar(integer(count)) if callable(scalar) else scalar))
+
+    def _of(self, value: Any) -> tuple[float, float, float, float]:
+        if isinstance(value, (bool, int, float)):
+            return 0, float(value), 0, 0
+        return 1, 0, self.number(value), 0
+
+    def operands(self, off: int, switched: Sequence[tuple[int, Any]]) -> tuple[Any, Any]:
+        """Numbers and words; ``switched`` has positions of ops with whether they are off."""
+        halves = [jnp.uint32(off & 0xFFFFFFFF), jnp.uint32(off >> 32)]
+        for position, is_off in switched:
+            bit = jnp.where(is_off, jnp.uint32(1 << position % 32), jnp.uint32(0))
+            halves[position // 32] |= bit
+        numbers = [jnp.asarray(number, float) for number in self.numbers]
+        words = [jnp.asarray(word).astype(jnp.uint32) for word in self.words]
+        return jnp.stack(numbers or [jnp.zeros(())]), jnp.stack([*halves, *words])
+
+
+@dataclass
+class LeafArrays:
+    """What a call reads and writes of a leaf.
+
+    Attributes:
+        index: Its position in the tree.
+        skip: The ops that pass it by, as bits.
+        update: The update.
+        dtype: The dtype that it is computed in.
+        param: The parameter.
+        slots: The slots of the ops that do not pass it by.
+    """
+
+    index: int
+    skip: int
+    update: Any
+    dtype: Any
+    param: Any
+    slots: list[Any]
+
+
+@dataclass
+class Program:
+    """What all calls of a program have in common.
+
+    Attributes:
+        ops: Its links.
+        numbers: An operand of floats.
+        words: An operand of words.
+        rows: The rows of its scalars.
+        known: What was found out about all leaves for the first ops that ask for it.
+    """
+
+    ops: Sequence[Link]
+    numbers: Any
+    words: Any
+    rows: list[tuple[float, float, float, float]]
+    known: list[Any]
+
+    def call(
+        self, mode: Mode, leaves: Sequence[LeafArrays], drawn: Sequence[int]
+    ) -> tuple[list[Any], list[list[Any]], Any]:
+        """Run it over a group of leaves: updates or parameters, their slots, and what was found."""
+        reads = mode is Mode.STEP or any(leaf.param is not None for leaf in leaves)
+        operands, results = [], []
+        aliases: dict[int, int] = {}
+        first = 3
+        for leaf in leaves:
+            operands.append(leaf.update)
+            if reads:
+                operands.append(leaf.param)
+            if mode is Mode.SUMS:
+                continue
+            if mode is Mode.STEP:
+                aliases[first + len(operands) - 1] = len(results)
+                results.append(_like(leaf.param))
+            else:
+                results.append(jax.ShapeDtypeStruct(leaf.update.shape, leaf.dtype))
+            for slot in leaf.slots:
+                aliases[first + len(operands)] = len(results)
+                operands.append(slot)
+                results.append(_like(slot))
+        words = self._words_found(mode, len(leaves))
+        results.append(jax.ShapeDtypeStruct(words, jnp.uint32))
+        *arrays, found = ffi.ffi_call(
+            TARGET, results, vmap_method="broadcast_all", input_output_aliases=aliases
+        )(
+            self.numbers,
+            self.words,
+            self._known(),
+            *operands,
+            mode=np.int64(mode),
+            ops=" ".join(map(self._entry, self.ops)),
+            scalars=np.array(self.rows or [(0, 0, 0, 0)], np.float64).ravel(),
+            skip=np.array([leaf.skip for leaf in leaves], np.uint64).view(np.int64),
+            drawn=np.array(drawn or [0], np.int64),
+            params=np.int64(reads),
+        )
+        rest = iter(arrays)
+        if mode is Mode.SUMS:
+            return [], [], found
+        made = [[next(rest) for _ in range(1 + len(leaf.slots))] for leaf in leaves]
+        return [row[0] for row in made], [row[1:] for row in made], found
+
+    def _words_found(self, mode: Mode, leaves: int) -> tuple[int, ...]:
+        if mode is Mode.SUMS:
+            return leaves, 6
+        finite = sum(link.looks_for == "finite" for link in self.ops)
+        nans = sum(link.looks_for == "nans" for link in self.ops)
+        return (max(1, finite + nans * leaves),)
+
+    def _known(self) -> Any:
+        return jnp.stack(self.known) if self.known else jnp.zeros((0, 1, 6), jnp.uint32)
+
+    def _entry(self, link: Link) -> str:
+        governs = sum(link.index in other.gates for other in self.ops)
+        axes = None if link.spec is None else link.spec.axes
+        written = "*" if axes is None else ",".join(map(str, axes))
+        return f"{link.op}:{governs}:{written}"
+
+
+def _like(array: Any) -> Any:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype)

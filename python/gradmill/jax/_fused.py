@@ -1,0 +1,215 @@
+"""A step as custom calls: the host's part as operations of JAX, all else in the kernels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from gradmill._numbers import is_traced
+from gradmill._run import ALWAYS, MAX_LINKS, planned
+from gradmill._scalars import READS_PARAMS
+from gradmill.jax._call import GROUP, LeafArrays, Mode, Program, Scalars
+from gradmill.jax._lowering import advanced, changed, slot_leaves, spec_of
+from gradmill.jax._states import in_optaxs_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradmill._base import PyTree
+    from gradmill._control import Plan
+    from gradmill._state import Link
+    from gradmill.jax._lowering import Inputs, Lowering
+
+
+def can_be_fused(lowering: Lowering) -> bool:
+    """Whether all of a transformation runs in kernels, with hyperparameters that are known."""
+    links = lowering.links
+    ops = [link for link in links if link.op is not None]
+    return len(ops) <= MAX_LINKS and all(
+        link.spec is not None
+        and not any(map(is_traced, link.spec.hyper.values()))
+        # What it looks at has to be there before the first call.
+        and not (link.control is not None and link.control.needs_updates and link.index > 0)
+        for link in links
+    )
+
+
+def fused(
+    lowering: Lowering,
+    updates: PyTree,
+    state: PyTree,
+    params: PyTree,
+    extra_args: dict[str, Any],
+) -> tuple[PyTree, PyTree]:
+    """The new parameters and the new state."""
+    inputs = lowering.inputs(updates, params, extra_args)
+    states = lowering.layout.parts(state)
+    inputs.dtypes = lowering.dtypes(inputs, states)
+    run = _Run(lowering, inputs, states)
+    new_params = run.calls()
+    new_states = [run.state(link) for link in lowering.links]
+    tree = inputs.treespec.unflatten(new_params)
+    return tree, in_optaxs_classes(lowering.layout.join(iter(new_states)))
+
+
+class _Run:
+    """One step while it is traced."""
+
+    def __init__(self, lowering: Lowering, inputs: Inputs, states: Sequence[PyTree]) -> None:
+        self.links = lowering.links
+        self.ops = [link for link in self.links if link.op is not None]
+        self.inputs = inputs
+        self.states = states
+        self.plans: list[Plan] = [
+            ALWAYS if link.control is None else planned(link, state, inputs.context)
+            for link, state in zip(self.links, states, strict=True)
+        ]
+        self.slots = [
+            slot_leaves(link, state, inputs.treespec)
+            for link, state in zip(self.links, states, strict=True)
+        ]
+        self.updates = [
+            leaf if leaf is None or dtype != jnp.float64 else leaf.astype(dtype)
+            for leaf, dtype in zip(inputs.given, inputs.dtypes, strict=True)
+        ]
+        self.present = [at for at, leaf in enumerate(self.updates) if leaf is not None]
+        # What gates and searches for NaN found, by the positions of their links.
+        self.finite: dict[int, Any] = {}
+        self.nans: dict[int, list[Any]] = {}
+
+    def calls(self) -> list[Any]:
+        """Make all calls; the leaves of the new parameters."""
+        start = 0
+        known: list[Any] = []
+        for at, link in enumerate(self.ops):
+            if len(self.present) <= GROUP or link.looks_for not in {"norm", "finite"}:
+                continue
+            # What the op has to know is found in all leaves together, and these take several calls.
+            if any(op.spec is not None and op.spec.slots for op in self.ops[start:at]):
+                self.updates = self.run(Mode.UPDATE, self.ops[start:at], known, self.updates)
+                start, known = at, []
+            known.append(self.sums(self.ops[start : at + 1], known))
+        return self.run(Mode.STEP, self.ops[start:], known, self.inputs.params)
+
+    def program(self, ops: Sequence[Link], known: list[Any]) -> Program:
+        """A program of some of the ops."""
+        scalars = Scalars()
+        off, switched = 0, []
+        for position, link in enumerate(ops):
+            spec = spec_of(link, self.inputs.context)
+            plan = self.plans[link.index]
+            scalars.add(link, spec, self.states[link.index], plan)
+            runs = self.conditions(link, ops)
+            if any(condition is False for condition in runs):
+                off |= 1 << position
+            elif runs:
+                switched.append((position, ~jnp.stack(runs).all()))
+        numbers, words = scalars.operands(off, switched)
+        return Program(ops, numbers, words, scalars.rows, known)
+
+    def conditions(self, link: Link, ops: Sequence[Link]) -> list[Any]:
+        """On what it depends whether an op runs, but for gates of the same program."""
+        own = [self.plans[link.index].on]
+        for gate in link.gates:
+            if self.plans[gate].open is not None:
+                own.append(self.plans[gate].open)
+            elif self.links[gate] not in ops:
+                own.append(self.is_open(gate))
+        return [condition for condition in own if condition is not True]
+
+    def is_open(self, gate: int) -> Any:
+        """Whether what a gate governs runs."""
+        plan = self.plans[gate]
+        return self.finite[gate] | plan.memo if plan.open is None else plan.open
+
+    def groups(self, ops: Sequence[Link], mode: Mode) -> list[list[LeafArrays]]:
+        """The arrays of all leaves, by the call."""
+        reads = mode is Mode.STEP or any(link.op in READS_PARAMS for link in ops)
+        leaves = []
+        for at in self.present:
+            takes = [self.inputs.taken[link.index][at] for link in ops]
+            leaves.append(
+                LeafArrays(
+                    index=at,
+                    skip=sum((not take) << bit for bit, take in enumerate(takes)),
+                    update=self.updates[at],
+                    dtype=self.inputs.dtypes[at],
+                    param=self.inputs.params[at] if reads else None,
+                    slots=[
+                        slot[at]
+                        for link, take in zip(ops, takes, strict=True)
+                        if take
+                        for slot in self.slots[link.index]
+                    ],
+                )
+            )
+        return [leaves[first : first + GROUP] for first in range(0, len(leaves), GROUP)]
+
+    def drawn(self, ops: Sequence[Link], before: Sequence[LeafArrays]) -> list[int]:
+        """For each op that draws random numbers, how many of the leaves before it draws for."""
+        draws = [bit for bit, link in enumerate(ops) if link.op == "add_noise"]
+        return [sum(not leaf.skip >> bit & 1 for leaf in before) for bit in draws]
+
+    def sums(self, ops: Sequence[Link], known: list[Any]) -> Any:
+        """What the last of ``ops`` has to know, leaf by leaf."""
+        program = self.program(ops, known)
+        found, before = [], list[LeafArrays]()
+        for group in self.groups(ops[:-1], Mode.SUMS):
+            # The last op does not run, but counts only the leaves that it takes.
+            last = self.inputs.taken[ops[-1].index]
+            for leaf in group:
+                leaf.skip |= (not last[leaf.index]) << len(ops) - 1
+            found.append(program.call(Mode.SUMS, group, self.drawn(ops, before))[2])
+            before += group
+        return jnp.concatenate(found)
+
+    def run(
+        self, mode: Mode, ops: Sequence[Link], known: list[Any], old: Sequence[Any]
+    ) -> list[Any]:
+        """Run a program over all leaves: updates or parameters in place of ``old``."""
+        program = self.program(ops, known)
+        new, before = list(old), list[LeafArrays]()
+        self.slots = [[list(slot) for slot in slots] for slots in self.slots]
+        gates = [link.index for link in ops if link.looks_for == "finite"]
+        searches = [link.index for link in ops if link.looks_for == "nans"]
+        for index in searches:
+            self.nans[index] = [jnp.asarray(False)] * len(old)
+        for group in self.groups(ops, mode):
+            made, slots, found = program.call(mode, group, self.drawn(ops, before))
+            for leaf, value, values in zip(group, made, slots, strict=True):
+                new[leaf.index] = value
+                self.take(ops, leaf, iter(values))
+            flags = iter(found != 0)
+            self.finite |= {gate: next(flags) for gate in gates}
+            for index in searches:
+                for leaf in group:
+                    self.nans[index][leaf.index] = next(flags)
+            before += group
+        return new
+
+    def take(self, ops: Sequence[Link], leaf: LeafArrays, values: Any) -> None:
+        """Put the new slots of a leaf in their places."""
+        for bit, link in enumerate(ops):
+            if not leaf.skip >> bit & 1:
+                for slot in self.slots[link.index]:
+                    slot[leaf.index] = next(values)
+
+    def state(self, link: Link) -> PyTree:
+        """The new state of a link."""
+        old, plan = self.states[link.index], self.plans[link.index]
+        found: Any = self.finite.get(link.index)
+        if link.looks_for == "nans":
+            found = self.inputs.treespec, self.nans[link.index]
+        spec = spec_of(link, self.inputs.context)
+        new = changed(old, advanced(link, spec, old, plan, found))
+        runs = [is_open for is_open in map(self.is_open, link.gates) if is_open is not True]
+        if runs:
+            is_open = jnp.stack([jnp.asarray(run) for run in runs]).all()
+            new = jax.tree.map(lambda a, b: jnp.where(is_open, a, b), new, old)
+        fields = {
+            slot.name: self.inputs.treespec.unflatten(leaves)
+            for slot, leaves in zip(spec.slots, self.slots[link.index], strict=True)
+        }
+        return new._replace(**fields) if fields else new

@@ -1,0 +1,168 @@
+"""Whole steps inside programs of JAX."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from gradmill._base import is_transformation
+from gradmill._numbers import is_traced
+from gradmill.jax._fused import can_be_fused, fused
+from gradmill.jax._lowering import Lowering
+from gradmill.jax._target import target_ready
+
+if TYPE_CHECKING:
+    from gradmill._base import PyTree, TransformationLike
+
+
+def step(tx: TransformationLike) -> Step:
+    """Return a step for programs of JAX: on a CPU one kernel, elsewhere operations of JAX.
+
+    See :class:`Step`.
+
+    Args:
+        tx: The transformation.
+
+    Returns:
+        The step, a function of gradients, state and parameters, with an ``init``.
+
+    Raises:
+        TypeError: ``tx`` is no transformation.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> import gradmill as gm
+        >>> from gradmill.jax import step
+        >>> update = step(gm.chain(gm.clip_by_global_norm(1.0), gm.adamw(0.1)))
+        >>> params = {"w": jnp.zeros(2)}
+        >>> state = update.init(params)
+        >>> train = jax.jit(update, donate_argnums=(1, 2))
+        >>> params, state = train({"w": jnp.array([3.0, -4.0])}, state, params)
+        >>> params["w"].round(3)
+        Array([-0.1,  0.1], dtype=float32)
+    """
+    return Step(tx)
+
+
+class Step:
+    """``step(grads, state, params, **extra_args) -> (params, state)``, inside of programs or not.
+
+    In programs for a CPU, all of the chain and the addition to the parameters are one custom call
+    for each 32 leaves, which runs the kernels that work on NumPy arrays, with the same bits; a
+    global norm takes one more read. Where parameters and state are donated, they are updated in
+    place. Schedules and what is injected are evaluated by JAX, in its default float dtype.
+
+    It is that of :func:`to_optax` and an addition, as operations of JAX,
+
+    - on other platforms, and for derivatives, which are those of the formulas;
+    - for chains with members written in Python or with hyperparameters that are traced;
+    - in processes with several devices of the CPU, outside of ``shard_map``, since XLA would gather
+      arrays that are spread over devices. In ``jax.shard_map`` it is the custom call on each
+      device; a global norm is that of the device's part then;
+    - where XLA does not take the custom call, which a warning says once.
+
+    Args:
+        tx: The transformation.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> import gradmill as gm
+        >>> from gradmill.jax import Step
+        >>> step = Step(gm.sgd(0.5))
+        >>> params = jnp.ones(2)
+        >>> jax.jit(step)(jnp.array([1.0, 2.0]), step.init(params), params)[0]
+        Array([0.5, 0. ], dtype=float32)
+    """
+
+    def __init__(self, tx: TransformationLike) -> None:
+        if not is_transformation(tx):
+            raise TypeError(f"step takes a transformation, got {tx!r}")
+        self._lowering = Lowering(tx)
+
+    def init(self, params: PyTree) -> PyTree:
+        """Return the initial state, which is that of :func:`to_optax`.
+
+        Args:
+            params: A tree of arrays of floats.
+
+        Raises:
+            LeafTypeError: A parameter is no such array.
+        """
+        return self._lowering.init(params)
+
+    def __call__(
+        self, grads: PyTree, state: PyTree, params: PyTree, **extra_args: Any
+    ) -> tuple[PyTree, PyTree]:
+        """Take a step.
+
+        Args:
+            grads: A tree like the parameters, of gradients.
+            state: The state.
+            params: The parameters.
+            **extra_args: Handed to the members of the chain that take extra arguments.
+
+        Returns:
+            The new parameters, in their dtypes, and the new state.
+
+        Raises:
+            TreeError: A tree has another structure than the gradients.
+            LeafValueError: A gradient has another shape than its parameter.
+            LeafTypeError: A leaf is no array of floats.
+            jax.errors.JaxRuntimeError: When the program runs: a scalar is NaN.
+        """
+        arrays = {name: value for name, value in extra_args.items() if _is_data(value)}
+        others = {name: value for name, value in extra_args.items() if name not in arrays}
+        if others or not can_be_fused(self._lowering):
+            return self._lowering.apply(grads, state, params, extra_args)
+        if any(map(is_traced, jax.tree.leaves((grads, state, params, arrays)))):
+            return self._step(grads, state, params, arrays)
+        # Outside of a program, each step would be compiled anew.
+        new: tuple[PyTree, PyTree] = self._program(grads, state, params, arrays)
+        return new
+
+    @cached_property
+    def _step(self) -> Any:
+        """The step with derivatives."""
+        lowering = self._lowering
+
+        @jax.custom_jvp
+        def step(grads: PyTree, state: PyTree, params: PyTree, extra: dict[str, Any]) -> Any:
+            if _may_be_sharded() or not target_ready():
+                return lowering.apply(grads, state, params, extra)
+            return jax.lax.platform_dependent(
+                grads, state, params, extra, cpu=on_cpu, default=lowering.apply
+            )
+
+        def on_cpu(grads: PyTree, state: PyTree, params: PyTree, extra: dict[str, Any]) -> Any:
+            return fused(lowering, grads, state, params, extra)
+
+        @step.defjvp
+        def derivative(primals: Any, tangents: Any) -> Any:
+            return jax.jvp(lowering.apply, primals, tangents)
+
+        return step
+
+    @cached_property
+    def _program(self) -> Any:
+        return jax.jit(self._step)
+
+
+def _is_data(value: object) -> bool:
+    """Whether all leaves of ``value`` are arrays or numbers."""
+    return all(
+        isinstance(leaf, (jax.Array, np.ndarray, np.generic, int, float))
+        for leaf in jax.tree.leaves(value)
+    )
+
+
+def _may_be_sharded() -> bool:
+    """Whether XLA may spread arrays over several devices of the CPU."""
+    if len(jax.local_devices(backend="cpu")) == 1:
+        return False
+    get_mesh = getattr(jax.sharding, "get_abstract_mesh", None)
+    mesh = None if get_mesh is None else get_mesh()
+    names = getattr(mesh, "axis_names", ())
+    return not names or set(getattr(mesh, "manual_axes", ())) != set(names)

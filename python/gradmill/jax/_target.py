@@ -1,0 +1,48 @@
+"""The custom call by which XLA runs kernels of gradmill, made known to JAX when first needed."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from functools import cache
+from typing import Any
+
+import jax
+
+from gradmill import _core
+from gradmill.jax._header import difference
+
+try:
+    from jax import ffi as _ffi
+except ImportError:  # before 0.5
+    from jax.extend import ffi as _ffi
+
+ffi: Any = _ffi
+
+TARGET = "gradmill.step.v1"
+"""Programs that JAX keeps on disk refer to it by this name, which changes with what it means."""
+
+
+@cache
+def target_ready() -> bool:
+    """Whether programs on the CPU can call the target; if not, a warning says why.
+
+    ``GRADMILL_XLA=0`` in the environment says no without one.
+    """
+    if os.environ.get("GRADMILL_XLA") == "0":
+        return False
+    try:
+        # A target that XLA does not take, registered before there is a backend, would spoil that.
+        jax.local_devices(backend="cpu")
+        problem = difference(ffi.include_dir())
+        if problem is None:
+            ffi.register_ffi_target(TARGET, _core.xla_handler(), platform="cpu")
+    except Exception as error:  # noqa: BLE001  (whatever it is, steps can do without)
+        problem = f"{type(error).__name__}: {error}"
+    if problem is not None:
+        warnings.warn(
+            f"gradmill.jax.step runs as operations of JAX, not as one kernel: {problem}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return problem is None

@@ -1,0 +1,244 @@
+//! What a call is to do: its attributes, and its arrays leaf by leaf.
+
+use gradmill_core::scalars::bias_correction;
+use gradmill_core::{Entry, Program};
+
+use super::frame::{Buffer, Frame, Kind, Problem};
+
+/// What to do with a group of leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Sum the squares of the updates that reach the last op.
+    Sums,
+    /// Run the program and hand out the updates.
+    Update,
+    /// Run the program and add the updates to the parameters.
+    Step,
+}
+
+/// Where a scalar of a step comes from.
+#[derive(Clone, Copy, Debug)]
+enum Scalar {
+    Constant(f64),
+    Number(usize),
+    Word(usize),
+    /// `1 - decay**(count + ahead)`, with the count among the words.
+    Correction {
+        decay: f64,
+        count: usize,
+        ahead: u64,
+    },
+    /// Likewise, with the decay among the numbers.
+    CorrectionOf {
+        decay: usize,
+        count: usize,
+        ahead: u64,
+    },
+}
+
+/// The attributes of a call.
+pub struct Call<'f> {
+    pub mode: Mode,
+    pub program: Program,
+    scalars: Vec<Scalar>,
+    /// For each leaf the ops that pass it by.
+    pub skip: &'f [i64],
+    /// For each op that draws, for how many leaves before these it has drawn.
+    pub drawn: &'f [i64],
+    has_params: bool,
+}
+
+/// The arrays of one leaf.
+pub struct LeafBuffers<'f> {
+    pub skip: u64,
+    /// The lengths of its axes.
+    pub shape: Vec<usize>,
+    pub update: Buffer<'f>,
+    pub param: Option<Buffer<'f>>,
+    /// The slots of the ops that do not pass it by.
+    pub slots: Vec<Buffer<'f>>,
+    /// The new parameter, or the new update.
+    pub result: Option<Buffer<'f>>,
+    pub new_slots: Vec<Buffer<'f>>,
+}
+
+/// All arrays of a call.
+pub struct Operands<'f> {
+    /// How many calls in one, by a `vmap`; all arrays have that many first elements, over so many axes.
+    pub batch: usize,
+    pub numbers: Buffer<'f>,
+    pub words: Buffer<'f>,
+    pub known: Buffer<'f>,
+    pub leaves: Vec<LeafBuffers<'f>>,
+    /// The sums, or what was found.
+    pub found: Buffer<'f>,
+    pub axes: usize,
+}
+
+impl<'f> Call<'f> {
+    pub fn new(frame: &Frame<'f>) -> Result<Self, Problem> {
+        let mode = match frame.integer("mode")? {
+            0 => Mode::Sums,
+            1 => Mode::Update,
+            2 => Mode::Step,
+            other => return Err(format!("mode is {other}")),
+        };
+        let entries = frame.text("ops")?.split_whitespace().map(entry);
+        let program = Program::new(entries.collect::<Result<Vec<_>, _>>()?);
+        let program = program.map_err(|error| error.to_string())?;
+        let (rows, rest) = frame.floats("scalars")?.as_chunks::<4>();
+        if !rest.is_empty() {
+            return Err("scalars is no list of rows of 4".into());
+        }
+        let scalars: Vec<Scalar> = rows.iter().map(scalar).collect::<Result<_, _>>()?;
+        if scalars.len() < program.scalars() {
+            return Err(format!("{} scalars for {}", scalars.len(), program.scalars()));
+        }
+        let has_params = frame.integer("params")? != 0;
+        if mode == Mode::Step && !has_params {
+            return Err("a step needs params".into());
+        }
+        let (skip, drawn) = (frame.integers("skip")?, frame.integers("drawn")?);
+        Ok(Self { mode, program, scalars, skip, drawn, has_params })
+    }
+
+    /// Sorts the arrays of a call.
+    pub fn operands(&self, frame: &Frame<'f>) -> Result<Operands<'f>, Problem> {
+        let arguments = frame.arguments()?;
+        let results = frame.results()?;
+        let [numbers, words, known, ref rest @ ..] = arguments[..] else {
+            return Err("operands are missing".into());
+        };
+        if !matches!(numbers.kind, Kind::Floats(_))
+            || [words, known].iter().any(|b| b.kind != Kind::Words)
+        {
+            return Err("numbers, words or known are of another dtype".into());
+        }
+        let [ref made @ .., found] = results[..] else {
+            return Err("results are missing".into());
+        };
+        let axes = words.dims.len().checked_sub(1).ok_or("words is no list")?;
+        let first = &words.dims[..axes];
+        let is_batched = |buffer: &Buffer<'_>| buffer.dims.get(..axes) == Some(first);
+        if !arguments.iter().chain(&results).all(is_batched) {
+            return Err("operands have other first axes than words".into());
+        }
+        let batch = first.iter().map(|&length| usize::try_from(length).unwrap_or(0)).product();
+        let (mut rest, mut made) = (rest.iter().copied(), made.iter().copied());
+        let leaves = self
+            .skip
+            .iter()
+            .map(|skip| self.leaf(skip.cast_unsigned(), axes, &mut rest, &mut made));
+        let leaves = leaves.collect::<Result<Vec<_>, _>>()?;
+        if rest.next().is_some() || made.next().is_some() {
+            return Err("operands or results are left over".into());
+        }
+        if found.kind != Kind::Words || found.len(axes) < self.found_len() {
+            return Err("the last result is too short, or no words".into());
+        }
+        Ok(Operands { batch, numbers, words, known, leaves, found, axes })
+    }
+
+    /// The arrays of the next leaf.
+    fn leaf(
+        &self,
+        skip: u64,
+        axes: usize,
+        rest: &mut impl Iterator<Item = Buffer<'f>>,
+        made: &mut impl Iterator<Item = Buffer<'f>>,
+    ) -> Result<LeafBuffers<'f>, Problem> {
+        let writes = self.mode != Mode::Sums;
+        let update = rest.next().ok_or("an update is missing")?;
+        let len = update.len(axes);
+        let check = |buffer: Option<Buffer<'f>>| match buffer {
+            Some(buffer) if buffer.len(axes) != len => Err("arrays of a leaf differ in length"),
+            Some(buffer) if buffer.kind == Kind::Words => Err("an array of a leaf holds words"),
+            Some(buffer) => Ok(buffer),
+            None => Err("operands or results are missing"),
+        };
+        check(Some(update))?;
+        let param = self.has_params.then(|| check(rest.next())).transpose()?;
+        let count = if writes { self.program.slots_of(skip).count() } else { 0 };
+        let slots: Vec<_> = (0..count).map(|_| check(rest.next())).collect::<Result<_, _>>()?;
+        let result = writes.then(|| check(made.next())).transpose()?;
+        let new_slots: Vec<_> = (0..count).map(|_| check(made.next())).collect::<Result<_, _>>()?;
+        let mut pairs: Vec<_> = slots.iter().zip(&new_slots).collect();
+        if let (Mode::Step, Some(param), Some(result)) = (self.mode, &param, &result) {
+            pairs.push((param, result));
+        }
+        if pairs.iter().any(|(old, new)| old.kind != new.kind) {
+            return Err("an array changes its dtype".into());
+        }
+        let lengths = update.dims[axes..].iter();
+        let shape: Vec<usize> =
+            lengths.map(|&length| usize::try_from(length).unwrap_or(0)).collect();
+        self.program
+            .check_units(skip, &shape)
+            .map_err(|(problem, op)| format!("{problem} ({op})"))?;
+        Ok(LeafBuffers { skip, shape, update, param, slots, result, new_slots })
+    }
+
+    /// How many words say what was found.
+    fn found_len(&self) -> usize {
+        match self.mode {
+            Mode::Sums => self.skip.len() * WORDS_PER_LEAF,
+            _ => self.program.count_found(self.skip.len()),
+        }
+    }
+
+    /// The scalars of a step.
+    pub fn scalars(&self, numbers: &[f64], words: &[u32]) -> Result<Vec<f64>, Problem> {
+        let number = |at: usize| numbers.get(at).copied().ok_or("a number is missing");
+        let word = |at: usize| words.get(at).copied().ok_or("a word is missing");
+        let value = |scalar: &Scalar| {
+            Ok::<_, Problem>(match *scalar {
+                Scalar::Constant(value) => value,
+                Scalar::Number(at) => number(at)?,
+                Scalar::Word(at) => word(at)?.into(),
+                Scalar::Correction { decay, count, ahead } => {
+                    bias_correction(decay, u64::from(word(count)?) + ahead)
+                }
+                Scalar::CorrectionOf { decay, count, ahead } => {
+                    bias_correction(number(decay)?, u64::from(word(count)?) + ahead)
+                }
+            })
+        };
+        let row: Vec<f64> =
+            self.scalars[..self.program.scalars()].iter().map(value).collect::<Result<_, _>>()?;
+        self.program.check_scalars(&row).map_err(|error| error.to_string())?;
+        Ok(row)
+    }
+}
+
+/// The sums of a leaf: three doubles.
+pub const WORDS_PER_LEAF: usize = 6;
+
+/// An op, written as `name:governs:axes`, the axes as a list or a star for the usual ones.
+fn entry(text: &str) -> Result<Entry<'_>, Problem> {
+    let misfit = || format!("{text:?} is no op");
+    let mut parts = text.splitn(3, ':');
+    let (Some(name), Some(governs), Some(axes)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(misfit());
+    };
+    let governs = governs.parse().map_err(|_| misfit())?;
+    let list = axes.split(',').map(|axis| axis.parse().map_err(|_| misfit()));
+    let axes = match axes {
+        "*" => None,
+        "" => Some(Vec::new()),
+        _ => Some(list.collect::<Result<_, _>>()?),
+    };
+    Ok(Entry { name, governs, axes })
+}
+
+#[expect(clippy::cast_sign_loss, reason = "indices and counts travel among the scalars")]
+fn scalar(&[kind, value, index, ahead]: &[f64; 4]) -> Result<Scalar, Problem> {
+    let (at, ahead) = (index as usize, ahead as u64);
+    Ok(match kind as i64 {
+        0 => Scalar::Constant(value),
+        1 => Scalar::Number(at),
+        2 => Scalar::Word(at),
+        3 => Scalar::Correction { decay: value, count: at, ahead },
+        4 => Scalar::CorrectionOf { decay: value as usize, count: at, ahead },
+        other => return Err(format!("a scalar is of kind {other}")),
+    })
+}

@@ -1,0 +1,268 @@
+//! The handler that XLA calls.
+
+use std::ffi::{CString, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null_mut;
+
+use gradmill_core::leaf::{Params, Sink, Slot, Slots, Source, View};
+use gradmill_core::{Known, Leaf, Outcome, Step, run, squares};
+
+use super::abi;
+use super::call::{Call, LeafBuffers, Mode, Operands, WORDS_PER_LEAF};
+use super::frame::{Buffer, Copied, Frame, Problem};
+use super::mode::DefaultMode;
+use crate::settings::config;
+
+/// Runs a call, or answers which version of the interface it is written for.
+///
+/// # Safety
+/// XLA alone calls it, with a frame that it made.
+pub unsafe extern "C" fn handler(frame: *mut abi::CallFrame) -> *mut c_void {
+    // SAFETY: as above.
+    let frame = unsafe { &*frame };
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: as above.
+        if unsafe { answer(frame) } || frame.stage != abi::STAGE_EXECUTE {
+            return Ok(());
+        }
+        // SAFETY: as above, and the call is in progress.
+        execute(&unsafe { Frame::new(frame) })
+    }));
+    let (code, problem) = match done {
+        Ok(Ok(())) => return null_mut(),
+        Ok(Err(problem)) => (abi::INVALID_ARGUMENT, problem),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            let text = text.unwrap_or_else(|| "panic".into());
+            (abi::INTERNAL, format!("{text}; please report this as a bug of gradmill"))
+        }
+    };
+    // SAFETY: as above.
+    unsafe { error(frame, code, &format!("gradmill: {problem}")) }
+}
+
+/// Fills in the version where that is what is asked for. The oldest that serves works with each XLA that has
+/// this interface; an XLA that shows its own takes none that is newer.
+///
+/// # Safety
+/// As for [`handler`].
+unsafe fn answer(frame: &abi::CallFrame) -> bool {
+    let mut extension = frame.extension;
+    while !extension.is_null() {
+        // SAFETY: extensions are a list that ends with null; this kind has metadata to be filled in.
+        unsafe {
+            if (*extension).kind == abi::METADATA_EXTENSION {
+                let metadata = (*extension.cast::<abi::MetadataExtension>()).metadata;
+                let theirs = frame.api.as_ref().map_or(1, |api| api.api_version.minor);
+                (*metadata).api_version.major = 0;
+                (*metadata).api_version.minor = theirs.min(NEWEST_MINOR);
+                (*metadata).traits = 0;
+                return true;
+            }
+            extension = (*extension).next;
+        }
+    }
+    false
+}
+
+/// The newest version, `0.3`, that was tried.
+const NEWEST_MINOR: c_int = 3;
+
+/// # Safety
+/// As for [`handler`].
+unsafe fn error(frame: &abi::CallFrame, code: c_int, text: &str) -> *mut c_void {
+    let message = CString::new(text.replace('\0', " ")).unwrap_or_default();
+    let mut arguments = abi::ErrorCreateArgs {
+        struct_size: abi::ERROR_CREATE_ARGS_SIZE,
+        extension: null_mut(),
+        message: message.as_ptr(),
+        code,
+    };
+    // SAFETY: a call has XLA's functions with it; this one copies the message.
+    unsafe { ((*frame.api).error_create)(&raw mut arguments) }
+}
+
+fn execute(frame: &Frame<'_>) -> Result<(), Problem> {
+    let call = Call::new(frame)?;
+    let operands = call.operands(frame)?;
+    let _mode = DefaultMode::set();
+    let mut copies: Vec<Option<Copied>> = overlapping(&operands);
+    let Operands { batch, axes, .. } = operands;
+    let steps: Vec<Prepared> =
+        (0..batch).map(|at| Prepared::new(&call, &operands, at)).collect::<Result<_, _>>()?;
+    let updates: Vec<Buffer<'_>> = operands
+        .leaves
+        .iter()
+        .zip(&mut copies)
+        .map(|(leaf, copy)| match copy {
+            Some(copy) => leaf.update.in_memory(copy),
+            None => leaf.update,
+        })
+        .collect();
+    let config = config(0);
+    for (at, prepared) in steps.iter().enumerate() {
+        let Prepared { scalars, off, known, .. } = prepared;
+        let mut drawn: Vec<u64> = call.drawn.iter().map(|drawn| drawn.cast_unsigned()).collect();
+        let arrays = operands.leaves.iter().zip(&updates);
+        let mut leaves: Vec<Leaf<'_>> = arrays
+            // SAFETY: `at` is within the batch, all arrays of a leaf have its length, and an array that is
+            // written is read nowhere else: updates that overlap one were copied, and XLA keeps all others apart.
+            .map(|(leaf, update)| unsafe { view(&call, leaf, *update, at, axes) })
+            .collect::<Option<_>>()
+            .ok_or("an array of a leaf holds words")?;
+        // SAFETY: within the batch, and nobody else writes or reads there.
+        let found = unsafe { operands.found.words_mut(at, operands.found.len(axes)) };
+        let found = found.ok_or("the last result holds no words")?;
+        let step = Step { scalars, off: *off, known, drawn: &drawn, ..Step::default() };
+        if call.mode != Mode::Sums {
+            let outcome = run(&call.program, &mut leaves, step, &config);
+            write_found(&outcome.map_err(|error| error.to_string())?, leaves.len(), found);
+            continue;
+        }
+        let (rows, _) = found.as_chunks_mut::<WORDS_PER_LEAF>();
+        for (leaf, row) in leaves.iter_mut().zip(rows) {
+            let step = Step { scalars, off: *off, known, drawn: &drawn, ..Step::default() };
+            let known = squares(&call.program, leaf, step, &config);
+            *row = to_words(known.map_err(|error| error.to_string())?);
+            call.program.count_draws(leaf.skip, &mut drawn);
+        }
+    }
+    Ok(())
+}
+
+/// What differs between the calls of a batch.
+struct Prepared {
+    scalars: Vec<f64>,
+    off: u64,
+    known: Vec<Known>,
+}
+
+impl Prepared {
+    fn new(call: &Call<'_>, operands: &Operands<'_>, at: usize) -> Result<Self, Problem> {
+        let Operands { numbers, words, known, axes, .. } = operands;
+        // SAFETY: `at` is within the batch, and XLA writes to no operand during a call.
+        let (numbers, words, sums) = unsafe {
+            let numbers = numbers.source(at, numbers.len(*axes));
+            (numbers, words.words(at, words.len(*axes)), known.words(at, known.len(*axes)))
+        };
+        let numbers: Vec<f64> = match numbers {
+            Some(Source::F32(View::Dense(row))) => {
+                row.iter().map(|&number| number.into()).collect()
+            }
+            Some(Source::F64(View::Dense(row))) => row.to_vec(),
+            _ => return Err("numbers are neither float32 nor float64".into()),
+        };
+        let (words, sums) = words.zip(sums).ok_or("words or known hold no words")?;
+        let [low, high, ..] = *words else { return Err("words are missing".into()) };
+        let off = u64::from(high) << 32 | u64::from(low);
+        let leaves =
+            known.dims.get(axes + 1).map_or(0, |&count| usize::try_from(count).unwrap_or(0));
+        let (rows, _) = sums.as_chunks::<WORDS_PER_LEAF>();
+        let rows: Vec<Known> = rows.iter().map(from_words).collect();
+        let known = rows.chunks(leaves.max(1)).map(Known::of_tree).collect();
+        Ok(Self { scalars: call.scalars(&numbers, words)?, off, known })
+    }
+}
+
+/// Copies of the updates that share memory with what is written, as when one array is passed twice.
+fn overlapping(operands: &Operands<'_>) -> Vec<Option<Copied>> {
+    let written = |leaf: &LeafBuffers<'_>| -> Vec<(usize, usize)> {
+        leaf.result.iter().chain(&leaf.new_slots).map(Buffer::span).collect()
+    };
+    let mut spans: Vec<(usize, usize)> = operands.leaves.iter().flat_map(written).collect();
+    spans.sort_unstable();
+    let copy = |leaf: &LeafBuffers<'_>| {
+        let (start, end) = leaf.update.span();
+        let next = spans.partition_point(|&(_, written)| written <= start);
+        spans.get(next).is_some_and(|&(written, _)| written < end).then(|| leaf.update.copied())
+    };
+    operands.leaves.iter().map(copy).collect()
+}
+
+/// The arrays of a leaf in the `at`th call of a batch.
+///
+/// # Safety
+/// `at` is within the batch, all arrays have one length, and no array that is written overlaps another one, but
+/// for an old value that is overwritten.
+unsafe fn view<'f>(
+    call: &Call<'_>,
+    leaf: &'f LeafBuffers<'f>,
+    update: Buffer<'f>,
+    at: usize,
+    axes: usize,
+) -> Option<Leaf<'f>> {
+    let LeafBuffers { skip, shape, param, slots, result, new_slots, .. } = leaf;
+    let len = update.len(axes);
+    // SAFETY: as above.
+    unsafe {
+        let mut taken = slots.iter().zip(new_slots);
+        let states = (0..call.program.slots()).map(|number| {
+            if call.mode == Mode::Sums || call.program.skips_slot(*skip, number) {
+                return Some(None);
+            }
+            let (old, new) = taken.next()?;
+            replaced(old, new, at, len).map(Some)
+        });
+        let states: Slots<'f> = states.collect::<Option<_>>()?;
+        let mut out: Option<Sink<'f>> = None;
+        let params = match (call.mode, param, result) {
+            (Mode::Step, Some(param), Some(result)) => {
+                Params::Write(replaced(param, result, at, len)?)
+            }
+            (mode, param, result) => {
+                if mode == Mode::Update {
+                    out = Some(result.as_ref()?.sink(at, len)?);
+                }
+                match param {
+                    Some(param) => Params::Read(param.source(at, len)?),
+                    None => Params::None,
+                }
+            }
+        };
+        let leaf = Leaf::new(update.source(at, len)?, params, out, states);
+        Some(Leaf { skip: *skip, shape, ..leaf })
+    }
+}
+
+/// An array that is replaced, in place where XLA gave both the same memory.
+///
+/// # Safety
+/// As for [`view`].
+unsafe fn replaced<'f>(
+    old: &Buffer<'f>,
+    new: &Buffer<'f>,
+    at: usize,
+    len: usize,
+) -> Option<Slot<'f>> {
+    // SAFETY: as above.
+    unsafe {
+        let is_in_place = old.address() == new.address();
+        let from = if is_in_place { None } else { Some(old.source(at, len)?) };
+        Some(Slot { from, to: new.sink(at, len)? })
+    }
+}
+
+/// Writes for each op that asks for finiteness whether it found it, then for each that asks for NaN whether each
+/// leaf has one.
+fn write_found(outcome: &Outcome, leaves: usize, found: &mut [u32]) {
+    found.fill(0);
+    let flags = outcome
+        .nans
+        .iter()
+        .flat_map(|nans| (0..leaves).map(|leaf| nans.get(leaf).copied().unwrap_or(false)));
+    for (word, flag) in found.iter_mut().zip(outcome.all_finite.iter().copied().chain(flags)) {
+        *word = flag.into();
+    }
+}
+
+fn to_words(known: Known) -> [u32; WORDS_PER_LEAF] {
+    let halves = |value: f64| [value.to_bits() as u32, (value.to_bits() >> 32) as u32];
+    let ([a, b], [c, d], [e, f]) = (halves(known.sum), halves(known.smaller), halves(known.larger));
+    [a, b, c, d, e, f]
+}
+
+fn from_words(&[a, b, c, d, e, f]: &[u32; WORDS_PER_LEAF]) -> Known {
+    let value = |low: u32, high: u32| f64::from_bits(u64::from(high) << 32 | u64::from(low));
+    Known { sum: value(a, b), smaller: value(c, d), larger: value(e, f) }
+}
