@@ -17,17 +17,22 @@ from gradmill.jax._target import TARGET, ffi
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from gradmill._base import PyTree
     from gradmill._control import Plan
     from gradmill._spec import Spec
     from gradmill._state import Link
 
-GROUP = 32
-"""Most leaves of a call: what XLA spends on one that writes in place is cubic in its operands."""
-
 KEY_WORDS = {"key0", "key1"}
 """The scalars that are words of a key."""
+
+
+def in_float64() -> AbstractContextManager[Any]:
+    """Where scalars are computed in float64, as on the host, whatever mode the program has."""
+    found = jax if hasattr(jax, "enable_x64") else jax.experimental
+    context: AbstractContextManager[Any] = found.enable_x64(True)
+    return context
 
 
 class Mode(IntEnum):
@@ -94,9 +99,10 @@ class Scalars:
         for position, is_off in switched:
             bit = jnp.where(is_off, jnp.uint32(1 << position % 32), jnp.uint32(0))
             halves[position // 32] |= bit
-        numbers = [jnp.asarray(number, float) for number in self.numbers]
         words = [jnp.asarray(word).astype(jnp.uint32) for word in self.words]
-        return jnp.stack(numbers or [jnp.zeros(())]), jnp.stack([*halves, *words])
+        with in_float64():
+            numbers = jnp.stack([jnp.asarray(n, jnp.float64) for n in self.numbers or [0.0]])
+        return numbers, jnp.stack([*halves, *words])
 
 
 @dataclass
@@ -143,7 +149,8 @@ class Program:
     ) -> tuple[list[Any], list[list[Any]], Any]:
         """Run it over a group of leaves: updates or parameters, their slots, and what was found."""
         reads = mode is Mode.STEP or any(leaf.param is not None for leaf in leaves)
-        operands, results = [], []
+        operands: list[Any] = []
+        results: list[Any] = []
         aliases: dict[int, int] = {}
         first = 3
         for leaf in leaves:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gradmill._numbers import is_traced
 from gradmill._run import ALWAYS, MAX_LINKS, planned
 from gradmill._scalars import READS_PARAMS
-from gradmill.jax._call import GROUP, LeafArrays, Mode, Program, Scalars
+from gradmill.jax._call import LeafArrays, Mode, Program, Scalars, in_float64
 from gradmill.jax._lowering import advanced, changed, slot_leaves, spec_of
 from gradmill.jax._states import in_optaxs_classes
 
@@ -62,10 +62,11 @@ class _Run:
         self.ops = [link for link in self.links if link.op is not None]
         self.inputs = inputs
         self.states = states
-        self.plans: list[Plan] = [
-            ALWAYS if link.control is None else planned(link, state, inputs.context)
-            for link, state in zip(self.links, states, strict=True)
-        ]
+        with in_float64():
+            self.plans: list[Plan] = [
+                ALWAYS if link.control is None else planned(link, state, inputs.context)
+                for link, state in zip(self.links, states, strict=True)
+            ]
         self.slots = [
             slot_leaves(link, state, inputs.treespec)
             for link, state in zip(self.links, states, strict=True)
@@ -74,7 +75,7 @@ class _Run:
             leaf if leaf is None or dtype != jnp.float64 else leaf.astype(dtype)
             for leaf, dtype in zip(inputs.given, inputs.dtypes, strict=True)
         ]
-        self.present = [at for at, leaf in enumerate(self.updates) if leaf is not None]
+        self.split = _split(self.updates)
         # What gates and searches for NaN found, by the positions of their links.
         self.finite: dict[int, Any] = {}
         self.nans: dict[int, list[Any]] = {}
@@ -84,7 +85,7 @@ class _Run:
         start = 0
         known: list[Any] = []
         for at, link in enumerate(self.ops):
-            if len(self.present) <= GROUP or link.looks_for not in {"norm", "finite"}:
+            if len(self.split) == 1 or link.looks_for not in {"norm", "finite"}:
                 continue
             # What the op has to know is found in all leaves together, and these take several calls.
             if any(op.spec is not None and op.spec.slots for op in self.ops[start:at]):
@@ -100,7 +101,8 @@ class _Run:
         for position, link in enumerate(ops):
             spec = spec_of(link, self.inputs.context)
             plan = self.plans[link.index]
-            scalars.add(link, spec, self.states[link.index], plan)
+            with in_float64():
+                scalars.add(link, spec, self.states[link.index], plan)
             runs = self.conditions(link, ops)
             if any(condition is False for condition in runs):
                 off |= 1 << position
@@ -127,25 +129,24 @@ class _Run:
     def groups(self, ops: Sequence[Link], mode: Mode) -> list[list[LeafArrays]]:
         """The arrays of all leaves, by the call."""
         reads = mode is Mode.STEP or any(link.op in READS_PARAMS for link in ops)
-        leaves = []
-        for at in self.present:
-            takes = [self.inputs.taken[link.index][at] for link in ops]
-            leaves.append(
-                LeafArrays(
-                    index=at,
-                    skip=sum((not take) << bit for bit, take in enumerate(takes)),
-                    update=self.updates[at],
-                    dtype=self.inputs.dtypes[at],
-                    param=self.inputs.params[at] if reads else None,
-                    slots=[
-                        slot[at]
-                        for link, take in zip(ops, takes, strict=True)
-                        if take
-                        for slot in self.slots[link.index]
-                    ],
-                )
-            )
-        return [leaves[first : first + GROUP] for first in range(0, len(leaves), GROUP)]
+        return [[self.leaf(ops, at, reads) for at in group] for group in self.split]
+
+    def leaf(self, ops: Sequence[Link], at: int, reads: bool) -> LeafArrays:
+        """The arrays of one leaf."""
+        takes = [self.inputs.taken[link.index][at] for link in ops]
+        return LeafArrays(
+            index=at,
+            skip=sum((not take) << bit for bit, take in enumerate(takes)),
+            update=self.updates[at],
+            dtype=self.inputs.dtypes[at],
+            param=self.inputs.params[at] if reads else None,
+            slots=[
+                slot[at]
+                for link, take in zip(ops, takes, strict=True)
+                if take
+                for slot in self.slots[link.index]
+            ],
+        )
 
     def drawn(self, ops: Sequence[Link], before: Sequence[LeafArrays]) -> list[int]:
         """For each op that draws random numbers, how many of the leaves before it draws for."""
@@ -213,3 +214,26 @@ class _Run:
             for slot, leaves in zip(spec.slots, self.slots[link.index], strict=True)
         }
         return new._replace(**fields) if fields else new
+
+
+_FEW, _MANY = 32, 128
+"""Fewest and most leaves of a call, where there are as many. What XLA spends on a call that writes in
+place is cubic in its operands, so that many small calls compile sooner than a large one."""
+_LARGE = 1 << 19
+"""Elements of a call that is not made larger. A smaller one has no work for several threads."""
+
+
+def _split(leaves: Sequence[Any]) -> list[list[int]]:
+    """The positions of the leaves that are there, by the call."""
+    groups: list[list[int]] = [[]]
+    elements = 0
+    for at, leaf in enumerate(leaves):
+        if leaf is None:
+            continue
+        count = len(groups[-1])
+        if count == _MANY or (count >= _FEW and elements >= _LARGE):
+            groups.append([])
+            elements = 0
+        groups[-1].append(at)
+        elements += leaf.size
+    return groups

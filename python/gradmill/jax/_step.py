@@ -118,9 +118,11 @@ class Step:
         if others or not can_be_fused(self._lowering):
             return self._lowering.apply(grads, state, params, extra_args)
         if any(map(is_traced, jax.tree.leaves((grads, state, params, arrays)))):
-            return self._step(grads, state, params, arrays)
-        # Outside of a program, each step would be compiled anew.
-        new: tuple[PyTree, PyTree] = self._program(grads, state, params, arrays)
+            run = self._step
+        else:
+            # Outside of a program, each step would be compiled anew.
+            run = self._program
+        new: tuple[PyTree, PyTree] = run(grads, state, params, arrays)
         return new
 
     @cached_property
@@ -128,7 +130,6 @@ class Step:
         """The step with derivatives."""
         lowering = self._lowering
 
-        @jax.custom_jvp
         def step(grads: PyTree, state: PyTree, params: PyTree, extra: dict[str, Any]) -> Any:
             if _may_be_sharded() or not target_ready():
                 return lowering.apply(grads, state, params, extra)
@@ -139,11 +140,12 @@ class Step:
         def on_cpu(grads: PyTree, state: PyTree, params: PyTree, extra: dict[str, Any]) -> Any:
             return fused(lowering, grads, state, params, extra)
 
-        @step.defjvp
         def derivative(primals: Any, tangents: Any) -> Any:
             return jax.jvp(lowering.apply, primals, tangents)
 
-        return step
+        differentiable = jax.custom_jvp(step)
+        differentiable.defjvp(derivative)
+        return differentiable
 
     @cached_property
     def _program(self) -> Any:

@@ -11,6 +11,7 @@ use crate::measure::measure;
 use crate::ops::Reduce;
 use crate::others::Others;
 use crate::program::{Binding, Cursor, Pass, Program, Source};
+use crate::reduce::Pairwise;
 use crate::rng::{self, Key};
 use crate::simd::Tier;
 use crate::units::{Measure, Numbers, UnitRule, Units};
@@ -102,26 +103,29 @@ pub fn run_rows<R: Row>(
     Ok(run.passes(&mut leaves))
 }
 
-/// The sum of squares of the update of one leaf that reaches the last op of `program`, which asks for a norm or
-/// for finiteness and does not run. No op before it has state. Nothing is written.
+/// For each leaf the sum of squares of the update that reaches the last op of `program`, which asks for a norm
+/// or for finiteness and does not run. No op before it has state. Nothing is written.
 ///
 /// # Errors
 /// As [`run_rows`].
 pub fn squares(
     program: &Program,
-    leaf: &mut Leaf<'_>,
+    leaves: &mut [Leaf<'_>],
     step: Step<'_>,
     config: &Config,
-) -> Result<Known, Error> {
+) -> Result<Vec<Known>, Error> {
     program.check_scalars(step.scalars)?;
     let run = Run::new(program, step, config);
     if !program.carries(step.off) {
-        return Ok(run.squares_of(leaf));
+        return Ok(run.squares_of(leaves));
     }
-    let mut carrier = Carrier::new(program, leaf)?;
-    let mut leaf = leaf.reborrow();
-    leaf.out = Some(carrier.sink());
-    Ok(run.squares_of(&mut leaf))
+    let carrier = |leaf: &Leaf<'_>| Carrier::new(program, leaf);
+    let mut carriers = leaves.iter().map(carrier).collect::<Result<Vec<_>, _>>()?;
+    let mut with_carriers = Vec::with_capacity(leaves.len());
+    for (leaf, carrier) in leaves.iter_mut().zip(&mut carriers) {
+        with_carriers.push(Leaf { out: Some(carrier.sink()), ..leaf.reborrow() });
+    }
+    Ok(run.squares_of(&mut with_carriers))
 }
 
 /// The rows that take part.
@@ -289,22 +293,23 @@ impl<'r> Run<'r> {
         self.known.get((0..op).filter(spans_leaves).count()).copied()
     }
 
-    /// What the last op will find in one leaf.
-    fn squares_of(mut self, leaf: &mut Leaf<'_>) -> Known {
-        let rows = std::slice::from_mut(leaf);
-        self.draw_keys(rows);
+    /// What the last op will find in each leaf.
+    fn squares_of(mut self, leaves: &mut [Leaf<'_>]) -> Vec<Known> {
+        self.draw_keys(leaves);
         let mut cursor = Cursor::start();
         loop {
             let pass = self.program.pass_from(cursor, self.off);
             match pass.ends_for {
                 // It is off.
-                None => return Known::default(),
+                None => return vec![Known::default(); leaves.len()],
                 Some(op) if op + 1 == self.program.ops().len() => {
-                    let is_wide = rows[0].dtype(self.program) == DType::F64;
-                    let sum_at = |scale| self.pass(&pass, rows, true, scale).1;
-                    return Known::of_leaf(is_wide, sum_at);
+                    return Known::of_leaves(|scale| {
+                        let mut sums = Vec::with_capacity(leaves.len());
+                        self.over(&pass, leaves, true, scale, |sum| sums.push(sum));
+                        sums
+                    });
                 }
-                Some(op) => self.find(op, &pass, rows),
+                Some(op) => self.find(op, &pass, leaves),
             }
             cursor.advance(&pass);
         }
@@ -455,6 +460,20 @@ impl<'r> Run<'r> {
 
     /// Walks over `rows`: whether all updates were finite, and the sum of squares if asked for.
     fn pass<R: Row>(&self, pass: &Pass, rows: &mut [R], norm: bool, scale: f64) -> (bool, f64) {
+        let mut sum = Pairwise::default();
+        let finite = self.over(pass, rows, norm, scale, |own| sum.add(own));
+        (finite, sum.total())
+    }
+
+    /// Likewise, with the sums of all leaves one by one.
+    fn over<R: Row>(
+        &self,
+        pass: &Pass,
+        rows: &mut [R],
+        norm: bool,
+        scale: f64,
+        add: impl FnMut(f64),
+    ) -> bool {
         let Self { program, config, off, rounding, others, .. } = self;
         let mut kernels = Kernels::default();
         for row in present(rows) {
@@ -466,7 +485,7 @@ impl<'r> Run<'r> {
         }
         let kernels = &kernels;
         let (off, rounding) = (*off, *rounding);
-        Walk { program, pass, kernels, off, rounding, others, norm, config, scale }.over(rows)
+        Walk { program, pass, kernels, off, rounding, others, norm, config, scale }.over(rows, add)
     }
 }
 

@@ -34,13 +34,17 @@ pub struct Known {
 }
 
 impl Known {
-    /// That of a leaf; `sum_at` sums the squares of values multiplied by a number. Squares of f32 are never
-    /// too small for f64.
-    pub(crate) fn of_leaf(is_wide: bool, mut sum_at: impl FnMut(f64) -> f64) -> Self {
-        let sum = sum_at(1.0);
-        let smaller = if sum > LARGE { sum_at(SMALLER) } else { 0.0 };
-        let larger = if is_wide && sum < LEAST { sum_at(LARGER) } else { 0.0 };
-        Self { sum, smaller, larger }
+    /// Those of leaves; `sums_at` sums the squares of their values multiplied by a number.
+    pub(crate) fn of_leaves(mut sums_at: impl FnMut(f64) -> Vec<f64>) -> Vec<Self> {
+        let sums = sums_at(1.0);
+        let mut again = |matters: bool, scale| {
+            if matters { sums_at(scale) } else { vec![0.0; sums.len()] }
+        };
+        let smaller = again(sums.iter().any(|&sum| sum > LARGE), SMALLER);
+        let larger = again(sums.iter().all(|&sum| sum < LEAST), LARGER);
+        let scaled = smaller.into_iter().zip(larger);
+        let rows = sums.iter().zip(scaled);
+        rows.map(|(&sum, (smaller, larger))| Self { sum, smaller, larger }).collect()
     }
 
     /// That of a tree, whose leaves have these.
@@ -48,7 +52,9 @@ impl Known {
     pub fn of_tree(leaves: &[Self]) -> Self {
         let total = |part: fn(&Self) -> f64| {
             let mut sum = Pairwise::default();
-            leaves.iter().for_each(|leaf| sum.add(part(leaf)));
+            for leaf in leaves {
+                sum.add(part(leaf));
+            }
             sum.total()
         };
         let (smaller, larger) = (total(|leaf| leaf.smaller), total(|leaf| leaf.larger));

@@ -251,14 +251,6 @@ impl Program {
         (0..self.ops.len()).filter(|op| self.noise_ops >> op & 1 == 1)
     }
 
-    /// Adds to `drawn`, which holds for each op that draws random numbers how many leaves it drew for, one leaf
-    /// with this `skip`.
-    pub fn count_draws(&self, skip: u64, drawn: &mut [u64]) {
-        for (op, drawn) in self.noises().zip(drawn) {
-            *drawn += u64::from(skip >> op & 1 == 0);
-        }
-    }
-
     /// How many flags a step over so many leaves finds: one for each op that asks for finiteness, and for each
     /// leaf one for each op that asks for NaN.
     #[must_use]

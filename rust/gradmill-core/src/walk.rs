@@ -53,26 +53,26 @@ enum Task<'t, R> {
 }
 
 impl Walk<'_> {
-    /// Whether all incoming updates were finite, and the sum of squares of those that leave the pass.
-    pub fn over<R: Row>(&self, rows: &mut [R]) -> (bool, f64) {
+    /// Whether all incoming updates were finite; `add` gets for each leaf the sum of squares of those that leave
+    /// the pass, where it ends with one.
+    pub fn over<R: Row>(&self, rows: &mut [R], add: impl FnMut(f64)) -> bool {
         let total: usize = rows.iter().filter(|row| row.is_present()).map(Row::len).sum();
         match par::threads_for(self.config.threads, total) {
-            1 => self.in_turn(rows),
-            threads => self.spread(rows, threads),
+            1 => self.in_turn(rows, add),
+            threads => self.spread(rows, threads, add),
         }
     }
 
-    fn in_turn<R: Row>(&self, rows: &mut [R]) -> (bool, f64) {
+    fn in_turn<R: Row>(&self, rows: &mut [R], mut add: impl FnMut(f64)) -> bool {
         let mut finite = true;
-        let mut sum = Pairwise::default();
         self.each(rows, 0, |own_finite, own_sum| {
             finite &= own_finite;
-            sum.add(own_sum);
+            add(own_sum);
         });
-        (finite, sum.total())
+        finite
     }
 
-    fn spread<R: Row>(&self, rows: &mut [R], threads: usize) -> (bool, f64) {
+    fn spread<R: Row>(&self, rows: &mut [R], threads: usize, mut add: impl FnMut(f64)) -> bool {
         // A sum for each chunk; which thread computes it does not matter.
         let chunks = |row: &R| row.len().div_ceil(CHUNK).max(1);
         let counted = rows.iter().filter(|row| self.norm && row.is_present());
@@ -96,13 +96,12 @@ impl Walk<'_> {
             }
         });
         let mut rest = &sums[..];
-        let mut sum = Pairwise::default();
         for count in counts {
             let (own, tail) = rest.split_at(count);
             rest = tail;
-            sum.add(pairwise(own));
+            add(pairwise(own));
         }
-        (finite.into_inner(), sum.total())
+        finite.into_inner()
     }
 
     fn bundle<R: Row>(&self, rows: &mut [R], first: usize, sums: &mut [f64]) -> bool {

@@ -65,7 +65,7 @@ pub struct Buffers {
     pub extension: *mut Extension,
     pub size: i64,
     pub kinds: *const c_int,
-    pub buffers: *const *const Buffer,
+    pub items: *const *const Buffer,
 }
 
 #[repr(C)]
@@ -93,7 +93,7 @@ pub struct CallFrame {
 #[repr(C)]
 pub struct Metadata {
     pub struct_size: usize,
-    pub api_version: ApiVersion,
+    pub version: ApiVersion,
     pub traits: u32,
 }
 
@@ -107,7 +107,7 @@ pub struct MetadataExtension {
 pub struct Api {
     pub struct_size: usize,
     pub extension: *mut Extension,
-    pub api_version: ApiVersion,
+    pub version: ApiVersion,
     pub internal: *const c_void,
     pub error_create: unsafe extern "C" fn(*mut ErrorCreateArgs) -> *mut c_void,
 }
@@ -151,10 +151,10 @@ pub const LAYOUT: &[(&str, usize)] = &[
     ("XLA_FFI_Array.data", offset_of!(Array, data)),
     ("XLA_FFI_Args.size", offset_of!(Buffers, size)),
     ("XLA_FFI_Args.types", offset_of!(Buffers, kinds)),
-    ("XLA_FFI_Args.args", offset_of!(Buffers, buffers)),
+    ("XLA_FFI_Args.args", offset_of!(Buffers, items)),
     ("XLA_FFI_Rets.size", offset_of!(Buffers, size)),
     ("XLA_FFI_Rets.types", offset_of!(Buffers, kinds)),
-    ("XLA_FFI_Rets.rets", offset_of!(Buffers, buffers)),
+    ("XLA_FFI_Rets.rets", offset_of!(Buffers, items)),
     ("XLA_FFI_Attrs.size", offset_of!(Attributes, size)),
     ("XLA_FFI_Attrs.types", offset_of!(Attributes, kinds)),
     ("XLA_FFI_Attrs.names", offset_of!(Attributes, names)),
@@ -165,9 +165,9 @@ pub const LAYOUT: &[(&str, usize)] = &[
     ("XLA_FFI_CallFrame.args", offset_of!(CallFrame, arguments)),
     ("XLA_FFI_CallFrame.rets", offset_of!(CallFrame, results)),
     ("XLA_FFI_CallFrame.attrs", offset_of!(CallFrame, attributes)),
-    ("XLA_FFI_Metadata.api_version", offset_of!(Metadata, api_version)),
+    ("XLA_FFI_Metadata.api_version", offset_of!(Metadata, version)),
     ("XLA_FFI_Metadata.traits", offset_of!(Metadata, traits)),
     ("XLA_FFI_Metadata_Extension.metadata", offset_of!(MetadataExtension, metadata)),
-    ("XLA_FFI_Api.api_version", offset_of!(Api, api_version)),
+    ("XLA_FFI_Api.api_version", offset_of!(Api, version)),
     ("XLA_FFI_Api.XLA_FFI_Error_Create", offset_of!(Api, error_create)),
 ];

@@ -32,7 +32,7 @@ impl<'f> Frame<'f> {
 
     fn buffers(row: &'f abi::Buffers) -> Result<Vec<Buffer<'f>>, Problem> {
         // SAFETY: XLA gives arrays of this length, of buffers where their kind says so.
-        let (kinds, buffers) = unsafe { (list(row.kinds, row.size), list(row.buffers, row.size)) };
+        let (kinds, buffers) = unsafe { (list(row.kinds, row.size), list(row.items, row.size)) };
         if kinds.iter().any(|&kind| kind != abi::ARGUMENT_BUFFER) {
             return Err("an operand is no array".into());
         }

@@ -54,9 +54,9 @@ unsafe fn answer(frame: &abi::CallFrame) -> bool {
         unsafe {
             if (*extension).kind == abi::METADATA_EXTENSION {
                 let metadata = (*extension.cast::<abi::MetadataExtension>()).metadata;
-                let theirs = frame.api.as_ref().map_or(1, |api| api.api_version.minor);
-                (*metadata).api_version.major = 0;
-                (*metadata).api_version.minor = theirs.min(NEWEST_MINOR);
+                let theirs = frame.api.as_ref().map_or(1, |api| api.version.minor);
+                (*metadata).version.major = 0;
+                (*metadata).version.minor = theirs.min(NEWEST_MINOR);
                 (*metadata).traits = 0;
                 return true;
             }
@@ -103,7 +103,7 @@ fn execute(frame: &Frame<'_>) -> Result<(), Problem> {
     let config = config(0);
     for (at, prepared) in steps.iter().enumerate() {
         let Prepared { scalars, off, known, .. } = prepared;
-        let mut drawn: Vec<u64> = call.drawn.iter().map(|drawn| drawn.cast_unsigned()).collect();
+        let drawn: Vec<u64> = call.drawn.iter().map(|drawn| drawn.cast_unsigned()).collect();
         let arrays = operands.leaves.iter().zip(&updates);
         let mut leaves: Vec<Leaf<'_>> = arrays
             // SAFETY: `at` is within the batch, all arrays of a leaf have its length, and an array that is
@@ -120,12 +120,10 @@ fn execute(frame: &Frame<'_>) -> Result<(), Problem> {
             write_found(&outcome.map_err(|error| error.to_string())?, leaves.len(), found);
             continue;
         }
+        let known = squares(&call.program, &mut leaves, step, &config);
         let (rows, _) = found.as_chunks_mut::<WORDS_PER_LEAF>();
-        for (leaf, row) in leaves.iter_mut().zip(rows) {
-            let step = Step { scalars, off: *off, known, drawn: &drawn, ..Step::default() };
-            let known = squares(&call.program, leaf, step, &config);
-            *row = to_words(known.map_err(|error| error.to_string())?);
-            call.program.count_draws(leaf.skip, &mut drawn);
+        for (row, known) in rows.iter_mut().zip(known.map_err(|error| error.to_string())?) {
+            *row = to_words(known);
         }
     }
     Ok(())

@@ -34,7 +34,7 @@ mod register {
         let mut register: Register = 0;
         // SAFETY: stores the register's 32 bits in a local variable.
         unsafe {
-            asm!("stmxcsr [{}]", in(reg) &raw mut register, options(nostack, preserves_flags))
+            asm!("stmxcsr [{}]", in(reg) &raw mut register, options(nostack, preserves_flags));
         };
         register
     }
