@@ -162,11 +162,8 @@ impl<'f> Call<'f> {
         let slots: Vec<_> = (0..count).map(|_| check(rest.next())).collect::<Result<_, _>>()?;
         let result = writes.then(|| check(made.next())).transpose()?;
         let new_slots: Vec<_> = (0..count).map(|_| check(made.next())).collect::<Result<_, _>>()?;
-        let mut pairs: Vec<_> = slots.iter().zip(&new_slots).collect();
-        if let (Mode::Step, Some(param), Some(result)) = (self.mode, &param, &result) {
-            pairs.push((param, result));
-        }
-        if pairs.iter().any(|(old, new)| old.kind != new.kind) {
+        let params = param.iter().filter(|_| self.mode == Mode::Step).zip(&result);
+        if slots.iter().zip(&new_slots).chain(params).any(|(old, new)| old.kind != new.kind) {
             return Err("an array changes its dtype".into());
         }
         let lengths = update.dims[axes..].iter();
