@@ -379,16 +379,19 @@ def test_over_several_devices() -> None:
     update = step(gm.adamw(0.1))
     state = update.init(params)
     specs = jax.tree.map(lambda a: P("x") if a.ndim else P(), state)
-    local = jax.jit(jax.shard_map(
-        update, mesh=mesh, in_specs=(P("x"), specs, P("x")), out_specs=(P("x"), specs),
-        check_vma=False,
-    ))
+    def local(**options):
+        into, out = (P("x"), specs, P("x")), (P("x"), specs)
+        return jax.jit(jax.shard_map(update, mesh=mesh, in_specs=into, out_specs=out, **options))
+
+    checked, _ = local()(*place((grads, state, params)))
+    local = local(check_vma=False)
     text = local.lower(grads, state, params).compile().as_text()
     assert "all-gather" not in text and "gradmill.step" in text
     sharded, _ = local(*place((grads, state, params)))
     tx = gm.adamw(0.1)
     updates, _ = tx.update(np.asarray(grads), tx.init(np.asarray(params)), np.asarray(params))
     assert np.asarray(sharded).tobytes() == (np.asarray(params) + updates).tobytes()
+    np.testing.assert_allclose(checked, sharded, rtol=1e-5)
     """
     python(code, XLA_FLAGS="--xla_force_host_platform_device_count=2")
 

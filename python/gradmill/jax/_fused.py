@@ -217,8 +217,8 @@ class _Run:
 
 
 _FEW, _MANY = 32, 128
-"""Fewest and most leaves of a call, where there are as many. What XLA spends on a call that writes in
-place is cubic in its operands, so that many small calls compile sooner than a large one."""
+"""Fewest and most leaves of a call, where there are as many. What XLA spends to compile a call that
+writes in place is cubic in its operands: several calls are sooner compiled than a large one."""
 _LARGE = 1 << 19
 """Elements of a call that is not made larger. A smaller one has no work for several threads."""
 

@@ -59,9 +59,9 @@ class Step:
 
     - on other platforms, and for derivatives, which are those of the formulas;
     - for chains with members written in Python or with hyperparameters that are traced;
-    - in processes with several devices of the CPU, outside of ``shard_map``, since XLA would gather
-      arrays that are spread over devices. In ``jax.shard_map`` it is the custom call on each
-      device; a global norm is that of the device's part then;
+    - in processes with several devices of the CPU, outside of ``jax.shard_map(...,
+      check_vma=False)``, since XLA would gather arrays that are spread over devices. Inside, it is
+      the custom call on each device; a global norm is that of the device's part then;
     - where XLA does not take the custom call, which a warning says once.
 
     Args:
@@ -131,7 +131,7 @@ class Step:
         lowering = self._lowering
 
         def step(grads: PyTree, state: PyTree, params: PyTree, extra: dict[str, Any]) -> Any:
-            if _may_be_sharded() or not target_ready():
+            if _may_be_sharded(params) or not target_ready():
                 return lowering.apply(grads, state, params, extra)
             return jax.lax.platform_dependent(
                 grads, state, params, extra, cpu=on_cpu, default=lowering.apply
@@ -160,11 +160,19 @@ def _is_data(value: object) -> bool:
     )
 
 
-def _may_be_sharded() -> bool:
-    """Whether XLA may spread arrays over several devices of the CPU."""
+def _may_be_sharded(params: PyTree) -> bool:
+    """Whether XLA may spread arrays over several devices, or looks after what differs on them."""
     if len(jax.local_devices(backend="cpu")) == 1:
         return False
     get_mesh = getattr(jax.sharding, "get_abstract_mesh", None)
     mesh = None if get_mesh is None else get_mesh()
     names = getattr(mesh, "axis_names", ())
-    return not names or set(getattr(mesh, "manual_axes", ())) != set(names)
+    is_manual = names and set(getattr(mesh, "manual_axes", ())) == set(names)
+    return not is_manual or any(map(_varies, jax.tree.leaves(params)))
+
+
+def _varies(array: Any) -> bool:
+    """Whether ``array`` differs between devices, in a ``shard_map`` that looks after it."""
+    kind = jax.typeof(array)
+    axes = getattr(kind, "vma", None) or getattr(getattr(kind, "mat", None), "varying", None)
+    return bool(axes)
