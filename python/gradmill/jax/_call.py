@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -29,9 +30,11 @@ KEY_WORDS = {"key0", "key1"}
 
 
 def in_float64() -> AbstractContextManager[Any]:
-    """Where scalars are computed in float64, as on the host, whatever mode the program has."""
-    found = jax if hasattr(jax, "enable_x64") else jax.experimental
-    context: AbstractContextManager[Any] = found.enable_x64(True)
+    """Where scalars are computed in float64, as on the host, whatever mode the program has.
+
+    Versions of JAX without ``enable_x64`` mix up dtypes in programs that are partly float64.
+    """
+    context: AbstractContextManager[Any] = getattr(jax, "enable_x64", nullcontext)(True)
     return context
 
 
@@ -101,7 +104,7 @@ class Scalars:
             halves[position // 32] |= bit
         words = [jnp.asarray(word).astype(jnp.uint32) for word in self.words]
         with in_float64():
-            numbers = jnp.stack([jnp.asarray(n, jnp.float64) for n in self.numbers or [0.0]])
+            numbers = jnp.stack([jnp.asarray(n, float) for n in self.numbers or [0.0]])
         return numbers, jnp.stack([*halves, *words])
 
 
