@@ -9,13 +9,9 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class _Host:
@@ -30,10 +26,6 @@ class _Host:
     @staticmethod
     def floor(value: float) -> float:
         return float(np.floor(value))
-
-    @staticmethod
-    def searchsorted(values: Sequence[float], value: float, side: str) -> int:
-        return (bisect_right if side == "right" else bisect_left)(values, value)
 
     @staticmethod
     def asarray(value: Any) -> Any:
@@ -57,10 +49,9 @@ class _Host:
         return math.inf if base == 0 and exponent < 0 else math.pow(base, exponent)
 
     @staticmethod
-    def float_power(base: float, exponent: float) -> float:
-        """A power, infinite where it is too large, NaN where there is none."""
-        with np.errstate(all="ignore"):
-            return float(np.power(float(base), exponent))
+    def float_power(base: float, exponent: float) -> Any:
+        """A power of NumPy: infinite where it is too large, NaN where there is none."""
+        return np.power(float(base), exponent)
 
 
 HOST: Any = _Host()
@@ -82,6 +73,19 @@ def namespace_of(value: Any) -> Any:
 def integer(count: Any) -> Any:
     """A count as an int, or as it is where it is traced."""
     return count if is_traced(count) else int(count)
+
+
+def divisor(xp: Any, number: float, count: Any) -> Any:
+    """``number`` for each count, to divide by in a program of ``xp``, in its widest float.
+
+    To divide by a constant, or all elements by one number, XLA multiplies by the inverse, which is
+    rounded: ``1 - 10 / 10`` is below 0, and ``floor(41 / 41)`` is 0.
+    """
+    # The comparison gives it the shape of the counts, also where they are mapped.
+    numbers = xp.where(count < 0, float(number), float(number))
+    jax: Any = sys.modules.get("jax")
+    is_jax = jax is not None and xp is jax.numpy
+    return jax.lax.optimization_barrier(numbers) if is_jax else numbers
 
 
 def is_foreign(value: object) -> bool:

@@ -113,6 +113,7 @@ def safe_increment(count: Any) -> Any:
     array = library.asarray(count)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"count must be an integer or a float, got dtype {array.dtype}")
-    top = np.finfo(array.dtype).max if array.dtype.kind == "f" else np.iinfo(array.dtype).max
-    more = library.where(array < top, array + array.dtype.type(1), array)
+    limits: Any = np.finfo if array.dtype.kind == "f" else np.iinfo
+    one, top = array.dtype.type(1), array.dtype.type(limits(array.dtype).max)
+    more = library.where(array < top, array + one, array)
     return library.asarray(more, dtype=array.dtype)

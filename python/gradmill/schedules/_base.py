@@ -1,18 +1,30 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from gradmill._numbers import HOST, is_traced, namespace_of
+from gradmill._numbers import HOST, is_foreign, is_traced, library_of, namespace_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+@dataclass(frozen=True)
 class BuiltinSchedule(ABC):
-    """A schedule that also maps an array of counts, as for a plot."""
+    """A schedule that also maps an array of counts, as for a plot, and counts of JAX."""
+
+    # Another one where hyperparameters are traced: then so is the value at a number.
+    xp = HOST
+
+    def __post_init__(self) -> None:
+        # Not `vars`, which makes a dict, and with it every later access slower.
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if is_traced(value):
+                object.__setattr__(self, "xp", namespace_of(value))
 
     @abstractmethod
     def at(self, xp: Any, count: Any) -> Any:
@@ -24,10 +36,12 @@ class BuiltinSchedule(ABC):
     def __call__(self, count: NDArray[Any]) -> NDArray[np.float64]: ...
     def __call__(self, count: Any) -> Any:
         if isinstance(count, (int, float)):
-            return self.at(HOST, count)
-        if is_traced(count):
-            return self.at(namespace_of(count), count)
-        if np.ndim(count) == 0:
-            return self.at(HOST, count)
+            return self.at(self.xp, count)
+        if is_foreign(count):
+            xp = library_of(count)
+            value = self.at(xp, count)
+            return xp.broadcast_to(value, count.shape) if count.ndim else value
         counts = np.asarray(count)
+        if counts.ndim == 0:
+            return self.at(self.xp, count)
         return np.array([self.at(HOST, c) for c in counts.ravel().tolist()]).reshape(counts.shape)

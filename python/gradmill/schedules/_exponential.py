@@ -3,6 +3,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from gradmill._numbers import HOST, divisor
 from gradmill.schedules._base import BuiltinSchedule
 from gradmill.schedules._constant import constant_schedule
 
@@ -17,10 +20,18 @@ class _ExponentialDecay(BuiltinSchedule):
     end_value: float | None
 
     def at(self, xp: Any, count: Any) -> Any:
-        periods = xp.maximum(count - self.transition_begin, 0) / float(self.transition_steps)
-        if self.staircase:
-            periods = xp.floor(periods)
-        value = self.init_value * xp.float_power(self.decay_rate, periods)
+        value = self.init_value
+        if xp is not HOST or count > self.transition_begin:
+            steps = (
+                self.transition_steps if xp is HOST else divisor(xp, self.transition_steps, count)
+            )
+            periods = xp.maximum(count - self.transition_begin, 0) / steps
+            if self.staircase:
+                periods = xp.floor(periods)
+            # A growing value ends at infinity; a negative rate has no fractional powers.
+            with np.errstate(all="ignore"):
+                value = value * xp.float_power(self.decay_rate, periods)
+                value = float(value) if xp is HOST else value
         if self.end_value is None:
             return value
         bound = xp.maximum if self.decay_rate < 1 else xp.minimum

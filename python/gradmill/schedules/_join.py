@@ -27,7 +27,9 @@ class _Joined(BuiltinSchedule):
             return self.schedules[which](count - start)
         value: Any = self.schedules[0](count)
         for boundary, schedule in zip(self.boundaries, self.schedules[1:], strict=True):
-            value = xp.where(count < boundary, value, schedule(count - boundary))
+            # From 0: a member without a value before would make the gradient of all NaN.
+            own = schedule(xp.maximum(count - boundary, 0))
+            value = xp.where(count < boundary, value, own)
         return value
 
 

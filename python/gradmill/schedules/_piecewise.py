@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
+from gradmill._numbers import HOST
 from gradmill.schedules._base import BuiltinSchedule
 
 if TYPE_CHECKING:
@@ -24,24 +26,29 @@ class _PiecewiseConstant(BuiltinSchedule):
 @dataclass(frozen=True)
 class _PiecewiseInterpolate(BuiltinSchedule):
     boundaries: tuple[int, ...]
+    starts: tuple[int, ...]
     values: tuple[float, ...]
     is_cosine: bool
 
     def at(self, xp: Any, count: Any) -> Any:
-        passed = _passed(xp, self.boundaries, count)
-        last = self.values[-1]
-        starts, ends = (0, *self.boundaries), (*self.boundaries, 0)
-        start, end = xp.asarray(starts)[passed], xp.asarray(ends)[passed]
-        share = (count - start) * 1.0 / xp.maximum(end - start, 1)
+        passed, pieces = _passed(xp, self.boundaries, count), len(self.boundaries)
+        is_early, is_late = (passed == 0) & (count < 0), passed == pieces
+        if xp is HOST and (is_early or is_late):
+            # Not the formula below: infinite counts have no cosine there.
+            return 0.0 if is_early else self.values[-1]
+        after = xp.minimum(passed + 1, pieces)
+        starts, values = xp.asarray(self.starts), xp.asarray(self.values)
+        share = (count - starts[passed]) / xp.maximum(starts[after] - starts[passed], 1)
         if self.is_cosine:
             share = 0.5 * (1 - xp.cos(math.pi * share))
-        old, new = xp.asarray(self.values)[passed], xp.asarray((*self.values[1:], last))[passed]
-        value = xp.where(passed == len(self.boundaries), last, old + (new - old) * share)
-        return xp.where(xp.logical_and(passed == 0, count < 0), 0.0, value)
+        value = values[passed] + (values[after] - values[passed]) * share
+        return xp.where(is_early, 0.0, xp.where(is_late, self.values[-1], value))
 
 
 def _passed(xp: Any, boundaries: tuple[int, ...], count: Any) -> Any:
     """How many boundaries are reached."""
+    if xp is HOST:
+        return bisect_right(boundaries, count)
     return xp.searchsorted(xp.asarray(boundaries), count, side="right")
 
 
@@ -127,4 +134,4 @@ def piecewise_interpolate_schedule(
     boundaries, values = _pieces(
         "piecewise_interpolate_schedule", init_value, boundaries_and_scales
     )
-    return _PiecewiseInterpolate(boundaries, values, interpolate_type == "cosine")
+    return _PiecewiseInterpolate(boundaries, (0, *boundaries), values, interpolate_type == "cosine")
