@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test fuzz sanitize soak bench bench-clip bench-host bench-breakdown bench-kernels check wheel clean
+.PHONY: help build demo test test-jax-matrix fuzz sanitize soak bench bench-clip bench-host bench-breakdown bench-kernels check wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -42,6 +42,19 @@ test: build ## Run all tests, Rust and Python, doctests included
 	cargo test --workspace --locked --quiet --features gradmill-py/planted
 	cargo build -p gradmill-py --profile test --locked --quiet --features planted
 	$(BIN)/python -m pytest $(ARGS)
+
+# With the oldest versions of JAX and optax that pyproject.toml asks for, and with the newest. The oldest JAX aborts
+# over a gradient beside a callback, without gradmill as well.
+JAX_OLDEST := $(shell sed -n 's/^optax = \["jax>=\(.*\)", "optax>=\(.*\)"\]/jax==\1 optax==\2/p' pyproject.toml)
+.venv/jax-%.stamp: .venv/packages.stamp
+	$(PYTHON) -m venv .venv/jax-$*
+	.venv/jax-$*/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.venv/jax-$*/bin/python -m pip install --quiet --group test optree $(if $(filter oldest,$*),$(JAX_OLDEST),jax optax)
+	touch $@
+
+test-jax-matrix: build .venv/jax-oldest.stamp .venv/jax-newest.stamp ## Run the tests of gradmill.jax with the oldest and the newest JAX
+	PYTHONPATH=python .venv/jax-oldest/bin/python -m pytest tests/jax --deselect tests/jax/test_host.py $(ARGS)
+	PYTHONPATH=python .venv/jax-newest/bin/python -m pytest tests/jax $(ARGS)
 
 # RUSTC_BOOTSTRAP lets a stable compiler take the flags of sanitizers.
 fuzz: ## Fuzz program construction and the executor; needs cargo-fuzz

@@ -12,6 +12,7 @@ import pytest
 
 import gradmill as gm
 from gradmill._scalars import next_count
+from tests.jax.versions import enable_x64
 from tests.parity.test_schedules import COUNTS, CYCLE, SCHEDULES
 
 INTEGERS = [count for count in COUNTS if isinstance(count, int)]
@@ -54,7 +55,7 @@ def test_values_of_arrays(name: str) -> None:
 def test_values_in_float64(name: str) -> None:
     schedule = SCHEDULES[name](gm)
     counts = INTEGERS + LATE
-    with jax.enable_x64(True):
+    with enable_x64(True):
         jitted = jax.jit(schedule)
         values = [jitted(np.int32(count)) for count in counts]
         fractions = [jitted(count) for count in (0.5, 4.75, 19.5)]

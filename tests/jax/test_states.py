@@ -15,6 +15,7 @@ import pytest
 import gradmill as gm
 from gradmill.jax import from_optax_state, to_optax_state
 from tests.cases import CASES, Case
+from tests.jax.versions import enable_x64
 from tests.trees import assert_close, bits, random_tree
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -100,7 +101,7 @@ def test_float64() -> None:
     state = gm.adam(0.1).init(np.ones(2))
     with pytest.raises(TypeError, match="jax_enable_x64"):
         to_optax_state(state)
-    with jax.enable_x64(True):
+    with enable_x64(True):
         assert bits(from_optax_state(to_optax_state(state))) == bits(state)
 
 

@@ -17,6 +17,7 @@ import gradmill as gm
 from gradmill.errors import LeafTypeError, LeafValueError, TreeError
 from gradmill.jax import to_optax
 from tests.cases import CASES, Case
+from tests.jax.versions import HAS_SHARD_MAP, enable_x64
 from tests.processes import python
 from tests.trees import assert_close, random_tree, special_tree
 
@@ -76,7 +77,7 @@ def test_without_a_program(case: Case) -> None:
 
 @named(*MOST, "adam_mu_f32", "scale_by_stddev", "rmsprop_centered")
 def test_float64(case: Case) -> None:
-    with jax.enable_x64(True):
+    with enable_x64(True):
         ours = case.make(gm)
         lowered = to_optax(ours)
         params = random_tree(0, np.float64)
@@ -289,6 +290,7 @@ def test_errors_name_the_leaf() -> None:
         agc.update(jnp.ones((2,) * 6), agc.init(None), jnp.ones((2,) * 6))
 
 
+@pytest.mark.skipif(not HAS_SHARD_MAP, reason="an older shard_map has other arguments")
 def test_on_several_devices() -> None:
     """Sharded over two devices, in jit and in shard_map; results stay sharded."""
     code = """

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import ffi
 
 from gradmill._numbers import integer
 from gradmill._scalars import SCALARS, scalars_of
 from gradmill.jax._lowering import Correction
-from gradmill.jax._target import TARGET, ffi
+from gradmill.jax._target import TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

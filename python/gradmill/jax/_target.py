@@ -5,19 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from functools import cache
-from typing import Any
 
-import jax
+from jax import ffi, local_devices
 
 from gradmill import _core
 from gradmill.jax._header import difference
-
-try:
-    from jax import ffi as _ffi
-except ImportError:  # before 0.5
-    from jax.extend import ffi as _ffi
-
-ffi: Any = _ffi
 
 TARGET = "gradmill.step.v1"
 """Programs that JAX keeps on disk refer to it by this name, which changes with what it means."""
@@ -33,7 +25,7 @@ def target_ready() -> bool:
         return False
     try:
         # A target that XLA does not take, registered before there is a backend, would spoil that.
-        jax.local_devices(backend="cpu")
+        local_devices(backend="cpu")
         problem = difference(ffi.include_dir())
         if problem is None:
             ffi.register_ffi_target(TARGET, _core.xla_handler(), platform="cpu")
