@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-jax-matrix fuzz sanitize soak bench bench-clip bench-host bench-breakdown bench-kernels check wheel clean
+.PHONY: help build demo test test-jax-matrix fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-kernels check wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -81,6 +81,10 @@ soak: build ## Random optimizers, threads, forks and faults against oracles, for
 
 bench: build ## Time steps against NumPy, optax, torch and the memory limit; takes minutes
 	$(BIN)/python benches/bench_step.py $(ARGS)
+	$(BIN)/python benches/bench_jax_step.py $(ARGS)
+
+bench-jax: build ## Time steps inside programs of JAX against optax, and their compilation
+	$(BIN)/python benches/bench_jax_step.py $(ARGS)
 
 bench-clip: build ## Time per-example clipping against NumPy, optax and two plain reads
 	$(BIN)/python benches/bench_per_example.py $(ARGS)
