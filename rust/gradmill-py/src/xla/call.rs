@@ -1,5 +1,6 @@
 //! What a call is to do: its attributes, and its arrays leaf by leaf.
 
+use gradmill_core::ops::{Meta, Reduce};
 use gradmill_core::scalars::bias_correction;
 use gradmill_core::{Entry, Program};
 
@@ -62,6 +63,25 @@ pub struct LeafBuffers<'f> {
     pub new_slots: Vec<Buffer<'f>>,
 }
 
+impl<'f> LeafBuffers<'f> {
+    /// The arrays that it reads, each with the one that replaces it.
+    pub fn read(
+        &mut self,
+        mode: Mode,
+    ) -> impl Iterator<Item = (&mut Buffer<'f>, Option<Buffer<'f>>)> {
+        let new_param = if mode == Mode::Step { self.result } else { None };
+        let slots = self.slots.iter_mut().zip(self.new_slots.iter().copied().map(Some));
+        slots
+            .chain(self.param.as_mut().map(|param| (param, new_param)))
+            .chain([(&mut self.update, None)])
+    }
+
+    /// The arrays that it writes.
+    pub fn written(&self) -> impl Iterator<Item = &Buffer<'f>> {
+        self.new_slots.iter().chain(&self.result)
+    }
+}
+
 /// All arrays of a call.
 pub struct Operands<'f> {
     /// How many calls in one, by a `vmap`; all arrays have that many first elements, over so many axes.
@@ -91,14 +111,23 @@ impl<'f> Call<'f> {
             return Err("scalars is no list of rows of 4".into());
         }
         let scalars: Vec<Scalar> = rows.iter().map(scalar).collect::<Result<_, _>>()?;
-        if scalars.len() < program.scalars() {
-            return Err(format!("{} scalars for {}", scalars.len(), program.scalars()));
+        let expected = program.scalars();
+        // Without any, a list that must not be empty may hold whatever it likes.
+        if scalars.len() != expected && expected > 0 {
+            return Err(format!("{} scalars for {expected}", scalars.len()));
         }
         let has_params = frame.integer("params")? != 0;
         if mode == Mode::Step && !has_params {
             return Err("a step needs params".into());
         }
+        if mode == Mode::Sums && (program.slots() > 0 || !program.ops().last().is_some_and(spans)) {
+            return Err("sums are of a norm or for finiteness, without state before it".into());
+        }
         let (skip, drawn) = (frame.integers("skip")?, frame.integers("drawn")?);
+        let draws = program.ops().filter(|meta| meta.name == DRAWS).count();
+        if drawn.len() < draws || drawn.iter().any(|&leaves| leaves < 0) {
+            return Err(format!("drawn is no list of {draws} counts"));
+        }
         Ok(Self { mode, program, scalars, skip, drawn, has_params })
     }
 
@@ -123,12 +152,13 @@ impl<'f> Call<'f> {
         if !arguments.iter().chain(&results).all(is_batched) {
             return Err("operands have other first axes than words".into());
         }
+        self.check_known(&known.dims[axes..])?;
         let batch = first.iter().map(|&length| usize::try_from(length).unwrap_or(0)).product();
         let (mut rest, mut made) = (rest.iter().copied(), made.iter().copied());
-        let leaves = self
-            .skip
-            .iter()
-            .map(|skip| self.leaf(skip.cast_unsigned(), axes, &mut rest, &mut made));
+        let leaves = self.skip.iter().enumerate().map(|(at, skip)| {
+            let leaf = self.leaf(skip.cast_unsigned(), axes, &mut rest, &mut made);
+            leaf.map_err(|problem| format!("leaf {at}: {problem}"))
+        });
         let leaves = leaves.collect::<Result<Vec<_>, _>>()?;
         if rest.next().is_some() || made.next().is_some() {
             return Err("operands or results are left over".into());
@@ -137,6 +167,21 @@ impl<'f> Call<'f> {
             return Err("the last result is too short, or no words".into());
         }
         Ok(Operands { batch, numbers, words, known, leaves, found, axes })
+    }
+
+    /// Checks the shape of what is known of the tree: a row of sums for each leaf, for some of the first ops
+    /// that ask.
+    fn check_known(&self, dims: &[i64]) -> Result<(), Problem> {
+        // Behind state, the walk that is spared would also be the one that writes it.
+        let stateless = self.program.ops().take_while(|meta| meta.slots.is_empty());
+        let most = stateless.filter(|meta| spans(meta)).count();
+        let lengths: Vec<usize> =
+            dims.iter().filter_map(|&length| usize::try_from(length).ok()).collect();
+        match lengths[..] {
+            [0, _, WORDS_PER_LEAF] => Ok(()),
+            [ops, leaves, WORDS_PER_LEAF] if ops <= most && leaves >= self.skip.len() => Ok(()),
+            _ => Err(format!("known has shape {dims:?}, at most {most} ops can be known")),
+        }
     }
 
     /// The arrays of the next leaf.
@@ -151,13 +196,16 @@ impl<'f> Call<'f> {
         let update = rest.next().ok_or("an update is missing")?;
         let len = update.len(axes);
         let check = |buffer: Option<Buffer<'f>>| match buffer {
-            Some(buffer) if buffer.len(axes) != len => Err("arrays of a leaf differ in length"),
-            Some(buffer) if buffer.kind == Kind::Words => Err("an array of a leaf holds words"),
+            Some(buffer) if buffer.len(axes) != len => Err("arrays differ in length"),
+            Some(buffer) if buffer.kind == Kind::Words => Err("an array holds words"),
             Some(buffer) => Ok(buffer),
             None => Err("operands or results are missing"),
         };
         check(Some(update))?;
         let param = self.has_params.then(|| check(rest.next())).transpose()?;
+        if param.is_none() && self.program.reads_params_of(skip) {
+            return Err("params are missing".into());
+        }
         let count = if writes { self.program.slots_of(skip).count() } else { 0 };
         let slots: Vec<_> = (0..count).map(|_| check(rest.next())).collect::<Result<_, _>>()?;
         let result = writes.then(|| check(made.next())).transpose()?;
@@ -209,6 +257,14 @@ impl<'f> Call<'f> {
 
 /// The sums of a leaf: three doubles.
 pub const WORDS_PER_LEAF: usize = 6;
+
+/// The op that draws random numbers.
+const DRAWS: &str = "add_noise";
+
+/// Whether an op asks for something of all leaves together.
+fn spans(meta: &Meta) -> bool {
+    matches!(meta.reduce, Reduce::Norm | Reduce::Finite)
+}
 
 /// An op, written as `name:governs:axes`, the axes as a list or a star for the usual ones.
 fn entry(text: &str) -> Result<Entry<'_>, Problem> {

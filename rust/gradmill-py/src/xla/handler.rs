@@ -85,30 +85,23 @@ unsafe fn error(frame: &abi::CallFrame, code: c_int, text: &str) -> *mut c_void 
 
 fn execute(frame: &Frame<'_>) -> Result<(), Problem> {
     let call = Call::new(frame)?;
-    let operands = call.operands(frame)?;
+    let mut given = call.operands(frame)?;
     let _mode = DefaultMode::set();
-    let mut copies: Vec<Option<Copied>> = overlapping(&operands);
+    let mut copies = overlapping(&call, &mut given)?;
+    let operands = apart(&call, given, &mut copies);
     let Operands { batch, axes, .. } = operands;
     let steps: Vec<Prepared> =
         (0..batch).map(|at| Prepared::new(&call, &operands, at)).collect::<Result<_, _>>()?;
-    let updates: Vec<Buffer<'_>> = operands
-        .leaves
-        .iter()
-        .zip(&mut copies)
-        .map(|(leaf, copy)| match copy {
-            Some(copy) => leaf.update.in_memory(copy),
-            None => leaf.update,
-        })
-        .collect();
     let config = config(0);
+    let drawn: Vec<u64> = call.drawn.iter().map(|drawn| drawn.cast_unsigned()).collect();
     for (at, prepared) in steps.iter().enumerate() {
         let Prepared { scalars, off, known, .. } = prepared;
-        let drawn: Vec<u64> = call.drawn.iter().map(|drawn| drawn.cast_unsigned()).collect();
-        let arrays = operands.leaves.iter().zip(&updates);
-        let mut leaves: Vec<Leaf<'_>> = arrays
+        let mut leaves: Vec<Leaf<'_>> = operands
+            .leaves
+            .iter()
             // SAFETY: `at` is within the batch, all arrays of a leaf have its length, and an array that is
-            // written is read nowhere else: updates that overlap one were copied, and XLA keeps all others apart.
-            .map(|(leaf, update)| unsafe { view(&call, leaf, *update, at, axes) })
+            // written is read nowhere else, since those that overlap one were copied.
+            .map(|leaf| unsafe { view(&call, leaf, at, axes) })
             .collect::<Option<_>>()
             .ok_or("an array of a leaf holds words")?;
         // SAFETY: within the batch, and nobody else writes or reads there.
@@ -163,19 +156,46 @@ impl Prepared {
     }
 }
 
-/// Copies of the updates that share memory with what is written, as when one array is passed twice.
-fn overlapping(operands: &Operands<'_>) -> Vec<Option<Copied>> {
-    let written = |leaf: &LeafBuffers<'_>| -> Vec<(usize, usize)> {
-        leaf.result.iter().chain(&leaf.new_slots).map(Buffer::span).collect()
-    };
-    let mut spans: Vec<(usize, usize)> = operands.leaves.iter().flat_map(written).collect();
+/// Copies of the arrays that share memory with one that is written, other than the one that replaces them: as
+/// when an array is passed twice. Each with its place among all that are read.
+fn overlapping(
+    call: &Call<'_>,
+    operands: &mut Operands<'_>,
+) -> Result<Vec<(usize, Copied)>, Problem> {
+    let written = operands.leaves.iter().flat_map(LeafBuffers::written).chain([&operands.found]);
+    let mut spans: Vec<(usize, usize)> = written.map(Buffer::span).collect();
+    spans.retain(|(start, end)| start < end);
     spans.sort_unstable();
-    let copy = |leaf: &LeafBuffers<'_>| {
-        let (start, end) = leaf.update.span();
+    let is_written = |buffer: &Buffer<'_>| {
+        let (start, end) = buffer.span();
         let next = spans.partition_point(|&(_, written)| written <= start);
-        spans.get(next).is_some_and(|&(written, _)| written < end).then(|| leaf.update.copied())
+        spans.get(next).is_some_and(|&(written, _)| written < end)
     };
-    operands.leaves.iter().map(copy).collect()
+    let read = operands.leaves.iter_mut().flat_map(|leaf| leaf.read(call.mode)).enumerate();
+    let shares = |(at, (old, new)): (usize, (&mut Buffer<'_>, Option<Buffer<'_>>))| {
+        let is_in_place = new.is_some_and(|new| new.address() == old.address());
+        (!is_in_place && is_written(old)).then(|| Ok((at, old.copied()?)))
+    };
+    read.filter_map(shares).collect()
+}
+
+/// The same arrays, with `copies` in their places.
+fn apart<'c>(
+    call: &Call<'_>,
+    mut operands: Operands<'c>,
+    copies: &'c mut [(usize, Copied)],
+) -> Operands<'c> {
+    if copies.is_empty() {
+        return operands;
+    }
+    let mut copies = copies.iter_mut().peekable();
+    let read = operands.leaves.iter_mut().flat_map(|leaf| leaf.read(call.mode)).enumerate();
+    for (at, (old, _)) in read {
+        if let Some((_, copy)) = copies.next_if(|(place, _)| *place == at) {
+            *old = old.in_memory(copy);
+        }
+    }
+    operands
 }
 
 /// The arrays of a leaf in the `at`th call of a batch.
@@ -186,11 +206,10 @@ fn overlapping(operands: &Operands<'_>) -> Vec<Option<Copied>> {
 unsafe fn view<'f>(
     call: &Call<'_>,
     leaf: &'f LeafBuffers<'f>,
-    update: Buffer<'f>,
     at: usize,
     axes: usize,
 ) -> Option<Leaf<'f>> {
-    let LeafBuffers { skip, shape, param, slots, result, new_slots, .. } = leaf;
+    let LeafBuffers { skip, shape, update, param, slots, result, new_slots } = leaf;
     let len = update.len(axes);
     // SAFETY: as above.
     unsafe {
