@@ -241,35 +241,36 @@ def test_in_other_memory_and_in_place() -> None:
         np.testing.assert_array_equal(slot, EXPECTED if in_place else T)
 
 
+@pytest.mark.parametrize("reader", [0, 1])
+@pytest.mark.parametrize("writer", [0, 1])
 @pytest.mark.parametrize("shift", [0, 3, -3])
-def test_what_is_read_may_share_memory_with_what_is_written(shift: int) -> None:
-    """All at once, in part, and with what belongs to another leaf."""
-    for reads in ("update", "param", "slot"):
+def test_what_is_read_may_share_memory_with_what_is_written(
+    shift: int, writer: int, reader: int
+) -> None:
+    """All at once, in part, and with what belongs to the same leaf or to another one."""
+    own: dict[str, Any] = {
+        "ops": "trace:0:* add_decayed_weights:0:*",
+        "scalars": np.array([0, 0.5, 0, 0, 0, 2.0, 0, 0]),
+        "skip": np.zeros(2, np.int64),
+        "params": 1,
+    }
+    for place in range(3):
         caller = Caller()
         memory = np.zeros(32, "f4")
-        written = memory[8:16]
         read = memory[8 + shift : 16 + shift]
-        own: dict[str, Any] = {
-            "ops": "trace:0:* add_decayed_weights:0:*",
-            "scalars": np.array([0, 0.5, 0, 0, 0, 2.0, 0, 0]),
-            "skip": np.zeros(2, np.int64),
-            "params": 1,
-        }
-        first = [U.copy(), U.copy(), T.copy()]
-        first[("update", "param", "slot").index(reads)] = read
-        second = [U.copy(), U.copy(), T.copy()]
-        results = [np.zeros(8, "f4"), np.zeros(8, "f4"), np.zeros(8, "f4"), written]
         read[:] = np.arange(8) * 7
-        update, param, slot = (array.copy() for array in first)
-        arguments = [caller.buffer(array) for array in (*first, *second)]
+        leaves = [[U.copy(), U.copy() * 3, T.copy()] for _ in range(2)]
+        leaves[reader][place] = read
+        outs, traces = [np.zeros(8, "f4") for _ in range(2)], [np.zeros(8, "f4") for _ in range(2)]
+        traces[writer] = memory[8:16]
+        kept = [[array.copy() for array in leaf] for leaf in leaves]
+        arguments = [caller.buffer(array) for leaf in leaves for array in leaf]
         found = np.zeros(1, "u4")
-        rows = [caller.buffer(array) for array in (*results, found)]
-        assert caller.call(arguments, rows, **own) is None
-        trace = update + slot / 2
-        np.testing.assert_array_equal(results[0], trace + 2 * param)
-        np.testing.assert_array_equal(results[1], trace)
-        np.testing.assert_array_equal(results[2], EXPECTED + 2 * U)
-        np.testing.assert_array_equal(written, EXPECTED)
+        rows = [outs[0], traces[0], outs[1], traces[1], found]
+        assert caller.call(arguments, [caller.buffer(row) for row in rows], **own) is None
+        for (update, param, slot), out, trace in zip(kept, outs, traces, strict=True):
+            np.testing.assert_array_equal(trace, update + slot / 2)
+            np.testing.assert_array_equal(out, update + slot / 2 + 2 * param)
 
 
 def test_arrays_without_elements_are_nowhere() -> None:
