@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import ffi
 
 import gradmill as gm
 from gradmill import _core
 from gradmill.jax._header import HEADER, Header, difference
-from gradmill.jax._target import TARGET, ffi, target_ready
+from gradmill.jax._target import TARGET, target_ready
 from tests.processes import python
 from tests.trees import bits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+enable_x64: Any = (jax if hasattr(jax, "enable_x64") else jax.experimental).enable_x64
 SUMS, UPDATE, STEP = 0, 1, 2
 SHAPES = [(5,), (), (0, 3), (9, 7), (2, 3, 2, 2)]
 
@@ -266,7 +269,7 @@ def test_the_bits_are_those_on_numpy_arrays(ops: list[Op], dtypes: Any, mode: in
 @pytest.mark.parametrize("ops", CHAINS.values(), ids=CHAINS)
 def test_float64(ops: list[Op], mode: int) -> None:
     call = Call(ops, mode)
-    with jax.enable_x64(True):
+    with enable_x64(True):
         for dtypes in [(np.float64,) * 3, (np.float32, np.float64, BF16), (np.float64, BF16, "f4")]:
             for scale in (1.0, 1e200, 1e-200):
                 leaves = leaves_of(ops, dtypes, scale=scale if dtypes[0] == np.float64 else 1.0)
@@ -318,7 +321,7 @@ def test_part_by_part_is_all_at_once(ops: list[Op], mode: int, skips: list[int])
     call = Call(ops, mode)
     cuts = [slice(0, 2), slice(2, 3), slice(3, 5)]
     tries: list[tuple[Any, float]] = [(np.float32, 1.0), (np.float32, 0.0), (BF16, 1.0)]
-    with jax.enable_x64(True):
+    with enable_x64(True):
         for dtype, scale in [*tries, *((np.float64, scale) for scale in (1.0, 1e160, 1e-160))]:
             leaves = leaves_of(ops, (dtype,) * 3, scale=scale)
             for leaf, skip in zip(leaves, skips, strict=True):
@@ -333,7 +336,7 @@ def test_sums_of_numbers_of_all_sizes() -> None:
     """Where some leaves of a tree leave the range of squares on either side, and others do not."""
     ops = [CLIP, TRACE]
     cuts = [slice(at, at + 1) for at in range(4)]
-    with jax.enable_x64(True):
+    with enable_x64(True):
         for sizes in [(1e170, 1.0, 1e-170, 1e100), (1e-170, 1e-140, 0.0, 1e-300), (1e153,) * 4]:
             leaves = [leaves_of(ops, ("f8",) * 3, [(7,)], size)[0] for size in sizes]
             call = Call(ops)
@@ -365,7 +368,7 @@ def test_scalars_that_programs_compute(count: int) -> None:
     words = (0, 0, 0xFFFFFFFF, count, 3)
     leaves = leaves_of(ops)
     for wide in (False, True):
-        with jax.enable_x64(wide):
+        with enable_x64(wide):
             call = Call(ops, rows=rows, numbers=(-0.1, 7.0, b1), words=words)
             first, rate = (b1, -0.1) if wide else (b1_single, float(np.float32(-0.1)))
             corrections = [_core.Correction(first, 2)(count), _core.Correction(b2, 1)(count)]
@@ -605,17 +608,18 @@ def test_import_makes_nothing_known_to_jax() -> None:
 def test_the_layout_is_that_of_the_header(tmp_path: Path) -> None:
     folder = ffi.include_dir()
     assert difference(folder) is None
-    compiler = shutil.which("cc")
+    # Headers of older versions are none of C.
+    compiler = shutil.which("c++")
     if compiler is None:
-        pytest.skip("needs a C compiler")
+        pytest.skip("needs a compiler")
     facts = [
         f'printf("%zu\\n", offsetof({path.split(".")[0]}, {path.split(".")[1]}));'
         for path, _ in _core.xla_layout()
     ]
-    source = tmp_path / "layout.c"
+    source = tmp_path / "layout.cpp"
     source.write_text(
-        "#include <stddef.h>\n#include <stdio.h>\n"
-        f'#include "{HEADER}"\nint main(void) {{ {" ".join(facts)} return 0; }}\n'
+        "#include <cstddef>\n#include <cstdio>\n"
+        f'#include "{HEADER}"\nint main() {{ {" ".join(facts)} return 0; }}\n'
     )
     program = tmp_path / "layout"
     subprocess.run([compiler, "-I", folder, source, "-o", program], check=True)  # noqa: S603
