@@ -1,8 +1,11 @@
 //! What a call is to do: its attributes, and its arrays leaf by leaf.
 
+use std::ops::Range;
+
 use gradmill_core::ops::{Meta, Reduce};
 use gradmill_core::scalars::bias_correction;
 use gradmill_core::{Entry, Program};
+use smallvec::SmallVec;
 
 use super::frame::{Buffer, Frame, Kind, Problem};
 
@@ -52,34 +55,14 @@ pub struct Call<'f> {
 /// The arrays of one leaf.
 pub struct LeafBuffers<'f> {
     pub skip: u64,
-    /// The lengths of its axes.
-    pub shape: Vec<usize>,
+    /// The lengths of its axes, where an op has units.
+    pub shape: SmallVec<[usize; 4]>,
     pub update: Buffer<'f>,
     pub param: Option<Buffer<'f>>,
-    /// The slots of the ops that do not pass it by.
-    pub slots: Vec<Buffer<'f>>,
+    /// The slots of the ops that do not pass it by, among those of all leaves.
+    pub slots: Range<usize>,
     /// The new parameter, or the new update.
     pub result: Option<Buffer<'f>>,
-    pub new_slots: Vec<Buffer<'f>>,
-}
-
-impl<'f> LeafBuffers<'f> {
-    /// The arrays that it reads, each with the one that replaces it.
-    pub fn read(
-        &mut self,
-        mode: Mode,
-    ) -> impl Iterator<Item = (&mut Buffer<'f>, Option<Buffer<'f>>)> {
-        let new_param = if mode == Mode::Step { self.result } else { None };
-        let slots = self.slots.iter_mut().zip(self.new_slots.iter().copied().map(Some));
-        slots
-            .chain(self.param.as_mut().map(|param| (param, new_param)))
-            .chain([(&mut self.update, None)])
-    }
-
-    /// The arrays that it writes.
-    pub fn written(&self) -> impl Iterator<Item = &Buffer<'f>> {
-        self.new_slots.iter().chain(&self.result)
-    }
 }
 
 /// All arrays of a call.
@@ -90,9 +73,32 @@ pub struct Operands<'f> {
     pub words: Buffer<'f>,
     pub known: Buffer<'f>,
     pub leaves: Vec<LeafBuffers<'f>>,
+    pub slots: Vec<Buffer<'f>>,
+    pub new_slots: Vec<Buffer<'f>>,
     /// The sums, or what was found.
     pub found: Buffer<'f>,
     pub axes: usize,
+}
+
+impl<'f> Operands<'f> {
+    /// The arrays that leaves read, each with the one that replaces it.
+    pub fn read(
+        &mut self,
+        mode: Mode,
+    ) -> impl Iterator<Item = (&mut Buffer<'f>, Option<Buffer<'f>>)> {
+        let slots = self.slots.iter_mut().zip(self.new_slots.iter().copied().map(Some));
+        let leaves = self.leaves.iter_mut().flat_map(move |leaf| {
+            let new = if mode == Mode::Step { leaf.result } else { None };
+            leaf.param.iter_mut().map(move |param| (param, new)).chain([(&mut leaf.update, None)])
+        });
+        slots.chain(leaves)
+    }
+
+    /// The arrays that it writes.
+    pub fn written(&self) -> impl Iterator<Item = &Buffer<'f>> {
+        let results = self.leaves.iter().filter_map(|leaf| leaf.result.as_ref());
+        self.new_slots.iter().chain(results).chain([&self.found])
+    }
 }
 
 impl<'f> Call<'f> {
@@ -155,18 +161,22 @@ impl<'f> Call<'f> {
         self.check_known(&known.dims[axes..])?;
         let batch = first.iter().map(|&length| usize::try_from(length).unwrap_or(0)).product();
         let (mut rest, mut made) = (rest.iter().copied(), made.iter().copied());
-        let leaves = self.skip.iter().enumerate().map(|(at, skip)| {
-            let leaf = self.leaf(skip.cast_unsigned(), axes, &mut rest, &mut made);
-            leaf.map_err(|problem| format!("leaf {at}: {problem}"))
-        });
-        let leaves = leaves.collect::<Result<Vec<_>, _>>()?;
+        // Not collected: from results that may be errors, that takes no room ahead.
+        let mut leaves = Vec::with_capacity(self.skip.len());
+        let (mut slots, mut new_slots) =
+            (Vec::with_capacity(arguments.len()), Vec::with_capacity(results.len()));
+        for (at, skip) in self.skip.iter().enumerate() {
+            let (given, new) = ((&mut rest, &mut slots), (&mut made, &mut new_slots));
+            let leaf = self.leaf(skip.cast_unsigned(), axes, given, new);
+            leaves.push(leaf.map_err(|problem| format!("leaf {at}: {problem}"))?);
+        }
         if rest.next().is_some() || made.next().is_some() {
             return Err("operands or results are left over".into());
         }
         if found.kind != Kind::Words || found.len(axes) < self.found_len() {
             return Err("the last result is too short, or no words".into());
         }
-        Ok(Operands { batch, numbers, words, known, leaves, found, axes })
+        Ok(Operands { batch, numbers, words, known, leaves, slots, new_slots, found, axes })
     }
 
     /// Checks the shape of what is known of the tree: a row of sums for each leaf, for some of the first ops
@@ -184,13 +194,13 @@ impl<'f> Call<'f> {
         }
     }
 
-    /// The arrays of the next leaf.
+    /// The arrays of the next leaf; its slots go to those of the others.
     fn leaf(
         &self,
         skip: u64,
         axes: usize,
-        rest: &mut impl Iterator<Item = Buffer<'f>>,
-        made: &mut impl Iterator<Item = Buffer<'f>>,
+        (rest, slots): (&mut impl Iterator<Item = Buffer<'f>>, &mut Vec<Buffer<'f>>),
+        (made, new_slots): (&mut impl Iterator<Item = Buffer<'f>>, &mut Vec<Buffer<'f>>),
     ) -> Result<LeafBuffers<'f>, Problem> {
         let writes = self.mode != Mode::Sums;
         let update = rest.next().ok_or("an update is missing")?;
@@ -207,20 +217,28 @@ impl<'f> Call<'f> {
             return Err("params are missing".into());
         }
         let count = if writes { self.program.slots_of(skip).count() } else { 0 };
-        let slots: Vec<_> = (0..count).map(|_| check(rest.next())).collect::<Result<_, _>>()?;
+        let own = slots.len()..slots.len() + count;
+        for _ in own.clone() {
+            slots.push(check(rest.next())?);
+        }
         let result = writes.then(|| check(made.next())).transpose()?;
-        let new_slots: Vec<_> = (0..count).map(|_| check(made.next())).collect::<Result<_, _>>()?;
+        for _ in own.clone() {
+            new_slots.push(check(made.next())?);
+        }
         let params = param.iter().filter(|_| self.mode == Mode::Step).zip(&result);
-        if slots.iter().zip(&new_slots).chain(params).any(|(old, new)| old.kind != new.kind) {
+        let mut replaced = slots[own.clone()].iter().zip(&new_slots[own.clone()]).chain(params);
+        if replaced.any(|(old, new)| old.kind != new.kind) {
             return Err("an array changes its dtype".into());
         }
-        let lengths = update.dims[axes..].iter();
-        let shape: Vec<usize> =
-            lengths.map(|&length| usize::try_from(length).unwrap_or(0)).collect();
-        self.program
-            .check_units(skip, &shape)
-            .map_err(|(problem, op)| format!("{problem} ({op})"))?;
-        Ok(LeafBuffers { skip, shape, update, param, slots, result, new_slots })
+        let mut shape = SmallVec::new();
+        if self.program.has_units() {
+            let lengths = update.dims[axes..].iter();
+            shape.extend(lengths.map(|&length| usize::try_from(length).unwrap_or(0)));
+            self.program
+                .check_units(skip, &shape)
+                .map_err(|(problem, op)| format!("{problem} ({op})"))?;
+        }
+        Ok(LeafBuffers { skip, shape, update, param, slots: own, result })
     }
 
     /// How many words say what was found.

@@ -36,12 +36,13 @@ impl<'f> Frame<'f> {
         if kinds.iter().any(|&kind| kind != abi::ARGUMENT_BUFFER) {
             return Err(format!("a {of} is no array"));
         }
-        let check = |(at, buffer): (usize, &*const abi::Buffer)| {
+        let mut read = Vec::with_capacity(buffers.len());
+        for (at, &buffer) in buffers.iter().enumerate() {
             // SAFETY: each points to a buffer that lives as long as the call.
-            let buffer = Buffer::new(unsafe { &**buffer });
-            buffer.map_err(|problem| format!("{of} {at} {problem}"))
-        };
-        buffers.iter().enumerate().map(check).collect()
+            let buffer = Buffer::new(unsafe { &*buffer });
+            read.push(buffer.map_err(|problem| format!("{of} {at} {problem}"))?);
+        }
+        Ok(read)
     }
 
     /// An attribute and its kind.

@@ -96,14 +96,13 @@ fn execute(frame: &Frame<'_>) -> Result<(), Problem> {
     let drawn: Vec<u64> = call.drawn.iter().map(|drawn| drawn.cast_unsigned()).collect();
     for (at, prepared) in steps.iter().enumerate() {
         let Prepared { scalars, off, known, .. } = prepared;
-        let mut leaves: Vec<Leaf<'_>> = operands
-            .leaves
-            .iter()
+        let mut leaves = Vec::with_capacity(operands.leaves.len());
+        for leaf in &operands.leaves {
             // SAFETY: `at` is within the batch, all arrays of a leaf have its length, and an array that is
             // written is read nowhere else, since those that overlap one were copied.
-            .map(|leaf| unsafe { view(&call, leaf, at, axes) })
-            .collect::<Option<_>>()
-            .ok_or("an array of a leaf holds words")?;
+            let leaf = unsafe { view(&call, &operands, leaf, at) };
+            leaves.push(leaf.ok_or("an array of a leaf holds words")?);
+        }
         // SAFETY: within the batch, and nobody else writes or reads there.
         let found = unsafe { operands.found.words_mut(at, operands.found.len(axes)) };
         let found = found.ok_or("the last result holds no words")?;
@@ -162,8 +161,7 @@ fn overlapping(
     call: &Call<'_>,
     operands: &mut Operands<'_>,
 ) -> Result<Vec<(usize, Copied)>, Problem> {
-    let written = operands.leaves.iter().flat_map(LeafBuffers::written).chain([&operands.found]);
-    let mut spans: Vec<(usize, usize)> = written.map(Buffer::span).collect();
+    let mut spans: Vec<(usize, usize)> = operands.written().map(Buffer::span).collect();
     spans.retain(|(start, end)| start < end);
     spans.sort_unstable();
     let is_written = |buffer: &Buffer<'_>| {
@@ -171,7 +169,7 @@ fn overlapping(
         let next = spans.partition_point(|&(_, written)| written <= start);
         spans.get(next).is_some_and(|&(written, _)| written < end)
     };
-    let read = operands.leaves.iter_mut().flat_map(|leaf| leaf.read(call.mode)).enumerate();
+    let read = operands.read(call.mode).enumerate();
     let shares = |(at, (old, new)): (usize, (&mut Buffer<'_>, Option<Buffer<'_>>))| {
         let is_in_place = new.is_some_and(|new| new.address() == old.address());
         (!is_in_place && is_written(old)).then(|| Ok((at, old.copied()?)))
@@ -189,7 +187,7 @@ fn apart<'c>(
         return operands;
     }
     let mut copies = copies.iter_mut().peekable();
-    let read = operands.leaves.iter_mut().flat_map(|leaf| leaf.read(call.mode)).enumerate();
+    let read = operands.read(call.mode).enumerate();
     for (at, (old, _)) in read {
         if let Some((_, copy)) = copies.next_if(|(place, _)| *place == at) {
             *old = old.in_memory(copy);
@@ -203,17 +201,18 @@ fn apart<'c>(
 /// # Safety
 /// `at` is within the batch, all arrays have one length, and no array that is written overlaps another one, but
 /// for an old value that is overwritten.
-unsafe fn view<'f>(
+unsafe fn view<'l>(
     call: &Call<'_>,
-    leaf: &'f LeafBuffers<'f>,
+    operands: &'l Operands<'_>,
+    leaf: &'l LeafBuffers<'_>,
     at: usize,
-    axes: usize,
-) -> Option<Leaf<'f>> {
-    let LeafBuffers { skip, shape, update, param, slots, result, new_slots } = leaf;
-    let len = update.len(axes);
+) -> Option<Leaf<'l>> {
+    let LeafBuffers { skip, shape, update, param, slots, result } = leaf;
+    let len = update.len(operands.axes);
     // SAFETY: as above.
     unsafe {
-        let mut taken = slots.iter().zip(new_slots);
+        let (old, new) = (&operands.slots[slots.clone()], &operands.new_slots[slots.clone()]);
+        let mut taken = old.iter().zip(new);
         let states = (0..call.program.slots()).map(|number| {
             if call.mode == Mode::Sums || call.program.skips_slot(*skip, number) {
                 return Some(None);
@@ -221,8 +220,8 @@ unsafe fn view<'f>(
             let (old, new) = taken.next()?;
             replaced(old, new, at, len).map(Some)
         });
-        let states: Slots<'f> = states.collect::<Option<_>>()?;
-        let mut out: Option<Sink<'f>> = None;
+        let states: Slots<'l> = states.collect::<Option<_>>()?;
+        let mut out: Option<Sink<'l>> = None;
         let params = match (call.mode, param, result) {
             (Mode::Step, Some(param), Some(result)) => {
                 Params::Write(replaced(param, result, at, len)?)
