@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,13 +18,13 @@ import gradmill as gm
 from gradmill import _core
 from gradmill.jax._header import HEADER, Header, difference
 from gradmill.jax._target import TARGET, target_ready
+from tests.jax.versions import enable_x64
 from tests.processes import python
 from tests.trees import bits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-enable_x64: Any = (jax if hasattr(jax, "enable_x64") else jax.experimental).enable_x64
 SUMS, UPDATE, STEP = 0, 1, 2
 SHAPES = [(5,), (), (0, 3), (9, 7), (2, 3, 2, 2)]
 
