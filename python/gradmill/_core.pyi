@@ -21,6 +21,8 @@ __all__ = [
     "set_num_threads",
     "split_key",
     "touch",
+    "xla_handler",
+    "xla_layout",
 ]
 
 _Leaves: TypeAlias = list[Any]

@@ -1,7 +1,11 @@
 //! What a call is to do: its attributes, and its arrays leaf by leaf.
 
+use std::ops::Range;
+
+use gradmill_core::ops::{Meta, Reduce};
 use gradmill_core::scalars::bias_correction;
 use gradmill_core::{Entry, Program};
+use smallvec::SmallVec;
 
 use super::frame::{Buffer, Frame, Kind, Problem};
 
@@ -51,15 +55,14 @@ pub struct Call<'f> {
 /// The arrays of one leaf.
 pub struct LeafBuffers<'f> {
     pub skip: u64,
-    /// The lengths of its axes.
-    pub shape: Vec<usize>,
+    /// The lengths of its axes, where an op has units.
+    pub shape: SmallVec<[usize; 4]>,
     pub update: Buffer<'f>,
     pub param: Option<Buffer<'f>>,
-    /// The slots of the ops that do not pass it by.
-    pub slots: Vec<Buffer<'f>>,
+    /// The slots of the ops that do not pass it by, among those of all leaves.
+    pub slots: Range<usize>,
     /// The new parameter, or the new update.
     pub result: Option<Buffer<'f>>,
-    pub new_slots: Vec<Buffer<'f>>,
 }
 
 /// All arrays of a call.
@@ -70,9 +73,32 @@ pub struct Operands<'f> {
     pub words: Buffer<'f>,
     pub known: Buffer<'f>,
     pub leaves: Vec<LeafBuffers<'f>>,
+    pub slots: Vec<Buffer<'f>>,
+    pub new_slots: Vec<Buffer<'f>>,
     /// The sums, or what was found.
     pub found: Buffer<'f>,
     pub axes: usize,
+}
+
+impl<'f> Operands<'f> {
+    /// The arrays that leaves read, each with the one that replaces it.
+    pub fn read(
+        &mut self,
+        mode: Mode,
+    ) -> impl Iterator<Item = (&mut Buffer<'f>, Option<Buffer<'f>>)> {
+        let slots = self.slots.iter_mut().zip(self.new_slots.iter().copied().map(Some));
+        let leaves = self.leaves.iter_mut().flat_map(move |leaf| {
+            let new = if mode == Mode::Step { leaf.result } else { None };
+            leaf.param.iter_mut().map(move |param| (param, new)).chain([(&mut leaf.update, None)])
+        });
+        slots.chain(leaves)
+    }
+
+    /// The arrays that it writes.
+    pub fn written(&self) -> impl Iterator<Item = &Buffer<'f>> {
+        let results = self.leaves.iter().filter_map(|leaf| leaf.result.as_ref());
+        self.new_slots.iter().chain(results).chain([&self.found])
+    }
 }
 
 impl<'f> Call<'f> {
@@ -91,14 +117,23 @@ impl<'f> Call<'f> {
             return Err("scalars is no list of rows of 4".into());
         }
         let scalars: Vec<Scalar> = rows.iter().map(scalar).collect::<Result<_, _>>()?;
-        if scalars.len() < program.scalars() {
-            return Err(format!("{} scalars for {}", scalars.len(), program.scalars()));
+        let expected = program.scalars();
+        // Without any, a list that must not be empty may hold whatever it likes.
+        if scalars.len() != expected && expected > 0 {
+            return Err(format!("{} scalars for {expected}", scalars.len()));
         }
         let has_params = frame.integer("params")? != 0;
         if mode == Mode::Step && !has_params {
             return Err("a step needs params".into());
         }
+        if mode == Mode::Sums && (program.slots() > 0 || !program.ops().last().is_some_and(spans)) {
+            return Err("sums are of a norm or for finiteness, without state before it".into());
+        }
         let (skip, drawn) = (frame.integers("skip")?, frame.integers("drawn")?);
+        let draws = program.ops().filter(|meta| meta.name == DRAWS).count();
+        if drawn.len() < draws || drawn.iter().any(|&leaves| leaves < 0) {
+            return Err(format!("drawn is no list of {draws} counts"));
+        }
         Ok(Self { mode, program, scalars, skip, drawn, has_params })
     }
 
@@ -123,56 +158,87 @@ impl<'f> Call<'f> {
         if !arguments.iter().chain(&results).all(is_batched) {
             return Err("operands have other first axes than words".into());
         }
+        self.check_known(&known.dims[axes..])?;
         let batch = first.iter().map(|&length| usize::try_from(length).unwrap_or(0)).product();
         let (mut rest, mut made) = (rest.iter().copied(), made.iter().copied());
-        let leaves = self
-            .skip
-            .iter()
-            .map(|skip| self.leaf(skip.cast_unsigned(), axes, &mut rest, &mut made));
-        let leaves = leaves.collect::<Result<Vec<_>, _>>()?;
+        // Not collected: from results that may be errors, that takes no room ahead.
+        let mut leaves = Vec::with_capacity(self.skip.len());
+        let (mut slots, mut new_slots) =
+            (Vec::with_capacity(arguments.len()), Vec::with_capacity(results.len()));
+        for (at, skip) in self.skip.iter().enumerate() {
+            let (given, new) = ((&mut rest, &mut slots), (&mut made, &mut new_slots));
+            let leaf = self.leaf(skip.cast_unsigned(), axes, given, new);
+            leaves.push(leaf.map_err(|problem| format!("leaf {at}: {problem}"))?);
+        }
         if rest.next().is_some() || made.next().is_some() {
             return Err("operands or results are left over".into());
         }
         if found.kind != Kind::Words || found.len(axes) < self.found_len() {
             return Err("the last result is too short, or no words".into());
         }
-        Ok(Operands { batch, numbers, words, known, leaves, found, axes })
+        Ok(Operands { batch, numbers, words, known, leaves, slots, new_slots, found, axes })
     }
 
-    /// The arrays of the next leaf.
+    /// Checks the shape of what is known of the tree: a row of sums for each leaf, for some of the first ops
+    /// that ask.
+    fn check_known(&self, dims: &[i64]) -> Result<(), Problem> {
+        // Behind state, the walk that is spared would also be the one that writes it.
+        let stateless = self.program.ops().take_while(|meta| meta.slots.is_empty());
+        let most = stateless.filter(|meta| spans(meta)).count();
+        let lengths: Vec<usize> =
+            dims.iter().filter_map(|&length| usize::try_from(length).ok()).collect();
+        match lengths[..] {
+            [0, _, WORDS_PER_LEAF] => Ok(()),
+            [ops, leaves, WORDS_PER_LEAF] if ops <= most && leaves >= self.skip.len() => Ok(()),
+            _ => Err(format!("known has shape {dims:?}, at most {most} ops can be known")),
+        }
+    }
+
+    /// The arrays of the next leaf; its slots go to those of the others.
     fn leaf(
         &self,
         skip: u64,
         axes: usize,
-        rest: &mut impl Iterator<Item = Buffer<'f>>,
-        made: &mut impl Iterator<Item = Buffer<'f>>,
+        (rest, slots): (&mut impl Iterator<Item = Buffer<'f>>, &mut Vec<Buffer<'f>>),
+        (made, new_slots): (&mut impl Iterator<Item = Buffer<'f>>, &mut Vec<Buffer<'f>>),
     ) -> Result<LeafBuffers<'f>, Problem> {
         let writes = self.mode != Mode::Sums;
         let update = rest.next().ok_or("an update is missing")?;
         let len = update.len(axes);
         let check = |buffer: Option<Buffer<'f>>| match buffer {
-            Some(buffer) if buffer.len(axes) != len => Err("arrays of a leaf differ in length"),
-            Some(buffer) if buffer.kind == Kind::Words => Err("an array of a leaf holds words"),
+            Some(buffer) if buffer.len(axes) != len => Err("arrays differ in length"),
+            Some(buffer) if buffer.kind == Kind::Words => Err("an array holds words"),
             Some(buffer) => Ok(buffer),
             None => Err("operands or results are missing"),
         };
         check(Some(update))?;
         let param = self.has_params.then(|| check(rest.next())).transpose()?;
+        if param.is_none() && self.program.reads_params_of(skip) {
+            return Err("params are missing".into());
+        }
         let count = if writes { self.program.slots_of(skip).count() } else { 0 };
-        let slots: Vec<_> = (0..count).map(|_| check(rest.next())).collect::<Result<_, _>>()?;
+        let own = slots.len()..slots.len() + count;
+        for _ in own.clone() {
+            slots.push(check(rest.next())?);
+        }
         let result = writes.then(|| check(made.next())).transpose()?;
-        let new_slots: Vec<_> = (0..count).map(|_| check(made.next())).collect::<Result<_, _>>()?;
+        for _ in own.clone() {
+            new_slots.push(check(made.next())?);
+        }
         let params = param.iter().filter(|_| self.mode == Mode::Step).zip(&result);
-        if slots.iter().zip(&new_slots).chain(params).any(|(old, new)| old.kind != new.kind) {
+        let mut replaced = slots[own.clone()].iter().zip(&new_slots[own.clone()]).chain(params);
+        if replaced.any(|(old, new)| old.kind != new.kind) {
             return Err("an array changes its dtype".into());
         }
-        let lengths = update.dims[axes..].iter();
-        let shape: Vec<usize> =
-            lengths.map(|&length| usize::try_from(length).unwrap_or(0)).collect();
-        self.program
-            .check_units(skip, &shape)
-            .map_err(|(problem, op)| format!("{problem} ({op})"))?;
-        Ok(LeafBuffers { skip, shape, update, param, slots, result, new_slots })
+        let mut shape = SmallVec::new();
+        if self.program.has_units() {
+            let lengths = update.dims[axes..].iter();
+            shape.extend(lengths.map(|&length| usize::try_from(length).unwrap_or(0)));
+            self.program
+                .check_units(skip, &shape)
+                .map_err(|(problem, op)| format!("{problem} ({op})"))?;
+        }
+        Ok(LeafBuffers { skip, shape, update, param, slots: own, result })
     }
 
     /// How many words say what was found.
@@ -209,6 +275,14 @@ impl<'f> Call<'f> {
 
 /// The sums of a leaf: three doubles.
 pub const WORDS_PER_LEAF: usize = 6;
+
+/// The op that draws random numbers.
+const DRAWS: &str = "add_noise";
+
+/// Whether an op asks for something of all leaves together.
+fn spans(meta: &Meta) -> bool {
+    matches!(meta.reduce, Reduce::Norm | Reduce::Finite)
+}
 
 /// An op, written as `name:governs:axes`, the axes as a list or a star for the usual ones.
 fn entry(text: &str) -> Result<Entry<'_>, Problem> {

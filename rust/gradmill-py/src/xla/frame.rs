@@ -23,21 +23,26 @@ impl<'f> Frame<'f> {
     }
 
     pub fn arguments(&self) -> Result<Vec<Buffer<'f>>, Problem> {
-        Self::buffers(&self.0.arguments)
+        Self::buffers("operand", &self.0.arguments)
     }
 
     pub fn results(&self) -> Result<Vec<Buffer<'f>>, Problem> {
-        Self::buffers(&self.0.results)
+        Self::buffers("result", &self.0.results)
     }
 
-    fn buffers(row: &'f abi::Buffers) -> Result<Vec<Buffer<'f>>, Problem> {
+    fn buffers(of: &str, row: &'f abi::Buffers) -> Result<Vec<Buffer<'f>>, Problem> {
         // SAFETY: XLA gives arrays of this length, of buffers where their kind says so.
         let (kinds, buffers) = unsafe { (list(row.kinds, row.size), list(row.items, row.size)) };
         if kinds.iter().any(|&kind| kind != abi::ARGUMENT_BUFFER) {
-            return Err("an operand is no array".into());
+            return Err(format!("a {of} is no array"));
         }
-        // SAFETY: each points to a buffer that lives as long as the call.
-        buffers.iter().map(|&buffer| Buffer::new(unsafe { &*buffer })).collect()
+        let mut read = Vec::with_capacity(buffers.len());
+        for (at, &buffer) in buffers.iter().enumerate() {
+            // SAFETY: each points to a buffer that lives as long as the call.
+            let buffer = Buffer::new(unsafe { &*buffer });
+            read.push(buffer.map_err(|problem| format!("{of} {at} {problem}"))?);
+        }
+        Ok(read)
     }
 
     /// An attribute and its kind.
@@ -110,8 +115,18 @@ fn expect(name: &str, got: c_int, expected: c_int) -> Result<(), Problem> {
     if got == expected {
         Ok(())
     } else {
-        Err(format!("attribute {name} has dtype {got}, expected {expected}"))
+        Err(format!("attribute {name} is {}, expected {}", name_of(got), name_of(expected)))
     }
+}
+
+/// The name of an element type.
+fn name_of(dtype: c_int) -> String {
+    const NAMES: [&str; 12] = [
+        "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+        "float16", "float32", "float64",
+    ];
+    let at = usize::try_from(dtype).unwrap_or(0).wrapping_sub(1);
+    NAMES.get(at).map_or_else(|| format!("of XLA's type {dtype}"), |name| (*name).to_owned())
 }
 
 /// # Safety
@@ -167,14 +182,14 @@ impl<'f> Buffer<'f> {
             abi::BF16 => Kind::Floats(DType::BF16),
             abi::F32 => Kind::Floats(DType::F32),
             abi::F64 => Kind::Floats(DType::F64),
-            other => return Err(format!("an operand has dtype {other}")),
+            other => return Err(format!("is {}, no array of floats or words", name_of(other))),
         };
         // SAFETY: XLA gives an array of this length.
         let dims = unsafe { list(buffer.dims, buffer.rank) };
         let (data, lives) = (buffer.data, PhantomData);
         let buffer = Self { kind, dims, data, lives };
         if buffer.len(0) > 0 && !buffer.data.addr().is_multiple_of(kind.size()) {
-            return Err("an operand is not aligned".into());
+            return Err("is not aligned".into());
         }
         Ok(buffer)
     }
@@ -264,16 +279,19 @@ impl<'f> Buffer<'f> {
     }
 
     /// The elements of an array of floats in memory of its own.
-    pub fn copied(&self) -> Copied {
+    pub fn copied(&self) -> Result<Copied, Problem> {
         let bytes = self.len(0) * self.kind.size();
-        let mut memory = vec![0u64; bytes.div_ceil(size_of::<u64>())];
+        let mut memory = Vec::new();
+        let words = bytes.div_ceil(size_of::<u64>());
+        memory.try_reserve_exact(words).map_err(|_| "out of memory")?;
+        memory.resize(words, 0);
         if bytes > 0 {
             // SAFETY: both have that many bytes, and the vector is new.
             unsafe {
                 self.data.cast::<u8>().copy_to_nonoverlapping(memory.as_mut_ptr().cast(), bytes);
             }
         }
-        Copied(memory)
+        Ok(Copied(memory))
     }
 
     /// The same array in other memory.

@@ -85,32 +85,24 @@ unsafe fn error(frame: &abi::CallFrame, code: c_int, text: &str) -> *mut c_void 
 
 fn execute(frame: &Frame<'_>) -> Result<(), Problem> {
     let call = Call::new(frame)?;
-    let operands = call.operands(frame)?;
+    let mut given = call.operands(frame)?;
     let _mode = DefaultMode::set();
-    let mut copies: Vec<Option<Copied>> = overlapping(&operands);
+    let mut copies = overlapping(&call, &mut given)?;
+    let operands = apart(&call, given, &mut copies);
     let Operands { batch, axes, .. } = operands;
     let steps: Vec<Prepared> =
         (0..batch).map(|at| Prepared::new(&call, &operands, at)).collect::<Result<_, _>>()?;
-    let updates: Vec<Buffer<'_>> = operands
-        .leaves
-        .iter()
-        .zip(&mut copies)
-        .map(|(leaf, copy)| match copy {
-            Some(copy) => leaf.update.in_memory(copy),
-            None => leaf.update,
-        })
-        .collect();
     let config = config(0);
+    let drawn: Vec<u64> = call.drawn.iter().map(|drawn| drawn.cast_unsigned()).collect();
     for (at, prepared) in steps.iter().enumerate() {
         let Prepared { scalars, off, known, .. } = prepared;
-        let drawn: Vec<u64> = call.drawn.iter().map(|drawn| drawn.cast_unsigned()).collect();
-        let arrays = operands.leaves.iter().zip(&updates);
-        let mut leaves: Vec<Leaf<'_>> = arrays
+        let mut leaves = Vec::with_capacity(operands.leaves.len());
+        for leaf in &operands.leaves {
             // SAFETY: `at` is within the batch, all arrays of a leaf have its length, and an array that is
-            // written is read nowhere else: updates that overlap one were copied, and XLA keeps all others apart.
-            .map(|(leaf, update)| unsafe { view(&call, leaf, *update, at, axes) })
-            .collect::<Option<_>>()
-            .ok_or("an array of a leaf holds words")?;
+            // written is read nowhere else, since those that overlap one were copied.
+            let leaf = unsafe { view(&call, &operands, leaf, at) };
+            leaves.push(leaf.ok_or("an array of a leaf holds words")?);
+        }
         // SAFETY: within the batch, and nobody else writes or reads there.
         let found = unsafe { operands.found.words_mut(at, operands.found.len(axes)) };
         let found = found.ok_or("the last result holds no words")?;
@@ -163,19 +155,45 @@ impl Prepared {
     }
 }
 
-/// Copies of the updates that share memory with what is written, as when one array is passed twice.
-fn overlapping(operands: &Operands<'_>) -> Vec<Option<Copied>> {
-    let written = |leaf: &LeafBuffers<'_>| -> Vec<(usize, usize)> {
-        leaf.result.iter().chain(&leaf.new_slots).map(Buffer::span).collect()
-    };
-    let mut spans: Vec<(usize, usize)> = operands.leaves.iter().flat_map(written).collect();
+/// Copies of the arrays that share memory with one that is written, other than the one that replaces them: as
+/// when an array is passed twice. Each with its place among all that are read.
+fn overlapping(
+    call: &Call<'_>,
+    operands: &mut Operands<'_>,
+) -> Result<Vec<(usize, Copied)>, Problem> {
+    let mut spans: Vec<(usize, usize)> = operands.written().map(Buffer::span).collect();
+    spans.retain(|(start, end)| start < end);
     spans.sort_unstable();
-    let copy = |leaf: &LeafBuffers<'_>| {
-        let (start, end) = leaf.update.span();
+    let is_written = |buffer: &Buffer<'_>| {
+        let (start, end) = buffer.span();
         let next = spans.partition_point(|&(_, written)| written <= start);
-        spans.get(next).is_some_and(|&(written, _)| written < end).then(|| leaf.update.copied())
+        spans.get(next).is_some_and(|&(written, _)| written < end)
     };
-    operands.leaves.iter().map(copy).collect()
+    let read = operands.read(call.mode).enumerate();
+    let shares = |(at, (old, new)): (usize, (&mut Buffer<'_>, Option<Buffer<'_>>))| {
+        let is_in_place = new.is_some_and(|new| new.address() == old.address());
+        (!is_in_place && is_written(old)).then(|| Ok((at, old.copied()?)))
+    };
+    read.filter_map(shares).collect()
+}
+
+/// The same arrays, with `copies` in their places.
+fn apart<'c>(
+    call: &Call<'_>,
+    mut operands: Operands<'c>,
+    copies: &'c mut [(usize, Copied)],
+) -> Operands<'c> {
+    if copies.is_empty() {
+        return operands;
+    }
+    let mut copies = copies.iter_mut().peekable();
+    let read = operands.read(call.mode).enumerate();
+    for (at, (old, _)) in read {
+        if let Some((_, copy)) = copies.next_if(|(place, _)| *place == at) {
+            *old = old.in_memory(copy);
+        }
+    }
+    operands
 }
 
 /// The arrays of a leaf in the `at`th call of a batch.
@@ -183,18 +201,18 @@ fn overlapping(operands: &Operands<'_>) -> Vec<Option<Copied>> {
 /// # Safety
 /// `at` is within the batch, all arrays have one length, and no array that is written overlaps another one, but
 /// for an old value that is overwritten.
-unsafe fn view<'f>(
+unsafe fn view<'l>(
     call: &Call<'_>,
-    leaf: &'f LeafBuffers<'f>,
-    update: Buffer<'f>,
+    operands: &'l Operands<'_>,
+    leaf: &'l LeafBuffers<'_>,
     at: usize,
-    axes: usize,
-) -> Option<Leaf<'f>> {
-    let LeafBuffers { skip, shape, param, slots, result, new_slots, .. } = leaf;
-    let len = update.len(axes);
+) -> Option<Leaf<'l>> {
+    let LeafBuffers { skip, shape, update, param, slots, result } = leaf;
+    let len = update.len(operands.axes);
     // SAFETY: as above.
     unsafe {
-        let mut taken = slots.iter().zip(new_slots);
+        let (old, new) = (&operands.slots[slots.clone()], &operands.new_slots[slots.clone()]);
+        let mut taken = old.iter().zip(new);
         let states = (0..call.program.slots()).map(|number| {
             if call.mode == Mode::Sums || call.program.skips_slot(*skip, number) {
                 return Some(None);
@@ -202,8 +220,8 @@ unsafe fn view<'f>(
             let (old, new) = taken.next()?;
             replaced(old, new, at, len).map(Some)
         });
-        let states: Slots<'f> = states.collect::<Option<_>>()?;
-        let mut out: Option<Sink<'f>> = None;
+        let states: Slots<'l> = states.collect::<Option<_>>()?;
+        let mut out: Option<Sink<'l>> = None;
         let params = match (call.mode, param, result) {
             (Mode::Step, Some(param), Some(result)) => {
                 Params::Write(replaced(param, result, at, len)?)

@@ -1,0 +1,662 @@
+"""The custom call itself: each mode against a program over NumPy arrays, bit for bit."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import ffi
+
+import gradmill as gm
+from gradmill import _core
+from gradmill.jax._header import HEADER, Header, difference
+from gradmill.jax._target import TARGET, target_ready
+from tests.jax.versions import enable_x64
+from tests.processes import python
+from tests.trees import bits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SUMS, UPDATE, STEP = 0, 1, 2
+SHAPES = [(5,), (), (0, 3), (9, 7), (2, 3, 2, 2)]
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> None:
+    assert target_ready()
+
+
+class Op(NamedTuple):
+    """An op of a program with its scalars."""
+
+    name: str
+    scalars: tuple[float, ...] = ()
+    governs: int = 0
+    axes: tuple[int, ...] | None = None
+
+
+@dataclass
+class Leaf:
+    """The arrays of a leaf; those of slots are there for skipped ops too."""
+
+    update: Any
+    param: Any
+    slots: list[Any]
+    skip: int = 0
+
+    def slots_of(self, ops: Sequence[Op]) -> list[int]:
+        """The slots of the ops that do not skip it."""
+        owners = [bit for bit, op in enumerate(ops) for _ in SLOTS[op.name]]
+        return [at for at, bit in enumerate(owners) if not self.skip >> bit & 1]
+
+
+@dataclass
+class Call:
+    """What differs between calls."""
+
+    ops: Sequence[Op]
+    mode: int = UPDATE
+    params: bool = True
+    numbers: Any = (0.0,)
+    words: Any = (0, 0)
+    known: Any = None
+    drawn: Sequence[int] | None = None
+    rows: Any = None
+    others: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes, but for those of leaves."""
+        constants = [(0, value, 0, 0) for op in self.ops for value in op.scalars]
+        rows = constants if self.rows is None else self.rows
+        draws = sum(op.name == "add_noise" for op in self.ops)
+        usual = {
+            "mode": np.int64(self.mode),
+            "ops": " ".join(map(_written, self.ops)),
+            "scalars": np.array(rows, np.float64).ravel(),
+            "drawn": np.array([0] * draws if self.drawn is None else self.drawn, np.int64),
+            "params": np.int64(self.params),
+        }
+        return {**usual, **self.others}
+
+
+SLOTS = {op["name"]: op["slots"] for op in _core.list_ops()}
+
+
+def _written(op: Op) -> str:
+    axes = "*" if op.axes is None else ",".join(map(str, op.axes))
+    return f"{op.name}:{op.governs}:{axes}"
+
+
+def arrays(call: Call, leaves: Sequence[Leaf]) -> list[Any]:
+    """The operands of leaves."""
+    slots = call.mode != SUMS
+    return [
+        array
+        for leaf in leaves
+        for array in (
+            leaf.update,
+            *([leaf.param] if call.params else []),
+            *(leaf.slots[at] for at in leaf.slots_of(call.ops) if slots),
+        )
+    ]
+
+
+def results(call: Call, leaves: Sequence[Leaf]) -> tuple[list[Any], dict[int, int]]:
+    """The results, and which of them replace operands."""
+    if call.mode == SUMS:
+        return [jax.ShapeDtypeStruct((len(leaves), 6), jnp.uint32)], {}
+    rows: list[Any] = []
+    aliases = {}
+    operand = 3
+    for leaf in leaves:
+        operand += 1
+        kept = leaf.slots_of(call.ops)
+        widest = [leaf.update, jnp.float32(0), *(leaf.slots[at] for at in kept)]
+        if any(READS[op.name] and not leaf.skip >> bit & 1 for bit, op in enumerate(call.ops)):
+            widest.append(leaf.param)
+        dtype = jnp.float64 if any(x.dtype == np.float64 for x in widest) else jnp.float32
+        if call.mode == STEP:
+            aliases[operand] = len(rows)
+            dtype = leaf.param.dtype
+        rows.append(jax.ShapeDtypeStruct(leaf.update.shape, dtype))
+        operand += call.params
+        for at in kept:
+            aliases[operand] = len(rows)
+            operand += 1
+            rows.append(jax.ShapeDtypeStruct(leaf.update.shape, leaf.slots[at].dtype))
+    finite = sum(op.name == "apply_if_finite" for op in call.ops)
+    nans = sum(op.name == "zero_nans" for op in call.ops) * len(leaves)
+    return [*rows, jax.ShapeDtypeStruct((max(1, finite + nans),), jnp.uint32)], aliases
+
+
+READS = {op["name"]: op["params"] for op in _core.list_ops()}
+
+
+def function(call: Call, leaves: Sequence[Leaf]) -> Any:
+    """A function of numbers, words, known and the operands of leaves."""
+    shapes, aliases = results(call, leaves)
+    skip = np.array([leaf.skip for leaf in leaves], np.uint64).view(np.int64)
+    return lambda *operands: ffi.ffi_call(
+        TARGET, shapes, vmap_method="broadcast_all", input_output_aliases=aliases
+    )(*operands, **{"skip": skip, **call.attributes})
+
+
+def fixed(call: Call) -> list[Any]:
+    """The first three operands."""
+    known = jnp.zeros((0, 1, 6), jnp.uint32) if call.known is None else call.known
+    width = jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
+    return [jnp.asarray(call.numbers, width), jnp.asarray(call.words, jnp.uint32), known]
+
+
+def run(call: Call, leaves: Sequence[Leaf]) -> list[Any]:
+    """All results of a call."""
+    operands = [*fixed(call), *(jnp.asarray(array) for array in arrays(call, leaves))]
+    key = str([call.attributes, [leaf.skip for leaf in leaves], *results(call, leaves)])
+    program = _programs.setdefault(key, jax.jit(function(call, leaves)))
+    return [np.asarray(array) for array in program(*operands)]
+
+
+_programs: dict[str, Any] = {}
+"""Compiled once."""
+
+
+def on_numpy(
+    call: Call, leaves: Sequence[Leaf], scalars: Sequence[float] | None = None, off: int = 0
+) -> list[Any]:
+    """The same from a program over NumPy arrays."""
+    program = _core.Program([(op.name, op.governs, op.axes) for op in call.ops])
+    constants = [value for op in call.ops for value in op.scalars]
+    slots = [list(slot) for slot in zip(*(leaf.slots for leaf in leaves), strict=True)]
+    out, new, (_, _, found) = program.update(
+        [leaf.update for leaf in leaves],
+        [leaf.param for leaf in leaves],
+        slots,
+        [leaf.skip for leaf in leaves],
+        list(constants if scalars is None else scalars),
+        off,
+    )
+    if call.mode == STEP:
+        out = _core.apply_updates([leaf.param for leaf in leaves], out)
+    made = []
+    for at, leaf in enumerate(leaves):
+        made += [out[at], *(new[slot][at] for slot in leaf.slots_of(call.ops))]
+    finite, nans = ([], []) if found is None else found
+    flags = [*finite, *(flag for row in nans for flag in row)] or [False]
+    return [*made, np.array(flags, np.uint32)]
+
+
+def leaves_of(
+    ops: Sequence[Op],
+    dtypes: Sequence[Any] = (np.float32,) * 3,
+    shapes: Sequence[tuple[int, ...]] = SHAPES,
+    scale: float = 1.0,
+    seed: int = 0,
+) -> list[Leaf]:
+    """Random arrays: updates, parameters and slots of three dtypes."""
+    rng = np.random.default_rng(seed)
+    names = [name for op in ops for name in SLOTS[op.name]]
+    return [
+        Leaf(
+            rng.normal(0, scale, shape).astype(dtypes[0]),
+            rng.normal(0, 1, shape).astype(dtypes[1]),
+            [abs(rng.normal(0, 1, shape)).astype(dtypes[2]) for _ in names],
+            sum(1 << bit for bit, op in enumerate(ops) if len(shape) <= max(op.axes or [-1])),
+        )
+        for shape in shapes
+    ]
+
+
+ADAM = Op("scale_by_adam", (0.9, 0.999, 1e-8, 0.0, 0.1, 0.001))
+DECAY = Op("add_decayed_weights", (0.01,))
+RATE = Op("scale", (-0.1,))
+TRACE = Op("trace", (0.9,))
+CLIP = Op("clip_by_global_norm", (1.5,))
+NOISE = Op("add_noise", (0.5, 7.0, 11.0))
+ADAMW = [ADAM, DECAY, RATE]
+CHAINS: dict[str, list[Op]] = {
+    "nothing": [],
+    "adamw": ADAMW,
+    "clip": [CLIP, *ADAMW],
+    "clip_behind_state": [TRACE, CLIP, RATE],
+    "finite": [Op("apply_if_finite", (0.0,), 2), TRACE, RATE],
+    "accepted": [Op("apply_if_finite", (1.0,), 2), TRACE, RATE],
+    "nans": [Op("zero_nans"), TRACE, Op("zero_nans")],
+    "noise": [NOISE, TRACE, Op("add_noise", (0.1, 1.0, 2.0))],
+    "units": [Op("centralize"), TRACE, Op("adaptive_grad_clip", (0.1, 1e-3)), RATE],
+    "axes": [Op("centralize", axes=(0,)), Op("clip_by_block_rms", (0.1,)), CLIP, TRACE],
+    "all_axes": [Op("centralize", axes=()), RATE],
+    "two_gates": [
+        CLIP,
+        Op("apply_if_finite", (0.0,), 3),
+        Op("zero_nans"),
+        Op("apply_if_finite", (0.0,), 1),
+        TRACE,
+    ],
+}
+
+BF16: Any = jnp.bfloat16
+DTYPES = {
+    "float32": (np.float32,) * 3,
+    "bfloat16": (BF16,) * 3,
+    "wide_state": (BF16, BF16, np.float32),
+    "mixed": (np.float16, np.float32, BF16),
+}
+
+
+@pytest.mark.parametrize("mode", [UPDATE, STEP])
+@pytest.mark.parametrize("dtypes", DTYPES.values(), ids=DTYPES)
+@pytest.mark.parametrize("ops", CHAINS.values(), ids=CHAINS)
+def test_the_bits_are_those_on_numpy_arrays(ops: list[Op], dtypes: Any, mode: int) -> None:
+    call, leaves = Call(ops, mode), leaves_of(ops, dtypes)
+    assert bits(run(call, leaves)) == bits(on_numpy(call, leaves))
+    for at, leaf in enumerate(leaves):
+        leaf.skip |= (0, 0b101, ~0 % 2**64, 0b010, 1 << 63)[at]
+    leaves[3].update[1, :3] = [np.nan, np.inf, -0.0]
+    assert bits(run(call, leaves)) == bits(on_numpy(call, leaves))
+
+
+@pytest.mark.parametrize("mode", [UPDATE, STEP])
+@pytest.mark.parametrize("ops", CHAINS.values(), ids=CHAINS)
+def test_float64(ops: list[Op], mode: int) -> None:
+    call = Call(ops, mode)
+    with enable_x64(True):
+        for dtypes in [(np.float64,) * 3, (np.float32, np.float64, BF16), (np.float64, BF16, "f4")]:
+            for scale in (1.0, 1e200, 1e-200):
+                leaves = leaves_of(ops, dtypes, scale=scale if dtypes[0] == np.float64 else 1.0)
+                assert bits(run(call, leaves)) == bits(on_numpy(call, leaves))
+
+
+def in_parts(call: Call, leaves: Sequence[Leaf], cuts: Sequence[slice]) -> list[Any]:
+    """The results of calls for some of the leaves each, without what is found for the whole."""
+    known: list[Any] = []
+    noise = [bit for bit, op in enumerate(call.ops) if op.name == "add_noise"]
+
+    def drawn(cut: slice, ops: Sequence[Op]) -> list[int]:
+        before = leaves[: cut.start]
+        return [sum(not x.skip >> bit & 1 for x in before) for bit in noise if bit < len(ops)]
+
+    def what_is_known() -> Any:
+        return jnp.stack(known) if known else None
+
+    for at, op in enumerate(call.ops):
+        if op.name in {"clip_by_global_norm", "apply_if_finite"}:
+            ops = call.ops[: at + 1]
+            rows = [
+                run(replace(call, ops=ops, mode=SUMS, known=what_is_known(), drawn=drawn(cut, ops)),
+                    leaves[cut])[0]
+                for cut in cuts
+            ]  # fmt: skip
+            known.append(jnp.concatenate(rows))
+    made = []
+    for cut in cuts:
+        own = replace(call, known=what_is_known(), drawn=drawn(cut, call.ops))
+        made += run(own, leaves[cut])[:-1]
+    return made
+
+
+PARTS: dict[str, list[Op]] = {
+    "clip": [CLIP, *ADAMW],
+    "rate_clip": [RATE, DECAY, CLIP, TRACE, NOISE],
+    "two": [NOISE, CLIP, RATE, Op("clip_by_global_norm", (0.01,)), TRACE],
+    "finite": [Op("clip", (1e300,)), Op("apply_if_finite", (0.0,), 2), CLIP, TRACE, RATE],
+    "units": [Op("centralize"), Op("adaptive_grad_clip", (0.1, 1e-3)), CLIP, TRACE],
+}
+
+
+@pytest.mark.parametrize(
+    ("mode", "skips"), [(UPDATE, [0] * 5), (STEP, [0, 0b101, 0b1000, 0, 0b110])]
+)
+@pytest.mark.parametrize("ops", PARTS.values(), ids=PARTS)
+def test_part_by_part_is_all_at_once(ops: list[Op], mode: int, skips: list[int]) -> None:
+    call = Call(ops, mode)
+    cuts = [slice(0, 2), slice(2, 3), slice(3, 5)]
+    tries: list[tuple[Any, float]] = [(np.float32, 1.0), (np.float32, 0.0), (BF16, 1.0)]
+    with enable_x64(True):
+        for dtype, scale in [*tries, *((np.float64, scale) for scale in (1.0, 1e160, 1e-160))]:
+            leaves = leaves_of(ops, (dtype,) * 3, scale=scale)
+            for leaf, skip in zip(leaves, skips, strict=True):
+                leaf.skip = skip
+            for value in (None, np.nan, np.inf):
+                if value is not None:
+                    leaves[3].update[2, 2] = value
+                assert bits(in_parts(call, leaves, cuts)) == bits(on_numpy(call, leaves)[:-1])
+
+
+def test_sums_of_numbers_of_all_sizes() -> None:
+    """Where some leaves of a tree leave the range of squares on either side, and others do not."""
+    ops = [CLIP, TRACE]
+    cuts = [slice(at, at + 1) for at in range(4)]
+    with enable_x64(True):
+        for sizes in [(1e170, 1.0, 1e-170, 1e100), (1e-170, 1e-140, 0.0, 1e-300), (1e153,) * 4]:
+            leaves = [leaves_of(ops, ("f8",) * 3, [(7,)], size)[0] for size in sizes]
+            call = Call(ops)
+            assert bits(in_parts(call, leaves, cuts)) == bits(on_numpy(call, leaves)[:-1])
+
+
+def test_ops_that_are_off() -> None:
+    ops = CHAINS["two_gates"]
+    leaves = leaves_of(ops)
+    leaves[0].update[0] = np.nan
+    for off in (0, 0b1, 0b10, 0b100, 0b11010):
+        call = Call(ops, words=(off, 0))
+        assert bits(run(call, leaves)) == bits(on_numpy(call, leaves, off=off))
+    # The 40th op has its bit in the second word.
+    many = [Op("scale", (1.01,))] * 64
+    call, leaves = Call(many, words=(0, 1 << 8)), leaves_of(many)
+    assert bits(run(call, leaves)) == bits(on_numpy(call, leaves, off=1 << 40))
+    assert bits(run(call, leaves)) != bits(on_numpy(call, leaves))
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 2**31 - 1])
+def test_scalars_that_programs_compute(count: int) -> None:
+    ops = [ADAM, DECAY, RATE, NOISE]
+    b1, b2, b1_single = 0.9, 0.999, float(np.float32(0.9))
+    rows = [
+        (1, 0, 2, 0), (0, b2, 0, 0), (0, 1e-8, 0, 0), (0, 0, 0, 0), (4, 2, 3, 2), (3, b2, 3, 1),
+        (0, 0.01, 0, 0), (1, 0, 0, 0), (0, 0.5, 0, 0), (2, 0, 2, 0), (2, 0, 4, 0),
+    ]  # fmt: skip
+    words = (0, 0, 0xFFFFFFFF, count, 3)
+    leaves = leaves_of(ops)
+    for wide in (False, True):
+        with enable_x64(wide):
+            call = Call(ops, rows=rows, numbers=(-0.1, 7.0, b1), words=words)
+            first, rate = (b1, -0.1) if wide else (b1_single, float(np.float32(-0.1)))
+            corrections = [_core.Correction(first, 2)(count), _core.Correction(b2, 1)(count)]
+            scalars = [first, b2, 1e-8, 0.0, *corrections, 0.01, rate, 0.5, 2.0**32 - 1, 3.0]
+            assert bits(run(call, leaves)) == bits(on_numpy(call, leaves, scalars))
+
+
+@pytest.mark.parametrize("name", ["clip", "units", "noise", "finite"])
+def test_on_several_threads(name: str) -> None:
+    ops = CHAINS[name]
+    call = Call(ops, STEP)
+    leaves = leaves_of(ops, shapes=[(3, 100_001), (7,), (140_001,)])
+    expected = bits(on_numpy(call, leaves))
+    for threads in (1, 2, 3):
+        gm.set_num_threads(threads)
+        try:
+            assert bits(run(call, leaves)) == expected
+        finally:
+            gm.set_num_threads(0)
+
+
+def test_subnormal_numbers() -> None:
+    """Also on threads that a step started, whose mode is that of the one that starts them."""
+    code = """
+    import numpy as np, jax.numpy as jnp, jax
+    import gradmill as gm
+    from gradmill.jax import step
+    gm.set_num_threads(4)
+    update = step(gm.scale(1.0))
+    tiny = np.full(1 << 21, 1e-39, "f4")
+    params, _ = jax.jit(update)(jnp.asarray(tiny), update.init(tiny), jnp.asarray(tiny))
+    assert (np.asarray(params).view("u4") == 2 * tiny.view("u4")).all()
+    # Behind a call, XLA's own operations are in XLA's mode, and threads that it started in ours.
+    assert jax.jit(lambda x: (x * 0.5).max())(jnp.asarray(tiny)) == 0
+    opt = gm.Optimizer(gm.scale(1.0), tiny.copy())
+    opt.step(tiny)
+    assert (opt.params.view("u4") == 2 * tiny.view("u4")).all()
+    """
+    python(code)
+
+
+def test_batches() -> None:
+    """With counts, bits and numbers of their own, one after the other and twice over."""
+    ops = [Op("apply_if_finite", (0.0,), 2), ADAM, RATE, Op("zero_nans")]
+    rows = [(0, v, 0, 0) for op in ops for v in op.scalars]
+    rows[5:8] = [(3, 0.9, 2, 1), (3, 0.999, 2, 1), (1, 0, 0, 0)]
+    call = Call(ops, STEP, rows=rows)
+    trees = [leaves_of(ops, shapes=[(3, 2), (), (0,)], seed=seed) for seed in range(6)]
+    trees[2][1].update[()] = np.nan
+    trees[4][0].update[0] = np.inf
+    operands = [[jnp.asarray(array) for array in arrays(call, tree)] for tree in trees]
+    firsts = [
+        [jnp.array([0.1 * at]), jnp.array([at == 5, 0, at * at], jnp.uint32)] for at in range(6)
+    ]
+    known = jnp.zeros((0, 1, 6), jnp.uint32)
+    whole = function(call, trees[0])
+    single = jax.jit(lambda *rest: whole(*rest[:2], known, *rest[2:]))
+    calls = [[*first, *rest] for first, rest in zip(firsts, operands, strict=True)]
+    expected = [single(*row) for row in calls]
+    stacked = [jnp.stack(column) for column in zip(*calls, strict=True)]
+    got = jax.jit(jax.vmap(single))(*stacked)
+    for at in range(6):
+        assert bits([np.asarray(x)[at] for x in got]) == bits([np.asarray(x) for x in expected[at]])
+    nested = [x.reshape(2, 3, *x.shape[1:]) for x in stacked]
+    twice = jax.jit(jax.vmap(jax.vmap(single), in_axes=1, out_axes=1))(*nested)
+    flat = [np.asarray(x).reshape(6, *x.shape[2:]) for x in twice]
+    assert bits(flat) == bits([np.asarray(x) for x in got])
+
+
+def test_memory() -> None:
+    """Donated arrays are replaced in place; others stay as they are."""
+    call, ops = Call(ADAMW, STEP), ADAMW
+    leaves = leaves_of(ops, shapes=[(100,), (3, 40)])
+    program = function(call, leaves)
+    donated = [at for at in range(3, 11) if (at - 3) % 4]
+    operands = [*fixed(call), *map(jnp.array, arrays(call, leaves))]
+    kept = bits([np.asarray(x) for x in operands])
+    expected = bits([np.asarray(x) for x in jax.jit(program)(*operands)])
+    assert bits([np.asarray(x) for x in operands]) == kept
+    before = [operands[at].unsafe_buffer_pointer() for at in donated]
+    made = jax.jit(program, donate_argnums=donated, keep_unused=True)(*operands)
+    assert [array.unsafe_buffer_pointer() for array in made[:-1]] == before
+    assert bits([np.asarray(x) for x in made]) == expected
+
+
+@pytest.mark.parametrize("donated", [(), (0,)])
+def test_one_array_in_all_places(donated: tuple[int, ...]) -> None:
+    ops = [DECAY, TRACE, Op("ema", (0.5, 1.0))]
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=1000).astype("f4")
+    for mode in (UPDATE, STEP):
+        call = Call(ops, mode)
+        leaves = [Leaf(x, x, [x, x]), Leaf(x, x, [x, x])]
+        program = function(call, leaves)
+        one = jax.jit(lambda x, f=program, c=call: f(*fixed(c), *[x] * 8), donate_argnums=donated)
+        assert bits([np.asarray(y) for y in one(jnp.array(x))]) == bits(on_numpy(call, leaves))
+
+
+F4 = np.arange(5, dtype="f4")
+ONE = [Leaf(F4, F4, [F4])]
+WRONG: dict[str, tuple[Call, list[Leaf], str]] = {
+    "int32": (Call([RATE]), [Leaf(F4.astype("i4"), F4, [])], "operand 3 is int32, no array of"),
+    "words": (Call([RATE]), [Leaf(F4.astype("u4"), F4, [])], "leaf 0: an array holds words"),
+    "lengths": (Call([DECAY]), [Leaf(F4, F4, []), Leaf(F4, F4[:3], [])], "leaf 1: arrays differ"),
+    "no_op": (Call([], others={"ops": "adam:0:*"}), [], 'unknown op "adam"'),
+    "text": (Call([], others={"ops": "scale"}), [], '"scale" is no op'),
+    "axes": (Call([], others={"ops": "centralize:0:a"}), [], '"centralize:0:a" is no op'),
+    "units": (Call([Op("centralize", axes=(3,))]), ONE, "leaf 0: .* \\(centralize\\)"),
+    "few_scalars": (Call([ADAM], rows=[(0, 0, 0, 0)]), [], "1 scalars for 6"),
+    "more_scalars": (Call([RATE], rows=[(0, 0, 0, 0)] * 2), [], "2 scalars for 1"),
+    "row": (Call([RATE], rows=[(0, 0, 0)]), [], "rows of 4"),
+    "kind": (Call([RATE], rows=[(9, 0, 0, 0)]), [], "a scalar is of kind 9"),
+    "number": (Call([RATE], rows=[(1, 0, 1, 0)]), [], "a number is missing"),
+    "word": (Call([RATE], rows=[(2, 0, 2, 0)]), [], "a word is missing"),
+    "nan": (Call([RATE], rows=[(1, 0, 0, 0)], numbers=[np.nan]), [], "scale: step_size is nan"),
+    "no_words": (Call([RATE], words=[0]), [], "words are missing"),
+    "mode": (Call([RATE], others={"mode": np.int64(3)}), [], "mode is 3"),
+    "mode_kind": (Call([RATE], others={"mode": "step"}), [], "attribute mode is of another kind"),
+    "mode_dtype": (Call([RATE], others={"mode": np.int32(1)}), [], "is int32, expected int64"),
+    "step": (Call([RATE], STEP, params=False), [], "a step needs params"),
+    "params": (Call([DECAY], params=False), ONE, "leaf 0: params are missing"),
+    "sums_params": (Call([DECAY, CLIP], SUMS, params=False), ONE, "leaf 0: params are missing"),
+    "sums_of": (Call([CLIP, RATE], SUMS), ONE, "sums are of a norm or for finiteness"),
+    "sums_of_nothing": (Call([], SUMS), ONE, "sums are of a norm or for finiteness"),
+    "sums_state": (Call([TRACE, CLIP], SUMS), ONE, "without state before it"),
+    "known": (Call([CLIP], known=jnp.zeros((1, 1, 4), "u4")), ONE, "known has shape"),
+    "known_few": (Call([CLIP], known=jnp.zeros((1, 1, 6), "u4")), ONE * 2, "known has shape"),
+    "known_many": (Call([CLIP], known=jnp.zeros((2, 1, 6), "u4")), ONE, "at most 1 ops"),
+    "known_state": (Call([TRACE, CLIP], known=jnp.zeros((1, 1, 6), "u4")), ONE, "at most 0 ops"),
+    "drawn": (Call([NOISE], drawn=[]), ONE, "drawn is no list of 1 counts"),
+    "drawn_back": (Call([NOISE], drawn=[-1]), ONE, "drawn is no list of 1 counts"),
+    "skip": (Call([TRACE], others={"skip": np.zeros(2, np.int64)}), ONE, "leaf 1: an update is"),
+    "left": (Call([TRACE], others={"skip": np.zeros(0, np.int64)}), ONE, "are left over"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_errors_are_exceptions(name: str) -> None:
+    call, leaves, expected = WRONG[name]
+    with pytest.raises(
+        jax.errors.JaxRuntimeError, match=f"INVALID_ARGUMENT: gradmill: .*{expected}"
+    ):
+        jax.block_until_ready(run(call, leaves))
+    # All is well afterwards.
+    good = Call(ADAMW, STEP)
+    assert bits(run(good, leaves_of(ADAMW))) == bits(on_numpy(good, leaves_of(ADAMW)))
+
+
+def test_results_of_another_dtype() -> None:
+    for shapes, expected in [
+        ([("f4", 5), (BF16, 5), ("u4", 1)], "an array changes its dtype"),
+        ([(BF16, 5), ("f4", 5), ("u4", 1)], "out is bfloat16, the chain computes in float32"),
+        ([("f4", 5), ("f4", 5), ("f4", 1)], "the last result is too short, or no words"),
+        ([("f4", 4), ("f4", 5), ("u4", 1)], "leaf 0: arrays differ in length"),
+        ([("f4", 5), ("u4", 1)], "leaf 0: operands or results are missing"),
+        ([("f4", 5), ("f4", 5), ("f4", 5), ("u4", 1)], "are left over"),
+    ]:
+        structs = [jax.ShapeDtypeStruct((length,), dtype) for dtype, length in shapes]
+        call = Call([TRACE])
+        program = ffi.ffi_call(TARGET, structs)
+        with pytest.raises(jax.errors.JaxRuntimeError, match=expected):
+            jax.block_until_ready(
+                program(*fixed(call), F4, F4, F4, skip=np.zeros(1, np.int64), **call.attributes)
+            )
+
+
+def test_a_panic_is_an_exception() -> None:
+    code = """
+    import jax, jax.numpy as jnp
+    import gradmill as gm
+    from gradmill import _core
+    from gradmill.jax import step
+    update = jax.jit(step(gm.adam(0.1)))
+    params = jnp.ones(3)
+    state = step(gm.adam(0.1)).init(params)
+    assert _core.plant_panic(0)
+    try:
+        jax.block_until_ready(update(params, state, params))
+    except jax.errors.JaxRuntimeError as error:
+        print(error)
+    jax.block_until_ready(update(params, state, params))
+    """
+    text = python(code, planted=True)
+    assert "INTERNAL: gradmill: " in text
+    assert "please report this as a bug of gradmill" in text
+
+
+def test_a_forked_process_takes_steps() -> None:
+    """JAX itself does not work there, but may not be made to hang by threads of a pool."""
+    code = """
+    import os, sys, warnings
+    import numpy as np, jax, jax.numpy as jnp
+    import gradmill as gm
+    from gradmill.jax import step
+    warnings.simplefilter("ignore")
+    gm.set_num_threads(2)
+    update = jax.jit(step(gm.adam(0.1)))
+    params = jnp.ones(1 << 19)
+    jax.block_until_ready(update(params, step(gm.adam(0.1)).init(params), params))
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        opt = gm.Optimizer(gm.adam(0.1), np.ones(1 << 19, "f4"))
+        opt.step(np.ones(1 << 19, "f4"))
+        os._exit(17)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert python(code) == "17"
+
+
+def test_it_is_registered_once_for_all_threads() -> None:
+    code = """
+    import threading
+    import gradmill.jax
+    from gradmill.jax._target import target_ready
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(target_ready())) for _ in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    print(all(found), len(found))
+    """
+    assert python(code) == "True 8"
+
+
+def test_import_makes_nothing_known_to_jax() -> None:
+    """A target that is refused before there is a backend would spoil the backend."""
+    code = """
+    import gradmill.jax
+    from jax._src import xla_bridge
+    print(xla_bridge.backends_are_initialized())
+    from gradmill.jax._target import target_ready
+    print(target_ready.cache_info().currsize)
+    """
+    assert python(code).split() == ["False", "0"]
+
+
+def test_the_layout_is_that_of_the_header(tmp_path: Path) -> None:
+    folder = ffi.include_dir()
+    assert difference(folder) is None
+    # Headers of older versions are none of C.
+    compiler = shutil.which("c++")
+    if compiler is None:
+        pytest.skip("needs a compiler")
+    facts = [
+        f'printf("%zu\\n", offsetof({path.split(".")[0]}, {path.split(".")[1]}));'
+        for path, _ in _core.xla_layout()
+    ]
+    source = tmp_path / "layout.cpp"
+    source.write_text(
+        "#include <cstddef>\n#include <cstdio>\n"
+        f'#include "{HEADER}"\nint main() {{ {" ".join(facts)} return 0; }}\n'
+    )
+    program = tmp_path / "layout"
+    subprocess.run([compiler, "-I", folder, source, "-o", program], check=True)  # noqa: S603
+    printed = subprocess.run([program], check=True, capture_output=True, text=True)  # noqa: S603
+    offsets = [int(line) for line in printed.stdout.split()]
+    assert offsets == [offset for _, offset in _core.xla_layout()]
+    header = Header((Path(folder) / HEADER).read_text())
+    assert offsets == [header.offset(*path.split(".")) for path, _ in _core.xla_layout()]
+
+
+TEXT = """
+// struct XLA_FFI_Not { int no; };
+typedef enum { XLA_FFI_One = 1, /* more */ XLA_FFI_Two = 2 } XLA_FFI_Kind;
+typedef uint32_t XLA_FFI_Bits;
+struct XLA_FFI_Inner { size_t size; XLA_FFI_Kind kind; };
+struct XLA_FFI_Outer {
+  int32_t first;  // four bytes
+  XLA_FFI_Inner inner;
+  XLA_FFI_Bits bits;
+  const struct XLA_FFI_Inner* const* pointer;
+  _XLA_FFI_API_STRUCT_FIELD(XLA_FFI_Call);
+  XLA_FFI_Strange last;
+};
+"""
+
+
+def test_headers_are_understood() -> None:
+    header = Header(TEXT)
+    offsets = {"first": 0, "inner": 8, "bits": 24, "pointer": 32, "XLA_FFI_Call": 40}
+    assert {name: header.offset("XLA_FFI_Outer", name) for name in offsets} == offsets
+    for struct, name, expected in [
+        ("XLA_FFI_Not", "no", "there is no XLA_FFI_Not"),
+        ("XLA_FFI_Inner", "sizes", "XLA_FFI_Inner has no field sizes"),
+        ("XLA_FFI_Outer", "last", "XLA_FFI_Strange is no type that is known"),
+    ]:
+        with pytest.raises(ValueError, match=expected):
+            header.offset(struct, name)
+
+
+def test_no_header(tmp_path: Path) -> None:
+    assert "cannot be compared" in str(difference(str(tmp_path)))
