@@ -14,7 +14,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "jax_digits.py"
 def test_digits() -> None:
     pytest.importorskip("equinox")
     pytest.importorskip("sklearn")
-    lines = python(EXAMPLE, "--width", 32, "--epochs", 4).splitlines()[-3:]
+    lines = python(EXAMPLE, "--width", 32, "--epochs", 12).splitlines()[-3:]
     assert [line.split()[0] for line in lines] == [
         "optax",
         "gradmill.jax.to_optax",
