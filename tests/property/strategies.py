@@ -60,8 +60,8 @@ links = st.one_of(
 """One transformation each."""
 
 
-def _odd(step: Any) -> bool:
-    return bool(step % 2)
+def _odd(step: Any) -> Any:
+    return step % 2 == 1
 
 
 def _wrapped(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

@@ -1,0 +1,37 @@
+"""The contract of equal bits, for custom calls: over random chains and trees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+
+import gradmill as gm
+from gradmill.jax import _fused, from_optax_state, step
+from tests.jax.versions import MIXES_DTYPES, enable_x64
+from tests.property.strategies import chains, problems
+from tests.trees import bits
+
+
+@pytest.mark.skipif(not MIXES_DTYPES, reason="this JAX has schedules in float32")
+@pytest.mark.parametrize("leaves", [32, 1])
+@settings(max_examples=settings().max_examples // 2)
+@given(tx=chains, problem=problems(special=True))
+def test_steps_have_the_bits_of_the_numpy_path(leaves: int, tx: Any, problem: Any) -> None:
+    params, grads = problem
+    with pytest.MonkeyPatch.context() as patch, enable_x64(True):
+        patch.setattr(_fused, "_FEW", leaves)
+        patch.setattr(_fused, "_MANY", leaves)
+        update = step(tx)
+        assume(_fused.can_be_fused(update._lowering))
+        state, own, program = tx.init(params), update.init(params), jax.jit(update)
+        here = params
+        for grad in grads:
+            updates, state = tx.update(grad, state, params)
+            params = gm.apply_updates(params, updates)
+            here, own = program(grad, own, here)
+            assert bits(jax.tree.map(np.asarray, here)) == bits(params)
+        assert bits(from_optax_state(own)) == bits(state)
