@@ -10,10 +10,21 @@ import pytest
 from hypothesis import assume, given, settings
 
 import gradmill as gm
+from gradmill._state import links_of
 from gradmill.jax import _fused, from_optax_state, step
 from tests.jax.versions import MIXES_DTYPES, enable_x64
 from tests.property.strategies import chains, problems
 from tests.trees import bits
+
+
+def computes_scalars(tx: Any) -> bool:
+    """Whether there are scalars of which XLA may round the last bit of a float64 otherwise."""
+    return any(
+        link.op == "add_noise"
+        or type(link.control).__name__ == "_Injection"
+        or (link.spec is not None and any(map(callable, link.spec.hyper.values())))
+        for link in links_of(tx)
+    )
 
 
 @pytest.mark.skipif(not MIXES_DTYPES, reason="this JAX has schedules in float32")
@@ -22,6 +33,7 @@ from tests.trees import bits
 @given(tx=chains, problem=problems(special=True))
 def test_steps_have_the_bits_of_the_numpy_path(leaves: int, tx: Any, problem: Any) -> None:
     params, grads = problem
+    assume(params["p0"].dtype != np.float64 or not computes_scalars(tx))
     with pytest.MonkeyPatch.context() as patch, enable_x64(True):
         patch.setattr(_fused, "_FEW", leaves)
         patch.setattr(_fused, "_MANY", leaves)

@@ -277,6 +277,11 @@ def test_errors_name_the_leaf() -> None:
         jax.jit(tx.update)({"w": jnp.ones((2, 3), int), "b": None}, state, params)
     with pytest.raises(LeafTypeError, match=r"params\['w'\]: is a str"):
         tx.init({"w": "text"})
+    with pytest.raises(LeafTypeError, match=r"params\['w'\]: is None, expected an array"):
+        tx.update(params, state, {"w": None, "b": None})
+    other = tx.init({"w": jnp.ones((2, 4)), "b": None})
+    with pytest.raises(LeafValueError, match=r"updates\['w'\]: shape \(2, 3\), mu has \(2, 4\)"):
+        tx.update(params, other, params)
     with pytest.raises(TreeError, match="does not match"):
         tx.update({"v": jnp.ones((2, 3)), "b": None}, state, params)
     with pytest.raises(TreeError, match=r"state\[0\]: expected a ScaleByAdamState"):

@@ -30,6 +30,15 @@ SPARE = 1 << 26
 """Bytes that may be idle in any case."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_objects() -> Iterator[None]:
+    """Collections of garbage need not look at what other tests have imported."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def empty_cache() -> Iterator[None]:
     gc.collect()

@@ -14,8 +14,8 @@ from jax import ffi
 
 from gradmill._numbers import integer
 from gradmill._scalars import SCALARS, scalars_of
-from gradmill.jax._lowering import Correction
 from gradmill.jax._target import TARGET
+from gradmill.jax._traced import Correction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,9 @@ from gradmill._numbers import is_traced
 from gradmill._run import ALWAYS, MAX_LINKS, planned
 from gradmill._scalars import READS_PARAMS
 from gradmill.jax._call import LeafArrays, Mode, Program, Scalars, in_float64
-from gradmill.jax._lowering import advanced, changed, slot_leaves, spec_of
+from gradmill.jax._inputs import slot_leaves
 from gradmill.jax._states import in_optaxs_classes
+from gradmill.jax._traced import advanced, changed, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from gradmill._base import PyTree
     from gradmill._control import Plan
     from gradmill._state import Link
-    from gradmill.jax._lowering import Inputs, Lowering
+    from gradmill.jax._inputs import Inputs
+    from gradmill.jax._lowering import Lowering
 
 
 def can_be_fused(lowering: Lowering) -> bool:
@@ -44,24 +46,21 @@ def fused(
     extra_args: dict[str, Any],
 ) -> tuple[PyTree, PyTree]:
     """The new parameters and the new state."""
-    inputs = lowering.inputs(updates, params, extra_args)
-    states = lowering.layout.parts(state)
-    inputs.dtypes = lowering.dtypes(inputs, states)
-    run = _Run(lowering, inputs, states)
+    run = _Run(lowering, lowering.inputs(updates, state, params, extra_args))
     new_params = run.calls()
     new_states = [run.state(link) for link in lowering.links]
-    tree = inputs.treespec.unflatten(new_params)
+    tree = run.inputs.treespec.unflatten(new_params)
     return tree, in_optaxs_classes(lowering.layout.join(iter(new_states)))
 
 
 class _Run:
     """One step while it is traced."""
 
-    def __init__(self, lowering: Lowering, inputs: Inputs, states: Sequence[PyTree]) -> None:
+    def __init__(self, lowering: Lowering, inputs: Inputs) -> None:
         self.links = lowering.links
         self.ops = [link for link in self.links if link.op is not None]
         self.inputs = inputs
-        self.states = states
+        self.states = states = inputs.states
         with in_float64():
             self.plans: list[Plan] = [
                 ALWAYS if link.control is None else planned(link, state, inputs.context)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -11,28 +10,26 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gradmill._base import NO_PARAMS_MSG, GradientTransformationExtraArgs
-from gradmill._control import Context, Plan
+from gradmill._base import GradientTransformationExtraArgs
 from gradmill._formulas import FORMULAS
 from gradmill._layout import layout_of
-from gradmill._numbers import integer
-from gradmill._run import ALWAYS, PythonRun, control_of, planned
-from gradmill._scalars import READS_PARAMS, SCALARS, next_count, scalars_of
+from gradmill._run import ALWAYS, PythonRun, planned
 from gradmill._spec import Flattened
 from gradmill._state import init_link, links_of
 from gradmill._tree import Selection, flatten, flatten_like, keep, leaf_path
-from gradmill.errors import LeafTypeError, LeafValueError
+from gradmill.errors import LeafValueError
+from gradmill.jax._inputs import inputs_of, slot_leaves
 from gradmill.jax._measures import all_finite, global_norm
 from gradmill.jax._states import in_optaxs_classes, with_keys
+from gradmill.jax._traced import advanced, changed, spec_of, step_values
 from gradmill.jax._trees import adopt, as_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradmill._base import PyTree, TransformationLike
-    from gradmill._spec import Spec
     from gradmill._state import Link
-    from gradmill._tree import Treespec
+    from gradmill.jax._inputs import Inputs
 
 _HOLE = optax.MaskedNode()
 
@@ -43,7 +40,6 @@ class Lowering:
     def __init__(self, tx: TransformationLike) -> None:
         self.links = [replace(link, tx=_lowered(link.tx)) for link in links_of(tx)]
         self.layout = layout_of(tx)
-        self.reads_params = any(link.op in READS_PARAMS for link in self.links)
 
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state for ``params``."""
@@ -59,12 +55,11 @@ class Lowering:
         self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
     ) -> tuple[PyTree, PyTree]:
         """Return the new updates, in the dtypes of the old ones, and the new state."""
-        inputs = self.inputs(updates, params, extra_args)
-        given = inputs.given
-        leaves, state = self.transform(inputs, state)
+        inputs = self.inputs(updates, state, params, extra_args)
+        leaves, state = self.transform(inputs)
         leaves = [
             leaf if old is None else leaf.astype(old.dtype)
-            for leaf, old in zip(leaves, given, strict=True)
+            for leaf, old in zip(leaves, inputs.given, strict=True)
         ]
         return inputs.treespec.unflatten(leaves), state
 
@@ -72,85 +67,26 @@ class Lowering:
         self, updates: PyTree, state: PyTree, params: PyTree, extra_args: dict[str, Any]
     ) -> tuple[PyTree, PyTree]:
         """Return the new parameters, rounded once, and the new state."""
-        inputs = self.inputs(updates, params, extra_args)
-        leaves, state = self.transform(inputs, state)
+        inputs = self.inputs(updates, state, params, extra_args)
+        leaves, state = self.transform(inputs)
         new = [
-            param if leaf is None else (param + leaf).astype(param.dtype)
+            param if leaf is None or param is None else (param + leaf).astype(param.dtype)
             for leaf, param in zip(leaves, inputs.params, strict=True)
         ]
         return inputs.treespec.unflatten(new), state
 
-    def inputs(self, updates: PyTree, params: PyTree | None, extra_args: dict[str, Any]) -> Inputs:
+    def inputs(
+        self, updates: PyTree, state: PyTree, params: PyTree | None, extra_args: dict[str, Any]
+    ) -> Inputs:
         """The leaves of a step, and what goes with them."""
-        adopt(updates)
-        adopt(params)
-        if params is None and self.reads_params:
-            raise ValueError(NO_PARAMS_MSG)
-        leaves, treespec = flatten(updates)
-        given = _arrays(leaves, treespec, "updates")
-        own: list[Any] = [None] * len(leaves)
-        if params is not None:
-            own = flatten_like(treespec, params, "params", "updates")
-            present = [
-                None if leaf is None else param for leaf, param in zip(leaves, own, strict=True)
-            ]
-            own = [
-                param if array is None else array
-                for param, array in zip(own, _arrays(present, treespec, "params"), strict=True)
-            ]
-            _check_shapes(given, own, treespec)
-        context = Context(updates, params, extra_args, jnp)
-        select = Selection(updates if params is None else params, treespec)
-        taken = [select(link.masks) for link in self.links]
-        return Inputs(treespec, given, own, context, taken)
+        return inputs_of(self.links, self.layout.parts(state), updates, params, extra_args)
 
-    def transform(self, inputs: Inputs, state: PyTree) -> tuple[list[Any], PyTree]:
+    def transform(self, inputs: Inputs) -> tuple[list[Any], PyTree]:
         """Send the updates through all links; they come out in the dtypes they are computed in."""
-        states = self.layout.parts(state)
-        inputs.dtypes = self.dtypes(inputs, states)
         walk = _Walk(self.links, inputs)
-        leaves, states = walk.through(0, len(self.links), inputs.computed(inputs.given), states)
+        given = inputs.computed(inputs.given)
+        leaves, states = walk.through(0, len(self.links), given, inputs.states)
         return leaves, in_optaxs_classes(self.layout.join(iter(states)))
-
-    def dtypes(self, inputs: Inputs, states: Sequence[PyTree]) -> list[Any]:
-        """The dtypes that leaves are computed in."""
-        slots = [
-            slot
-            for link, own in zip(self.links, states, strict=True)
-            for slot in slot_leaves(link, own, inputs.treespec)
-        ]
-        return [
-            None if leaf is None else _computed_in(leaf, param, own, self.reads_params)
-            for leaf, param, *own in zip(inputs.given, inputs.params, *slots, strict=True)
-        ]
-
-
-@dataclass
-class Inputs:
-    """What a step starts from.
-
-    Attributes:
-        treespec: The structure of the updates.
-        given: Their leaves.
-        params: The leaves of the parameters, None where there are none.
-        context: What controls look at.
-        taken: For each link the leaves that its masks leave to it.
-        dtypes: The dtype that each leaf is computed in.
-    """
-
-    treespec: Treespec
-    given: list[Any]
-    params: list[Any]
-    context: Context
-    taken: list[list[bool]]
-    dtypes: Sequence[Any] = ()
-
-    def computed(self, leaves: Sequence[Any]) -> list[Any]:
-        """``leaves`` in the dtypes to compute in."""
-        return [
-            None if leaf is None else jnp.asarray(leaf, dtype)
-            for leaf, dtype in zip(leaves, self.dtypes, strict=True)
-        ]
 
 
 class _Walk:
@@ -159,10 +95,7 @@ class _Walk:
     def __init__(self, links: Sequence[Link], inputs: Inputs) -> None:
         self.links = links
         self.inputs = inputs
-        self.params = (
-            inputs.computed(inputs.params) if any(p is not None for p in inputs.params) else []
-        )
-        self.params = self.params or [None] * len(inputs.given)
+        self.params = inputs.computed(inputs.params)
 
     def through(
         self, start: int, end: int, leaves: list[Any], states: Sequence[PyTree]
@@ -286,66 +219,6 @@ def _knowledge(link: Link, leaves: Sequence[Any]) -> dict[str, Any]:
     return {}
 
 
-def spec_of(link: Link, context: Context) -> Spec:
-    """The spec of a link, with injected hyperparameters where it has such."""
-    spec = context.specs.get(link.index, link.spec)
-    assert spec is not None  # noqa: S101  (for the type checker)
-    return spec
-
-
-def step_values(link: Link, spec: Spec, state: PyTree, plan: Plan) -> dict[str, Any]:
-    """The scalars of a link's op by name."""
-    assert link.op is not None  # noqa: S101  (for the type checker)
-    values: Sequence[Any] = plan.scalars
-    if link.control is None:
-        count = integer(state.count) if link.counts else 0
-        row = scalars_of(spec, Correction)
-        values = [scalar(count) if callable(scalar) else scalar for scalar in row]
-    return dict(zip(SCALARS[link.op], values, strict=True))
-
-
-def advanced(link: Link, spec: Spec, state: PyTree, plan: Plan, found: Any) -> dict[str, Any]:
-    """The fields of a link's state that change, but for its slots."""
-    if link.control is not None:
-        return control_of(spec).advance(state, plan, found)
-    return {"count": next_count(state.count)} if link.counts else {}
-
-
-def changed(state: PyTree, changes: dict[str, Any]) -> PyTree:
-    """``state`` with new fields, in the dtypes of the old ones."""
-
-    def alike(old: Any, new: Any) -> Any:
-        dtype = getattr(old, "dtype", None)
-        if dtype is None or jnp.issubdtype(dtype, jax.dtypes.prng_key):
-            return new
-        return jnp.asarray(new, dtype)
-
-    fields = {
-        name: jax.tree.map(alike, getattr(state, name), in_optaxs_classes(value))
-        for name, value in changes.items()
-    }
-    return state._replace(**fields) if fields else state
-
-
-@dataclass(frozen=True)
-class Correction:
-    """``1 - decay**(count + ahead)`` as a function of the count, without cancellation."""
-
-    decay: Any
-    ahead: int
-
-    def __call__(self, count: Any) -> Any:
-        # The largest count and one are no int32.
-        count = count + float(self.ahead)
-        decay = self.decay
-        if isinstance(decay, float):
-            # The logarithm in float64: one in float32 costs five digits of those near 1.
-            return -jnp.expm1(count * math.log(decay)) if decay > 0 else 1 - decay**count
-        positive = jnp.where(decay > 0, decay, 1)
-        exact = -jnp.expm1(count * jnp.log(positive))
-        return jnp.where(decay > 0, exact, 1 - decay**count)
-
-
 def _lowered(tx: TransformationLike) -> TransformationLike:
     """``tx``, or what does the same to arrays of JAX where it runs on those of NumPy alone."""
     description = getattr(tx, "description", None)
@@ -379,42 +252,6 @@ def _joined(tree: PyTree) -> tuple[Any, Any]:
         )
 
     return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves]), split
-
-
-def _arrays(leaves: Sequence[Any], treespec: Treespec, name: str) -> list[Any]:
-    """``leaves`` as arrays, None among them as it is."""
-    arrays = []
-    for index, leaf in enumerate(leaves):
-        try:
-            arrays.append(None if leaf is None else as_array(leaf))
-        except TypeError as error:
-            path = leaf_path(treespec, index, name)
-            raise LeafTypeError(f"{path}: {error}") from None
-    return arrays
-
-
-def _check_shapes(updates: Sequence[Any], params: Sequence[Any], treespec: Treespec) -> None:
-    for index, (update, param) in enumerate(zip(updates, params, strict=True)):
-        if update is not None and update.shape != param.shape:
-            path = leaf_path(treespec, index, "updates")
-            raise LeafValueError(f"{path}: shape {update.shape}, params has {param.shape}")
-
-
-def slot_leaves(link: Link, state: PyTree, treespec: Treespec) -> list[list[Any]]:
-    """The leaves of each slot of a link."""
-    slots = () if link.spec is None else link.spec.slots
-    return [
-        flatten_like(treespec, getattr(state, slot.name), f"{link.path}.{slot.name}", "updates")
-        for slot in slots
-    ]
-
-
-def _computed_in(update: Any, param: Any, slots: Sequence[Any], reads_params: bool) -> Any:
-    """The widest dtype among the arrays that are read, and at least float32."""
-    read = [update, *(slot for slot in slots if hasattr(slot, "dtype"))]
-    if reads_params:
-        read.append(param)
-    return jnp.result_type(jnp.float32, *(array.dtype for array in read))
 
 
 def _in_dtype(value: Any, dtype: Any) -> Any:

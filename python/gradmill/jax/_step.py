@@ -53,7 +53,8 @@ class Step:
     In programs for a CPU, all of the chain and the addition to the parameters are one custom call
     for each 32 leaves, which runs the kernels that work on NumPy arrays, with the same bits; a
     global norm takes one more read. Where parameters and state are donated, they are updated in
-    place. Schedules and what is injected are evaluated by JAX, in its default float dtype.
+    place. Schedules and what is injected are evaluated by JAX in float64, which may differ from the
+    host in its last bit; by versions that cannot mix dtypes, in the default one.
 
     It is that of :func:`to_optax` and an addition, as operations of JAX,
 

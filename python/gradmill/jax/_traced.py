@@ -1,0 +1,83 @@
+"""What the host does in a step, with numbers that are traced: scalars, and the states of links."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from gradmill._numbers import integer
+from gradmill._run import control_of
+from gradmill._scalars import SCALARS, next_count, scalars_of
+from gradmill.jax._states import in_optaxs_classes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradmill._base import PyTree
+    from gradmill._control import Context, Plan
+    from gradmill._spec import Spec
+    from gradmill._state import Link
+
+
+def spec_of(link: Link, context: Context) -> Spec:
+    """The spec of a link, with injected hyperparameters where it has such."""
+    spec = context.specs.get(link.index, link.spec)
+    assert spec is not None  # noqa: S101  (for the type checker)
+    return spec
+
+
+def step_values(link: Link, spec: Spec, state: PyTree, plan: Plan) -> dict[str, Any]:
+    """The scalars of a link's op by name."""
+    assert link.op is not None  # noqa: S101  (for the type checker)
+    values: Sequence[Any] = plan.scalars
+    if link.control is None:
+        count = integer(state.count) if link.counts else 0
+        row = scalars_of(spec, Correction)
+        values = [scalar(count) if callable(scalar) else scalar for scalar in row]
+    return dict(zip(SCALARS[link.op], values, strict=True))
+
+
+def advanced(link: Link, spec: Spec, state: PyTree, plan: Plan, found: Any) -> dict[str, Any]:
+    """The fields of a link's state that change, but for its slots."""
+    if link.control is not None:
+        return control_of(spec).advance(state, plan, found)
+    return {"count": next_count(state.count)} if link.counts else {}
+
+
+def changed(state: PyTree, changes: dict[str, Any]) -> PyTree:
+    """``state`` with new fields, in the dtypes of the old ones."""
+
+    def alike(old: Any, new: Any) -> Any:
+        dtype = getattr(old, "dtype", None)
+        if dtype is None or jnp.issubdtype(dtype, jax.dtypes.prng_key):
+            return new
+        return jnp.asarray(new, dtype)
+
+    fields = {
+        name: jax.tree.map(alike, getattr(state, name), in_optaxs_classes(value))
+        for name, value in changes.items()
+    }
+    return state._replace(**fields) if fields else state
+
+
+@dataclass(frozen=True)
+class Correction:
+    """``1 - decay**(count + ahead)`` as a function of the count, without cancellation."""
+
+    decay: Any
+    ahead: int
+
+    def __call__(self, count: Any) -> Any:
+        # The largest count and one are no int32.
+        count = count + float(self.ahead)
+        decay = self.decay
+        if isinstance(decay, float):
+            # The logarithm in float64: one in float32 costs five digits of those near 1.
+            return -jnp.expm1(count * math.log(decay)) if decay > 0 else 1 - decay**count
+        positive = jnp.where(decay > 0, decay, 1)
+        exact = -jnp.expm1(count * jnp.log(positive))
+        return jnp.where(decay > 0, exact, 1 - decay**count)
