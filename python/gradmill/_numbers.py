@@ -57,9 +57,13 @@ class _Host:
 HOST: Any = _Host()
 
 
+_AT_HAND = {bool, int, float, np.ndarray, np.bool_, np.int32, np.float32, np.float64}
+"""Types whose values are known, that most values have."""
+
+
 def is_traced(value: object) -> bool:
     """Whether ``value`` stands for what a program of JAX will compute, and is not known yet."""
-    if isinstance(value, (int, float, np.ndarray, np.generic)):
+    if type(value) in _AT_HAND:
         return False
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(value, jax.core.Tracer)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gradmill import _core
-from gradmill._numbers import integer, library_of, namespace_of
+from gradmill._numbers import is_traced, library_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,7 +86,9 @@ def next_count(count: Any) -> Any:
     """The count of the step behind that with ``count``; it stays at the largest one."""
     dtype = getattr(count, "dtype", _INT32)
     top = COUNT_MAX if dtype == _INT32 else min(COUNT_MAX, int(np.iinfo(dtype).max))
-    return namespace_of(count).minimum(integer(count), top - 1) + 1
+    if is_traced(count):
+        return count.__array_namespace__().minimum(count, top - 1) + 1
+    return min(int(count) + 1, top)
 
 
 def safe_increment(count: Any) -> Any:

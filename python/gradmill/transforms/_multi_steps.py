@@ -102,12 +102,11 @@ class _Collect(Control):
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
         skip, info = plan.memo
-        collected, rounds = integer(state.mini_step), integer(state.gradient_step)
-        where = namespace_of(collected).where
+        collected, rounds = state.mini_step, state.gradient_step
+        where = namespace_of(plan.open).where
         changes: dict[str, Any] = {} if self.skips is None else {"skip_state": info}
-        one_more = where(skip, collected, next_count(state.mini_step))
-        changes["mini_step"] = where(plan.open, 0, one_more)
-        changes["gradient_step"] = where(plan.open, next_count(state.gradient_step), rounds)
+        changes["mini_step"] = where(plan.open, 0, where(skip, collected, next_count(collected)))
+        changes["gradient_step"] = where(plan.open, next_count(rounds), rounds)
         return changes
 
 

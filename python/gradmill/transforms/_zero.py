@@ -140,8 +140,8 @@ class _IfFinite(Control):
         return Plan((accept,), open=None, memo=accept)
 
     def advance(self, state: Any, plan: Plan, found: Any) -> dict[str, Any]:
-        count, total = state.notfinite_count, integer(state.total_notfinite)
-        where = namespace_of(total).where
+        count, total = state.notfinite_count, state.total_notfinite
+        where = namespace_of(found).where
         return {
             "notfinite_count": where(found, 0, next_count(count)),
             "last_finite": found,
