@@ -8,6 +8,7 @@ import numpy as np
 
 from gradmill import _core, errors
 from gradmill._base import GradientTransformation
+from gradmill._numbers import is_traced
 from gradmill._spec import is_real, real
 from gradmill._threads import scoped
 from gradmill._tree import flatten, is_bool, leaf_path, tree_map
@@ -174,7 +175,8 @@ def _as_transformation(bound: float, single: bool) -> GradientTransformation:
         params: PyTree | None = None,  # noqa: ARG001  (every update takes them)
     ) -> tuple[PyTree, PerExampleClipState]:
         sums, (num_clipped,) = _clip(updates, bound, "updates", batched=not single)
-        return sums, PerExampleClipState(np.array(num_clipped, np.int32))
+        count = num_clipped if is_traced(num_clipped) else np.array(num_clipped, np.int32)
+        return sums, PerExampleClipState(count)
 
     return GradientTransformation(init, update)
 
@@ -183,6 +185,14 @@ def _clip(
     tree: PyTree, bound: float, name: str, *, uniform: bool | None = None, batched: bool = True
 ) -> tuple[PyTree, list[int]]:
     leaves, treespec = flatten(tree)
+    if any(map(is_traced, leaves)):
+        # Whoever traces has imported JAX.
+        from gradmill.jax._per_example import per_example_clip  # noqa: PLC0415  (nobody else does)
+
+        present = [leaf for leaf in leaves if leaf is not None]
+        sums, counts = per_example_clip(present, bound, uniform, batched)
+        rest = iter(sums)
+        return treespec.unflatten([None if leaf is None else next(rest) for leaf in leaves]), counts
     try:
         sums, counts = _core.per_example_clip(leaves, bound, uniform, batched, scoped.get())
     except _core.CoreError as fault:

@@ -318,6 +318,15 @@ def test_many_leaves() -> None:
     assert bits(from_optax_state(state)) == bits(after)
 
 
+@pytest.mark.parametrize("tree", [{}, {"a": None}, (), {"a": jnp.zeros((0, 3)), "b": None}])
+def test_nothing_to_do(tree: Any) -> None:
+    update = step(CLIP_ADAMW)
+    for call in (update, jax.jit(update)):
+        new, state = call(tree, update.init(tree), tree)
+        assert jax.tree.structure(new) == jax.tree.structure(tree)
+        assert state[1][0].count == 1
+
+
 def test_errors_are_exceptions() -> None:
     update = step(CLIP_ADAMW)
     params = {"w": jnp.ones((2, 3))}
@@ -329,6 +338,11 @@ def test_errors_are_exceptions() -> None:
     agc = step(gm.adaptive_grad_clip(0.1))
     with pytest.raises(LeafValueError, match=r"has 6 axes"):
         agc(jnp.ones((2,) * 6), agc.init(None), jnp.ones((2,) * 6))
+    sgd = step(gm.sgd(0.1))
+    with pytest.raises(LeafTypeError, match=r"params\['w'\]: is None, expected an array"):
+        sgd(params, sgd.init(params), {"w": None})
+    with pytest.raises(ValueError, match="needs the current parameters"):
+        sgd(params, sgd.init(params), None)
     with pytest.raises(TypeError, match="takes a transformation"):
         step("adam")  # type: ignore[arg-type]
     bad = step(gm.scale_by_schedule(lambda count: count * jnp.nan))

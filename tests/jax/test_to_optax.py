@@ -267,6 +267,29 @@ def test_skipping_large_updates() -> None:
     np.testing.assert_array_equal(zeros, [0.0, 0.0])
 
 
+def test_clipping_per_example() -> None:
+    rng = np.random.default_rng(0)
+    grads = {"w": rng.normal(size=(5, 3, 2)).astype("f4"), "b": rng.normal(size=5).astype("f4")}
+    one = {name: leaf[0] for name, leaf in grads.items()}
+    for tx, given in (
+        (gm.per_example_global_norm_clip(1.5), grads),
+        (gm.per_example_global_norm_clip(0.5, single_batch_element=True), one),
+    ):
+        chain = gm.chain(tx, gm.adamw(0.1))
+        lowered = to_optax(chain)
+        params = to_jax(one)
+        updates, state = jax.jit(lowered.update)(to_jax(given), lowered.init(params), params)
+        expected, on_numpy = chain.update(given, chain.init(one), one)
+        assert_close(updates, expected, rtol=1e-5, atol=1e-6)
+        assert state[0].num_clipped == on_numpy[0].num_clipped
+    for uniform in (False, True):
+        clip = partial(gm.per_example_layer_norm_clip, uniform=uniform)
+        sums, counts = jax.jit(lambda tree, clip=clip: clip(tree, 2.0))(to_jax(grads))
+        expected, expected_counts = clip(grads, 2.0)
+        assert_close(sums, expected, rtol=1e-5, atol=1e-6)
+        assert jax.tree.map(int, counts) == expected_counts
+
+
 def test_errors_name_the_leaf() -> None:
     tx = to_optax(gm.adamw(0.1))
     params = {"w": jnp.ones((2, 3)), "b": None}

@@ -46,7 +46,7 @@ def fused(
     extra_args: dict[str, Any],
 ) -> tuple[PyTree, PyTree]:
     """The new parameters and the new state."""
-    run = _Run(lowering, lowering.inputs(updates, state, params, extra_args))
+    run = _Run(lowering, lowering.step(updates, state, params, extra_args))
     new_params = run.calls()
     new_states = [run.state(link) for link in lowering.links]
     tree = run.inputs.treespec.unflatten(new_params)

@@ -58,17 +58,21 @@ def inputs_of(
     updates: PyTree,
     params: PyTree | None,
     extra_args: dict[str, Any],
+    *,
+    writes_params: bool = False,
 ) -> Inputs:
-    """The inputs of a step over these trees.
+    """The inputs of a step over these trees, and perhaps to new parameters.
 
     Raises:
         TreeError: A tree has another structure than the updates.
         LeafTypeError: A leaf is no array of floats.
         LeafValueError: An array has another shape than its update.
-        ValueError: There are no parameters, and an op reads them.
+        ValueError: There are no parameters, and they are needed.
     """
     adopt(updates)
     adopt(params)
+    # What is written in Python may add up a batch.
+    keeps_shapes = all(link.spec is not None for link in links)
     reads_params = any(link.op in READS_PARAMS for link in links)
     leaves, treespec = flatten(updates)
     given = [
@@ -80,15 +84,17 @@ def inputs_of(
         own = flatten_like(treespec, params, "params", "updates")
         for index, (param, update) in enumerate(zip(own, given, strict=True)):
             # Where there is no update, whatever there is stays.
-            if update is not None and (param is not None or reads_params):
+            if update is not None and (param is not None or reads_params or writes_params):
                 own[index] = _array(param, treespec, index, "params")
-        _check_shapes(given, own, treespec, "params")
-    elif reads_params:
+        if keeps_shapes:
+            _check_shapes(given, own, treespec, "params")
+    elif reads_params or writes_params:
         raise ValueError(NO_PARAMS_MSG)
     slots: list[list[Any]] = []
     for link, state in zip(links, states, strict=True):
         for name, slot in zip(_slots(link), slot_leaves(link, state, treespec), strict=True):
-            _check_shapes(given, slot, treespec, name)
+            if keeps_shapes:
+                _check_shapes(given, slot, treespec, name)
             slots.append(slot)
     context = Context(updates, params, extra_args, jnp)
     select = Selection(updates if params is None else params, treespec)

@@ -55,7 +55,8 @@ class Lowering:
         self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
     ) -> tuple[PyTree, PyTree]:
         """Return the new updates, in the dtypes of the old ones, and the new state."""
-        inputs = self.inputs(updates, state, params, extra_args)
+        states = self.layout.parts(state)
+        inputs = inputs_of(self.links, states, updates, params, extra_args)
         leaves, state = self.transform(inputs)
         leaves = [
             leaf if old is None else leaf.astype(old.dtype)
@@ -63,23 +64,24 @@ class Lowering:
         ]
         return inputs.treespec.unflatten(leaves), state
 
+    def step(
+        self, updates: PyTree, state: PyTree, params: PyTree, extra_args: dict[str, Any]
+    ) -> Inputs:
+        """What a step to new parameters starts from."""
+        states = self.layout.parts(state)
+        return inputs_of(self.links, states, updates, params, extra_args, writes_params=True)
+
     def apply(
         self, updates: PyTree, state: PyTree, params: PyTree, extra_args: dict[str, Any]
     ) -> tuple[PyTree, PyTree]:
         """Return the new parameters, rounded once, and the new state."""
-        inputs = self.inputs(updates, state, params, extra_args)
+        inputs = self.step(updates, state, params, extra_args)
         leaves, state = self.transform(inputs)
         new = [
-            param if leaf is None or param is None else (param + leaf).astype(param.dtype)
+            param if leaf is None else (param + leaf).astype(param.dtype)
             for leaf, param in zip(leaves, inputs.params, strict=True)
         ]
         return inputs.treespec.unflatten(new), state
-
-    def inputs(
-        self, updates: PyTree, state: PyTree, params: PyTree | None, extra_args: dict[str, Any]
-    ) -> Inputs:
-        """The leaves of a step, and what goes with them."""
-        return inputs_of(self.links, self.layout.parts(state), updates, params, extra_args)
 
     def transform(self, inputs: Inputs) -> tuple[list[Any], PyTree]:
         """Send the updates through all links; they come out in the dtypes they are computed in."""
