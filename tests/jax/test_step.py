@@ -455,6 +455,16 @@ def test_without_the_custom_call(module: str, sabotage: str, expected: str) -> N
     assert "runs as operations of JAX" in found
 
 
+def test_without_a_cpu() -> None:
+    """As where JAX is told to use an accelerator alone: nothing to warn of."""
+    sabotage = """
+def local_devices(backend):
+    raise RuntimeError("Unknown backend cpu")
+_target.local_devices = local_devices
+"""
+    assert python(FALLBACK.format(module="_target", sabotage=sabotage)) == "0 False []"
+
+
 def test_turned_off() -> None:
     found = python(FALLBACK.format(module="_target", sabotage=""), GRADMILL_XLA="0")
     assert found == "0 False []"

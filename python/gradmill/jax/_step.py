@@ -12,7 +12,7 @@ from gradmill._base import is_transformation
 from gradmill._numbers import is_traced
 from gradmill.jax._fused import can_be_fused, fused
 from gradmill.jax._lowering import Lowering
-from gradmill.jax._target import target_ready
+from gradmill.jax._target import cpus, target_ready
 
 if TYPE_CHECKING:
     from gradmill._base import PyTree, TransformationLike
@@ -132,7 +132,7 @@ class Step:
         lowering = self._lowering
 
         def step(grads: PyTree, state: PyTree, params: PyTree, extra: dict[str, Any]) -> Any:
-            if _may_be_sharded(params) or not target_ready():
+            if not cpus() or _may_be_sharded(params) or not target_ready():
                 return lowering.apply(grads, state, params, extra)
             return jax.lax.platform_dependent(
                 grads, state, params, extra, cpu=on_cpu, default=lowering.apply
@@ -163,7 +163,7 @@ def _is_data(value: object) -> bool:
 
 def _may_be_sharded(params: PyTree) -> bool:
     """Whether XLA may spread arrays over several devices, or looks after what differs on them."""
-    if len(jax.local_devices(backend="cpu")) == 1:
+    if cpus() == 1:
         return False
     get_mesh = getattr(jax.sharding, "get_abstract_mesh", None)
     mesh = None if get_mesh is None else get_mesh()

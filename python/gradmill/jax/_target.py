@@ -15,17 +15,27 @@ TARGET = "gradmill.step.v1"
 """Programs that JAX keeps on disk refer to it by this name, which changes with what it means."""
 
 
+def cpus() -> int:
+    """How many devices JAX makes of the CPU; none where it is told to leave it alone.
+
+    There is a backend afterwards, if there can be one: a target that XLA does not take, registered
+    before there is, would spoil it.
+    """
+    try:
+        return len(local_devices(backend="cpu"))
+    except RuntimeError:
+        return 0
+
+
 @cache
 def target_ready() -> bool:
-    """Whether programs on the CPU can call the target; if not, a warning says why.
+    """Whether programs on the CPU, which there is, can call the target; if not, a warning says why.
 
     ``GRADMILL_XLA=0`` in the environment says no without one.
     """
     if os.environ.get("GRADMILL_XLA") == "0":
         return False
     try:
-        # A target that XLA does not take, registered before there is a backend, would spoil that.
-        local_devices(backend="cpu")
         problem = difference(ffi.include_dir())
         if problem is None:
             ffi.register_ffi_target(TARGET, _core.xla_handler(), platform="cpu")
