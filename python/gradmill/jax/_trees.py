@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -22,14 +23,17 @@ def adopt(tree: PyTree) -> None:
     Classes registered with JAX, such as those of Flax and Equinox, are registered for gradmill as
     they are met.
     """
-    while unknown := {
-        type(leaf) for leaf in flatten(tree)[0] if not jax.tree_util.all_leaves([leaf])
-    }:
-        unknown.discard(type(None))
-        if not unknown:
+    seen: set[type] = {type(None)}
+    while True:
+        leaves = flatten(tree)[0]
+        met = {type(leaf) for leaf in leaves if not jax.tree_util.all_leaves([leaf])} - seen
+        if not met:
             return
-        for kind in unknown:
-            optree.register_pytree_node(kind, _children, _node, namespace=NAMESPACE)
+        seen |= met
+        for kind in met:
+            # Another thread may have met it first.
+            with suppress(ValueError):
+                optree.register_pytree_node(kind, _children, _node, namespace=NAMESPACE)
 
 
 def _children(node: Any) -> tuple[list[Any], Any, tuple[Any, ...]]:
