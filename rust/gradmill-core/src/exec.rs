@@ -2,11 +2,12 @@
 
 use smallvec::SmallVec;
 
-use crate::dtype::{DType, Float};
+use crate::carrier::Carrier;
+use crate::dtype::DType;
 use crate::error::Error;
 use crate::kernel::Bound;
 use crate::known::{Known, SMALLER, root};
-use crate::leaf::{Leaf, Params, Row, Sink, Slots, Source as Array, ViewMut, incoming};
+use crate::leaf::{Leaf, Params, Row, Slots, Source as Array, incoming};
 use crate::measure::measure;
 use crate::ops::Reduce;
 use crate::others::Others;
@@ -154,36 +155,6 @@ pub fn count_not_finite(arrays: &[Array<'_>], config: &Config) -> u64 {
     let pairs: Vec<_> = arrays.iter().cloned().zip(&units).collect();
     let counts = measure(&pairs, Measure::NotFinite, config);
     counts.iter().flatten().sum::<f64>() as u64
-}
-
-/// Holds the update of a leaf between passes.
-enum Carrier {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-}
-
-impl Carrier {
-    fn new(program: &Program, leaf: &Leaf<'_>) -> Result<Self, Error> {
-        let len = if leaf.out.is_some() { 0 } else { leaf.len() };
-        Ok(match program.dtype(leaf) {
-            DType::F64 => Self::F64(zeros(len)?),
-            _ => Self::F32(zeros(len)?),
-        })
-    }
-
-    fn sink(&mut self) -> Sink<'_> {
-        match self {
-            Self::F32(buffer) => Sink::F32(ViewMut::Dense(buffer)),
-            Self::F64(buffer) => Sink::F64(ViewMut::Dense(buffer)),
-        }
-    }
-}
-
-fn zeros<T: Float>(len: usize) -> Result<Vec<T>, Error> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(len).map_err(|_| Error::OutOfMemory)?;
-    buffer.resize(len, T::ZERO);
-    Ok(buffer)
 }
 
 struct Run<'r> {

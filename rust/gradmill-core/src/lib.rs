@@ -5,6 +5,7 @@
 
 pub mod alias;
 mod blocks;
+mod carrier;
 mod convert;
 mod dtype;
 mod error;
