@@ -37,10 +37,11 @@ def step(tx: TransformationLike) -> Step:
         >>> import gradmill as gm
         >>> from gradmill.jax import step
         >>> update = step(gm.chain(gm.clip_by_global_norm(1.0), gm.adamw(0.1)))
+        >>> def train(params, state, grads):
+        ...     return update(grads, state, params)
+        >>> program = jax.jit(train, donate_argnums=(0, 1))
         >>> params = {"w": jnp.zeros(2)}
-        >>> state = update.init(params)
-        >>> train = jax.jit(update, donate_argnums=(1, 2))
-        >>> params, state = train({"w": jnp.array([3.0, -4.0])}, state, params)
+        >>> params, state = program(params, update.init(params), {"w": jnp.array([3.0, -4.0])})
         >>> params["w"].round(3)
         Array([-0.1,  0.1], dtype=float32)
     """
@@ -52,9 +53,11 @@ class Step:
 
     In programs for a CPU, all of the chain and the addition to the parameters are one custom call
     for each 32 leaves, which runs the kernels that work on NumPy arrays, with the same bits; a
-    global norm takes one more read. Where parameters and state are donated, they are updated in
-    place. Schedules and what is injected are evaluated by JAX in float64, which may differ from the
-    host in its last bit; by versions that cannot mix dtypes, in the default one.
+    global norm takes one more read. Where parameters and state are donated, in the order in which
+    the step returns them, they are updated in place; in another order, arrays of equal shapes
+    change places, and XLA copies. Schedules and what is injected are evaluated by JAX in float64,
+    which may differ from the host in its last bit; by versions that cannot mix dtypes, in the
+    default one.
 
     It is that of :func:`to_optax` and an addition, as operations of JAX,
 
