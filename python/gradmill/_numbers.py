@@ -36,10 +36,6 @@ class _Host:
         return first and second
 
     @staticmethod
-    def logical_or(first: bool, second: bool) -> bool:
-        return first or second
-
-    @staticmethod
     def where(condition: bool, first: Any, second: Any) -> Any:
         return first if condition else second
 
@@ -80,11 +76,13 @@ def integer(count: Any) -> Any:
 
 
 def divisor(xp: Any, number: float, count: Any) -> Any:
-    """``number`` for each count, to divide by in a program of ``xp``, in its widest float.
+    """``number``, to divide by; in a program for each count, in its widest float.
 
     To divide by a constant, or all elements by one number, XLA multiplies by the inverse, which is
     rounded: ``1 - 10 / 10`` is below 0, and ``floor(41 / 41)`` is 0.
     """
+    if xp is HOST:
+        return number
     # The comparison gives it the shape of the counts, also where they are mapped.
     numbers = xp.where(count < 0, float(number), float(number))
     jax: Any = sys.modules.get("jax")

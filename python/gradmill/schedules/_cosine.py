@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from gradmill._numbers import HOST, divisor
+from gradmill._numbers import divisor
 from gradmill.schedules._base import BuiltinSchedule
 
 
@@ -16,7 +16,7 @@ class _CosineDecay(BuiltinSchedule):
     exponent: float
 
     def at(self, xp: Any, count: Any) -> Any:
-        steps = self.decay_steps if xp is HOST else divisor(xp, self.decay_steps, count)
+        steps = divisor(xp, self.decay_steps, count)
         share = xp.minimum(count, steps) / steps
         decay = xp.power(0.5 * (1 + xp.cos(math.pi * share)), self.exponent)
         return self.init_value * ((1 - self.alpha) * decay + self.alpha)

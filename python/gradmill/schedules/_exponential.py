@@ -22,9 +22,7 @@ class _ExponentialDecay(BuiltinSchedule):
     def at(self, xp: Any, count: Any) -> Any:
         value = self.init_value
         if xp is not HOST or count > self.transition_begin:
-            steps = (
-                self.transition_steps if xp is HOST else divisor(xp, self.transition_steps, count)
-            )
+            steps = divisor(xp, self.transition_steps, count)
             periods = xp.maximum(count - self.transition_begin, 0) / steps
             if self.staircase:
                 periods = xp.floor(periods)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gradmill._numbers import HOST, divisor
+from gradmill._numbers import divisor
 from gradmill.schedules._base import BuiltinSchedule
 from gradmill.schedules._constant import constant_schedule
 
@@ -17,7 +17,7 @@ class _Polynomial(BuiltinSchedule):
     transition_begin: int
 
     def at(self, xp: Any, count: Any) -> Any:
-        steps = self.transition_steps if xp is HOST else divisor(xp, self.transition_steps, count)
+        steps = divisor(xp, self.transition_steps, count)
         done = xp.minimum(xp.maximum(count - self.transition_begin, 0), steps)
         rest = 1.0 - done / steps
         return (self.init_value - self.end_value) * xp.power(rest, self.power) + self.end_value
