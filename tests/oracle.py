@@ -10,10 +10,11 @@ import numpy as np
 from gradmill._control import Context
 from gradmill._formulas import FORMULAS
 from gradmill._layout import layout_of
-from gradmill._run import NativeRun
+from gradmill._native import NativeRun
 from gradmill._scalars import LOOKS_FOR, SCALARS
 from gradmill._state import links_of
-from gradmill._tree import flatten
+from gradmill._masks import Selection
+from gradmill._tree import Flattener, flatten
 from tests.trees import copy_tree
 
 
@@ -24,10 +25,12 @@ class Oracle:
         self.tx = tx
         self.run = NativeRun(tuple(links_of(tx)))
         self.tree = params
-        self.params, self.treespec = flatten(copy_tree(params))
-        self.skips = self.run.skips(params, self.treespec) or [0] * len(self.params)
+        self.params, structure = Flattener()(copy_tree(params))
+        select = Selection(self.params, structure, "params")
+        self.skips = self.run.skips(select) or [0] * len(self.params)
         states = layout_of(tx).parts(state)
-        slots = iter(self.run.slot_leaves(states, self.treespec))
+        matches = self.run.slot_matches(states, structure, of_params=True)
+        slots = iter([list(found.leaves) for found in matches])
         self.slots = [[next(slots) for _ in spec.slots] for spec in self.run.specs]
 
     def update(self, grads: Any, state: Any) -> list[Any]:

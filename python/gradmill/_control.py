@@ -41,6 +41,12 @@ class Context:
         self.members: dict[int, TransformationLike] = {}
         self.xp = xp
 
+    def seen_as(self, updates: PyTree, params: PyTree | None, extra: dict[str, Any]) -> Context:
+        """The same step with other trees to look at."""
+        seen = Context(updates, params, extra, self.xp)
+        seen.open, seen.specs, seen.members = self.open, self.specs, self.members
+        return seen
+
 
 class Plan(NamedTuple):
     """What a link does in one step; numbers and bools of the context's namespace.

@@ -9,8 +9,10 @@ import numpy as np
 
 from gradmill import _core
 from gradmill._arrays import as_native, is_float
-from gradmill._run import NativeRun, PythonRun, runs_in_place
-from gradmill._tree import Selection, flatten, leaf_path
+from gradmill._masks import Selection
+from gradmill._native import NativeRun
+from gradmill._run import PythonRun, runs_in_place
+from gradmill._tree import Structure, flatten, leaf_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +71,7 @@ def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) 
 def _warnings(runs: Sequence[Run], params: PyTree) -> list[str]:
     """A line where masks leave a leaf to no transformation, which is seldom what was meant."""
     leaves, treespec = flatten(params)
+    select = Selection(leaves, Structure(treespec), "params")
     taken = [leaf is None for leaf in leaves]
     has_masks = False
     for run in runs:
@@ -77,7 +80,7 @@ def _warnings(runs: Sequence[Run], params: PyTree) -> list[str]:
             governs = link.end > link.index + 1
             if isinstance(run, NativeRun) and (governs or link.op in _NO_STEP):
                 continue
-            own = Selection(params, treespec)(link.masks) if link.masks else [True] * len(leaves)
+            own = select(link.masks).taken
             taken = [t or o for t, o in zip(taken, own, strict=True)]
     left = [leaf_path(treespec, at, "params") for at, take in enumerate(taken) if not take]
     if not has_masks or not left:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gradmill._align import kind_of, with_article
 from gradmill._spec import Chained, Gated, Masked, Partitioned, Spec
 from gradmill.errors import TreeError
 
@@ -76,7 +77,7 @@ class Layout(ABC):
 
     def misfit(self, expected: str, state: PyTree) -> TreeError:
         """The error for a state of another kind."""
-        return TreeError(f"{self.path}: expected {expected}, got {state!r:.80}")
+        return TreeError(f"{self.path}: expected {expected}, got {kind_of(state)}")
 
 
 class _One(Layout):
@@ -89,7 +90,7 @@ class _One(Layout):
     def split(self, state: PyTree, parts: list[PyTree]) -> None:
         kind = self.kind
         if kind is not None and type(state) is not kind and not _has_fields(state, kind):
-            raise self.misfit(f"a {kind.__name__}", state)
+            raise self.misfit(with_article(kind.__name__), state)
         parts.append(state)
 
     def join(self, parts: Iterator[PyTree]) -> PyTree:
@@ -169,7 +170,7 @@ class _Gate(Layout):
 
     def split(self, state: PyTree, parts: list[PyTree]) -> None:
         if not _has_fields(state, self.kind):
-            raise self.misfit(f"a {self.kind.__name__}", state)
+            raise self.misfit(with_article(self.kind.__name__), state)
         parts.append(state)
         self.inner.split(getattr(state, self.field), parts)
 

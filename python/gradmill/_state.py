@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradmill._align import hint_for
 from gradmill._arrays import as_native
 from gradmill._control import count_of
 from gradmill._core import Scalars
@@ -164,7 +165,8 @@ def init_link(link: Link, own: PyTree, as_array: Callable[[object], Any] = as_na
                         array = as_array(leaf)
                     except TypeError as error:
                         path = leaf_path(treespec, index, "params")
-                        raise LeafTypeError(f"{path}: {error} ({spec.op})") from None
+                        problem = f"{error} ({spec.op}){hint_for(leaf)}"
+                        raise LeafTypeError(f"{path}: {problem}") from None
                     arrays.append(slot.first(array))
             fields[slot.name] = treespec.unflatten(arrays)
     return spec.state(**fields)

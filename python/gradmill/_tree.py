@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import inspect
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import optree
 
-from gradmill._spec import LabelMask, is_integer
+from gradmill._align import Difference, align, words
 from gradmill.errors import TreeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gradmill._base import PyTree
-    from gradmill._spec import Labels, Mask
 
 NAMESPACE = "gradmill"
 """Classes registered with optree globally or in this namespace are nodes."""
@@ -29,95 +29,8 @@ def flatten(tree: PyTree) -> tuple[list[Any], Treespec]:
     return leaves, spec
 
 
-class Flattener:
-    """Flattens trees; one of the same structure as the last is recognised soon."""
-
-    def __init__(self) -> None:
-        self._known: tuple[Treespec, list[tuple[Any, ...]]] | None = None
-
-    def __call__(self, tree: PyTree) -> tuple[list[Any], Treespec]:
-        """The leaves, ``None`` among them, and the structure."""
-        leaves = self._recognised(tree)
-        if leaves is not None and self._known is not None:
-            return leaves, self._known[0]
-        leaves, spec = flatten(tree)
-        dicts: list[tuple[Any, ...]] = []
-        self._known = (spec, dicts) if _find_dicts(tree, (), dicts) else None
-        return leaves, spec
-
-    def _recognised(self, tree: PyTree) -> list[Any] | None:
-        """The leaves of a tree of the last structure."""
-        if self._known is None:
-            return None
-        spec, dicts = self._known
-        try:
-            leaves = spec.flatten_up_to(tree)
-        except Exception:  # noqa: BLE001  (to compare is to run the code of classes and keys)
-            return None
-        # A subtree in a leaf's place passes so far, and so does another kind of dict.
-        is_same = _LEAVES.issuperset(map(type, leaves)) and _are_dicts(dicts, tree)
-        return leaves if is_same else None
-
-
-_DEEP = 100
-"""Trees of more levels are not looked into."""
-_LEAVES = {np.ndarray, type(None)}
-
-
-def _find_dicts(tree: PyTree, path: tuple[Any, ...], found: list[tuple[Any, ...]]) -> bool:
-    """Collect the way to each dict; false for a deep tree, or one with nodes of other classes."""
-    if type(tree) in _LEAVES:
-        return True
-    if len(path) == _DEEP:
-        return False
-    if type(tree) is dict:
-        found.append(path)
-        return all(_find_dicts(child, (*path, key), found) for key, child in tree.items())
-    if isinstance(tree, (list, tuple)):
-        return all(_find_dicts(child, (*path, at), found) for at, child in enumerate(tree))
-    return False
-
-
-def _are_dicts(paths: list[tuple[Any, ...]], tree: PyTree) -> bool:
-    for path in paths:
-        node = tree
-        for key in path:
-            node = node[key]
-        if type(node) is not dict:
-            return False
-    return True
-
-
-def flatten_like(spec: Treespec, tree: PyTree, name: str, like: str) -> list[Any]:
-    """The leaves of ``tree``, which must have the structure ``spec``.
-
-    Raises:
-        TreeError: It has another one.
-    """
-    try:
-        return spec.flatten_up_to(tree)
-    except ValueError as error:
-        raise mismatch(name, like, error) from None
-
-
-def mismatch(name: str, like: str, error: ValueError) -> TreeError:
-    """The error for a tree whose structure is another than that of ``like``."""
-    return TreeError(f"{name} does not match {like}: {error}")
-
-
-def tree_map(function: Callable[[Any], Any], tree: PyTree) -> PyTree:
-    """``function`` of each leaf that is not ``None``."""
-    leaves, spec = flatten(tree)
-    return spec.unflatten([None if leaf is None else function(leaf) for leaf in leaves])
-
-
-def leaf_path(spec: Treespec, leaf: int, root: str) -> str:
-    """The expression that leads from ``root`` to the leaf, such as ``params['dense'][0]``."""
-    return spec.accessors()[leaf].codify(root)
-
-
 class MaskedNode(NamedTuple):
-    """Stands for a leaf that a mask leaves out, in trees that masked transformations see.
+    """Stands for a leaf or a subtree that a mask leaves out.
 
     It has no leaves itself, so maps over the tree skip it.
 
@@ -131,12 +44,184 @@ class MaskedNode(NamedTuple):
 HOLE = MaskedNode()
 
 
-def keep(tree: PyTree, taken: Sequence[bool], hole: PyTree = HOLE) -> PyTree:
-    """``tree`` with ``hole`` for each leaf that is not taken."""
+class Structure:
+    """The structure of a tree, by which others are taken apart.
+
+    Attributes:
+        spec: It, for optree.
+    """
+
+    __slots__ = ("_dicts", "spec")
+
+    def __init__(self, spec: Treespec, dicts: _Dicts | None = None) -> None:
+        self.spec = spec
+        self._dicts = dicts
+
+    def exact(self, tree: PyTree, kinds: set[type[Any]]) -> list[Any] | None:
+        """The leaves of a tree that is soon seen to have this structure and leaves of these kinds.
+
+        None for any other, and where the structure has other nodes than dicts, lists and tuples.
+        """
+        if self._dicts is None:
+            return None
+        try:
+            leaves = self.spec.flatten_up_to(tree)
+            # A subtree in a leaf's place passes so far, and so does another kind of dict.
+            is_same = kinds.issuperset(map(type, leaves)) and self._dicts.are_in(tree)
+        except Exception:  # noqa: BLE001  (to compare is to run the code of classes and keys)
+            return None
+        return leaves if is_same else None
+
+
+ARRAYS = {np.ndarray, type(None)}
+"""The kinds of most leaves."""
+ARRAYS_AND_HOLES = {*ARRAYS, MaskedNode}
+
+_DEEP = 100
+"""Trees of more levels are not looked into."""
+
+
+class _Dicts:
+    """Where the dicts of a tree are.
+
+    Attributes:
+        at_top: Whether the tree is one itself.
+        below: For each node with dicts among its children the way there, a function that picks
+            these, and whether there are several.
+    """
+
+    def __init__(self, tree: PyTree) -> None:
+        self.at_top = type(tree) is dict
+        self.below: list[tuple[tuple[Any, ...], Callable[[Any], Any], bool]] = []
+
+    def find(self, tree: PyTree, path: tuple[Any, ...] = ()) -> bool:
+        """Note those of a tree; false for a deep one, or one with nodes of other classes."""
+        if type(tree) in ARRAYS:
+            return True
+        if len(path) == _DEEP:
+            return False
+        if type(tree) is dict:
+            items = list(tree.items())
+        elif isinstance(tree, (list, tuple)):
+            items = list(enumerate(tree))
+        else:
+            return False
+        dicts = [key for key, child in items if type(child) is dict]
+        if dicts:
+            self.below.append((path, itemgetter(*dicts), len(dicts) > 1))
+        return all(self.find(child, (*path, key)) for key, child in items)
+
+    def are_in(self, tree: PyTree) -> bool:
+        """Whether there is a dict in each of these places of ``tree``."""
+        if self.at_top and type(tree) is not dict:
+            return False
+        for path, pick, are_several in self.below:
+            node = tree
+            for key in path:
+                node = node[key]
+            found = pick(node)
+            kinds = set(map(type, found)) if are_several else {type(found)}
+            if kinds != {dict}:
+                return False
+        return True
+
+
+class Flattener:
+    """Flattens trees; one of the same structure as the last is recognised soon."""
+
+    def __init__(self) -> None:
+        self._last = Structure(flatten(None)[1])
+
+    def __call__(self, tree: PyTree) -> tuple[list[Any], Structure]:
+        """The leaves, ``None`` among them, and the structure."""
+        # Read once: another thread may replace it at any time.
+        last = self._last
+        leaves = last.exact(tree, ARRAYS)
+        if leaves is not None:
+            return leaves, last
+        leaves, spec = flatten(tree)
+        dicts = _Dicts(tree)
+        self._last = structure = Structure(spec, dicts if dicts.find(tree) else None)
+        return leaves, structure
+
+
+class Match(NamedTuple):
+    """A tree whose leaves have been brought into the order of another's.
+
+    Attributes:
+        leaves: For each leaf of the other the one that belongs to it; ``MaskedNode()`` for none.
+        spec: The tree's structure.
+        order: For each leaf of the other the position of its own, -1 for none; None where they
+            come in the same order.
+    """
+
+    leaves: list[Any]
+    spec: Treespec
+    order: tuple[int, ...] | None = None
+
+    def rebuild(self, leaves: Sequence[Any]) -> PyTree:
+        """A tree like this with other leaves, which come in the order of the other tree."""
+        if self.order is None:
+            return self.spec.unflatten(leaves)
+        own: list[Any] = [None] * self.spec.num_leaves
+        for at, leaf in zip(self.order, leaves, strict=True):
+            if at >= 0:
+                own[at] = leaf
+        return self.spec.unflatten(own)
+
+
+def match(
+    tree: PyTree,
+    like: Structure,
+    name: str,
+    other: str,
+    *,
+    holes: bool = False,
+    blames_other: bool = False,
+) -> Match:
+    """The leaves of ``tree`` in the order of another tree's, and the way back.
+
+    Args:
+        tree: The tree.
+        like: The structure of the other.
+        name: What the tree is called in errors.
+        other: What the other is called there.
+        holes: Whether a ``MaskedNode`` may stand for a subtree of the other.
+        blames_other: Whether it is the other that is wrong where the two differ.
+
+    Raises:
+        TreeError: The two do not match; the message has the first place where they differ.
+    """
+    exact = like.exact(tree, ARRAYS_AND_HOLES if holes else ARRAYS)
+    if exact is not None:
+        return Match(exact, like.spec)
+    leaves, own = flatten(tree)
+    found = align(own, like.spec, holes=holes, prefix=False)
+    if isinstance(found, Difference):
+        if blames_other:
+            raise TreeError(words(found.turned(), other, name, None, leaves))
+        raise TreeError(words(found, name, other, leaves))
+    return Match([HOLE if at < 0 else leaves[at] for at in found.leaves], own, found.leaves)
+
+
+def flatten_like(spec: Treespec, tree: PyTree, name: str, other: str) -> list[Any]:
+    """The leaves of ``tree`` in the order of those of another tree, whose structure is ``spec``.
+
+    Raises:
+        TreeError: The two do not match.
+    """
+    return match(tree, Structure(spec), name, other).leaves
+
+
+def tree_map(function: Callable[[Any], Any], tree: PyTree) -> PyTree:
+    """``function`` of each leaf that is not ``None``."""
     leaves, spec = flatten(tree)
-    return spec.unflatten(
-        [leaf if take else hole for leaf, take in zip(leaves, taken, strict=True)]
-    )
+    return spec.unflatten([None if leaf is None else function(leaf) for leaf in leaves])
+
+
+def leaf_path(spec: Treespec, leaf: int, root: str) -> str:
+    """The expression that leads from ``root`` to the leaf, such as ``params['dense'][0]``."""
+    return spec.accessors()[leaf].codify(root)
 
 
 class Path(str):
@@ -160,97 +245,11 @@ class Path(str):
         return self
 
 
-def mask_leaves(mask: Mask, tree: PyTree, spec: Treespec) -> list[bool]:
-    """Whether each leaf of ``tree`` takes part.
-
-    Args:
-        mask: A tree of bools with the structure of ``tree`` or of its upper part, one bool, a
-            function of the tree that returns such a tree, or a function of path and leaf that
-            returns a bool.
-        tree: The tree to select from.
-        spec: Its structure.
-
-    Raises:
-        TreeError: The mask's structure is none of the tree's.
-        TypeError: A leaf of the mask is not a bool.
-    """
-    return [_as_bool(leaf) for leaf in _spread(mask, tree, spec, "mask")]
-
-
-def label_leaves(labels: Labels, tree: PyTree, spec: Treespec) -> list[Hashable]:
-    """The label of each leaf of ``tree``.
-
-    Raises:
-        TreeError: The structure of the labels is none of the tree's.
-        ValueError: A label is unknown; the message names the leaf.
-    """
-    found = _spread(labels.source, tree, spec, "the tree of labels")
-    for index, label in enumerate(found):
-        known = label in labels.known
-        if labels.by_choice:
-            known = len(labels.known) == 2 if is_bool(label) else known and is_integer(label)
-        if not known:
-            raise ValueError(
-                f"{leaf_path(spec, index, 'params')}: label {label!r} is none of "
-                + ", ".join(map(repr, labels.known))
-            )
-    if labels.by_choice:
-        # True is the first of two.
-        return [(0 if label else 1) if is_bool(label) else label for label in found]
-    return found
-
-
-def _spread(source: Any, tree: PyTree, spec: Treespec, name: str) -> list[Any]:
-    """A value for each leaf of ``tree``, from a tree of values or a function."""
-    if callable(source) and all(map(callable, flatten(source)[0])):
-        if required_positionals(source) == 2:
-            leaves = spec.flatten_up_to(tree)
-            return [source(Path(p), leaf) for p, leaf in zip(spec.paths(), leaves, strict=True)]
-        source = source(tree)
-    try:
-        return optree.broadcast_prefix(source, tree, none_is_leaf=True, namespace=NAMESPACE)
-    except ValueError as error:
-        raise TreeError(f"{name} does not match the tree it selects from: {error}") from None
-
-
-class Selection:
-    """The leaves of a tree that masks leave, each mask and each set of labels looked at once."""
-
-    def __init__(self, tree: PyTree, treespec: Treespec) -> None:
-        self.tree = tree
-        self.treespec = treespec
-        self._labels: dict[int, list[Hashable]] = {}
-        self._masks: dict[int, list[bool]] = {}
-
-    def __call__(self, masks: Sequence[Mask]) -> list[bool]:
-        """Whether each leaf passes all of ``masks``."""
-        passed = [True] * self.treespec.num_leaves
-        for mask in masks:
-            passed = [a and b for a, b in zip(passed, self._one(mask), strict=True)]
-        return passed
-
-    def _one(self, mask: Mask) -> list[bool]:
-        if isinstance(mask, LabelMask):
-            labels = mask.labels
-            if id(labels) not in self._labels:
-                self._labels[id(labels)] = label_leaves(labels, self.tree, self.treespec)
-            return [label == mask.label for label in self._labels[id(labels)]]
-        if id(mask) not in self._masks:
-            self._masks[id(mask)] = mask_leaves(mask, self.tree, self.treespec)
-        return self._masks[id(mask)]
-
-
 def is_bool(value: object) -> bool:
     """Whether ``value`` is a bool, also of NumPy's or of another array library's."""
     if isinstance(value, (bool, np.bool_)):
         return True
     return getattr(value, "ndim", None) == 0 and getattr(value, "dtype", None) == np.bool_
-
-
-def _as_bool(value: object) -> bool:
-    if is_bool(value):
-        return bool(value)
-    raise TypeError(f"a mask has bools as leaves, got {value!r}")
 
 
 def required_positionals(function: Callable[..., Any]) -> int:

@@ -32,7 +32,7 @@ class TreeError(GradmillError, ValueError):
         >>> gm.apply_updates({"w": np.ones(2)}, {"v": np.ones(2)})
         Traceback (most recent call last):
             ...
-        gradmill.errors.TreeError: updates does not match params: dictionary key mismatch; ...
+        gradmill.errors.TreeError: updates: missing key 'w'; key 'v' is not in params
     """
 
 
@@ -67,10 +67,10 @@ Place = tuple[str, int | None, int]
 """A tree's name, the index of a slot where the tree is a state, and the index of a leaf."""
 
 
-def from_fault(fault: CoreError, path: Callable[[Place], str]) -> GradmillError:
-    """Turn what the core reports into an error that names the leaf by its path."""
+def from_fault(fault: CoreError, path: Callable[[Place], str], hint: str = "") -> GradmillError:
+    """Turn what the core reports into an error that names the leaf by its path; ``hint`` ends it."""
     place, message, is_type_error, other = fault.args
     if other is not None:
         return LeafValueError(f"{path(place)}: {message} {path(other)}")
     kind = LeafTypeError if is_type_error else LeafValueError
-    return kind(f"{path(place)}: {message}")
+    return kind(f"{path(place)}: {message}{hint}")

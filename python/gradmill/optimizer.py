@@ -11,15 +11,18 @@ import numpy as np
 from gradmill import _core, errors
 from gradmill._arrays import as_native, is_float, is_half, plain_view
 from gradmill._control import COUNT_TOP, Context, FieldError
+from gradmill._frame import Frame
 from gradmill._layout import layout_of
+from gradmill._masks import Selection
 from gradmill._run import runs_in_place
 from gradmill._spec import is_integer
 from gradmill._state import check_counts, new_fields
 from gradmill._threads import scoped
-from gradmill._tree import Treespec, flatten, flatten_like, leaf_path, mismatch
+from gradmill._tree import Flattener, Match, Structure, Treespec, flatten, leaf_path, match
+from gradmill._update import none_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gradmill._base import PyTree, TransformationLike
     from gradmill._core import _Found
@@ -122,13 +125,14 @@ class Optimizer:
         self.params = params
         self._busy = False
         self._pending: Callable[[_Found], list[PyTree]] | None = None
-        leaves, self._treespec = flatten(params)
+        leaves, self._structure = Flattener()(params)
+        self._treespec = self._structure.spec
         # A gradient alone needs no help of the tree's.
         alone = self._treespec.is_leaf(strict=True)
         self._flatten_up_to = _in_a_list if alone else self._treespec.flatten_up_to
         *self._head, self._tail = runs_in_place(tx)
         self._layout = layout_of(tx)
-        masters = _masters(master, leaves, self._treespec)
+        masters = _masters(master, leaves, self._structure)
         works_on = [
             own if copy is None else copy for own, copy in zip(leaves, masters, strict=True)
         ]
@@ -137,19 +141,25 @@ class Optimizer:
         self._at_step = 0, states
         self._at = len(states) - len(self._tail.links)
         own = states[self._at :]
-        clocks = self._tail.clocks(own)
+        self._select = Selection(works_on, self._structure, "params")
+        skips = self._tail.skips(self._select)
+        unbound = set(self._tail.unbound(leaves, skips))
+        # Where a gradient is an error; for what is left out it is not looked at.
+        self._nones = [at for at, leaf in enumerate(leaves) if leaf is None and at not in unbound]
+        bound = [None if at in unbound else plain_view(leaf) for at, leaf in enumerate(leaves)]
+        slots = self._tail.slot_matches(own, self._structure, of_params=True)
         try:
             self._bound = _core.InPlace(
                 self._tail.program,
-                [plain_view(leaf) for leaf in leaves],
-                self._tail.slot_leaves(own, self._treespec),
-                self._tail.skips(self.master, self._treespec),
-                clocks,
+                bound,
+                [slot.leaves for slot in slots],
+                skips,
+                self._tail.clocks(own),
                 masters,
                 _rounding_key(rounding, seed),
             )
         except _core.CoreError as fault:
-            raise self._tail.error(fault, self._treespec) from None
+            raise self._tail.error(fault, self._structure, params=leaves) from None
         self._is_simple = not (self._head or self._tail.has_controls)
 
     @property
@@ -202,14 +212,35 @@ class Optimizer:
             if self._is_simple:
                 try:
                     leaves = self._flatten_up_to(grads)
-                except ValueError as error:
-                    raise mismatch("updates", "params", error) from None
+                except ValueError:
+                    leaves = self._matched(grads)
+                if self._nones:
+                    self._check_nones(leaves)
                 norm, finite, steps = self._bound.step(leaves, scoped.get())
             else:
                 norm, finite, steps = self._step_alone(grads, extra_args)
         except _core.CoreError as fault:
-            raise self._tail.error(fault, self._treespec) from None
+            raise self._fault(fault, grads) from None
         return _report(StepReport, (steps, norm, finite))
+
+    def _matched(self, updates: PyTree) -> list[Any]:
+        """The leaves of updates in the order of the parameters."""
+        return match(updates, self._structure, "updates", "params").leaves
+
+    def _check_nones(self, updates: Sequence[Any]) -> None:
+        for at in self._nones:
+            if updates[at] is not None:
+                raise none_error(updates[at], self._treespec, at)
+
+    def _fault(self, fault: _core.CoreError, grads: PyTree) -> errors.GradmillError:
+        """The error for what the core reports of a step."""
+        if not self._is_simple:
+            return self._tail.error(fault, self._structure)
+        try:
+            # It may have met a tree in the place of an array.
+            return self._tail.error(fault, self._structure, updates=self._matched(grads))
+        except errors.TreeError as error:
+            return error
 
     def _step_alone(
         self, grads: PyTree, extra_args: dict[str, Any]
@@ -242,11 +273,15 @@ class Optimizer:
             finite = finite and found.finite
         context.updates = updates
         own = before[self._at :]
-        scalars, off, plans = self._tail.plan(own, context)
-        leaves = flatten_like(self._treespec, updates, "updates", "params")
+        leaves = self._matched(updates)
+        if self._nones:
+            self._check_nones(leaves)
+        frame = Frame(self._structure, Match(leaves, self._treespec), self._select.leaves)
+        seen = (frame, self._select) if self._tail.selects else None
+        scalars, off, plans = self._tail.plan(own, context, seen)
 
         def after(found: _Found) -> list[PyTree]:
-            changes = self._tail.advance(own, context, plans, found[2], self._treespec)
+            changes = self._tail.advance(own, context, plans, found[2], self._structure)
             return [*states, *map(new_fields, own, changes)]
 
         self._pending = after
@@ -283,8 +318,9 @@ class Optimizer:
             >>> second.state[0].count
             array(1, dtype=int32)
         """
+        self._layout.parts(state)
         current, treespec = flatten(self.state)
-        given = flatten_like(treespec, state, "state", "the optimizer's state")
+        given = match(state, Structure(treespec), "state", "the optimizer's state").leaves
         copies = [
             _copied(old, new, treespec, index)
             for index, (old, new) in enumerate(zip(current, given, strict=True))
@@ -323,15 +359,15 @@ class Optimizer:
         return f"Optimizer({self._treespec.num_leaves} leaves, {steps} steps)"
 
 
-def _masters(master: bool | PyTree, leaves: list[Any], treespec: Treespec) -> list[Any]:
+def _masters(master: bool | PyTree, leaves: list[Any], structure: Structure) -> list[Any]:
     """For each leaf the float32 array that the chain works on, or None for the leaf itself."""
     if master is False:
         return [None] * len(leaves)
     halves = [isinstance(leaf, np.ndarray) and is_half(leaf.dtype) for leaf in leaves]
-    sources = leaves if master is True else flatten_like(treespec, master, "master", "params")
+    sources = leaves if master is True else match(master, structure, "master", "params").leaves
     masters: list[Any] = []
     for index, (source, leaf, half) in enumerate(zip(sources, leaves, halves, strict=True)):
-        path = partial(leaf_path, treespec, index, "master")
+        path = partial(leaf_path, structure.spec, index, "master")
         masters.append(_master(source, leaf.shape, path) if half else None)
     return masters
 

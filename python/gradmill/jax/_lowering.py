@@ -13,7 +13,8 @@ import optax
 from gradmill._base import GradientTransformationExtraArgs
 from gradmill._formulas import FORMULAS
 from gradmill._layout import layout_of
-from gradmill._run import ALWAYS, PythonRun, planned
+from gradmill._native import ALWAYS, planned
+from gradmill._run import PythonRun
 from gradmill._spec import Flattened
 from gradmill._state import init_link, links_of
 from gradmill._tree import Selection, flatten, flatten_like, keep, leaf_path

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from gradmill._base import is_transformation
+from gradmill._masks import mask_tree
 from gradmill._run import native_with_extra
 from gradmill._spec import Labels, Masked, Partitioned
-from gradmill._tree import flatten, mask_leaves
+from gradmill._tree import tree_map
 from gradmill.transforms._zero import set_to_zero
 
 if TYPE_CHECKING:
@@ -208,9 +209,10 @@ class _FreezeLabels:
     mask: Mask
 
     def __call__(self, tree: PyTree) -> PyTree:
-        treespec = flatten(tree)[1]
-        taken = mask_leaves(self.mask, tree, treespec)
-        return treespec.unflatten(["freeze" if take else "train" for take in taken])
+        return tree_map(lambda is_frozen: _FREEZE[is_frozen], mask_tree(self.mask, tree))
+
+
+_FREEZE = {True: "freeze", False: "train"}
 
 
 def selective_transform(

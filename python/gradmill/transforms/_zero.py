@@ -12,7 +12,7 @@ from gradmill._numbers import integer, is_foreign, library_of, namespace_of
 from gradmill._run import native, native_with_extra
 from gradmill._scalars import COUNT_MAX, next_count
 from gradmill._spec import Gated, Spec, is_integer
-from gradmill._tree import tree_map
+from gradmill._tree import match, tree_map
 
 if TYPE_CHECKING:
     from gradmill._base import (
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         PyTree,
         TransformationLike,
     )
-    from gradmill._tree import Treespec
+    from gradmill._tree import Structure
 
 
 def set_to_zero() -> GradientTransformation:
@@ -63,14 +63,16 @@ class _FoundNans(Control):
     def plan(self, state: Any, context: Context) -> Plan:
         return Plan()
 
-    def advance(self, state: Any, plan: Plan, found: tuple[Treespec, list[bool]]) -> dict[str, Any]:
-        treespec, nans = found
-        old = treespec.flatten_up_to(state.found_nan)
-        new = [_flag(flag, nan) for flag, nan in zip(old, nans, strict=True)]
+    def advance(
+        self, state: Any, plan: Plan, found: tuple[Structure, list[bool]]
+    ) -> dict[str, Any]:
+        structure, nans = found
+        old = match(state.found_nan, structure, "found_nan", "updates", holes=True)
+        new = [_flag(flag, nan) for flag, nan in zip(old.leaves, nans, strict=True)]
         # Most steps change no flag.
-        if all(before is after for before, after in zip(old, new, strict=True)):
+        if all(before is after for before, after in zip(old.leaves, new, strict=True)):
             return {}
-        return {"found_nan": treespec.unflatten(new)}
+        return {"found_nan": old.rebuild(new)}
 
 
 def _flag(old: Any, nan: Any) -> Any:

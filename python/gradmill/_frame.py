@@ -1,0 +1,142 @@
+"""The trees of a step, leaf by leaf and in one order."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradmill._align import Order, align, are_same
+from gradmill._masks import Selection
+from gradmill._tree import HOLE, Flattener, Match, Structure, flatten, match
+from gradmill.errors import TreeError
+
+if TYPE_CHECKING:
+    from gradmill._base import PyTree
+    from gradmill._control import Context
+    from gradmill._masks import Kept
+    from gradmill._state import Link
+
+
+class Frame(NamedTuple):
+    """Updates and parameters, leaf by leaf.
+
+    Leaves come in the order of the parameters where there are such: by it, random numbers are drawn
+    and norms added up.
+
+    Attributes:
+        structure: The structure in whose order they come.
+        updates: The updates.
+        params: The leaves of the parameters, None where there are none.
+    """
+
+    structure: Structure
+    updates: Match
+    params: list[Any] | None
+
+    def selection(self, hole: PyTree = HOLE) -> Selection:
+        """What masks leave: of the parameters, or of the updates where there are none."""
+        if self.params is None:
+            return Selection(self.updates.leaves, self.structure, "updates", hole)
+        return Selection(self.params, self.structure, "params", hole)
+
+    def context(self, context: Context, link: Link, kept: Kept) -> Context:
+        """What the control of a link looks at: no more than its masks leave."""
+        extra = context.extra
+        if link.masks_extra:
+            extra = masked_extra(extra, self.structure, kept)
+        params = context.params if self.params is None else kept.tree(self.params)
+        return context.seen_as(kept.tree(self.updates.leaves), params, extra)
+
+
+class Framer:
+    """Makes frames; trees of the structures of the last are recognised soon."""
+
+    def __init__(self) -> None:
+        self._of_updates = Flattener()
+        self._of_params = Flattener()
+
+    def __call__(self, updates: PyTree, params: PyTree | None, *, needs_params: bool) -> Frame:
+        """The frame of a step.
+
+        Args:
+            updates: The updates.
+            params: The parameters, or None.
+            needs_params: Whether anybody looks at the parameters, where there are such.
+
+        Raises:
+            TreeError: The updates do not match parameters that somebody looks at.
+        """
+        leaves, structure = self._of_updates(updates)
+        given = Match(leaves, structure.spec)
+        if params is None:
+            return Frame(structure, given, None)
+        of_params, leading = self._of_params(params)
+        if are_same(leading.spec, structure.spec):
+            return Frame(structure, given, of_params)
+        try:
+            return Frame(leading, match(updates, leading, "updates", "params"), of_params)
+        except TreeError:
+            if needs_params:
+                raise
+            return Frame(structure, given, None)
+
+
+def masked_extra(extra: dict[str, Any], structure: Structure, kept: Kept) -> dict[str, Any]:
+    """Extra arguments, with what masks leave of those that are trees like the updates."""
+    masked = {}
+    for name, tree in extra.items():
+        leaves, own = flatten(tree)
+        order = align(own, structure.spec, holes=False, prefix=False)
+        is_like = isinstance(order, Order)
+        masked[name] = kept.tree([leaves[at] for at in order.leaves]) if is_like else tree
+    return masked
+
+
+def copied(leaf: Any) -> Any:
+    """A leaf that no op touches, in new memory."""
+    if leaf is None:
+        return None
+    if hasattr(leaf, "__array__") or isinstance(leaf, (bool, int, float, complex)):
+        try:
+            return np.array(leaf, order="C")
+        except Exception:  # noqa: BLE001  (an __array__ may raise anything)
+            return leaf
+    return leaf
+
+
+def zeroed(leaf: Any) -> Any:
+    """Zeros for a leaf; None for one that can have none."""
+    array = copied(leaf)
+    return np.zeros_like(array) if isinstance(array, np.ndarray) else None
+
+
+def apart(tree: PyTree, inputs: PyTree) -> PyTree:
+    """``tree`` with a copy of each array that may share memory with one of ``inputs``."""
+    spans = sorted(_span(leaf) for leaf in flatten(inputs)[0] if isinstance(leaf, np.ndarray))
+    starts = [start for start, _ in spans]
+    ends = list(accumulate((end for _, end in spans), max))
+
+    def is_apart(leaf: Any) -> bool:
+        if not isinstance(leaf, np.ndarray):
+            return True
+        start, end = _span(leaf)
+        before = bisect_left(starts, end)
+        return before == 0 or ends[before - 1] <= start
+
+    leaves, spec = flatten(tree)
+    if all(map(is_apart, leaves)):
+        return tree
+    return spec.unflatten([leaf if is_apart(leaf) else np.array(leaf) for leaf in leaves])
+
+
+def _span(array: np.ndarray[Any, Any]) -> tuple[int, int]:
+    """The addresses of an array's first byte and of the one behind its last."""
+    start: int = array.__array_interface__["data"][0]
+    if array.size == 0:
+        return start, start
+    steps = [(length - 1) * step for length, step in zip(array.shape, array.strides, strict=True)]
+    low, high = sum(step for step in steps if step < 0), sum(step for step in steps if step > 0)
+    return start + low, start + high + array.itemsize

@@ -1,0 +1,344 @@
+"""Neighbouring native links as one program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradmill import _core, errors
+from gradmill._align import hint_for
+from gradmill._arrays import is_float
+from gradmill._base import NO_PARAMS_MSG
+from gradmill._control import Context, Control, FieldError, Plan, count_of
+from gradmill._frame import Framer, copied, zeroed
+from gradmill._scalars import SCALARS, next_count, step_scalars
+from gradmill._spec import Gated
+from gradmill._state import check_counts, links_of, new_fields
+from gradmill._threads import scoped
+from gradmill._tree import Match, Structure, leaf_path, match, tree_map
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradmill._base import PyTree
+    from gradmill._frame import Frame
+    from gradmill._masks import Selection
+    from gradmill._spec import Spec
+    from gradmill._state import Link
+
+
+MAX_LINKS = 64
+"""Most links that one program holds: a leaf's skipped ops are bits of a word."""
+
+
+class Found(NamedTuple):
+    """What a run met on its way."""
+
+    norms: Sequence[float | None]
+    finite: bool
+
+
+class NativeRun:
+    """Consecutive native links as one program."""
+
+    def __init__(self, links: Sequence[Link]) -> None:
+        self.links = links
+        self.specs: list[Spec] = [link.spec for link in links if link.spec is not None]
+        self.ops = [link for link in links if link.op is not None]
+        self.program = _core.Program(
+            [
+                (link.op, sum(link.index in other.gates for other in self.ops), link.spec.axes)
+                for link in self.ops
+                if link.op and link.spec
+            ]
+        )
+        self.bits = {link.index: 1 << bit for bit, link in enumerate(self.ops)}
+        self.has_controls = any(link.control or link.gates for link in links)
+        self.has_masks = any(link.masks for link in self.ops)
+        # Whether anything has to be known of leaves before the arrays are looked at.
+        self.selects = self.has_masks or any(link.masks and link.control for link in links)
+        self._zeros = sum(self.bits[link.index] for link in self.ops if link.op == "set_to_zero")
+        self._always_zeros = sum(
+            self.bits[link.index]
+            for link in self.ops
+            if link.op == "set_to_zero" and link.control is None and not link.gates
+        )
+        self._looks = sum(self.bits.values()) & ~self._zeros
+        self._frame = Framer()
+        self.scalars_of = [
+            (position if link.counts else None, link.scalars_of)
+            for position, link in enumerate(links)
+            if link.control is None
+        ]
+        self.slots = [
+            (position, slot.name, f"{links[position].path}.{slot.name}")
+            for position, spec in enumerate(self.specs)
+            for slot in spec.slots
+        ]
+
+    def skips(self, select: Selection) -> list[int] | None:
+        """For each leaf the ops that pass it by, as bits; None where there are no masks."""
+        if not self.has_masks:
+            return None
+        skips = [0] * len(select.leaves)
+        for bit, link in enumerate(self.ops):
+            taken = select(link.masks).taken
+            skips = [s if t else s | 1 << bit for s, t in zip(skips, taken, strict=True)]
+        return skips
+
+    def unseen(self, skips: list[int] | None, count: int) -> list[int]:
+        """The leaves that no op looks at: they pass all of them by, or are set to zero at most."""
+        if skips is None:
+            return list(range(count)) if self._zeros and not self._looks else []
+        return [at for at, skip in enumerate(skips) if not self._looks & ~skip]
+
+    def unbound(self, params: Sequence[Any], skips: list[int] | None) -> list[int]:
+        """The parameters that no step writes: unseen ones that are no floats, or get zeros."""
+        return [
+            at
+            for at in self.unseen(skips, len(params))
+            if self._always_zeros & ~(skips[at] if skips else 0) or not _is_float_array(params[at])
+        ]
+
+    def slot_matches(
+        self, states: Sequence[PyTree], structure: Structure, *, of_params: bool
+    ) -> list[Match]:
+        """The leaves of each slot, in the order of the program's slots.
+
+        Args:
+            states: The states of the links.
+            structure: The structure in whose order leaves come.
+            of_params: Whether it is known to be that of the parameters.
+        """
+        other = "params" if of_params else "updates"
+        return [
+            match(
+                getattr(states[at], name),
+                structure,
+                path,
+                other,
+                holes=True,
+                blames_other=not of_params,
+            )
+            for at, name, path in self.slots
+        ]
+
+    def clocks(self, states: Sequence[PyTree]) -> list[tuple[Any, _core.Scalars]]:
+        """The count that a link's scalars depend on, or None, and these, in the links' order."""
+        return [(None if at is None else states[at].count, row) for at, row in self.scalars_of]
+
+    def plan(
+        self,
+        states: Sequence[PyTree],
+        context: Context,
+        seen: tuple[Frame, Selection] | None = None,
+    ) -> tuple[list[float], int, list[Plan]]:
+        """The scalars of all ops in a row, the ops that are off as bits, and each link's plan.
+
+        ``seen`` is there where masks select.
+        """
+        values: list[float] = []
+        off, plans = 0, []
+        for link, state in zip(self.links, states, strict=True):
+            try:
+                if self.has_controls:
+                    plan = _plan(link, state, context, seen)
+                    plans.append(plan)
+                    values += plan.scalars
+                    if not plan.on and link.op is not None:
+                        off |= self.bits[link.index]
+                    if plan is not ALWAYS:
+                        continue
+                injected = context.specs.get(link.index)
+                scalars_of = link.scalars_of if injected is None else step_scalars(injected)
+                values += scalars_of(count_of(state) if link.counts else 0)
+            except FieldError as fault:
+                raise fault.at(link.path) from None
+        return values, off, plans
+
+    def advance(
+        self,
+        states: Sequence[PyTree],
+        context: Context,
+        plans: Sequence[Plan],
+        more: tuple[list[bool], list[list[bool]]] | None,
+        structure: Structure | None,
+    ) -> list[dict[str, Any]]:
+        """For each link the fields of its state that the host changes after a step."""
+        if not self.has_controls:
+            return [
+                {"count": next_count(state.count)} if spec.counts else {}
+                for spec, state in zip(self.specs, states, strict=True)
+            ]
+        all_finite, nans = (iter(found) for found in (more or ((), ())))
+        changes: list[dict[str, Any]] = []
+        is_open = context.open
+        for link, state, plan in zip(self.links, states, plans, strict=True):
+            found: Any = None
+            if link.looks_for == "finite":
+                found = next(all_finite)
+                if plan.open is None:
+                    is_open[link.index] = found or plan.memo
+            elif link.looks_for == "nans":
+                found = structure, next(nans)
+            if link.gates and not all(is_open[gate] for gate in link.gates):
+                changes.append({})
+            elif link.control is not None:
+                spec = context.specs.get(link.index, link.spec)
+                changes.append(control_of(spec).advance(state, plan, found))
+            else:
+                changes.append({"count": next_count(state.count)} if link.counts else {})
+        return changes
+
+    def _advanced(
+        self, states: Sequence[PyTree], context: Context, plans: Sequence[Plan]
+    ) -> list[PyTree]:
+        """The states after a step without ops."""
+        changes = self.advance(states, context, plans, None, None)
+        return [new_fields(state, own) for state, own in zip(states, changes, strict=True)]
+
+    def update(
+        self, updates: PyTree, states: Sequence[PyTree], context: Context
+    ) -> tuple[PyTree, list[PyTree], Found]:
+        """Send ``updates`` through the links; nothing that was given is written to."""
+        context.updates = updates
+        params = context.params
+        if params is None and self.program.reads_params:
+            raise ValueError(NO_PARAMS_MSG)
+        if not self.ops and not self.selects:
+            scalars, off, plans = self.plan(states, context)
+            new_states = self._advanced(states, context, plans)
+            return tree_map(copied, updates), new_states, Found((), True)
+        needs_params = self.selects or self.program.reads_params
+        frame = self._frame(updates, params, needs_params=needs_params)
+        structure, given, _ = frame
+        leaves = given.leaves
+        select = frame.selection() if self.selects else None
+        scalars, off, plans = self.plan(states, context, select and (frame, select))
+        skips = None if select is None else self.skips(select)
+        slots = self.slot_matches(states, structure, of_params=frame.params is not None)
+        unseen = self.unseen(skips, len(leaves))
+        try:
+            new, new_slots, (norms, finite, more) = self.program.update(
+                _without(leaves, unseen),
+                frame.params if self.program.reads_params else None,
+                [slot.leaves for slot in slots],
+                skips,
+                scalars,
+                off,
+                scoped.get(),
+            )
+        except _core.CoreError as fault:
+            raise self.error(fault, structure, updates=leaves, params=frame.params) from None
+        for at in unseen:
+            is_zero = self._zeros & ~off & ~(skips[at] if skips else 0)
+            new[at] = (zeroed if is_zero else copied)(leaves[at])
+        changes = self.advance(states, context, plans, more, structure)
+        for (at, name, _), slot, arrays in zip(self.slots, slots, new_slots, strict=True):
+            changes[at][name] = slot.rebuild(arrays)
+        new_states = [new_fields(state, own) for state, own in zip(states, changes, strict=True)]
+        return given.rebuild(new), new_states, Found(norms, finite)
+
+    def error(
+        self, fault: _core.CoreError, structure: Structure, **trees: list[Any] | None
+    ) -> errors.GradmillError:
+        """The error for what the core reports, with paths instead of indices.
+
+        Args:
+            fault: What it reports.
+            structure: The structure in whose order leaves come.
+            **trees: The leaves of trees, by the names that the core has for these.
+        """
+
+        def path(place: errors.Place) -> str:
+            tree, slot, leaf = place
+            if tree == "count":
+                return f"{self.links[leaf].path}.count"
+            if slot is not None:
+                tree = self.slots[slot][2]
+            return leaf_path(structure.spec, leaf, tree)
+
+        tree, slot, leaf = fault.args[0]
+        leaves = None if slot is not None else trees.get(tree)
+        hint = hint_for(leaves[leaf]) if leaves is not None and fault.args[2] else ""
+        return errors.from_fault(fault, path, hint)
+
+
+def _without(leaves: list[Any], unseen: list[int]) -> list[Any]:
+    """``leaves`` with None for those that no op looks at."""
+    if not unseen:
+        return leaves
+    seen = list(leaves)
+    for at in unseen:
+        seen[at] = None
+    return seen
+
+
+def _is_float_array(leaf: object) -> bool:
+    return isinstance(leaf, np.ndarray) and is_float(leaf.dtype)
+
+
+def _plan(
+    link: Link, state: PyTree, context: Context, seen: tuple[Frame, Selection] | None
+) -> Plan:
+    """What a link does in the step to come."""
+    is_open = context.open
+    if link.gates and any(is_open[gate] is False for gate in link.gates):
+        plan = OFF[link.op]
+    elif link.control is None:
+        plan = ALWAYS
+    else:
+        if link.masks and seen is not None:
+            frame, select = seen
+            context = frame.context(context, link, select(link.masks))
+        plan = _controlled(link, state, context)
+    is_open[link.index] = plan.open
+    return plan
+
+
+def _controlled(link: Link, state: PyTree, context: Context) -> Plan:
+    """What a link with a control does in the step to come, once its counts are looked at."""
+    check_counts(link, state)
+    return planned(link, state, context)
+
+
+def planned(link: Link, state: PyTree, context: Context) -> Plan:
+    """What a link with a control does in the step to come."""
+    plan = control_of(context.specs.get(link.index, link.spec)).plan(state, context)
+    if plan.inner is not None:
+        usual, now = links_of(_gate(link).inner), links_of(plan.inner)
+        if [one.op for one in usual] != [one.op for one in now]:
+            raise ValueError(
+                f"{link.path}: what the transformation consists of depends on the value of a"
+                " hyperparameter; name it in static_args"
+            )
+        for new in now:
+            index = link.index + 1 + new.index
+            context.members[index] = new.tx
+            if new.spec is not None:
+                context.specs[index] = new.spec
+    return plan
+
+
+def control_of(spec: Spec | None) -> Control:
+    """The control of ``spec``, which has one."""
+    control = None if spec is None else spec.control
+    assert control is not None  # noqa: S101  (for the type checker)
+    return control
+
+
+def _gate(link: Link) -> Gated:
+    description = getattr(link.tx, "description", None)
+    assert isinstance(description, Gated)  # noqa: S101  (nothing else hands out such plans)
+    return description
+
+
+ALWAYS = Plan()
+"""What a link without a control does."""
+
+OFF: dict[str | None, Plan] = {
+    op: Plan((1.0,) * len(row), on=False, open=False) for op, row in SCALARS.items()
+}
+OFF[None] = Plan(on=False, open=False)
+"""What a link behind a closed gate does, with scalars for its op that nobody looks at."""
