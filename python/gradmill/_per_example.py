@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -166,19 +167,24 @@ def _bound(value: object) -> float:
 
 
 def _as_transformation(bound: float, single: bool) -> GradientTransformation:
-    def init(params: PyTree) -> PerExampleClipState:  # noqa: ARG001  (a count needs none)
-        return PerExampleClipState(np.zeros((), np.int32))
+    return GradientTransformation(_init, partial(_update, bound, not single))
 
-    def update(
-        updates: PyTree,
-        state: PerExampleClipState,  # noqa: ARG001  (it is that of the last step alone)
-        params: PyTree | None = None,  # noqa: ARG001  (every update takes them)
-    ) -> tuple[PyTree, PerExampleClipState]:
-        sums, (num_clipped,) = _clip(updates, bound, "updates", batched=not single)
-        count = num_clipped if is_traced(num_clipped) else np.array(num_clipped, np.int32)
-        return sums, PerExampleClipState(count)
 
-    return GradientTransformation(init, update)
+def _init(params: PyTree) -> PerExampleClipState:  # noqa: ARG001  (a count needs none)
+    return PerExampleClipState(np.zeros((), np.int32))
+
+
+def _update(
+    bound: float,
+    batched: bool,
+    /,
+    updates: PyTree,
+    state: PerExampleClipState,  # noqa: ARG001  (it is that of the last step alone)
+    params: PyTree | None = None,  # noqa: ARG001  (every update takes them)
+) -> tuple[PyTree, PerExampleClipState]:
+    sums, (num_clipped,) = _clip(updates, bound, "updates", batched=batched)
+    count = num_clipped if is_traced(num_clipped) else np.array(num_clipped, np.int32)
+    return sums, PerExampleClipState(count)
 
 
 def _clip(

@@ -76,15 +76,21 @@ class _Injection(Control):
         if any(map(is_traced, values.values())):
             return self._build(values)
         key = {name: float(value) for name, value in values.items()}
-        if self._built is None or self._built[0] != key:
-            self._built = key, self._build(values)
-        return self._built[1]
+        # Another thread may put another one there at any time.
+        built = self._built
+        if built is None or built[0] != key:
+            self._built = built = key, self._build(values)
+        return built[1]
 
     def _build(self, values: Mapping[str, Any]) -> TransformationLike:
         tx = self.factory(**self.fixed, **values)
         if not is_transformation(tx):
             raise TypeError(f"inject_hyperparams: the factory returned {tx!r}")
         return tx
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Hand over all but what is built again."""
+        return {**vars(self), "_built": None}
 
     def prototype(self) -> TransformationLike:
         """The transformation with the hyperparameters of the first step."""
