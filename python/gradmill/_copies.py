@@ -64,6 +64,8 @@ def copied(old: Any, new: Any, path: Callable[[], str], dtype: Any = None) -> An
         array = np.array(new, old.dtype if is_number else None)
     except Exception as error:  # noqa: BLE001  (an __array__ may raise anything)
         raise errors.LeafTypeError(f"{path()}: is no array: {error}") from None
+    if array.dtype.kind == "O":
+        raise errors.LeafTypeError(f"{path()}: is a {type(new).__name__}, expected an array")
     _check_same(array, old.shape, dtype or old.dtype, path)
     if not old.flags.writeable:
         raise errors.LeafValueError(f"{path()}: was made read-only in the optimizer")
