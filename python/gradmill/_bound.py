@@ -22,7 +22,24 @@ Small: TypeAlias = "list[tuple[tuple[Any, ...], Any]]"
 """Leaves that may equal others, each with the keys that lead to it."""
 
 
-def watched(trees: PyTree) -> tuple[Any, Small]:
+class _Anything:
+    """Equals whatever it is compared with."""
+
+    __slots__ = ()
+    __array_ufunc__ = None
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+ANYTHING = _Anything()
+"""Stands among the leaves that are bound for one that steps do not write."""
+
+
+def watched(
+    trees: tuple[PyTree, PyTree], spec: Treespec, leaves: Sequence[Any]
+) -> tuple[Any, Small]:
     """What equals ``trees`` as long as they have their leaves, but for those to be looked at alone.
 
     To compare them takes a fraction of the time of flattening: containers look for the very same
@@ -31,24 +48,31 @@ def watched(trees: PyTree) -> tuple[Any, Small]:
     than a few leaves that have one.
     """
     small: Small = []
-    copy = _copied(trees, small, ())
+    free: set[tuple[Any, ...]] = set()
+    if any(leaf is ANYTHING for leaf in leaves):
+        pairs = zip(spec.paths(), leaves, strict=True)
+        paths = [path for path, leaf in pairs if leaf is ANYTHING]
+        free = {(root, *path) for root in range(len(trees)) for path in paths}
+    copy = _copied(trees, small, free, ())
     return (copy, small) if len(small) <= _FEW else (object(), [])
 
 
 _FEW = 8
 
 
-def _copied(tree: PyTree, small: Small, keys: tuple[Any, ...]) -> Any:
+def _copied(tree: PyTree, small: Small, free: set[tuple[Any, ...]], keys: tuple[Any, ...]) -> Any:
     """New containers around the leaves of ``tree``; leaves that may equal others are collected."""
     if optree.tree_is_leaf(tree, none_is_leaf=True, namespace=NAMESPACE):
+        if keys in free:
+            return ANYTHING
         if tree is not None and not (isinstance(tree, np.ndarray) and tree.size > 1):
             small.append((keys, tree))
         return tree
     if len(keys) < _DEEP:
         if type(tree) in _MAPPINGS:
-            return {key: _copied(child, small, (*keys, key)) for key, child in tree.items()}
+            return {key: _copied(child, small, free, (*keys, key)) for key, child in tree.items()}
         if type(tree) in _SEQUENCES or optree.is_namedtuple_instance(tree):
-            children = [_copied(child, small, (*keys, at)) for at, child in enumerate(tree)]
+            children = [_copied(child, small, free, (*keys, at)) for at, child in enumerate(tree)]
             return children if isinstance(tree, list) else tuple(children)
     return object()
 
@@ -72,7 +96,7 @@ def has_moved(trees: PyTree, small: Small) -> bool:
 
 
 def check_bound(spec: Treespec, tree: PyTree, name: str, leaves: Sequence[Any]) -> None:
-    """See that the leaves of ``tree`` are these very objects.
+    """See that the leaves of ``tree`` are these very objects, or stand where anything may.
 
     Raises:
         TreeError: It has another structure.
@@ -80,7 +104,7 @@ def check_bound(spec: Treespec, tree: PyTree, name: str, leaves: Sequence[Any]) 
     """
     now = leaves_now(spec, tree, name)
     for index, is_own in enumerate(map(operator.is_, now, leaves)):
-        if not is_own:
+        if not is_own and leaves[index] is not ANYTHING:
             path = leaf_path(spec, index, name)
             raise LeafValueError(
                 f"{path}: is another array than the one that steps write to; write into that one,"

@@ -10,6 +10,7 @@ import numpy as np
 
 from gradmill import errors
 from gradmill._arrays import as_native, is_float, is_half
+from gradmill._bound import ANYTHING
 from gradmill._control import COUNT_TOP
 from gradmill._spec import is_integer
 from gradmill._tree import Treespec, flatten_like, leaf_path
@@ -87,7 +88,7 @@ def new_values(
 
     Args:
         treespec: The structure of the parameters.
-        bound: The arrays that steps write to.
+        bound: The arrays that steps write to, or :data:`ANYTHING`.
         now: The arrays that they are to write to from now on; the same, as a rule.
         given: Arrays of values, or those of ``now`` themselves.
         masters: The float32 copies of parameters of half precision, or None.
@@ -99,11 +100,13 @@ def new_values(
     values: list[tuple[Any, Any]] = []
     for index, (old, own, new, master) in enumerate(zip(bound, now, given, masters, strict=True)):
         path = partial(leaf_path, treespec, index, "params")
-        if new is own is old:
+        is_array = isinstance(own, np.ndarray)
+        if new is own is old or (old is ANYTHING and (new is own or not is_array)):
             continue
-        if not all(isinstance(leaf, np.ndarray) for leaf in (old, own)):
+        if not is_array or old is None:
             raise errors.LeafTypeError(f"{path()}: only an array takes the values of another")
-        _check_same(own, old.shape, old.dtype, path)
+        if old is not ANYTHING:
+            _check_same(own, old.shape, old.dtype, path)
         array = own
         if new is not own:
             is_single = master is not None and getattr(new, "dtype", None) == np.float32

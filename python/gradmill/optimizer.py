@@ -183,7 +183,7 @@ class Optimizer:
         self._at_step = steps, states
         self._pending: Callable[[_Found], list[PyTree]] | None = None
         self._copies = master if any(copy is not None for copy in self._masters) else None
-        self._seen, self._small = watched((self.params, self._copies))
+        self._seen, self._small = watched((self.params, self._copies), self._treespec, leaves)
 
     @property
     def master(self) -> PyTree:

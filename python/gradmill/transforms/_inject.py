@@ -88,9 +88,9 @@ class _Injection(Control):
             raise TypeError(f"inject_hyperparams: the factory returned {tx!r}")
         return tx
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Hand over all but what is built again."""
-        return {**vars(self), "_built": None}
+    def __reduce__(self) -> tuple[Any, ...]:
+        made_from = self.factory, self.fixed, self.numbers, self.schedules, self.dtype
+        return _Injection, made_from
 
     def prototype(self) -> TransformationLike:
         """The transformation with the hyperparameters of the first step."""
