@@ -10,6 +10,7 @@ import numpy as np
 from gradmill import _core, errors
 from gradmill._base import GradientTransformation
 from gradmill._numbers import is_traced
+from gradmill._recorded import recorded
 from gradmill._spec import is_real, real
 from gradmill._threads import scoped
 from gradmill._tree import flatten, is_bool, leaf_path, tree_map
@@ -45,6 +46,7 @@ def per_example_global_norm_clip(
 ) -> GradientTransformation: ...
 @overload
 def per_example_global_norm_clip(grads: PyTree, l2_norm_clip: float) -> tuple[PyTree, int]: ...
+@recorded
 def per_example_global_norm_clip(
     grads: Any = _MISSING, l2_norm_clip: Any = _MISSING, single_batch_element: Any = False
 ) -> Any:

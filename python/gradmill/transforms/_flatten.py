@@ -7,6 +7,7 @@ import numpy as np
 
 from gradmill._arrays import as_native
 from gradmill._base import GradientTransformationExtraArgs, is_transformation
+from gradmill._recorded import recorded
 from gradmill._spec import Flattened
 from gradmill._tree import flatten as flatten_tree
 from gradmill._tree import flatten_like, leaf_path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gradmill._tree import Treespec
 
 
+@recorded
 def flatten(inner: TransformationLike) -> GradientTransformationExtraArgs:
     """Apply a transformation to all leaves as one vector.
 

@@ -10,6 +10,7 @@ from gradmill._arrays import as_native
 from gradmill._base import is_transformation
 from gradmill._control import Context, Control, Plan
 from gradmill._numbers import HOST, is_foreign, is_traced
+from gradmill._recorded import Call, recorded
 from gradmill._run import native_with_extra
 from gradmill._scalars import next_count
 from gradmill._spec import Gated, Spec, float_dtype
@@ -212,4 +213,7 @@ def inject_hyperparams(
         spec = Spec(None, InjectStatefulHyperparamsState, control=control)
         return native_with_extra(Gated(spec, control.prototype(), "inner_state"))
 
-    return wrapped
+    keywords: dict[str, Any] = {"static_args": sorted(static)} if static else {}
+    if dtype is not None:
+        keywords["hyperparam_dtype"] = dtype
+    return recorded(wrapped, Call(inject_hyperparams, (inner_factory,), keywords))

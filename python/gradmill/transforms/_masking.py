@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from gradmill._base import is_transformation
+from gradmill._recorded import recorded
 from gradmill._run import native_with_extra
 from gradmill._spec import Labels, Masked, Partitioned
 from gradmill._tree import flatten, mask_leaves
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from gradmill._tree import Path
 
 
+@recorded
 def masked(
     inner: TransformationLike | Mask | None = None,
     mask: Mask | TransformationLike | None = None,
@@ -76,6 +78,7 @@ def masked(
     return native_with_extra(Masked(inside[0], masks[0], mask_compatible_extra_args))
 
 
+@recorded
 def freeze(mask: Mask) -> GradientTransformationExtraArgs:
     """Set the updates of some leaves to zero.
 
@@ -109,6 +112,7 @@ def partition(
     *transformations: TransformationLike | Mapping[Any, TransformationLike],
     mask_compatible_extra_args: bool = False,
 ) -> GradientTransformationExtraArgs: ...
+@recorded
 def partition(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
     """Apply a transformation of its own to each group of leaves.
 
@@ -213,6 +217,7 @@ class _FreezeLabels:
         return treespec.unflatten(["freeze" if take else "train" for take in taken])
 
 
+@recorded
 def selective_transform(
     optimizer: TransformationLike, *, freeze_mask: Mask
 ) -> GradientTransformationExtraArgs:
