@@ -18,6 +18,7 @@ from gradmill._memory import clear_cache as clear_cache
 from gradmill._per_example import PerExampleClipState as PerExampleClipState
 from gradmill._per_example import per_example_global_norm_clip as per_example_global_norm_clip
 from gradmill._per_example import per_example_layer_norm_clip as per_example_layer_norm_clip
+from gradmill._report import StepReport as StepReport
 from gradmill._scalars import safe_increment as safe_increment
 from gradmill._target import incremental_update as incremental_update
 from gradmill._target import periodic_update as periodic_update
@@ -27,7 +28,6 @@ from gradmill._tree import MaskedNode as MaskedNode
 from gradmill._update import apply_updates as apply_updates
 from gradmill._update import global_norm as global_norm
 from gradmill.optimizer import Optimizer as Optimizer
-from gradmill.optimizer import StepReport as StepReport
 from gradmill.optimizers import adam as adam
 from gradmill.optimizers import adamw as adamw
 from gradmill.optimizers import lamb as lamb

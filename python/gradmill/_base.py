@@ -105,6 +105,16 @@ class GradientTransformation(_InitUpdate):
         return self
 
     _description: Description | None = None
+    _made_by: object = None
+
+    def __repr__(self) -> str:
+        """Return the code that makes it, where a factory of this package did."""
+        return super().__repr__() if self._made_by is None else str(self._made_by)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Hand over the description, and the call that made it as text: it may not pickle."""
+        made_by = None if self._made_by is None else str(self._made_by)
+        return {**vars(self), "_made_by": made_by}
 
     @property
     def description(self) -> Description | None:

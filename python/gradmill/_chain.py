@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradmill._base import is_transformation
+from gradmill._recorded import recorded
 from gradmill._run import native_with_extra
 from gradmill._spec import Chained
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     )
 
 
+@recorded
 def chain(*args: TransformationLike) -> GradientTransformationExtraArgs:
     """Apply transformations one after the other, in as few passes over memory as possible.
 
@@ -44,6 +46,7 @@ def chain(*args: TransformationLike) -> GradientTransformationExtraArgs:
     return native_with_extra(Chained(args))
 
 
+@recorded
 def named_chain(
     *pairs: tuple[str, TransformationLike], **transformations: TransformationLike
 ) -> GradientTransformationExtraArgs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from gradmill import _core, errors
 from gradmill._base import GradientTransformation
 from gradmill._numbers import is_traced
+from gradmill._recorded import recorded
 from gradmill._spec import is_real, real
 from gradmill._threads import scoped
 from gradmill._tree import flatten, is_bool, leaf_path, tree_map
@@ -44,6 +46,7 @@ def per_example_global_norm_clip(
 ) -> GradientTransformation: ...
 @overload
 def per_example_global_norm_clip(grads: PyTree, l2_norm_clip: float) -> tuple[PyTree, int]: ...
+@recorded
 def per_example_global_norm_clip(
     grads: Any = _MISSING, l2_norm_clip: Any = _MISSING, single_batch_element: Any = False
 ) -> Any:
@@ -166,19 +169,24 @@ def _bound(value: object) -> float:
 
 
 def _as_transformation(bound: float, single: bool) -> GradientTransformation:
-    def init(params: PyTree) -> PerExampleClipState:  # noqa: ARG001  (a count needs none)
-        return PerExampleClipState(np.zeros((), np.int32))
+    return GradientTransformation(_init, partial(_update, bound, not single))
 
-    def update(
-        updates: PyTree,
-        state: PerExampleClipState,  # noqa: ARG001  (it is that of the last step alone)
-        params: PyTree | None = None,  # noqa: ARG001  (every update takes them)
-    ) -> tuple[PyTree, PerExampleClipState]:
-        sums, (num_clipped,) = _clip(updates, bound, "updates", batched=not single)
-        count = num_clipped if is_traced(num_clipped) else np.array(num_clipped, np.int32)
-        return sums, PerExampleClipState(count)
 
-    return GradientTransformation(init, update)
+def _init(params: PyTree) -> PerExampleClipState:  # noqa: ARG001  (a count needs none)
+    return PerExampleClipState(np.zeros((), np.int32))
+
+
+def _update(
+    bound: float,
+    batched: bool,
+    /,
+    updates: PyTree,
+    state: PerExampleClipState,  # noqa: ARG001  (it is that of the last step alone)
+    params: PyTree | None = None,  # noqa: ARG001  (every update takes them)
+) -> tuple[PyTree, PerExampleClipState]:
+    sums, (num_clipped,) = _clip(updates, bound, "updates", batched=batched)
+    count = num_clipped if is_traced(num_clipped) else np.array(num_clipped, np.int32)
+    return sums, PerExampleClipState(count)
 
 
 def _clip(

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import operator
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from gradmill import _core, errors
-from gradmill._arrays import as_native, is_float, is_half, plain_view
-from gradmill._control import COUNT_TOP, Context, FieldError
+from gradmill._arrays import plain_view
+from gradmill._bound import ANYTHING, check_bound, has_moved, leaves_now, owned, watched
+from gradmill._control import Context, FieldError
+from gradmill._copies import copied, copy_all, masters_of, new_values, number_of_steps
 from gradmill._frame import Frame
 from gradmill._layout import layout_of
 from gradmill._masks import Selection
+from gradmill._report import StepReport
+from gradmill._rounding import rounding_key
 from gradmill._run import runs_in_place
-from gradmill._spec import is_integer
 from gradmill._state import check_counts, new_fields
 from gradmill._threads import scoped
-from gradmill._tree import Flattener, Match, Structure, Treespec, flatten, leaf_path, match
+from gradmill._tree import Flattener, Match, Structure, flatten, flatten_like, leaf_path, match
 from gradmill._update import none_error
 
 if TYPE_CHECKING:
@@ -26,28 +31,6 @@ if TYPE_CHECKING:
 
     from gradmill._base import PyTree, TransformationLike
     from gradmill._core import _Found
-
-
-class StepReport(NamedTuple):
-    """What a step of :class:`Optimizer` met on its way.
-
-    Attributes:
-        step: Number of steps taken, this one included.
-        global_norm: The global norm of the gradients before the first ``clip_by_global_norm`` of
-            the chain, or None where there is none.
-        finite: Whether every gradient was finite.
-
-    Example:
-        >>> import numpy as np
-        >>> import gradmill as gm
-        >>> opt = gm.Optimizer(gm.chain(gm.clip_by_global_norm(1.0), gm.sgd(0.1)), np.zeros(2))
-        >>> opt.step(np.array([3.0, 4.0]))
-        StepReport(step=1, global_norm=5.0, finite=True)
-    """
-
-    step: int
-    global_norm: float | None
-    finite: bool
 
 
 _report = tuple.__new__
@@ -66,6 +49,13 @@ class Optimizer:
     Where a chain has members written in Python, the part behind the last of them runs in place, and
     what comes before returns new state.
 
+    An optimizer can be copied and pickled, with parameters, state, master copies, steps taken and
+    what rounding draws with; the copy has arrays of its own and goes on with the same bits. What
+    else the same ``deepcopy`` or pickle holds of these arrays, it holds in the copy as well.
+
+    Two optimizers may be bound to the same parameters, as for two losses. Their steps then follow
+    each other on the same numbers; from two threads at once they are torn.
+
     Args:
         tx: The transformation.
         params: A tree of float arrays: one flat vector, a list, a dict, a NamedTuple, or any class
@@ -81,11 +71,13 @@ class Optimizer:
             number of steps taken, the leaf and the element alone.
 
     Attributes:
-        params: The tree that was passed in.
+        params: The tree that was passed in. Write into its arrays to change them. Where one has
+            been replaced by another array, the next step says so; see :meth:`load`.
         state: The state, of the same structure as ``tx.init(params)`` gives. Native states are
-            overwritten by each step; copy them for a snapshot.
+            overwritten by each step; copy them for a snapshot, and write into their arrays.
         master: The parameters that the chain works on: the float32 copies, and the parameters
-            themselves where there are none.
+            themselves where there are none. Steps round parameters from them and overwrite what is
+            written into a parameter that has such a copy; :meth:`load` writes both.
 
     Raises:
         LeafTypeError: A parameter is no NumPy array of floats.
@@ -122,45 +114,73 @@ class Optimizer:
         rounding: str = "nearest",
         seed: int = 0,
     ) -> None:
+        self._rounding = rounding_key(rounding, seed)
+        leaves, treespec = flatten(params)
+        self._masters = masters_of(master, leaves, treespec)
+        self._set_up(tx, params)
+        self._bind(leaves, self._layout.parts(tx.init(self._works_on(leaves))), 0)
+
+    def _set_up(self, tx: TransformationLike, params: PyTree) -> None:
+        """Take ``params`` and derive what does not depend on the state."""
         self.params = params
+        self._tx = tx
         self._busy = False
-        self._pending: Callable[[_Found], list[PyTree]] | None = None
-        leaves, self._structure = Flattener()(params)
+        self._structure = Flattener()(params)[1]
         self._treespec = self._structure.spec
         # A gradient alone needs no help of the tree's.
         alone = self._treespec.is_leaf(strict=True)
         self._flatten_up_to = _in_a_list if alone else self._treespec.flatten_up_to
         *self._head, self._tail = runs_in_place(tx)
         self._layout = layout_of(tx)
-        masters = _masters(master, leaves, self._structure)
-        works_on = [
-            own if copy is None else copy for own, copy in zip(leaves, masters, strict=True)
-        ]
-        self.master = self._treespec.unflatten(works_on)
-        states = self._layout.parts(tx.init(self.master))
-        self._at_step = 0, states
-        self._at = len(states) - len(self._tail.links)
+        self._at = sum(len(run.links) for run in self._head)
+        self._is_simple = not (self._head or self._tail.has_controls)
+
+    def _works_on(self, leaves: list[Any]) -> PyTree:
+        """What the chain works on where these are the parameters."""
+        pairs = zip(leaves, self._masters, strict=True)
+        return self._treespec.unflatten([leaf if copy is None else copy for leaf, copy in pairs])
+
+    def _bind(self, leaves: list[Any], states: list[PyTree], steps: int) -> None:
+        """Bind the core to ``leaves``, those of ``params``, and states that so many steps led to.
+
+        Raises:
+            LeafValueError: An array is none that can be written to, or overlaps another.
+            LeafTypeError: One is no array of floats.
+        """
         own = states[self._at :]
-        self._select = Selection(works_on, self._structure, "params")
-        skips = self._tail.skips(self._select)
+        master = self._works_on(leaves)
+        select = Selection(flatten(master)[0], self._structure, "params")
+        skips = self._tail.skips(select)
         unbound = set(self._tail.unbound(leaves, skips))
-        # Where a gradient is an error; for what is left out it is not looked at.
-        self._nones = [at for at, leaf in enumerate(leaves) if leaf is None and at not in unbound]
-        bound = [None if at in unbound else plain_view(leaf) for at, leaf in enumerate(leaves)]
-        slots = self._tail.slot_matches(own, self._structure, of_params=True)
         try:
-            self._bound = _core.InPlace(
+            bound = _core.InPlace(
                 self._tail.program,
-                bound,
-                [slot.leaves for slot in slots],
+                [None if at in unbound else plain_view(leaf) for at, leaf in enumerate(leaves)],
+                [
+                    slot.leaves
+                    for slot in self._tail.slot_matches(own, self._structure, of_params=True)
+                ],
                 skips,
                 self._tail.clocks(own),
-                masters,
-                _rounding_key(rounding, seed),
+                self._masters,
+                self._rounding,
             )
         except _core.CoreError as fault:
             raise self._tail.error(fault, self._structure, params=leaves) from None
-        self._is_simple = not (self._head or self._tail.has_controls)
+        bound.restart(steps)
+        # Where a gradient is an error; for what is left out it is not looked at.
+        self._nones = [at for at, leaf in enumerate(leaves) if leaf is None and at not in unbound]
+        leaves = [ANYTHING if at in unbound else leaf for at, leaf in enumerate(leaves)]
+        self._bound, self._select, self._leaves, self._master = bound, select, leaves, master
+        self._at_step = steps, states
+        self._pending: Callable[[_Found], list[PyTree]] | None = None
+        self._copies = master if any(copy is not None for copy in self._masters) else None
+        self._seen, self._small = watched((self.params, self._copies), self._treespec, leaves)
+
+    @property
+    def master(self) -> PyTree:
+        """The parameters that the chain works on."""
+        return self._master
 
     @property
     def state(self) -> PyTree:
@@ -197,6 +217,8 @@ class Optimizer:
             LeafValueError: A gradient has the wrong shape, or shares memory with parameters or
                 state.
             LeafTypeError: A gradient is no array of floats.
+            LeafValueError, TreeError: ``params`` or ``master`` hold other arrays than those that
+                steps write to.
             RuntimeError: Another thread is inside a step of this optimizer.
 
         Example:
@@ -208,6 +230,13 @@ class Optimizer:
             >>> opt.params
             array([0.5])
         """
+        try:
+            # An array that is no longer the same is compared by element, which may raise anything.
+            is_bound = (self.params, self._copies) == self._seen
+        except Exception:  # noqa: BLE001
+            is_bound = False
+        if not is_bound or self._small:
+            self._check_bound(is_bound)
         try:
             if self._is_simple:
                 try:
@@ -242,6 +271,21 @@ class Optimizer:
         except errors.TreeError as error:
             return error
 
+    def _check_bound(self, is_bound: bool = False) -> None:
+        """See that the trees hold the arrays that are bound; ``is_bound`` if large ones are there.
+
+        Raises:
+            TreeError: One has another structure.
+            LeafValueError: One holds another array.
+        """
+        if is_bound and not has_moved((self.params, self._copies), self._small):
+            return
+        check_bound(self._treespec, self.params, "params", self._leaves)
+        if self._copies is not None:
+            check_bound(
+                self._treespec, self._copies, "master", flatten(self._works_on(self._leaves))[0]
+            )
+
     def _step_alone(
         self, grads: PyTree, extra_args: dict[str, Any]
     ) -> tuple[float | None, bool, int]:
@@ -260,7 +304,7 @@ class Optimizer:
         self, updates: PyTree, extra_args: dict[str, Any]
     ) -> tuple[list[float | None], bool]:
         """A step with parts that are written in Python, or that do not run in each step."""
-        context = Context(updates, self.master, extra_args)
+        context = Context(updates, self._master, extra_args)
         before = self._states()
         states: list[PyTree] = []
         norms: list[float | None] = []
@@ -318,11 +362,72 @@ class Optimizer:
             >>> second.state[0].count
             array(1, dtype=int32)
         """
+        taken, states, values = self._read(state, steps)
+        copy_all(values)
+        self._go_on(taken, states)
+
+    def load(
+        self, params: PyTree = None, state: PyTree = None, *, steps: int | None = None
+    ) -> None:
+        """Continue from parameters and state, such as those of a checkpoint.
+
+        Values are copied into this optimizer's arrays; later steps do not touch what was given.
+        Where an array of :attr:`params` has been replaced by another, ``load(opt.params)`` keeps
+        the state and goes on with the arrays that are there now.
+
+        Args:
+            params: A tree of the same structure, shapes and dtypes as :attr:`params`, or None for
+                the values there. A parameter with a master copy also takes float32, as
+                :attr:`master` has it; both are written.
+            state: As for :meth:`init_from`, or None to keep the state.
+            steps: As for :meth:`init_from`; it goes with ``state``.
+
+        Raises:
+            TreeError: A structure differs.
+            LeafTypeError: A leaf is no array.
+            LeafValueError: A shape or dtype differs, a count is negative, or an array of the
+                optimizer's is read-only or overlaps another. All is as it was then.
+            ValueError: ``steps`` is negative or comes without ``state``.
+            RuntimeError: A step broke off in the middle, and not all that it wrote is given.
+
+        Example:
+            >>> import numpy as np
+            >>> import gradmill as gm
+            >>> params = {"w": np.zeros(2)}
+            >>> opt = gm.Optimizer(gm.sgd(0.5), params)
+            >>> opt.load({"w": np.array([3.0, 4.0])})
+            >>> _ = opt.step({"w": np.ones(2)})
+            >>> params
+            {'w': array([2.5, 3.5])}
+        """
+        if steps is not None and state is None:
+            raise ValueError("steps goes with state, and no state is given")
+        now = leaves_now(self._treespec, self.params, "params")
+        given = now
+        if params is not None:
+            given = flatten_like(self._treespec, params, "params", "the optimizer's params")
+        values = new_values(self._treespec, self._leaves, now, given, self._masters)
+        taken, states = self._bound.last()[0], self._states()
+        if state is not None:
+            taken, states, more = self._read(state, steps)
+            values += more
+        if any(map(operator.is_not, now, self._leaves)):
+            if params is None or state is None:
+                self._check_whole()
+            self._bind(now, states, taken)
+        copy_all(values)
+        if state is not None:
+            self._go_on(taken, states)
+
+    def _read(
+        self, state: PyTree, steps: int | None
+    ) -> tuple[int, list[PyTree], list[tuple[Any, Any]]]:
+        """Of a state that is given the steps taken, the links' states, and what to copy where."""
         self._layout.parts(state)
         current, treespec = flatten(self.state)
         given = match(state, Structure(treespec), "state", "the optimizer's state").leaves
         copies = [
-            _copied(old, new, treespec, index)
+            copied(old, new, partial(leaf_path, treespec, index, "state"))
             for index, (old, new) in enumerate(zip(current, given, strict=True))
         ]
         kept = [
@@ -332,13 +437,16 @@ class Optimizer:
         parts = self._layout.parts(treespec.unflatten(copies))
         tail = self._layout.parts(treespec.unflatten(kept))[self._at :]
         counted = self._count_in(parts)
-        taken = counted if steps is None else _number_of_steps(steps)
-        for old, new in zip(flatten(tail)[0], flatten(parts[self._at :])[0], strict=True):
-            if isinstance(old, np.ndarray):
-                np.copyto(old, new)
+        taken = counted if steps is None else number_of_steps(steps)
+        pairs = zip(flatten(tail)[0], flatten(parts[self._at :])[0], strict=True)
+        values = [(old, new) for old, new in pairs if isinstance(old, np.ndarray)]
+        return taken, [*parts[: self._at], *tail], values
+
+    def _go_on(self, steps: int, states: list[PyTree]) -> None:
+        """Take it that so many steps led to these states."""
         self._pending = None
-        self._at_step = taken, [*parts[: self._at], *tail]
-        self._bound.restart(taken)
+        self._at_step = steps, states
+        self._bound.restart(steps)
 
     def _count_in(self, states: list[PyTree]) -> int:
         """The largest count of steps among states of all links."""
@@ -353,75 +461,49 @@ class Optimizer:
                 counts.append(int(state.count))
         return max(counts)
 
+    def _check_whole(self) -> None:
+        """See that no step has broken off in the middle.
+
+        Raises:
+            RuntimeError: One has, or another thread is inside of one.
+        """
+        # No step takes so many updates; an optimizer that takes none at all says so first.
+        with suppress(ValueError):
+            self._bound.step_with([None] * (self._treespec.num_leaves + 1), [])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Hand over what the rest is derived from; attributes of a subclass are among it.
+
+        Raises:
+            LeafValueError, TreeError: ``params`` or ``master`` hold other arrays than are bound.
+            RuntimeError: A step broke off in the middle, or another thread is inside of one.
+        """
+        self._check_whole()
+        self._check_bound()
+        kept = {name: value for name, value in vars(self).items() if name not in _DERIVED}
+        return {**kept, "state": self.state, "steps": self._bound.last()[0]}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        """Bind what another optimizer handed over, in copies."""
+        kept = dict(kept)
+        state, steps = kept.pop("state"), kept.pop("steps")
+        vars(self).update(kept)
+        self._masters = owned(self._masters)
+        self._set_up(self._tx, owned(self.params))
+        self._bind(flatten(self.params)[0], self._layout.parts(owned(state)), steps)
+
+    def __copy__(self) -> Self:
+        """Copy all but the transformation: two optimizers with the same arrays would clash."""
+        return copy.deepcopy(self, {id(self._tx): self._tx})
+
     def __repr__(self) -> str:
         """Name the number of leaves and steps."""
         steps, _ = self._bound.last()
         return f"Optimizer({self._treespec.num_leaves} leaves, {steps} steps)"
 
 
-def _masters(master: bool | PyTree, leaves: list[Any], structure: Structure) -> list[Any]:
-    """For each leaf the float32 array that the chain works on, or None for the leaf itself."""
-    if master is False:
-        return [None] * len(leaves)
-    halves = [isinstance(leaf, np.ndarray) and is_half(leaf.dtype) for leaf in leaves]
-    sources = leaves if master is True else match(master, structure, "master", "params").leaves
-    masters: list[Any] = []
-    for index, (source, leaf, half) in enumerate(zip(sources, leaves, halves, strict=True)):
-        path = partial(leaf_path, structure.spec, index, "master")
-        masters.append(_master(source, leaf.shape, path) if half else None)
-    return masters
-
-
-def _master(source: Any, shape: tuple[int, ...], path: Callable[[], str]) -> np.ndarray[Any, Any]:
-    try:
-        array = as_native(source)
-    except TypeError as error:
-        raise errors.LeafTypeError(f"{path()}: {error}") from None
-    if array.shape != shape:
-        raise errors.LeafValueError(f"{path()}: shape {array.shape}, params has {shape}")
-    try:
-        with np.errstate(over="raise"):
-            return np.array(array, np.float32)
-    except FloatingPointError:
-        raise errors.LeafValueError(f"{path()}: has numbers beyond those of float32") from None
-
-
-def _rounding_key(rounding: str, seed: int) -> tuple[int, int] | None:
-    if rounding not in {"nearest", "stochastic"}:
-        raise ValueError(f'rounding must be "nearest" or "stochastic", got {rounding!r}')
-    seed = operator.index(seed)
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be from 0 to 2**64 - 1, got {seed}")
-    return None if rounding == "nearest" else divmod(seed, 2**32)
-
-
-def _number_of_steps(steps: object) -> int:
-    if not is_integer(steps):
-        raise TypeError(f"steps must be an integer, got {steps!r}")
-    taken = operator.index(steps)  # type: ignore[arg-type]  # which is_integer has seen
-    if not 0 <= taken <= COUNT_TOP:
-        raise ValueError(f"steps must be from 0 to 2**63 - 1, got {taken}")
-    return taken
-
-
-def _copied(old: Any, new: Any, treespec: Treespec, index: int) -> Any:
-    """A copy of what is to take the place of the array ``old``."""
-    if not isinstance(old, np.ndarray):
-        return new
-    path = partial(leaf_path, treespec, index, "state")
-    if isinstance(new, np.ma.MaskedArray):
-        raise errors.LeafTypeError(f"{path()}: is a masked array, whose mask would be lost")
-    try:
-        # A hyperparameter may have been assigned as a plain number.
-        is_number = isinstance(new, int) or (isinstance(new, float) and is_float(old.dtype))
-        array = np.array(new, old.dtype if is_number else None)
-    except Exception as error:  # noqa: BLE001  (an __array__ may raise anything)
-        raise errors.LeafTypeError(f"{path()}: is no array: {error}") from None
-    if (array.shape, array.dtype) != (old.shape, old.dtype):
-        raise errors.LeafValueError(
-            f"{path()}: {array.dtype} of shape {array.shape}, "
-            f"expected {old.dtype} of shape {old.shape}"
-        )
-    if not old.flags.writeable:
-        raise errors.LeafValueError(f"{path()}: was made read-only in the optimizer")
-    return array
+_DERIVED = set(
+    "_at _at_step _bound _busy _copies _flatten_up_to _head _is_simple _layout _leaves"  # noqa: SIM905
+    " _master _nones _pending _seen _select _small _structure _tail _treespec".split()
+)
+"""Attributes that are made anew in a copy."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradmill._chain import chain
+from gradmill._recorded import recorded
 from gradmill.transforms import (
     add_decayed_weights,
     add_noise,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gradmill._spec import Mask
 
 
+@recorded
 def adam(
     learning_rate: ScalarOrSchedule,
     b1: float = 0.9,
@@ -73,6 +75,7 @@ def adam(
     )
 
 
+@recorded
 def adamw(
     learning_rate: ScalarOrSchedule,
     b1: float = 0.9,
@@ -128,6 +131,7 @@ def adamw(
     )
 
 
+@recorded
 def sgd(
     learning_rate: ScalarOrSchedule,
     momentum: float | None = None,
@@ -168,6 +172,7 @@ def sgd(
     )
 
 
+@recorded
 def rmsprop(
     learning_rate: ScalarOrSchedule,
     decay: float = 0.9,
@@ -220,6 +225,7 @@ def rmsprop(
     )
 
 
+@recorded
 def lamb(
     learning_rate: ScalarOrSchedule,
     b1: float = 0.9,
@@ -268,6 +274,7 @@ def lamb(
     )
 
 
+@recorded
 def lars(
     learning_rate: ScalarOrSchedule,
     weight_decay: ScalarOrSchedule = 0.0,
@@ -318,6 +325,7 @@ def lars(
     )
 
 
+@recorded
 def noisy_sgd(
     learning_rate: ScalarOrSchedule,
     eta: float = 0.01,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
 import numpy as np
@@ -203,17 +202,3 @@ def test_chains_have_every_op() -> None:
 
     collect()
     assert seen >= set(SCALARS)
-
-
-def test_everything_pickles() -> None:
-    tx = gm.chain(
-        gm.clip_by_global_norm(1.0),
-        gm.adamw(gm.warmup_cosine_decay_schedule(0.0, 0.1, 3, 9), mask={"w": True}),
-        gm.sgd(gm.linear_schedule(0.1, 0.0, 5), momentum=0.9),
-    )
-    params = {"w": np.ones(3)}
-    grads = [{"w": np.arange(3.0)}] * 3
-    copy = pickle.loads(pickle.dumps(tx))  # noqa: S301  (it was pickled a moment ago)
-    assert pure_run(copy, params, grads) == pure_run(tx, params, grads)
-    state = tx.init(params)
-    assert bits(pickle.loads(pickle.dumps(state))) == bits(state)  # noqa: S301

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from gradmill._numbers import is_traced
 from gradmill._native import ALWAYS, MAX_LINKS, planned
+from gradmill._numbers import is_traced
 from gradmill._scalars import READS_PARAMS
 from gradmill.jax._call import LeafArrays, Mode, Program, Scalars, in_float64
 from gradmill.jax._inputs import slot_leaves

@@ -39,8 +39,12 @@ class Lowering:
     """The two functions of a transformation on arrays of JAX."""
 
     def __init__(self, tx: TransformationLike) -> None:
+        self.tx = tx
         self.links = [replace(link, tx=_lowered(link.tx)) for link in links_of(tx)]
         self.layout = layout_of(tx)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Lowering, (self.tx,)
 
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state for ``params``."""

@@ -86,6 +86,9 @@ class Step:
             raise TypeError(f"step takes a transformation, got {tx!r}")
         self._lowering = Lowering(tx)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._lowering.tx,)
+
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state, which is that of :func:`to_optax`.
 

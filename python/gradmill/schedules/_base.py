@@ -18,6 +18,20 @@ class BuiltinSchedule(ABC):
 
     # Another one where hyperparameters are traced: then so is the value at a number.
     xp = HOST
+    _made_by = None
+
+    def __init_subclass__(cls) -> None:
+        # Before the dataclass writes one of its own.
+        cls.__repr__ = BuiltinSchedule.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        """Return the code that makes it."""
+        return object.__repr__(self) if self._made_by is None else str(self._made_by)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Hand over the fields, and the call that made it as text: it may not pickle."""
+        made_by = None if self._made_by is None else str(self._made_by)
+        return {**vars(self), "_made_by": made_by}
 
     def __post_init__(self) -> None:
         # Not `vars`, which makes a dict, and with it every later access slower.

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gradmill._recorded import recorded
 from gradmill.schedules._base import BuiltinSchedule
 
 
@@ -14,6 +15,7 @@ class _Constant(BuiltinSchedule):
         return self.value
 
 
+@recorded
 def constant_schedule(value: float) -> BuiltinSchedule:
     """Return the same value at every step.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradmill._numbers import divisor
+from gradmill._recorded import recorded
 from gradmill.schedules._base import BuiltinSchedule
 
 
@@ -22,6 +23,7 @@ class _CosineDecay(BuiltinSchedule):
         return self.init_value * ((1 - self.alpha) * decay + self.alpha)
 
 
+@recorded
 def cosine_decay_schedule(
     init_value: float, decay_steps: int, alpha: float = 0.0, exponent: float = 1.0
 ) -> BuiltinSchedule:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gradmill._numbers import HOST, divisor
+from gradmill._recorded import recorded
 from gradmill.schedules._base import BuiltinSchedule
 from gradmill.schedules._constant import constant_schedule
 
@@ -36,6 +37,7 @@ class _ExponentialDecay(BuiltinSchedule):
         return bound(value, self.end_value)
 
 
+@recorded
 def exponential_decay(
     init_value: float,
     transition_steps: int,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gradmill._numbers import HOST
+from gradmill._recorded import recorded
 from gradmill.schedules._base import BuiltinSchedule
 from gradmill.schedules._cosine import cosine_decay_schedule
 from gradmill.schedules._polynomial import linear_schedule
@@ -33,6 +34,7 @@ class _Joined(BuiltinSchedule):
         return value
 
 
+@recorded
 def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> BuiltinSchedule:
     """Follow one schedule after the other; each counts from 0.
 
@@ -60,6 +62,7 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
     return _Joined(tuple(schedules), tuple(boundaries))
 
 
+@recorded
 def warmup_cosine_decay_schedule(
     init_value: float,
     peak_value: float,

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradmill._recorded import recorded
 from gradmill.schedules._piecewise import piecewise_interpolate_schedule
 
 if TYPE_CHECKING:
     from gradmill.schedules._base import BuiltinSchedule
 
 
+@recorded
 def linear_onecycle_schedule(
     transition_steps: int,
     peak_value: float,
@@ -52,6 +54,7 @@ def linear_onecycle_schedule(
     return piecewise_interpolate_schedule("linear", peak_value / div_factor, scales)
 
 
+@recorded
 def cosine_onecycle_schedule(
     transition_steps: int,
     peak_value: float,

@@ -8,6 +8,7 @@ from operator import mul
 from typing import TYPE_CHECKING, Any
 
 from gradmill._numbers import HOST
+from gradmill._recorded import recorded
 from gradmill.schedules._base import BuiltinSchedule
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def _pieces(
     return tuple(boundary for boundary, _ in pairs), tuple(values)
 
 
+@recorded
 def piecewise_constant_schedule(
     init_value: float, boundaries_and_scales: Mapping[int, float] | None = None
 ) -> BuiltinSchedule:
@@ -93,6 +95,7 @@ def piecewise_constant_schedule(
     )
 
 
+@recorded
 def piecewise_interpolate_schedule(
     interpolate_type: str,
     init_value: float,

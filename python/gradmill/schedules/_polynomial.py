@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradmill._numbers import divisor
+from gradmill._recorded import recorded
 from gradmill.schedules._base import BuiltinSchedule
 from gradmill.schedules._constant import constant_schedule
 
@@ -23,6 +24,7 @@ class _Polynomial(BuiltinSchedule):
         return (self.init_value - self.end_value) * xp.power(rest, self.power) + self.end_value
 
 
+@recorded
 def polynomial_schedule(
     init_value: float,
     end_value: float,
@@ -55,6 +57,7 @@ def polynomial_schedule(
     return _Polynomial(init_value, end_value, power, transition_steps, max(transition_begin, 0))
 
 
+@recorded
 def linear_schedule(
     init_value: float, end_value: float, transition_steps: int, transition_begin: int = 0
 ) -> BuiltinSchedule:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+from gradmill._recorded import recorded
 from gradmill.schedules._join import join_schedules, warmup_cosine_decay_schedule
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from gradmill.schedules._base import BuiltinSchedule
 
 
+@recorded
 def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> BuiltinSchedule:
     """Rise and fall again and again: warm restarts.
 

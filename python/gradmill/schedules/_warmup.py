@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradmill._recorded import recorded
 from gradmill.schedules._exponential import exponential_decay
 from gradmill.schedules._join import join_schedules
 from gradmill.schedules._polynomial import linear_schedule
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from gradmill.schedules._base import BuiltinSchedule
 
 
+@recorded
 def warmup_constant_schedule(
     init_value: float, peak_value: float, warmup_steps: int
 ) -> BuiltinSchedule:
@@ -37,6 +39,7 @@ def warmup_constant_schedule(
     return linear_schedule(init_value, peak_value, warmup_steps)
 
 
+@recorded
 def warmup_exponential_decay_schedule(
     init_value: float,
     peak_value: float,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gradmill._recorded import recorded
 from gradmill._run import native
 from gradmill._spec import Slot, Spec, float_dtype, real
 
@@ -31,6 +32,7 @@ class ScaleByAdamState(NamedTuple):
     nu: Any
 
 
+@recorded
 def scale_by_adam(
     b1: float = 0.9,
     b2: float = 0.999,

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from gradmill._base import EmptyState, GradientTransformation
+from gradmill._recorded import recorded
 from gradmill._run import native
 from gradmill._spec import Spec, real
 
 
+@recorded
 def clip(max_delta: float) -> GradientTransformation:
     r"""Limit each element of the updates to an interval around zero.
 

@@ -7,6 +7,7 @@ import numpy as np
 from gradmill._base import is_transformation
 from gradmill._control import Context, Control, Plan
 from gradmill._numbers import HOST
+from gradmill._recorded import recorded
 from gradmill._run import native_with_extra
 from gradmill._scalars import next_count
 from gradmill._spec import Gated, Spec
@@ -92,6 +93,7 @@ def _pick(name: str, *candidates: Any) -> tuple[Any, Any]:
     return transformations[0], conditions[0]
 
 
+@recorded
 def conditionally_transform(
     inner: TransformationLike | Callable[..., Any] | None = None,
     should_transform_fn: Callable[..., Any] | TransformationLike | None = None,
@@ -136,6 +138,7 @@ def conditionally_transform(
     return native_with_extra(Gated(spec, tx, "inner_state"))
 
 
+@recorded
 def conditionally_mask(
     inner: TransformationLike | Callable[..., Any] | None = None,
     should_transform_fn: Callable[..., Any] | TransformationLike | None = None,

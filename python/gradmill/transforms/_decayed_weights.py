@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradmill._base import EmptyState, GradientTransformation
+from gradmill._recorded import recorded
 from gradmill._run import native
 from gradmill._spec import Masked, Spec, real_or_schedule
 
@@ -26,6 +27,7 @@ class WeightDecaySchedule(NamedTuple):
     count: Any
 
 
+@recorded
 def add_decayed_weights(
     weight_decay: ScalarOrSchedule = 0.0, mask: Mask | None = None
 ) -> GradientTransformation:

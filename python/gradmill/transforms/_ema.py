@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gradmill._recorded import recorded
 from gradmill._run import native
 from gradmill._spec import Slot, Spec, float_dtype, real
 
@@ -29,6 +30,7 @@ class EmaState(NamedTuple):
     ema: Any
 
 
+@recorded
 def ema(
     decay: float = 0.9, debias: bool = True, accumulator_dtype: DTypeLike | None = None
 ) -> GradientTransformation:

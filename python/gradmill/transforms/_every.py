@@ -7,6 +7,7 @@ import numpy as np
 from gradmill._base import is_transformation
 from gradmill._control import Context, Control, Plan
 from gradmill._numbers import integer
+from gradmill._recorded import recorded
 from gradmill._run import native, native_with_extra
 from gradmill._spec import Gated, Slot, Spec, is_integer
 
@@ -70,6 +71,7 @@ class _Every(Control):
         return {"count": (integer(state.count) + 1) % self.k}
 
 
+@recorded
 def apply_every(
     k: int = 1, transformation: TransformationLike | None = None
 ) -> GradientTransformation:

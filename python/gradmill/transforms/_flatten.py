@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradmill._arrays import as_native
 from gradmill._base import GradientTransformationExtraArgs, is_transformation
+from gradmill._recorded import recorded
 from gradmill._spec import Flattened
 from gradmill._tree import flatten as flatten_tree
 from gradmill._tree import flatten_like, leaf_path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from gradmill._tree import Treespec
 
 
+@recorded
 def flatten(inner: TransformationLike) -> GradientTransformationExtraArgs:
     """Apply a transformation to all leaves as one vector.
 
@@ -47,23 +50,32 @@ def flatten(inner: TransformationLike) -> GradientTransformationExtraArgs:
     if not is_transformation(inner):
         raise TypeError(f"flatten takes a transformation, got {inner!r}")
     tx = with_extra_args_support(inner)
+    return GradientTransformationExtraArgs(partial(_init, tx), partial(_update, tx), Flattened(tx))
 
-    def init(params: PyTree) -> PyTree:
-        return tx.init(_joined(params, "params")[0])
 
-    def update(
-        updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
-    ) -> tuple[PyTree, PyTree]:
-        vector, shapes, treespec = _joined(updates, "updates")
-        given = None
-        if params is not None:
-            flatten_like(treespec, params, "params", "updates")
-            given, of_params, _ = _joined(params, "params")
-            _check_shapes(shapes, of_params, treespec)
-        new, state = tx.update(vector, state, given, **extra_args)
-        return _split(new, shapes, treespec), state
+# At the top of the module, so that they can be pickled.
 
-    return GradientTransformationExtraArgs(init, update, Flattened(tx))
+
+def _init(tx: TransformationLike, /, params: PyTree) -> PyTree:
+    return tx.init(_joined(params, "params")[0])
+
+
+def _update(
+    tx: TransformationLike,
+    /,
+    updates: PyTree,
+    state: PyTree,
+    params: PyTree | None = None,
+    **extra_args: Any,
+) -> tuple[PyTree, PyTree]:
+    vector, shapes, treespec = _joined(updates, "updates")
+    given = None
+    if params is not None:
+        flatten_like(treespec, params, "params", "updates")
+        given, of_params, _ = _joined(params, "params")
+        _check_shapes(shapes, of_params, treespec)
+    new, state = tx.update(vector, state, given, **extra_args)
+    return _split(new, shapes, treespec), state
 
 
 def _joined(tree: PyTree, name: str) -> tuple[Any, list[tuple[int, ...] | None], Treespec]:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from gradmill._base import EmptyState, GradientTransformation
+from gradmill._recorded import recorded
 from gradmill._run import native
 from gradmill._spec import Spec, real
 
 
+@recorded
 def clip_by_global_norm(max_norm: float) -> GradientTransformation:
     r"""Shrink updates so that the norm of all leaves together is at most ``max_norm``.
 
@@ -40,6 +42,7 @@ def clip_by_global_norm(max_norm: float) -> GradientTransformation:
     return native(Spec("clip_by_global_norm", EmptyState, hyper))
 
 
+@recorded
 def normalize_by_update_norm(
     scale_factor: float = 1.0, eps: float = 1e-6
 ) -> GradientTransformation:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from gradmill._base import EmptyState, GradientTransformation
+from gradmill._recorded import recorded
 from gradmill._run import native
 from gradmill._spec import Spec
 
 
+@recorded
 def identity() -> GradientTransformation:
     """Leave updates and state as they are: the same objects come back.
 

@@ -10,6 +10,7 @@ from gradmill._arrays import as_native
 from gradmill._base import is_transformation
 from gradmill._control import Context, Control, Plan
 from gradmill._numbers import HOST, is_foreign, is_traced
+from gradmill._recorded import Call, recorded
 from gradmill._run import native_with_extra
 from gradmill._scalars import next_count
 from gradmill._spec import Gated, Spec, float_dtype
@@ -76,15 +77,21 @@ class _Injection(Control):
         if any(map(is_traced, values.values())):
             return self._build(values)
         key = {name: float(value) for name, value in values.items()}
-        if self._built is None or self._built[0] != key:
-            self._built = key, self._build(values)
-        return self._built[1]
+        # Another thread may put another one there at any time.
+        built = self._built
+        if built is None or built[0] != key:
+            self._built = built = key, self._build(values)
+        return built[1]
 
     def _build(self, values: Mapping[str, Any]) -> TransformationLike:
         tx = self.factory(**self.fixed, **values)
         if not is_transformation(tx):
             raise TypeError(f"inject_hyperparams: the factory returned {tx!r}")
         return tx
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        made_from = self.factory, self.fixed, self.numbers, self.schedules, self.dtype
+        return _Injection, made_from
 
     def prototype(self) -> TransformationLike:
         """The transformation with the hyperparameters of the first step."""
@@ -206,4 +213,7 @@ def inject_hyperparams(
         spec = Spec(None, InjectStatefulHyperparamsState, control=control)
         return native_with_extra(Gated(spec, control.prototype(), "inner_state"))
 
-    return wrapped
+    keywords: dict[str, Any] = {"static_args": sorted(static)} if static else {}
+    if dtype is not None:
+        keywords["hyperparam_dtype"] = dtype
+    return recorded(wrapped, Call(inject_hyperparams, (inner_factory,), keywords))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from gradmill._base import is_transformation
 from gradmill._masks import mask_tree
+from gradmill._recorded import recorded
 from gradmill._run import native_with_extra
 from gradmill._spec import Labels, Masked, Partitioned
 from gradmill._tree import tree_map
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from gradmill._tree import Path
 
 
+@recorded
 def masked(
     inner: TransformationLike | Mask | None = None,
     mask: Mask | TransformationLike | None = None,
@@ -77,6 +79,7 @@ def masked(
     return native_with_extra(Masked(inside[0], masks[0], mask_compatible_extra_args))
 
 
+@recorded
 def freeze(mask: Mask) -> GradientTransformationExtraArgs:
     """Set the updates of some leaves to zero.
 
@@ -110,6 +113,7 @@ def partition(
     *transformations: TransformationLike | Mapping[Any, TransformationLike],
     mask_compatible_extra_args: bool = False,
 ) -> GradientTransformationExtraArgs: ...
+@recorded
 def partition(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
     """Apply a transformation of its own to each group of leaves.
 
@@ -215,6 +219,7 @@ class _FreezeLabels:
 _FREEZE = {True: "freeze", False: "train"}
 
 
+@recorded
 def selective_transform(
     optimizer: TransformationLike, *, freeze_mask: Mask
 ) -> GradientTransformationExtraArgs:

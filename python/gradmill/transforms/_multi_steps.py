@@ -7,6 +7,7 @@ import numpy as np
 from gradmill._base import is_transformation
 from gradmill._control import Context, Control, Plan
 from gradmill._numbers import integer, is_traced, library_of, namespace_of
+from gradmill._recorded import Call
 from gradmill._run import native_with_extra
 from gradmill._scalars import next_count
 from gradmill._spec import Gated, Slot, Spec, float_dtype, is_integer
@@ -162,6 +163,10 @@ class MultiSteps:
         should_skip_update_fn: Callable[..., Any] | None = None,
         accumulator_dtype: DTypeLike | None = None,
     ) -> None:
+        given = [opt, every_k_schedule, use_grad_mean, should_skip_update_fn, accumulator_dtype]
+        while given and given[-1] is None:
+            given.pop()
+        self._made_by = Call(MultiSteps, tuple(given), {})
         inner: Any = opt
         k: Any = every_k_schedule
         if not is_transformation(opt) and opt is not None:
@@ -192,6 +197,11 @@ class MultiSteps:
         )
         self._inner = identity() if inner is None else inner
         self._tx = native_with_extra(Gated(spec, self._inner, "inner_opt_state"))
+        self._tx._made_by = self._made_by._replace(more=".gradient_transformation()")
+
+    def __repr__(self) -> str:
+        """Return the code that makes it."""
+        return str(self._made_by)
 
     @property
     def inner_opt(self) -> GradientTransformation:

@@ -7,6 +7,7 @@ import numpy as np
 from gradmill import _core
 from gradmill._control import Context, Control, FieldError, Plan
 from gradmill._numbers import HOST
+from gradmill._recorded import recorded
 from gradmill._run import native
 from gradmill._scalars import next_count
 from gradmill._spec import Spec, is_integer, real
@@ -104,6 +105,7 @@ def _key_words(key: Any) -> tuple[int, int]:
     return int(words[0]), int(words[1])
 
 
+@recorded
 def add_noise(
     eta: float, gamma: float, key: Any = None, *, seed: Any = None
 ) -> GradientTransformation:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradmill._base import EmptyState
+from gradmill._recorded import recorded
 from gradmill._run import native
 from gradmill._spec import Spec
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from gradmill._base import GradientTransformation
 
 
+@recorded
 def keep_params_nonnegative() -> GradientTransformation:
     r"""Cut updates short where parameters would become negative.
 

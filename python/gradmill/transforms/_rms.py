@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gradmill._recorded import recorded
 from gradmill._run import native
 from gradmill._spec import Slot, Spec, real
 
@@ -91,6 +92,7 @@ def _hyper(decay: float, eps: float, eps_in_sqrt: bool, bias_correction: bool) -
     }
 
 
+@recorded
 def scale_by_rms(
     decay: float = 0.9,
     eps: float = 1e-8,
@@ -139,6 +141,7 @@ def scale_by_rms(
     return native(Spec("scale_by_rms", state, hyper, slots))
 
 
+@recorded
 def scale_by_stddev(
     decay: float = 0.9,
     eps: float = 1e-8,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradmill._base import EmptyState, GradientTransformation
+from gradmill._recorded import recorded
 from gradmill._run import native
 from gradmill._spec import Spec, real
 from gradmill.transforms._identity import identity
@@ -27,6 +28,7 @@ class ScaleByScheduleState(NamedTuple):
     count: Any
 
 
+@recorded
 def scale(step_size: float) -> GradientTransformation:
     r"""Multiply updates by a constant.
 
@@ -52,6 +54,7 @@ def scale(step_size: float) -> GradientTransformation:
     return native(Spec("scale", EmptyState, {"step_size": real("step_size", step_size)}))
 
 
+@recorded
 def scale_by_schedule(
     step_size_fn: Schedule | None = None, *, schedule: Schedule | None = None
 ) -> GradientTransformation:
@@ -98,6 +101,7 @@ class _Negated:
         return -self.schedule(count)
 
 
+@recorded
 def scale_by_learning_rate(
     learning_rate: ScalarOrSchedule | None = None, *, flip_sign: bool = True
 ) -> GradientTransformation:

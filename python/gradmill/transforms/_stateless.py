@@ -9,6 +9,7 @@ from gradmill._base import (
     GradientTransformationExtraArgs,
     is_transformation,
 )
+from gradmill._recorded import recorded
 from gradmill._tree import flatten, flatten_like
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def init_empty_state(params: PyTree) -> EmptyState:  # noqa: ARG001  (every init
     return EmptyState()
 
 
+@recorded
 def stateless(f: Callable[[PyTree, PyTree | None], PyTree]) -> GradientTransformation:
     """Make a transformation of a function of updates and parameters.
 
@@ -57,6 +59,7 @@ def stateless(f: Callable[[PyTree, PyTree | None], PyTree]) -> GradientTransform
     return _of_function("stateless", f, _apply)
 
 
+@recorded
 def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> GradientTransformation:
     """Make a transformation of a function of one leaf of the updates and its parameter.
 
@@ -82,6 +85,7 @@ def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> GradientTransformat
     return _of_function("stateless_with_tree_map", f, _apply_to_leaves)
 
 
+@recorded
 def with_extra_args_support(tx: TransformationLike) -> GradientTransformationExtraArgs:
     """Let a transformation be called with extra arguments, which it does not see.
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gradmill._recorded import recorded
 from gradmill._run import native
 from gradmill._spec import Slot, Spec, float_dtype, real
 
@@ -27,6 +28,7 @@ class TraceState(NamedTuple):
     trace: Any
 
 
+@recorded
 def trace(
     decay: float = 0.9, nesterov: bool = False, accumulator_dtype: DTypeLike | None = None
 ) -> GradientTransformation:

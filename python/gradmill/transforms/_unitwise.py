@@ -6,6 +6,7 @@ import operator
 from typing import TYPE_CHECKING
 
 from gradmill._base import EmptyState
+from gradmill._recorded import recorded
 from gradmill._run import native
 from gradmill._spec import Spec, real
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from gradmill._base import GradientTransformation
 
 
+@recorded
 def clip_by_block_rms(threshold: float) -> GradientTransformation:
     r"""Shrink each leaf so that the root mean square of its elements is at most ``threshold``.
 
@@ -50,6 +52,7 @@ def clip_by_block_rms(threshold: float) -> GradientTransformation:
     )
 
 
+@recorded
 def adaptive_grad_clip(
     clipping: float, eps: float = 1e-3, axis: int | Iterable[int] | None = None
 ) -> GradientTransformation:
@@ -104,6 +107,7 @@ def adaptive_grad_clip(
     return native(Spec("adaptive_grad_clip", EmptyState, hyper, axes=axes))
 
 
+@recorded
 def centralize() -> GradientTransformation:
     r"""Subtract from each row of the updates its mean.
 
@@ -130,6 +134,7 @@ def centralize() -> GradientTransformation:
     return native(Spec("centralize", EmptyState))
 
 
+@recorded
 def scale_by_trust_ratio(
     min_norm: float = 0.0, trust_coefficient: float = 1.0, eps: float = 0.0
 ) -> GradientTransformation:

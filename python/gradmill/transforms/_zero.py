@@ -9,6 +9,7 @@ import numpy as np
 from gradmill._base import EmptyState, is_transformation
 from gradmill._control import Context, Control, Plan
 from gradmill._numbers import integer, is_foreign, library_of, namespace_of
+from gradmill._recorded import recorded
 from gradmill._run import native, native_with_extra
 from gradmill._scalars import COUNT_MAX, next_count
 from gradmill._spec import Gated, Spec, is_integer
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from gradmill._tree import Structure
 
 
+@recorded
 def set_to_zero() -> GradientTransformation:
     """Replace each update by zero; NaN and infinities as well.
 
@@ -82,6 +84,7 @@ def _flag(old: Any, nan: Any) -> Any:
     return np.asarray(nan) if isinstance(old, np.ndarray) and bool(old) != nan else old
 
 
+@recorded
 def zero_nans() -> GradientTransformation:
     r"""Replace each NaN by zero. Infinities stay.
 
@@ -151,6 +154,7 @@ class _IfFinite(Control):
         }
 
 
+@recorded
 def apply_if_finite(
     inner: TransformationLike | None = None,
     max_consecutive_errors: int | None = None,
