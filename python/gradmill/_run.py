@@ -57,9 +57,7 @@ class PythonRun:
         new, state = tx.update(masked, state, given, **extra)
         before = Structure(kept.structure())
         rest = iter(match(new, before, "the masked updates", "those before").leaves)
-        merged = [
-            next(rest) if take else old for take, old in zip(kept.taken, leaves, strict=True)
-        ]
+        merged = [next(rest) if take else old for take, old in zip(kept.taken, leaves, strict=True)]
         return frame.updates.rebuild(merged), [state], Found((), True)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from gradmill._numbers import integer
 from gradmill._native import control_of
+from gradmill._numbers import integer
 from gradmill._scalars import SCALARS, next_count, scalars_of
 from gradmill.jax._states import in_optaxs_classes
 
