@@ -10,10 +10,10 @@ import numpy as np
 from gradmill._control import Context
 from gradmill._formulas import FORMULAS
 from gradmill._layout import layout_of
+from gradmill._masks import Selection
 from gradmill._native import NativeRun
 from gradmill._scalars import LOOKS_FOR, SCALARS
 from gradmill._state import links_of
-from gradmill._masks import Selection
 from gradmill._tree import Flattener, flatten
 from tests.trees import copy_tree
 

@@ -14,6 +14,8 @@ from gradmill._tree import HOLE, Flattener, Match, Structure, flatten, match
 from gradmill.errors import TreeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gradmill._base import PyTree
     from gradmill._control import Context
     from gradmill._masks import Kept
@@ -42,13 +44,23 @@ class Frame(NamedTuple):
             return Selection(self.updates.leaves, self.structure, "updates", hole)
         return Selection(self.params, self.structure, "params", hole)
 
-    def context(self, context: Context, link: Link, kept: Kept) -> Context:
-        """What the control of a link looks at: no more than its masks leave."""
+    def context(
+        self, context: Context, link: Link, kept: Kept, updates: Sequence[Any] | None = None
+    ) -> Context:
+        """What the control of a link looks at: no more than its masks leave.
+
+        Args:
+            context: The step.
+            link: The link.
+            kept: What its masks leave.
+            updates: The leaves of the updates that reach it; None for those of the frame.
+        """
         extra = context.extra
         if link.masks_extra:
             extra = masked_extra(extra, self.structure, kept)
         params = context.params if self.params is None else kept.tree(self.params)
-        return context.seen_as(kept.tree(self.updates.leaves), params, extra)
+        leaves = self.updates.leaves if updates is None else updates
+        return context.seen_as(kept.tree(leaves), params, extra)
 
 
 class Framer:

@@ -68,7 +68,7 @@ Place = tuple[str, int | None, int]
 
 
 def from_fault(fault: CoreError, path: Callable[[Place], str], hint: str = "") -> GradmillError:
-    """The error that names the leaf by its path, for what the core reports; ``hint`` ends it."""
+    """Turn what the core reports into an error with the leaf's path, which ends with ``hint``."""
     place, message, is_type_error, other = fault.args
     if other is not None:
         return LeafValueError(f"{path(place)}: {message} {path(other)}")

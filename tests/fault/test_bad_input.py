@@ -99,7 +99,7 @@ def test_a_bad_leaf_at_any_position_changes_nothing(position: int, tx: Any) -> N
 )
 def test_wrong_structure(grads: Any, tx: Any) -> None:
     opt = gm.Optimizer(tx, good())
-    with pytest.raises(TreeError, match="updates does not match params"):
+    with pytest.raises(TreeError, match=r"^updates(\['a'\])?: .* params|missing keys?"):
         opt.step(grads)
     assert bits(opt.params) == bits(good())
 
@@ -108,7 +108,7 @@ def test_params_are_needed() -> None:
     tx = gm.add_decayed_weights(0.0)
     with pytest.raises(ValueError, match="update\\(updates, state, params\\)"):
         tx.update(np.ones(3), tx.init(np.ones(3)))
-    with pytest.raises(TreeError, match="params does not match updates"):
+    with pytest.raises(TreeError, match=r"^updates: missing key 'v'; key 'w' is not in params$"):
         tx.update({"w": np.ones(3)}, tx.init(None), {"v": np.ones(3)})
 
 
@@ -117,7 +117,7 @@ def test_state_of_another_transformation(tx: Any) -> None:
         with pytest.raises(TreeError, match=r"state.*expected"):
             tx.update(good(), state, good())
     other = gm.scale_by_adam().init({"w": np.ones(3)})
-    with pytest.raises(TreeError, match=r"state.mu does not match updates"):
+    with pytest.raises(TreeError, match=r"^updates: missing key 'w'; key 'v' is not in state\.mu$"):
         gm.scale_by_adam().update({"v": np.ones(3)}, other)
     with pytest.raises(
         LeafValueError, match=r"updates\['w'\]: shape \(2,\), mu has \(3,\) \(scale_by_adam\)"
@@ -226,7 +226,7 @@ def test_arguments_of_the_wrong_kind(make: Any, name: str) -> None:
 def test_masks() -> None:
     params = {"a": np.ones(2), "b": np.ones(2)}
     wrong = gm.add_decayed_weights(0.1, mask={"z": True})
-    with pytest.raises(TreeError, match="mask does not match"):
+    with pytest.raises(TreeError, match=r"^mask: missing keys 'a', 'b'; key 'z' is not in params$"):
         wrong.update(params, wrong.init(params), params)
     not_bool = gm.add_decayed_weights(0.1, mask={"a": 1, "b": 0})
     with pytest.raises(TypeError, match="a mask has bools"):

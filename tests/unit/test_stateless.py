@@ -90,7 +90,7 @@ def test_state_is_always_a_new_one(make: Any) -> None:
 
 def test_parameters_of_another_structure_raise() -> None:
     tx = gm.stateless_with_tree_map(weighted)
-    with pytest.raises(gm.errors.TreeError, match=r"^params does not match updates"):
+    with pytest.raises(gm.errors.TreeError, match=r"^updates: key 'b' is not in params$"):
         tx.update({"a": 1.0, "b": 2.0}, gm.EmptyState(), {"a": 1.0})
 
 

@@ -156,8 +156,8 @@ ones, two = np.ones(3), np.ones(2)
 @pytest.mark.parametrize(
     ("new", "old", "kind", "message"),
     [
-        ({"w": ones}, {"v": ones}, gm.errors.TreeError, "^old_tensors does not match new_tensors"),
-        ([ones], (ones,), gm.errors.TreeError, "^old_tensors does not match new_tensors"),
+        ({"w": ones}, {"v": ones}, gm.errors.TreeError, "^old_tensors: missing key 'w'"),
+        ([ones], (ones,), gm.errors.TreeError, "^old_tensors: a tuple, new_tensors has a list$"),
         (
             {"w": ones},
             {"w": two},
@@ -179,8 +179,8 @@ ones, two = np.ones(3), np.ones(2)
         (
             {"w": ones},
             {"w": {"v": ones}},
-            gm.errors.LeafTypeError,
-            r"^old_tensors\['w'\]: dict, expected numbers$",
+            gm.errors.TreeError,
+            r"^old_tensors\['w'\]: a dict, new_tensors has an array$",
         ),
         (
             {"w": "abc"},

@@ -11,7 +11,6 @@ from gradmill._native import ALWAYS, MAX_LINKS, planned
 from gradmill._numbers import is_traced
 from gradmill._scalars import READS_PARAMS
 from gradmill.jax._call import LeafArrays, Mode, Program, Scalars, in_float64
-from gradmill.jax._inputs import slot_leaves
 from gradmill.jax._states import in_optaxs_classes
 from gradmill.jax._traced import advanced, changed, spec_of
 
@@ -49,7 +48,7 @@ def fused(
     run = _Run(lowering, lowering.step(updates, state, params, extra_args))
     new_params = run.calls()
     new_states = [run.state(link) for link in lowering.links]
-    tree = run.inputs.treespec.unflatten(new_params)
+    tree = run.inputs.frame.structure.spec.unflatten(new_params)
     return tree, in_optaxs_classes(lowering.layout.join(iter(new_states)))
 
 
@@ -63,15 +62,17 @@ class _Run:
         self.states = states = inputs.states
         with in_float64():
             self.plans: list[Plan] = [
-                ALWAYS if link.control is None else planned(link, state, inputs.context)
+                ALWAYS
+                if link.control is None
+                else planned(link, state, inputs.seen_by(link, inputs.given))
                 for link, state in zip(self.links, states, strict=True)
             ]
-        self.slots = [
-            slot_leaves(link, state, inputs.treespec)
-            for link, state in zip(self.links, states, strict=True)
+        self.matches = [
+            inputs.slots(link, state) for link, state in zip(self.links, states, strict=True)
         ]
+        self.slots = [[slot.leaves for slot in slots] for slots in self.matches]
         self.updates = [
-            leaf if leaf is None or dtype != jnp.float64 else leaf.astype(dtype)
+            None if dtype is None else leaf if dtype != jnp.float64 else leaf.astype(dtype)
             for leaf, dtype in zip(inputs.given, inputs.dtypes, strict=True)
         ]
         self.split = _split(self.updates)
@@ -201,16 +202,19 @@ class _Run:
         old, plan = self.states[link.index], self.plans[link.index]
         found: Any = self.finite.get(link.index)
         if link.looks_for == "nans":
-            found = self.inputs.treespec, self.nans[link.index]
+            found = self.inputs.frame.structure, self.nans[link.index]
         spec = spec_of(link, self.inputs.context)
         new = changed(old, advanced(link, spec, old, plan, found))
         runs = [is_open for is_open in map(self.is_open, link.gates) if is_open is not True]
         if runs:
             is_open = jnp.stack([jnp.asarray(run) for run in runs]).all()
             new = jax.tree.map(lambda a, b: jnp.where(is_open, a, b), new, old)
+        index = link.index
         fields = {
-            slot.name: self.inputs.treespec.unflatten(leaves)
-            for slot, leaves in zip(spec.slots, self.slots[link.index], strict=True)
+            slot.name: was.rebuild(leaves)
+            for slot, was, leaves in zip(
+                spec.slots, self.matches[index], self.slots[index], strict=True
+            )
         }
         return new._replace(**fields) if fields else new
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 
+from gradmill._align import hint_for
 from gradmill._base import NO_PARAMS_MSG
 from gradmill._control import Context
+from gradmill._frame import Framer
 from gradmill._scalars import READS_PARAMS
-from gradmill._tree import Selection, flatten, flatten_like, leaf_path
+from gradmill._tree import HOLE, Match, leaf_path, match
+from gradmill._update import none_error
 from gradmill.errors import LeafTypeError, LeafValueError
 from gradmill.jax._trees import adopt, as_array
 
@@ -18,37 +22,62 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradmill._base import PyTree
+    from gradmill._frame import Frame
+    from gradmill._masks import Selection
     from gradmill._state import Link
-    from gradmill._tree import Treespec
 
 
 @dataclass
 class Inputs:
-    """What a step starts from.
+    """What a step starts from; leaves come in the order of the frame.
 
     Attributes:
-        treespec: The structure of the updates.
-        given: Their leaves.
-        params: The leaves of the parameters, None where there are none.
+        frame: The trees as they were given.
+        given: The updates, as arrays; None where there is none, or none that JAX knows.
+        params: The parameters, as arrays where an op looks at the update.
         states: The states of the links.
         context: What controls look at.
+        select: What masks leave.
         taken: For each link the leaves that its masks leave to it.
-        dtypes: The dtype that each leaf is computed in.
+        dtypes: The dtype that each leaf is computed in; None for one that is not looked at.
     """
 
-    treespec: Treespec
+    frame: Frame
     given: list[Any]
     params: list[Any]
     states: list[PyTree]
     context: Context
+    select: Selection
     taken: list[list[bool]]
     dtypes: list[Any]
 
     def computed(self, leaves: Sequence[Any]) -> list[Any]:
         """``leaves`` in the dtypes to compute in."""
         return [
-            None if leaf is None else jnp.asarray(leaf, dtype)
+            leaf if leaf is None or dtype is None else jnp.asarray(leaf, dtype)
             for leaf, dtype in zip(leaves, self.dtypes, strict=True)
+        ]
+
+    def seen_by(self, link: Link, leaves: Sequence[Any]) -> Context:
+        """What the control of a link looks at, when updates with these leaves have reached it."""
+        self.context.updates = self.frame.updates.rebuild(leaves)
+        if not link.masks:
+            return self.context
+        return self.frame.context(self.context, link, self.select(link.masks), leaves)
+
+    def slots(self, link: Link, state: PyTree) -> list[Match]:
+        """The leaves of each slot of a link."""
+        of_params = self.frame.params is not None
+        return [
+            match(
+                getattr(state, name),
+                self.frame.structure,
+                f"{link.path}.{name}",
+                "params" if of_params else "updates",
+                holes=True,
+                blames_other=not of_params,
+            )
+            for name in slot_names(link)
         ]
 
 
@@ -59,13 +88,14 @@ def inputs_of(
     params: PyTree | None,
     extra_args: dict[str, Any],
     *,
+    hole: PyTree = HOLE,
     writes_params: bool = False,
 ) -> Inputs:
     """The inputs of a step over these trees, and perhaps to new parameters.
 
     Raises:
         TreeError: A tree has another structure than the updates.
-        LeafTypeError: A leaf is no array of floats.
+        LeafTypeError: A leaf that an op looks at is no array of floats.
         LeafValueError: An array has another shape than its update.
         ValueError: There are no parameters, and they are needed.
     """
@@ -74,63 +104,96 @@ def inputs_of(
     # What is written in Python may add up a batch.
     keeps_shapes = all(link.spec is not None for link in links)
     reads_params = any(link.op in READS_PARAMS for link in links)
-    leaves, treespec = flatten(updates)
-    given = [
-        None if leaf is None else _array(leaf, treespec, index, "updates")
-        for index, leaf in enumerate(leaves)
-    ]
-    own: list[Any] = [None] * len(given)
-    if params is not None:
-        own = flatten_like(treespec, params, "params", "updates")
-        for index, (param, update) in enumerate(zip(own, given, strict=True)):
-            # Where there is no update, whatever there is stays.
-            if update is not None and (param is not None or reads_params or writes_params):
-                own[index] = _array(param, treespec, index, "params")
-        if keeps_shapes:
-            _check_shapes(given, own, treespec, "params")
-    elif reads_params or writes_params:
+    if params is None and (reads_params or writes_params):
         raise ValueError(NO_PARAMS_MSG)
-    slots: list[list[Any]] = []
-    for link, state in zip(links, states, strict=True):
-        for name, slot in zip(_slots(link), slot_leaves(link, state, treespec), strict=True):
-            if keeps_shapes:
-                _check_shapes(given, slot, treespec, name)
-            slots.append(slot)
-    context = Context(updates, params, extra_args, jnp)
-    select = Selection(updates if params is None else params, treespec)
-    taken = [select(link.masks) for link in links]
-    read = [given, *([own] if reads_params else []), *slots]
-    dtypes = [None if row[0] is None else _widest(row) for row in zip(*read, strict=True)]
-    return Inputs(treespec, given, own, states, context, taken, dtypes)
-
-
-def slot_leaves(link: Link, state: PyTree, treespec: Treespec) -> list[list[Any]]:
-    """The leaves of each slot of a link."""
-    return [
-        flatten_like(treespec, getattr(state, name), f"{link.path}.{name}", "updates")
-        for name in _slots(link)
+    frame = Framer()(updates, params, needs_params=True)
+    select = frame.selection(hole)
+    taken = [select(link.masks).taken for link in links]
+    given: list[Any] = []
+    own = list(frame.params or [None] * len(frame.updates.leaves))
+    for at, leaf in enumerate(frame.updates.leaves):
+        ops = {link.op for link, row in zip(links, taken, strict=True) if row[at]} - {None}
+        if leaf is None:
+            # Whatever there is stays.
+            given.append(None)
+        elif _is_looked_at(ops, leaf, own[at], writes_params=writes_params):
+            given.append(_array(leaf, frame, at, "updates"))
+            if writes_params and own[at] is None:
+                raise none_error(leaf, frame.structure.spec, at)
+            if params is not None and (own[at] is not None or reads_params):
+                own[at] = _array(own[at], frame, at, "params")
+        else:
+            given.append(_as_it_is(leaf))
+    inputs = Inputs(
+        frame=frame,
+        given=given,
+        params=own,
+        states=states,
+        context=Context(updates, params, extra_args, jnp),
+        select=select,
+        taken=taken,
+        dtypes=[],
+    )
+    slots = [
+        (slot, name)
+        for link, state in zip(links, states, strict=True)
+        for slot, name in zip(inputs.slots(link, state), slot_names(link), strict=True)
     ]
+    if keeps_shapes:
+        for others, name in [(own, "params"), *((slot.leaves, name) for slot, name in slots)]:
+            _check_shapes(inputs, others, name)
+    read = [given, *([own] if reads_params else []), *(slot.leaves for slot, _ in slots)]
+    inputs.dtypes = [_widest(row) if is_float(row[0]) else None for row in zip(*read, strict=True)]
+    return inputs
 
 
-def _slots(link: Link) -> list[str]:
+def slot_names(link: Link) -> list[str]:
+    """The names of a link's slots."""
     return [] if link.spec is None else [slot.name for slot in link.spec.slots]
 
 
-def _array(leaf: object, treespec: Treespec, index: int, name: str) -> Any:
+def _is_looked_at(
+    ops: set[str | None], update: object, param: object, *, writes_params: bool
+) -> bool:
+    """Whether an update has to be an array of floats, or may as well be handled as one."""
+    if ops - {"set_to_zero"}:
+        return True
+    if param is None:
+        return is_float(update)
+    return is_float(param) and (is_float(update) or (writes_params and not ops))
+
+
+def is_float(leaf: object) -> bool:
+    """Whether a leaf is an array of floats."""
+    try:
+        as_array(leaf)
+    except TypeError:
+        return False
+    return True
+
+
+def _as_it_is(leaf: Any) -> Any:
+    """A leaf that no op looks at as an array; None for one of which JAX can make none."""
+    try:
+        array = jnp.asarray(leaf)
+    except TypeError:
+        return None
+    return None if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) else array
+
+
+def _array(leaf: object, frame: Frame, at: int, name: str) -> Any:
     try:
         return as_array(leaf)
     except TypeError as error:
-        path = leaf_path(treespec, index, name)
-        raise LeafTypeError(f"{path}: {error}") from None
+        path = leaf_path(frame.structure.spec, at, name)
+        raise LeafTypeError(f"{path}: {error}{hint_for(leaf)}") from None
 
 
-def _check_shapes(
-    updates: Sequence[Any], others: Sequence[Any], treespec: Treespec, name: str
-) -> None:
-    for index, (update, other) in enumerate(zip(updates, others, strict=True)):
+def _check_shapes(inputs: Inputs, others: Sequence[Any], name: str) -> None:
+    for at, (update, other) in enumerate(zip(inputs.given, others, strict=True)):
         shape = getattr(other, "shape", None)
-        if update is not None and shape is not None and update.shape != shape:
-            path = leaf_path(treespec, index, "updates")
+        if is_float(update) and shape is not None and update.shape != shape:
+            path = leaf_path(inputs.frame.structure.spec, at, "updates")
             raise LeafValueError(f"{path}: shape {update.shape}, {name} has {shape}")
 
 

@@ -12,14 +12,16 @@ import optax
 
 from gradmill._base import GradientTransformationExtraArgs
 from gradmill._formulas import FORMULAS
+from gradmill._frame import Framer
 from gradmill._layout import layout_of
+from gradmill._masks import Selection
 from gradmill._native import ALWAYS, planned
 from gradmill._run import PythonRun
 from gradmill._spec import Flattened
 from gradmill._state import init_link, links_of
-from gradmill._tree import Selection, flatten, flatten_like, keep, leaf_path
+from gradmill._tree import Flattener, flatten, leaf_path, match
 from gradmill.errors import LeafValueError
-from gradmill.jax._inputs import inputs_of, slot_leaves
+from gradmill.jax._inputs import inputs_of
 from gradmill.jax._measures import all_finite, global_norm
 from gradmill.jax._states import in_optaxs_classes, with_keys
 from gradmill.jax._traced import advanced, changed, spec_of, step_values
@@ -49,10 +51,9 @@ class Lowering:
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state for ``params``."""
         adopt(params)
-        select = Selection(params, flatten(params)[1])
-        own = [
-            keep(params, select(link.masks), _HOLE) if link.masks else params for link in self.links
-        ]
+        leaves, structure = Flattener()(params)
+        select = Selection(leaves, structure, "params", _HOLE)
+        own = [select(link.masks).tree(leaves) if link.masks else params for link in self.links]
         states = [init_link(*pair, as_array) for pair in zip(self.links, own, strict=True)]
         return with_keys(in_optaxs_classes(self.layout.join(iter(states))))
 
@@ -61,20 +62,23 @@ class Lowering:
     ) -> tuple[PyTree, PyTree]:
         """Return the new updates, in the dtypes of the old ones, and the new state."""
         states = self.layout.parts(state)
-        inputs = inputs_of(self.links, states, updates, params, extra_args)
+        inputs = inputs_of(self.links, states, updates, params, extra_args, hole=_HOLE)
         leaves, state = self.transform(inputs)
-        leaves = [
-            leaf if old is None else leaf.astype(old.dtype)
-            for leaf, old in zip(leaves, inputs.given, strict=True)
+        raw = inputs.frame.updates
+        new = [
+            leaf if old is None else given.astype(old.dtype)
+            for given, old, leaf in zip(leaves, inputs.given, raw.leaves, strict=True)
         ]
-        return inputs.treespec.unflatten(leaves), state
+        return raw.rebuild(new), state
 
     def step(
         self, updates: PyTree, state: PyTree, params: PyTree, extra_args: dict[str, Any]
     ) -> Inputs:
         """What a step to new parameters starts from."""
         states = self.layout.parts(state)
-        return inputs_of(self.links, states, updates, params, extra_args, writes_params=True)
+        return inputs_of(
+            self.links, states, updates, params, extra_args, hole=_HOLE, writes_params=True
+        )
 
     def apply(
         self, updates: PyTree, state: PyTree, params: PyTree, extra_args: dict[str, Any]
@@ -82,11 +86,12 @@ class Lowering:
         """Return the new parameters, rounded once, and the new state."""
         inputs = self.step(updates, state, params, extra_args)
         leaves, state = self.transform(inputs)
+        rows = zip(leaves, inputs.params, inputs.dtypes, strict=True)
         new = [
-            param if leaf is None else (param + leaf).astype(param.dtype)
-            for leaf, param in zip(leaves, inputs.params, strict=True)
+            param if dtype is None else (param + leaf).astype(param.dtype)
+            for leaf, param, dtype in rows
         ]
-        return inputs.treespec.unflatten(new), state
+        return inputs.frame.structure.spec.unflatten(new), state
 
     def transform(self, inputs: Inputs) -> tuple[list[Any], PyTree]:
         """Send the updates through all links; they come out in the dtypes they are computed in."""
@@ -140,20 +145,19 @@ class _Walk:
         """Call a transformation that is written in Python."""
         inputs = self.inputs
         updates = [
-            None if leaf is None else leaf.astype(given.dtype)
-            for leaf, given in zip(leaves, inputs.given, strict=True)
+            leaf if dtype is None else leaf.astype(given.dtype)
+            for leaf, given, dtype in zip(leaves, inputs.given, inputs.dtypes, strict=True)
         ]
         context = inputs.context
         context.members = {index: _lowered(tx) for index, tx in context.members.items()}
-        tree = inputs.treespec.unflatten(updates)
+        tree = inputs.frame.updates.rebuild(updates)
         new, (state,), _ = PythonRun(link, _HOLE).update(tree, [state], context)
-        new_leaves = flatten_like(inputs.treespec, new, "the updates", "those before")
-        return inputs.computed(new_leaves), state
+        found = match(new, inputs.frame.structure, "the updates", "those before")
+        return inputs.computed(found.leaves), state
 
     def native(self, link: Link, leaves: list[Any], state: PyTree) -> tuple[list[Any], PyTree, Any]:
         """Apply the op of a link: new updates and state, and whether what it governs runs."""
-        context = self.inputs.context
-        context.updates = self.inputs.treespec.unflatten(leaves)
+        context = self.inputs.seen_by(link, leaves)
         plan = ALWAYS if link.control is None else planned(link, state, context)
         spec = spec_of(link, context)
         new, found = leaves, None
@@ -162,14 +166,15 @@ class _Walk:
             scalars = step_values(link, spec, state, plan)
             new, slots, found = self.op(link, scalars, leaves, state)
             if plan.on is not True:
-                old = slot_leaves(link, state, self.inputs.treespec)
+                old = [slot.leaves for slot in self.inputs.slots(link, state)]
                 new, slots = _choose(plan.on, (new, slots), (leaves, old))
         is_open = plan.open
         if link.looks_for == "finite":
             is_open = jnp.logical_or(found, plan.memo)
         changes = advanced(link, spec, state, plan, found)
-        for slot, values in zip(spec.slots, slots, strict=False):
-            changes[slot.name] = self.inputs.treespec.unflatten(values)
+        matches = self.inputs.slots(link, state)
+        for slot, was, values in zip(spec.slots, matches, slots, strict=False):
+            changes[slot.name] = was.rebuild(values)
         return new, changed(state, changes), is_open
 
     def op(
@@ -177,9 +182,9 @@ class _Walk:
     ) -> tuple[list[Any], list[list[Any]], Any]:
         """Apply a formula to all leaves: new updates, new slots, and what the op looked for."""
         assert link.op is not None  # noqa: S101  (for the type checker)
+        mask = self.inputs.taken[link.index]
         taken = [
-            leaf is not None and take
-            for leaf, take in zip(leaves, self.inputs.taken[link.index], strict=True)
+            dtype is not None and take for dtype, take in zip(self.inputs.dtypes, mask, strict=True)
         ]
         own = [leaf for leaf, take in zip(leaves, taken, strict=True) if take]
         known = _knowledge(link, own)
@@ -187,13 +192,16 @@ class _Walk:
         if link.looks_for == "nans":
             pairs = zip(leaves, taken, strict=True)
             nans = [jnp.isnan(leaf).any() if take else jnp.asarray(False) for leaf, take in pairs]
-            found = self.inputs.treespec, nans
+            found = self.inputs.frame.structure, nans
         keys = iter(_keys(scalars, len(own)) if link.op == "add_noise" else ())
-        slots = slot_leaves(link, state, self.inputs.treespec)
+        slots = [slot.leaves for slot in self.inputs.slots(link, state)]
         new_leaves = list(leaves)
         new_slots = [list(slot) for slot in slots]
         for index, leaf in enumerate(leaves):
             if not taken[index]:
+                # One that is no array of floats is left as it is by all ops but one.
+                if mask[index] and link.op == "set_to_zero" and leaf is not None:
+                    new_leaves[index] = jnp.zeros_like(leaf)
                 continue
             values = {
                 name: _in_dtype(value, leaf.dtype) for name, value in (scalars | known).items()
@@ -206,7 +214,7 @@ class _Walk:
             try:
                 new = FORMULAS[link.op](jnp, leaf, self.params[index], *old, **values)
             except ValueError as error:
-                path = leaf_path(self.inputs.treespec, index, "updates")
+                path = leaf_path(self.inputs.frame.structure.spec, index, "updates")
                 raise LeafValueError(f"{path}: {error} ({link.op})") from None
             new_leaves[index] = new[0]
             for slot, before, value in zip(new_slots, slots, new[1:], strict=True):
@@ -234,31 +242,31 @@ def _lowered(tx: TransformationLike) -> TransformationLike:
     inner = Lowering(description.inner)
 
     def init(params: PyTree) -> PyTree:
-        return inner.init(_joined(params)[0])
+        adopt(params)
+        return inner.init(_joined(flatten(params)[0]))
 
     def update(
         updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
     ) -> tuple[PyTree, PyTree]:
-        vector, split = _joined(updates)
-        given = None if params is None else _joined(params)[0]
-        new, state = inner.update(vector, state, given, **extra_args)
-        return split(new), state
+        adopt(updates)
+        adopt(params)
+        frame = Framer()(updates, params, needs_params=True)
+        leaves = frame.updates.leaves
+        given = None if frame.params is None else _joined(frame.params)
+        new, state = inner.update(_joined(leaves), state, given, **extra_args)
+        sizes = [np.size(leaf) for leaf in leaves if leaf is not None]
+        parts = iter(jnp.split(new, np.cumsum(sizes)[:-1].tolist()))
+        split = [
+            None if leaf is None else jnp.reshape(next(parts), np.shape(leaf)) for leaf in leaves
+        ]
+        return frame.updates.rebuild(split), state
 
     return GradientTransformationExtraArgs(init, update)
 
 
-def _joined(tree: PyTree) -> tuple[Any, Any]:
-    """All leaves as one vector, and the function that takes such a vector apart."""
-    leaves, treedef = jax.tree.flatten(tree)
-    ends = np.cumsum([np.size(leaf) for leaf in leaves])[:-1].tolist()
-
-    def split(vector: Any) -> PyTree:
-        parts = jnp.split(vector, ends)
-        return treedef.unflatten(
-            [jnp.reshape(part, np.shape(leaf)) for part, leaf in zip(parts, leaves, strict=True)]
-        )
-
-    return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves]), split
+def _joined(leaves: Sequence[Any]) -> Any:
+    """All leaves as one vector."""
+    return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves if leaf is not None])
 
 
 def _in_dtype(value: Any, dtype: Any) -> Any:

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradmill._align import hint_for
 from gradmill._arrays import as_native
 from gradmill._base import GradientTransformationExtraArgs, is_transformation
+from gradmill._frame import Framer
 from gradmill._recorded import recorded
 from gradmill._spec import Flattened
 from gradmill._tree import flatten as flatten_tree
-from gradmill._tree import flatten_like, leaf_path
+from gradmill._tree import leaf_path
 from gradmill.errors import LeafTypeError, LeafValueError
 from gradmill.transforms._stateless import with_extra_args_support
 
@@ -57,7 +59,7 @@ def flatten(inner: TransformationLike) -> GradientTransformationExtraArgs:
 
 
 def _init(tx: TransformationLike, /, params: PyTree) -> PyTree:
-    return tx.init(_joined(params, "params")[0])
+    return tx.init(_joined(*flatten_tree(params), "params")[0])
 
 
 def _update(
@@ -68,29 +70,31 @@ def _update(
     params: PyTree | None = None,
     **extra_args: Any,
 ) -> tuple[PyTree, PyTree]:
-    vector, shapes, treespec = _joined(updates, "updates")
+    frame = Framer()(updates, params, needs_params=True)
+    treespec = frame.structure.spec
+    vector, shapes = _joined(frame.updates.leaves, treespec, "updates")
     given = None
-    if params is not None:
-        flatten_like(treespec, params, "params", "updates")
-        given, of_params, _ = _joined(params, "params")
+    if frame.params is not None:
+        given, of_params = _joined(frame.params, treespec, "params")
         _check_shapes(shapes, of_params, treespec)
     new, state = tx.update(vector, state, given, **extra_args)
-    return _split(new, shapes, treespec), state
+    return frame.updates.rebuild(_split(new, shapes)), state
 
 
-def _joined(tree: PyTree, name: str) -> tuple[Any, list[tuple[int, ...] | None], Treespec]:
-    leaves, treespec = flatten_tree(tree)
+def _joined(
+    leaves: list[Any], treespec: Treespec, name: str
+) -> tuple[Any, list[tuple[int, ...] | None]]:
     arrays = []
     for index, leaf in enumerate(leaves):
         try:
             arrays.append(None if leaf is None else as_native(leaf))
         except TypeError as error:
             path = leaf_path(treespec, index, name)
-            raise LeafTypeError(f"{path}: {error} (flatten)") from None
+            raise LeafTypeError(f"{path}: {error} (flatten){hint_for(leaf)}") from None
     parts = [array.ravel() for array in arrays if array is not None]
     if not parts:
         raise ValueError(f"flatten: {name} has no leaf")
-    return np.concatenate(parts), [None if a is None else a.shape for a in arrays], treespec
+    return np.concatenate(parts), [None if a is None else a.shape for a in arrays]
 
 
 def _check_shapes(
@@ -104,7 +108,7 @@ def _check_shapes(
             raise LeafValueError(f"{path}: shape {ours}, params has {theirs} (flatten)")
 
 
-def _split(vector: Any, shapes: list[tuple[int, ...] | None], treespec: Treespec) -> PyTree:
+def _split(vector: Any, shapes: list[tuple[int, ...] | None]) -> list[Any]:
     leaves: list[Any] = []
     start = 0
     for shape in shapes:
@@ -114,4 +118,4 @@ def _split(vector: Any, shapes: list[tuple[int, ...] | None], treespec: Treespec
         end = start + int(np.prod(shape))
         leaves.append(vector[start:end].reshape(shape))
         start = end
-    return treespec.unflatten(leaves)
+    return leaves

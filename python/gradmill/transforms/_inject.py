@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradmill._arrays import as_native
+from gradmill._arrays import is_float
 from gradmill._base import is_transformation
 from gradmill._control import Context, Control, Plan
 from gradmill._numbers import HOST, is_foreign, is_traced
@@ -139,9 +139,9 @@ class _Injection(Control):
 
 def _widest(params: PyTree) -> np.dtype[Any]:
     """The widest dtype among the parameters, and at least float32."""
-    leaves = [leaf for leaf in flatten(params)[0] if leaf is not None]
-    dtypes = [leaf.dtype if is_foreign(leaf) else as_native(leaf).dtype for leaf in leaves]
-    return np.result_type(np.float32, *dtypes)
+    # Counts, flags and keys among the parameters have no say.
+    arrays = [leaf if is_foreign(leaf) else np.asarray(leaf) for leaf in flatten(params)[0]]
+    return np.result_type(np.float32, *{a.dtype for a in arrays if is_float(a.dtype)})
 
 
 def inject_hyperparams(

@@ -9,8 +9,9 @@ from gradmill._base import (
     GradientTransformationExtraArgs,
     is_transformation,
 )
+from gradmill._frame import apart
 from gradmill._recorded import recorded
-from gradmill._tree import flatten, flatten_like
+from gradmill._tree import Structure, flatten, match
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +131,7 @@ def _apply(
     state: PyTree,  # noqa: ARG001  (every update takes one)
     params: PyTree | None = None,
 ) -> tuple[PyTree, EmptyState]:
-    return f(updates, params), EmptyState()
+    return apart(f(updates, params), (updates, params)), EmptyState()
 
 
 def _apply_to_leaves(
@@ -143,10 +144,11 @@ def _apply_to_leaves(
     leaves, treespec = flatten(updates)
     given: list[Any] = [None] * len(leaves)
     if params is not None:
-        given = flatten_like(treespec, params, "params", "updates")
+        structure = Structure(treespec)
+        given = match(params, structure, "params", "updates", blames_other=True).leaves
     pairs = zip(leaves, given, strict=True)
     new = [None if leaf is None else f(leaf, own) for leaf, own in pairs]
-    return treespec.unflatten(new), EmptyState()
+    return apart(treespec.unflatten(new), (updates, params)), EmptyState()
 
 
 def _without_extra(

@@ -22,7 +22,7 @@ BOOLS = {
     "update": "gm.sgd(0.1).update([mask], gm.sgd(0.1).init(None))",
     "gradient": "gm.Optimizer(gm.adam(0.1), [np.zeros(64)]).step([mask])",
     "parameter": "gm.Optimizer(gm.sgd(0.1), [mask])",
-    "new parameter": "gm.apply_updates([mask], [np.zeros(64)])",
+    "new parameter": "gm.apply_updates([mask], [np.ones(64)])",
     "state": "tx.update([np.ones(64)], gm.TraceState([mask]))",
     "per example": "gm.per_example_layer_norm_clip([mask], 1.0)",
 }

@@ -152,7 +152,7 @@ def test_containers_that_are_no_nodes(node: Any) -> None:
         ("params['x']", lambda: gm.Optimizer(tx, {"x": node})),
         ("params['x']", lambda: gm.apply_updates({"x": node}, {"x": np.ones(2)})),
         ("updates['x']", lambda: gm.apply_updates({"x": np.ones(2)}, {"x": node})),
-        ("updates does", lambda: gm.apply_updates([np.ones(2)], node)),
+        ("updates: ", lambda: gm.apply_updates([np.ones(2)], node)),
     ]
     for place, call in calls:
         with refused(place):
