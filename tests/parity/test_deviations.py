@@ -207,7 +207,7 @@ def test_hyperparameters_that_make_nans() -> None:
     makes: dict[str, Callable[[Any], Any]] = {
         "b2 must be less than 1": lambda module: module.adam(0.1, b2=1.0),
         "learning_rate must be a number": lambda module: module.sgd(NAN),
-        "step_size is nan": lambda module: module.sgd(lambda count: NAN),
+        "learning_rate: the schedule returned nan": lambda module: module.sgd(lambda count: NAN),
     }
     for message, make in makes.items():
         assert np.isnan(updates_of(make(optax), one, one[0])).all()

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gradmill._spec import number
 from gradmill.schedules._base import BuiltinSchedule
 
 
@@ -23,9 +24,13 @@ def constant_schedule(value: float) -> BuiltinSchedule:
     Returns:
         A function of the step count.
 
+    Raises:
+        TypeError: ``value`` is not a real number.
+        ValueError: ``value`` is NaN.
+
     Example:
         >>> import gradmill as gm
         >>> gm.constant_schedule(0.1)(5)
         0.1
     """
-    return _Constant(value)
+    return _Constant(number("value", value))

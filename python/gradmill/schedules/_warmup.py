@@ -25,6 +25,10 @@ def warmup_constant_schedule(
     Returns:
         A function of the step count.
 
+    Raises:
+        TypeError: An argument is not a real number.
+        ValueError: An argument is NaN.
+
     Example:
         >>> import gradmill as gm
         >>> schedule = gm.warmup_constant_schedule(0.0, 1.0, warmup_steps=2)
@@ -65,6 +69,10 @@ def warmup_exponential_decay_schedule(
 
     Returns:
         A function of the step count.
+
+    Raises:
+        TypeError: An argument is not a real number.
+        ValueError: An argument is NaN.
 
     Example:
         >>> import gradmill as gm
