@@ -66,10 +66,16 @@ def is_traced(value: object) -> bool:
 
 
 TRACED = (
-    "is traced by JAX, and this runs on NumPy arrays; inside of jit, grad and vmap use"
-    " gradmill.jax.to_optax(tx)"
+    "is traced by JAX, and this runs on NumPy arrays; inside of jit, grad and vmap, use"
+    " gradmill.jax.to_optax(tx) and optax's functions"
 )
 """What is wrong with such a value where the host computes."""
+
+
+def is_of_tracing(error: Exception) -> bool:
+    """Whether JAX raised ``error`` because the value of something traced is not known."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(error, jax.errors.JAXTypeError)
 
 
 def namespace_of(value: Any) -> Any:

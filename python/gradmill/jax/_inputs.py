@@ -89,7 +89,8 @@ def inputs_of(
         if keeps_shapes:
             _check_shapes(given, own, treespec, "params")
     elif reads_params or writes_params:
-        raise ValueError(NO_PARAMS_MSG)
+        reading = (link.op for link in links if link.op in READS_PARAMS)
+        raise ValueError(f"{next(reading, 'step')} {NO_PARAMS_MSG}")
     slots: list[list[Any]] = []
     for link, state in zip(links, states, strict=True):
         for name, slot in zip(_slots(link), slot_leaves(link, state, treespec), strict=True):
