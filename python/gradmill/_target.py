@@ -9,7 +9,7 @@ import numpy as np
 
 from gradmill._arrays import as_array, is_half
 from gradmill._numbers import TRACED, is_traced
-from gradmill._spec import is_integer, real
+from gradmill._spec import is_integer, number_of, real
 from gradmill._tree import flatten, flatten_like, leaf_path
 from gradmill.errors import LeafTypeError, LeafValueError
 
@@ -106,8 +106,8 @@ def periodic_update(
             raise TypeError(f"{name} {TRACED}")
         if not is_integer(number):
             raise TypeError(f"{name} must be an integer, got {number!r:.80}")
-    period = int(update_period)
-    is_due = period == 0 or int(steps) % period == 0
+    taken, period = int(number_of(steps)), int(number_of(update_period))
+    is_due = period == 0 or taken % period == 0
 
     def copy(new: Any, old: Any, path: LeafPath) -> Array | None:
         if new is None and old is None:

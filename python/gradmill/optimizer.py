@@ -13,7 +13,7 @@ from gradmill._arrays import as_native, is_float, is_half, plain_view
 from gradmill._control import COUNT_TOP, Context, FieldError
 from gradmill._layout import layout_of
 from gradmill._run import runs_in_place
-from gradmill._spec import is_integer
+from gradmill._spec import is_integer, number_of
 from gradmill._state import check_counts, new_fields
 from gradmill._threads import scoped
 from gradmill._tree import Treespec, flatten, flatten_like, leaf_path, mismatch
@@ -362,7 +362,7 @@ def _rounding_key(rounding: str, seed: int) -> tuple[int, int] | None:
 def _number_of_steps(steps: object) -> int:
     if not is_integer(steps):
         raise TypeError(f"steps must be an integer, got {steps!r}")
-    taken = operator.index(steps)  # type: ignore[arg-type]  # which is_integer has seen
+    taken = int(number_of(steps))
     if not 0 <= taken <= COUNT_TOP:
         raise ValueError(f"steps must be from 0 to 2**63 - 1, got {taken}")
     return taken

@@ -48,7 +48,7 @@ class BuiltinSchedule(ABC):
             return xp.broadcast_to(value, count.shape) if count.ndim else value
         counts = np.asarray(count)
         if counts.ndim == 0:
-            return self.at(self.xp, counts.item())
+            return self.at(self.xp, counts[()])
         return np.array([self.at(HOST, c) for c in counts.ravel().tolist()]).reshape(counts.shape)
 
 

@@ -55,7 +55,7 @@ def linear_onecycle_schedule(
     final = number("pct_final", pct_final) * transition_steps
     rise = number("div_factor", div_factor)
     fall = number("final_div_factor", final_div_factor)
-    scales = {int(start): rise, int(final): 1 / rise, transition_steps: 1 / fall}
+    scales = {int(start): rise, int(final): 1.0 / rise, transition_steps: 1.0 / fall}
     first = number("peak_value", peak_value) / rise
     return piecewise_interpolate_schedule("linear", first, scales)
 
@@ -103,7 +103,7 @@ def cosine_onecycle_schedule(
     start = number("pct_start", pct_start) * transition_steps
     rise = number("div_factor", div_factor)
     fall = rise * number("final_div_factor", final_div_factor)
-    scales = {int(start): rise, int(transition_steps): 1 / fall}
+    scales = {int(start): rise, int(transition_steps): 1.0 / fall}
     first = number("peak_value", peak_value) / rise
     return piecewise_interpolate_schedule("cosine", first, scales)
 

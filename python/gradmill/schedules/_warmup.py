@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradmill._spec import number
 from gradmill.schedules._exponential import exponential_decay
 from gradmill.schedules._join import join_schedules
 from gradmill.schedules._polynomial import linear_schedule
@@ -38,7 +39,8 @@ def warmup_constant_schedule(
     References:
         Goyal et al., `Accurate, Large Minibatch SGD <https://arxiv.org/abs/1706.02677>`_, 2017.
     """
-    return linear_schedule(init_value, peak_value, warmup_steps)
+    peak_value = number("peak_value", peak_value)
+    return linear_schedule(init_value, peak_value, number("warmup_steps", warmup_steps))
 
 
 def warmup_exponential_decay_schedule(
@@ -83,6 +85,8 @@ def warmup_exponential_decay_schedule(
     References:
         Goyal et al., `Accurate, Large Minibatch SGD <https://arxiv.org/abs/1706.02677>`_, 2017.
     """
+    peak_value = number("peak_value", peak_value)
+    warmup_steps = number("warmup_steps", warmup_steps)
     decay = exponential_decay(
         peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value
     )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradmill._spec import is_real
 from gradmill.schedules import StatefulSchedule, WrappedSchedule
-from gradmill.schedules._base import BuiltinSchedule
 from gradmill.schedules._named import named
 
 if TYPE_CHECKING:
@@ -19,17 +18,15 @@ if TYPE_CHECKING:
 
 _NUMBERS = {
     *("float", "int", "complex", "number", "Number", "Real", "Numeric", "Scalar"),
-    *("Array", "ArrayLike", "ndarray", "NDArray", "Schedule", "ScalarOrSchedule"),
+    *("Array", "ArrayLike", "ndarray", "NDArray", "ScalarOrSchedule"),
 }
 """Types of an argument that takes a number, or a schedule of it."""
 
 _FUNCTIONS = {"Callable", "Mask", "MaskOrFn"}
 """Types of an argument that takes a function which is handed on."""
 
-_NO_SCHEDULE = re.compile(
-    r"f|fn|func|function|.*_(fn|func|function)|.*(mask|label|filter|callback).*"
-)
-"""Names of arguments that take a function of something else than the count."""
+_NO_SCHEDULE = re.compile(r"f|(.*_)?(fn|func|function|schedule)|.*(mask|label|filter|callback).*")
+"""Names of arguments that take a function, not a number that may change."""
 
 
 class Arguments(NamedTuple):
@@ -60,7 +57,7 @@ def sort_arguments(
             sorted_.fixed[name] = value
         elif isinstance(value, StatefulSchedule):
             sorted_.schedules[name] = value
-        elif isinstance(value, BuiltinSchedule) or _takes_schedule(parameters[name]):
+        elif _takes_schedule(parameters[name]):
             sorted_.schedules[name] = WrappedSchedule(named(name, value))
         else:
             sorted_.fixed[name] = value

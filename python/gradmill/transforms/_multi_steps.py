@@ -184,7 +184,7 @@ class MultiSteps:
                 f" integer or a function; got {opt!r}, {every_k_schedule!r}"
             )
         if is_integer(k):
-            k = int(k)
+            k = int(number_of(k))
             if k < 1:
                 raise ValueError(f"MultiSteps needs a positive every_k_schedule, got {k}")
         dtype = float_dtype("accumulator_dtype", accumulator_dtype)
