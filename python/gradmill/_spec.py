@@ -173,14 +173,19 @@ def number_of(value: object) -> Any:
 
 def _converted(value: Any) -> Any:
     """The number that an array or an object of any class stands for, or None."""
-    try:
-        array = np.asarray(value)
-    except Exception:  # noqa: BLE001  (an __array__ may raise anything)
-        array = np.asarray(None)
-    if _is_scalar(array):
+    array = None
+    if hasattr(value, "__array__"):
+        if getattr(value, "shape", ()) != ():
+            return None
+        try:
+            array = np.asarray(value)
+        except Exception:  # noqa: BLE001  (an __array__ may raise anything)
+            array = None
+    if array is not None:
+        if not _is_scalar(array):
+            return None
         return int(array) if array.dtype.kind in "iu" else float(array)
-    is_array = isinstance(value, (np.ndarray, np.generic))
-    if is_array or array.shape or array.dtype != object or not hasattr(type(value), "__float__"):
+    if not hasattr(type(value), "__float__"):
         return None
     try:
         return float(value)

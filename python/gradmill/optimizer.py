@@ -12,8 +12,9 @@ from gradmill import _core, errors
 from gradmill._arrays import as_native, is_float, is_half, plain_view
 from gradmill._control import COUNT_TOP, Context, FieldError
 from gradmill._layout import layout_of
+from gradmill._numbers import is_foreign
 from gradmill._run import runs_in_place
-from gradmill._spec import is_integer, number_of
+from gradmill._spec import is_integer, is_real, number_of
 from gradmill._state import check_counts, new_fields
 from gradmill._threads import scoped
 from gradmill._tree import Treespec, flatten, flatten_like, leaf_path, mismatch
@@ -377,7 +378,9 @@ def _copied(old: Any, new: Any, treespec: Treespec, index: int) -> Any:
         raise errors.LeafTypeError(f"{path()}: is a masked array, whose mask would be lost")
     try:
         # A hyperparameter may have been assigned as a plain number.
-        is_number = isinstance(new, int) or (isinstance(new, float) and is_float(old.dtype))
+        is_array = isinstance(new, np.ndarray) or is_foreign(new)
+        is_number = not is_array and is_float(old.dtype) and is_real(new)
+        is_number = is_number or isinstance(new, int)
         array = np.array(new, old.dtype if is_number else None)
     except Exception as error:  # noqa: BLE001  (an __array__ may raise anything)
         raise errors.LeafTypeError(f"{path()}: is no array: {error}") from None

@@ -101,10 +101,11 @@ def test_numbers_that_are_assigned() -> None:
 
 
 def test_the_custom_call_has_the_same_bits() -> None:
-    for make in (
+    makes: list[Callable[[Any, Any], Any]] = [
         lambda module, rate: module.adamw(rate),
         lambda module, rate: module.sgd(rate, momentum=0.9),
-    ):
+    ]
+    for make in makes:
         for rate in (0.1, gm.cosine_decay_schedule(0.1, 7)):
             plain, injected = make(gm, rate), make(Injecting(), rate)
             opt = gm.Optimizer(plain, copy_tree(PARAMS))
@@ -130,7 +131,7 @@ def by_path(path: Any, leaf: Any) -> bool:
 
 @pytest.mark.parametrize("mask", [only_weights, by_path])
 def test_functions_that_are_no_schedules_are_handed_on(mask: Any) -> None:
-    made = {
+    made: dict[str, Callable[[Any], Any]] = {
         "mask": lambda module: module.adamw(0.1, weight_decay=0.1, mask=mask),
         "masks": lambda module: module.lars(
             0.1, 0.1, weight_decay_mask=mask, trust_ratio_mask=mask

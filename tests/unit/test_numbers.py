@@ -256,6 +256,16 @@ def test_numbers_assigned_in_a_state(kind: str) -> None:
     assert bits(opt.params) == bits(gm.apply_updates(PARAMS, updates))
 
 
+@pytest.mark.parametrize("kind", ["half", "bfloat16", "numpy", "fraction", "float"])
+def test_assigned_numbers_travel_with_a_state(kind: str) -> None:
+    tx = gm.inject_hyperparams(gm.sgd)(0.25)
+    first, second = (gm.Optimizer(tx, {"w": np.zeros(2)}) for _ in range(2))
+    first.state.hyperparams["learning_rate"] = REALS[kind](0.5)
+    second.init_from(first.state)
+    second.step({"w": np.ones(2)})
+    assert bits(second.params["w"]) == bits(np.full(2, -0.5))
+
+
 @pytest.mark.parametrize("value", [*NO_NUMBERS.values(), *WITH_AXES.values()], ids=type)
 def test_what_is_assigned_is_refused_by_name(value: Any) -> None:
     tx = gm.inject_hyperparams(gm.adam)(0.25)

@@ -106,6 +106,8 @@ class _Injection(Control):
 
         Integers stay such where the factory was given one.
         """
+        if self.dtype is None and _is_stored(value):
+            return value.copy()
         if is_traced(value):
             array = value
         elif isinstance(value, (np.ndarray, np.generic)) or is_foreign(value):
@@ -128,7 +130,7 @@ class _Injection(Control):
         if key not in self._rounded:
             self._rounded[key] = number_of(_rounded(np.asarray(number_of(given)), value.dtype))
         if not is_traced(value):
-            return given if value == self._rounded[key] else value
+            return given if float(value) == self._rounded[key] else value
         xp = namespace_of(value)
         wide = xp.asarray(value, float)
         if value.dtype.kind in "iu" or wide.dtype == value.dtype:
@@ -150,15 +152,16 @@ class _Injection(Control):
     def plan(self, state: Any, context: Context) -> Plan:
         like = context.updates if context.params is None else context.params
         on_host = context.xp is HOST
-        if on_host:
-            self._check(state.hyperparams)
+        if on_host and state.hyperparams.keys() != self._names:
+            raise FieldError("hyperparams", _difference(self._names, state.hyperparams), TreeError)
         stored: dict[str, Any] = {}
         exact: dict[str, Any] = {}
         states: dict[str, Any] = {}
         for name in self.numbers:
             value = state.hyperparams[name]
-            keeps = not (on_host or self.dtype)
-            new = value if keeps else self._stored(name, value, like)
+            if on_host and not _is_stored(value):
+                _check(name, value)
+            new = self._stored(name, value, like) if on_host or self.dtype else value
             stored[name] = new
             exact[name] = self._exact(name, new) if hasattr(new, "dtype") else new
         for name, schedule in self.schedules.items():
@@ -168,25 +171,32 @@ class _Injection(Control):
             states[name] = schedule.update(own, **context.extra)
         return Plan(inner=self.build(exact), memo=(stored, states))
 
-    def _check(self, hyperparams: Mapping[str, Any]) -> None:
-        """See that hyperparameters in a state are numbers, and those that there have to be."""
-        if hyperparams.keys() != self._names:
-            for name in sorted(self._names ^ hyperparams.keys()):
-                what = "missing" if name in self._names else "unknown"
-                raise FieldError("hyperparams", f"{what} key {name!r}", TreeError)
-        for name in self.numbers:
-            value = hyperparams[name]
-            if is_traced(value):
-                raise FieldError(f"hyperparams[{name!r}]", TRACED, LeafTypeError)
-            if not is_real(value):
-                wanted, given = refusal(value)
-                problem = f"must be {wanted}, got {given}"
-                raise FieldError(f"hyperparams[{name!r}]", problem, LeafTypeError)
-
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
         values, states = plan.memo
         count = next_count(state.count)
         return {"count": count, "hyperparams": values, "hyperparams_states": states}
+
+
+def _is_stored(value: Any) -> bool:
+    """Whether a hyperparameter is a 0-d array of floats, as :func:`init` made it."""
+    return type(value) is np.ndarray and value.dtype.char in "fd" and not value.shape
+
+
+def _check(name: str, value: Any) -> None:
+    """See that what was assigned is a number."""
+    problem = TRACED
+    if not is_traced(value):
+        if is_real(value):
+            return
+        wanted, given = refusal(value)
+        problem = f"must be {wanted}, got {given}"
+    raise FieldError(f"hyperparams[{name!r}]", problem, LeafTypeError)
+
+
+def _difference(names: set[str], hyperparams: Mapping[str, Any]) -> str:
+    """The first name that is missing, or that there should not be."""
+    name = min(names ^ hyperparams.keys())
+    return f"{'missing' if name in names else 'unknown'} key {name!r}"
 
 
 def _rounded(array: Any, dtype: np.dtype[Any]) -> Any:

@@ -56,7 +56,7 @@ class MultiStepsState(NamedTuple):
 class _Collect(Control):
     """Counts the updates of a round and ends it."""
 
-    def __init__(self, k: int | Callable[[int], int], skips: Callable[..., Any] | None) -> None:
+    def __init__(self, k: int | Callable[[int], float], skips: Callable[..., Any] | None) -> None:
         self.k = k
         self.skips = skips
         self.needs_updates = skips is not None
@@ -162,8 +162,8 @@ class MultiSteps:
 
     def __init__(
         self,
-        opt: TransformationLike | int | Callable[[int], int] | None = None,
-        every_k_schedule: int | Callable[[int], int] | bool | None = None,
+        opt: TransformationLike | int | Callable[[int], float] | None = None,
+        every_k_schedule: int | Callable[[int], float] | bool | None = None,
         use_grad_mean: bool | None = None,
         should_skip_update_fn: Callable[..., Any] | None = None,
         accumulator_dtype: DTypeLike | None = None,
