@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from gradmill._numbers import TRACED, is_traced
+
 DTYPES = "float16, bfloat16, float32 or float64"
 """What kernels take, in words."""
 
@@ -20,6 +22,29 @@ def is_float(dtype: np.dtype[Any]) -> bool:
     return dtype in (np.dtype(np.float32), np.dtype(np.float64)) or is_half(dtype)
 
 
+def as_array(value: object) -> np.ndarray[Any, Any]:
+    """Return ``value`` as an array of NumPy, a view where possible.
+
+    Raises:
+        TypeError: There is none. The message continues a leaf's path, and says what to do.
+    """
+    kind = type(value).__name__
+    if value is None:
+        raise TypeError("is None, expected an array")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError("is a masked array, whose mask would be lost; pass filled() or data")
+    if is_traced(value):
+        raise TypeError(TRACED)
+    if getattr(value, "requires_grad", False) is True:
+        raise TypeError(f"is a {kind} that requires grad; pass p.detach().numpy()")
+    try:
+        return np.asarray(value)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise TypeError(f"is a {kind}, not an array: {error!s:.200}") from error
+
+
 def as_native(value: object) -> np.ndarray[Any, Any]:
     """Return ``value`` as an aligned array of floats in native byte order.
 
@@ -29,14 +54,7 @@ def as_native(value: object) -> np.ndarray[Any, Any]:
     Raises:
         TypeError: ``value`` is no such array. The message continues a leaf's path.
     """
-    if value is None:
-        raise TypeError("is None, expected an array")
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError("is a masked array, whose mask would be lost; pass filled() or data")
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"is a {type(value).__name__}, not an array: {error}") from None
+    array = as_array(value)
     # Dtypes that are no numbers may have no byte order to ask for.
     native = array.dtype.newbyteorder("=") if array.dtype.kind in "fV" else array.dtype
     if not is_float(native):

@@ -17,9 +17,8 @@ Schedule: TypeAlias = "Callable[[int], float]"
 
 ScalarOrSchedule: TypeAlias = "float | Schedule"
 
-NO_PARAMS_MSG = (
-    "this transformation needs the current parameters: call `update(updates, state, params)`"
-)
+NO_PARAMS_MSG = "needs the current parameters: call update(updates, state, params)"
+"""What is wrong where there are none; the name of a transformation stands before it."""
 
 
 class TransformInitFn(Protocol):

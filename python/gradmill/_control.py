@@ -6,7 +6,7 @@ import operator
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradmill._numbers import HOST
+from gradmill._numbers import HOST, TRACED, is_traced
 from gradmill.errors import LeafTypeError, LeafValueError
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def count_of(state: Any, field: str = "count") -> int:
     try:
         count = operator.index(value)
     except TypeError:
-        raise FieldError(field, f"{value!r:.60} is no integer", LeafTypeError) from None
+        problem = TRACED if is_traced(value) else f"{value!r:.60} is no integer"
+        raise FieldError(field, problem, LeafTypeError) from None
     if count < 0:
         raise FieldError(field, f"{count} is negative", LeafValueError)
     return min(count, COUNT_TOP)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ from gradmill import errors
 from gradmill._arrays import as_native, is_float, is_half
 from gradmill._bound import ANYTHING
 from gradmill._control import COUNT_TOP
-from gradmill._spec import is_integer
+from gradmill._numbers import is_foreign
+from gradmill._spec import is_integer, is_real, number_of
 from gradmill._tree import Treespec, flatten_like, leaf_path
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def copied(old: Any, new: Any, path: Callable[[], str], dtype: Any = None) -> An
         raise errors.LeafTypeError(f"{path()}: is a masked array, whose mask would be lost")
     try:
         # A hyperparameter may have been assigned as a plain number.
-        is_number = isinstance(new, int) or (isinstance(new, float) and is_float(old.dtype))
+        is_array = isinstance(new, np.ndarray) or is_foreign(new)
+        is_number = not is_array and is_float(old.dtype) and is_real(new)
+        is_number = is_number or isinstance(new, int)
         array = np.array(new, old.dtype if is_number else None)
     except Exception as error:  # noqa: BLE001  (an __array__ may raise anything)
         raise errors.LeafTypeError(f"{path()}: is no array: {error}") from None
@@ -133,7 +135,7 @@ def number_of_steps(steps: object) -> int:
     """
     if not is_integer(steps):
         raise TypeError(f"steps must be an integer, got {steps!r}")
-    taken = operator.index(steps)  # type: ignore[arg-type]  # which is_integer has seen
+    taken = int(number_of(steps))
     if not 0 <= taken <= COUNT_TOP:
         raise ValueError(f"steps must be from 0 to 2**63 - 1, got {taken}")
     return taken

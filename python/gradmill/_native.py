@@ -12,7 +12,8 @@ from gradmill._arrays import is_float
 from gradmill._base import NO_PARAMS_MSG
 from gradmill._control import Context, Control, FieldError, Plan, count_of
 from gradmill._frame import Framer, copied, zeroed
-from gradmill._scalars import SCALARS, next_count, step_scalars
+from gradmill._numbers import TRACED, is_of_tracing
+from gradmill._scalars import READS_PARAMS, SCALARS, next_count, step_scalars
 from gradmill._spec import Gated
 from gradmill._state import check_counts, links_of, new_fields
 from gradmill._threads import scoped
@@ -155,6 +156,10 @@ class NativeRun:
                 values += scalars_of(count_of(state) if link.counts else 0)
             except FieldError as fault:
                 raise fault.at(link.path) from None
+            except TypeError as error:
+                if is_of_tracing(error):
+                    raise TypeError(f"{link.op}: a number {TRACED}") from error
+                raise
         return values, off, plans
 
     def advance(
@@ -205,7 +210,8 @@ class NativeRun:
         context.updates = updates
         params = context.params
         if params is None and self.program.reads_params:
-            raise ValueError(NO_PARAMS_MSG)
+            name = next(link.op for link in self.ops if link.op in READS_PARAMS)
+            raise ValueError(f"{name} {NO_PARAMS_MSG}")
         if not self.ops and not self.selects:
             scalars, off, plans = self.plan(states, context)
             new_states = self._advanced(states, context, plans)

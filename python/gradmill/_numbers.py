@@ -65,6 +65,19 @@ def is_traced(value: object) -> bool:
     return jax is not None and isinstance(value, jax.core.Tracer)
 
 
+TRACED = (
+    "is traced by JAX, and this runs on NumPy arrays; inside of jit, grad and vmap, use"
+    " gradmill.jax.to_optax(tx) and optax's functions"
+)
+"""What is wrong with such a value where the host computes."""
+
+
+def is_of_tracing(error: Exception) -> bool:
+    """Whether JAX raised ``error`` because the value of something traced is not known."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(error, jax.errors.JAXTypeError)
+
+
 def namespace_of(value: Any) -> Any:
     """The functions to compute with ``value``: those of JAX where it is traced, or :data:`HOST`."""
     return value.__array_namespace__() if is_traced(value) else HOST

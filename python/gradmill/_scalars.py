@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gradmill import _core
-from gradmill._numbers import is_traced, library_of
+from gradmill._numbers import TRACED, is_traced, library_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,7 +78,14 @@ def scalars_of(spec: Spec, correction: Correction) -> list[Scalar]:
 
 
 def step_scalars(spec: Spec) -> _core.Scalars:
-    """Likewise, for the core; hyperparameters may be schedules."""
+    """The scalars of the op of ``spec`` for the core; hyperparameters may be schedules.
+
+    Raises:
+        TypeError: A hyperparameter is traced by JAX.
+    """
+    for name, value in spec.hyper.items():
+        if is_traced(value):
+            raise TypeError(f"{name} {TRACED}")
     return _core.Scalars(scalars_of(spec, _core.Correction))
 
 

@@ -156,25 +156,86 @@ class Flattened:
 Description: TypeAlias = Spec | Masked | Chained | Partitioned | Gated | Flattened
 
 
-def is_real(value: object) -> bool:
-    """Whether ``value`` is a real scalar: a number or a 0-d array of numbers, but no bool."""
-    if isinstance(value, (bool, np.bool_)):
-        return False
+def number_of(value: object) -> Any:
+    """``value`` as an int or a float where it is a real scalar, and None where it is not.
+
+    It may be of Python, NumPy, ml_dtypes or JAX, a 0-d array, or of any class that converts to
+    ``float``; no bool. A scalar that JAX traces, whose value is not known, is returned as it is.
+    """
+    if isinstance(value, (bool, np.bool_, np.ma.MaskedArray)):
+        return None
+    if isinstance(value, (int, float)):
+        return int(value) if isinstance(value, int) else float(value)
     if is_traced(value):
-        array: Any = value
-    elif isinstance(value, (int, float, np.number, np.ndarray)) or hasattr(value, "__array__"):
-        array = np.asarray(value)
-    else:
+        return value if _is_scalar(value) else None
+    return _converted(value)
+
+
+def _converted(value: Any) -> Any:
+    """The number that an array or an object of any class stands for, or None."""
+    array = None
+    if hasattr(value, "__array__"):
+        if getattr(value, "shape", ()) != ():
+            return None
+        try:
+            array = np.asarray(value)
+        except Exception:  # noqa: BLE001  (an __array__ may raise anything)
+            array = None
+    if array is not None:
+        if not _is_scalar(array):
+            return None
+        return int(array) if array.dtype.kind in "iu" else float(array)
+    if not hasattr(type(value), "__float__"):
+        return None
+    try:
+        return float(value)
+    except Exception:  # noqa: BLE001  (so may a __float__)
+        return None
+
+
+def _is_scalar(array: Any) -> bool:
+    """Whether an array has no axes, and a dtype of real numbers; that of bfloat16 has no kind."""
+    if array.shape != () or array.dtype == np.bool_:
         return False
-    return bool(array.ndim == 0 and array.dtype.kind in "iuf")
+    try:
+        return np.can_cast(array.dtype, np.float64, "same_kind")
+    except TypeError:
+        return False
+
+
+def is_real(value: object) -> bool:
+    """Whether ``value`` is a real scalar, as :func:`number_of` has it."""
+    return number_of(value) is not None
 
 
 def is_integer(value: object) -> bool:
-    """Whether ``value`` is an integer scalar, but no bool."""
-    if not is_real(value):
-        return False
-    array: Any = value if is_traced(value) else np.asarray(value)
-    return bool(array.dtype.kind in "iu")
+    """Whether ``value`` is a real scalar of an integer type."""
+    number = number_of(value)
+    return isinstance(number, int) or (is_traced(number) and number.dtype.kind in "iu")
+
+
+def refusal(value: object) -> tuple[str, str]:
+    """In words, what was expected and what was given, where ``value`` is no real scalar."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return "a real number without axes", f"shape {shape}"
+    return "a real number", f"{value!r:.80}"
+
+
+def number(name: str, value: object) -> Any:
+    """Return ``value`` as an int or a float; traced, it is returned as it is.
+
+    Raises:
+        TypeError: ``value`` is no real scalar; the message has ``name``.
+        ValueError: ``value`` is NaN; the message has ``name``.
+    """
+    found = number_of(value)
+    if found is None:
+        wanted, given = refusal(value)
+        raise TypeError(f"{name} must be {wanted}, got {given}")
+    if isinstance(found, float) and found != found:  # noqa: PLR0124  (a NaN is not itself)
+        raise ValueError(f"{name} must be a number, got nan")
+    return found
 
 
 def real(
@@ -191,33 +252,24 @@ def real(
 
     Raises:
         TypeError: ``value`` is no real scalar; the message has ``name``.
-        ValueError: ``value`` is NaN or out of bounds; likewise.
+        ValueError: ``value`` is NaN or out of bounds; the message has ``name``.
     """
-    if not is_real(value):
-        raise TypeError(f"{name} must be a real number, got {value!r}")
+    found = number(name, value)
+    if is_traced(found):
+        return cast("float", found)
     try:
-        number = float(np.asarray(value))
-    except TypeError:
-        return cast("float", value)
+        result = float(found)
+    except OverflowError:
+        raise ValueError(f"{name} must be within the range of float64") from None
     bounds = {
-        f"greater than {above}": above is None or number > above,
-        f"at least {at_least}": at_least is None or number >= at_least,
-        f"less than {below}": below is None or number < below,
-        "a number": number == number,  # noqa: PLR0124  (a NaN is not)
+        f"greater than {above}": above is None or result > above,
+        f"at least {at_least}": at_least is None or result >= at_least,
+        f"less than {below}": below is None or result < below,
     }
     missed = [bound for bound, is_met in bounds.items() if not is_met]
     if missed:
-        raise ValueError(f"{name} must be {missed[0]}, got {number}")
-    return number
-
-
-def real_or_schedule(name: str, value: object) -> ScalarOrSchedule:
-    """Return a function as it is and anything else as a float.
-
-    Raises:
-        TypeError: ``value`` is neither; the message has ``name``.
-    """
-    return value if callable(value) else real(name, value)
+        raise ValueError(f"{name} must be {missed[0]}, got {result}")
+    return result
 
 
 def float_dtype(name: str, value: Any) -> np.dtype[Any] | None:

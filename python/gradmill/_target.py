@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from gradmill._arrays import is_half
-from gradmill._spec import is_integer, real
+from gradmill._arrays import as_array, is_half
+from gradmill._numbers import TRACED, is_traced
+from gradmill._spec import is_integer, number_of, real
 from gradmill._tree import flatten, flatten_like, leaf_path
 from gradmill.errors import LeafTypeError, LeafValueError
 
@@ -57,6 +58,8 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: floa
         <https://doi.org/10.1137/0330046>`_, 1992.
     """
     share = real("step_size", step_size)
+    if is_traced(share):
+        raise TypeError(f"step_size {TRACED}")
 
     def average(new: Any, old: Any, path: LeafPath) -> Array | None:
         return None if new is None else _average(*_both(new, old, path), share, path)
@@ -74,7 +77,8 @@ def periodic_update(
         old_tensors: The copy so far, of the same structure, shapes and dtypes.
         steps: Steps taken. The parameters are copied if it is a multiple of ``update_period``, as 0
             is.
-        update_period: The number of steps from one copy to the next, at least 1.
+        update_period: The number of steps from one copy to the next, of either sign; 0 to copy in
+            each step, as in optax.
 
     Returns:
         A tree of new arrays with the values of ``new_tensors``, which steps in place leave alone;
@@ -82,7 +86,6 @@ def periodic_update(
 
     Raises:
         TypeError: ``steps`` or ``update_period`` is no integer.
-        ValueError: ``update_period`` is less than 1.
         TreeError: The structures differ.
         LeafValueError: Shapes differ.
         LeafTypeError: Dtypes differ, a leaf is no array of numbers, or one of two is None.
@@ -99,11 +102,12 @@ def periodic_update(
         <https://doi.org/10.1038/nature14236>`_, 2015.
     """
     for name, number in (("steps", steps), ("update_period", update_period)):
+        if is_traced(number):
+            raise TypeError(f"{name} {TRACED}")
         if not is_integer(number):
-            raise TypeError(f"{name} must be an integer, got {number!r}")
-    if update_period < 1:
-        raise ValueError(f"update_period must be at least 1, got {update_period}")
-    is_due = int(steps) % int(update_period) == 0
+            raise TypeError(f"{name} must be an integer, got {number!r:.80}")
+    taken, period = int(number_of(steps)), int(number_of(update_period))
+    is_due = period == 0 or taken % period == 0
 
     def copy(new: Any, old: Any, path: LeafPath) -> Array | None:
         if new is None and old is None:
@@ -146,20 +150,13 @@ def _both(new: Any, old: Any, path: LeafPath) -> tuple[Array, Array]:
 
 
 def _array(leaf: Any, path: LeafPath, root: str) -> Array:
-    if leaf is None:
-        raise LeafTypeError(f"{path(root)}: is None, expected an array")
-    if isinstance(leaf, np.ma.MaskedArray):
-        raise LeafTypeError(
-            f"{path(root)}: is a masked array, whose mask would be lost; pass filled() or data"
-        )
-    kind = type(leaf).__name__
     try:
-        array = np.asarray(leaf)
-    except (TypeError, ValueError) as error:
-        raise LeafTypeError(f"{path(root)}: is a {kind}, not an array: {error}") from None
+        array = as_array(leaf)
+    except TypeError as error:
+        raise LeafTypeError(f"{path(root)}: {error}") from None
     # Holds for bfloat16 of ml_dtypes as well, which has no kind of its own.
     if not np.can_cast(array.dtype, np.complex128, "same_kind"):
-        found = kind if array.dtype.kind == "O" else f"dtype {array.dtype}"
+        found = type(leaf).__name__ if array.dtype.kind == "O" else f"dtype {array.dtype}"
         raise LeafTypeError(f"{path(root)}: {found}, expected numbers")
     return array
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradmill._chain import chain
 from gradmill._recorded import recorded
+from gradmill._spec import real
 from gradmill.transforms import (
     add_decayed_weights,
     add_noise,
@@ -167,7 +168,9 @@ def sgd(
         deep learning <https://proceedings.mlr.press/v28/sutskever13.html>`_, 2013.
     """
     return chain(
-        identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype),
+        identity()
+        if momentum is None
+        else trace(real("momentum", momentum), nesterov, accumulator_dtype),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -221,7 +224,7 @@ def rmsprop(
     return chain(
         by_average(decay, eps, initial_scale, eps_in_sqrt, bias_correction),
         scale_by_learning_rate(learning_rate),
-        identity() if momentum is None else trace(momentum, nesterov),
+        identity() if momentum is None else trace(real("momentum", momentum), nesterov),
     )
 
 
@@ -321,7 +324,7 @@ def lars(
         add_decayed_weights(weight_decay, weight_decay_mask),
         masked(ratio, trust_ratio_mask),
         scale_by_learning_rate(learning_rate),
-        trace(momentum, nesterov),
+        trace(real("momentum", momentum), nesterov),
     )
 
 

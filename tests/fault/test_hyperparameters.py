@@ -159,7 +159,7 @@ def test_nan_from_a_schedule(name: str) -> None:
 
 def test_the_message_names_the_scalar() -> None:
     tx = gm.chain(gm.trace(0.9), gm.scale_by_schedule(Schedule(0)))
-    with pytest.raises(ValueError, match=r"^scale: step_size is nan"):
+    with pytest.raises(ValueError, match=r"^step_size_fn: the schedule returned nan"):
         gm.Optimizer(tx, np.ones(2)).step(np.ones(2))
 
 

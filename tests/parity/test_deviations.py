@@ -207,12 +207,54 @@ def test_hyperparameters_that_make_nans() -> None:
     makes: dict[str, Callable[[Any], Any]] = {
         "b2 must be less than 1": lambda module: module.adam(0.1, b2=1.0),
         "learning_rate must be a number": lambda module: module.sgd(NAN),
-        "step_size is nan": lambda module: module.sgd(lambda count: NAN),
+        "learning_rate: the schedule returned nan": lambda module: module.sgd(lambda count: NAN),
     }
     for message, make in makes.items():
         assert np.isnan(updates_of(make(optax), one, one[0])).all()
         with pytest.raises(ValueError, match=message):
             updates_of(make(gm), one, one[0])
+
+
+def test_joins_that_leave_out_schedules() -> None:
+    """One without a boundary is never reached, and nor is one whose boundary lies behind."""
+    for boundaries in ([3], [5, 3]):
+        theirs = optax.join_schedules(
+            [optax.constant_schedule(v) for v in (1.0, 2.0, 3.0)], boundaries
+        )
+        seen = {float(theirs(count)) for count in range(9)}
+        assert len(seen) == 2
+        with pytest.raises(ValueError, match="join_schedules needs 2 ascending boundaries"):
+            gm.join_schedules([gm.constant_schedule(v) for v in (1.0, 2.0, 3.0)], boundaries)
+
+
+def test_injected_numbers_keep_their_digits() -> None:
+    """The rounding of ``b2`` alone moves the first step by a hundred roundings."""
+
+    def pair(module: Any) -> list[Any]:
+        return [
+            module.inject_hyperparams(module.adamw)(0.1, weight_decay=0.0),
+            module.adamw(0.1, weight_decay=0.0),
+        ]
+
+    grads = row(0.3)
+    theirs, plain = (updates_of(tx, [jnp.asarray(grads[0])], grads[0])[0] for tx in pair(optax))
+    assert abs(float(theirs[0]) - float(plain[0])) > 1e-7
+    ours, expected = (updates_of(tx, grads, grads[0])[0] for tx in pair(gm))
+    assert ours.tobytes() == expected.tobytes()
+
+
+def test_masks_are_no_schedules() -> None:
+    def mask(tree: Any) -> Any:
+        return {key: key == "w" for key in tree}
+
+    params = {"w": np.ones(1, F32), "b": np.ones(1, F32)}
+    with pytest.raises(TypeError, match="iteration over a 0-d array"):
+        optax.inject_hyperparams(optax.adamw)(0.1, mask=mask).init(params)
+    tx = gm.inject_hyperparams(gm.adamw)(0.1, mask=mask)
+    plain = gm.adamw(0.1, mask=mask)
+    assert "mask" not in tx.init(params).hyperparams
+    updates, expected = (made.update(params, made.init(params), params)[0] for made in (tx, plain))
+    assert updates == expected
 
 
 def test_bounds_below_zero() -> None:
@@ -265,3 +307,44 @@ def test_what_both_let_pass() -> None:
         lambda module: module.apply_if_finite(module.scale(1e38), 5), row(1e10), row(0)[0]
     )
     assert within == ([math.inf], [math.inf])
+
+
+def test_leaves_without_gradients_at_first() -> None:
+    """A transformation has one count for all leaves; a zero is no gradient, but is counted."""
+    late = 10_000
+    params = {"early": np.ones(1, F32), "late": np.ones(1, F32)}
+    grads = {"early": np.full(1, 0.5, F32), "late": np.full(1, 0.5, F32)}
+    theirs = optax.adam(1.0)
+    state = theirs.init(params)
+    zeros = (state[0]._replace(count=jnp.asarray(late, "int32")), *state[1:])
+    updates, _ = theirs.update(grads, zeros, params)
+    jump = (1 - 0.9) / math.sqrt(1 - 0.999)
+    np.testing.assert_allclose(updates["late"], -jump, rtol=1e-3)
+    with pytest.raises(ValueError, match="NoneType"):
+        theirs.update(grads, theirs.update({**grads, "late": None}, state, params)[1], params)
+
+    ours = gm.Optimizer(gm.adam(1e-9), {key: leaf.copy() for key, leaf in params.items()})
+    for _ in range(late):
+        ours.step({**grads, "late": None})
+    assert ours.params["late"] == 1
+    assert ours.state[0].mu["late"] == 0
+    assert ours.state[0].count == late
+    updates, _ = gm.adam(1.0).update(grads, ours.state, params)
+    np.testing.assert_allclose(updates["late"], -jump, rtol=1e-3)
+
+    # An optimizer of its own, from when there are gradients; or a count of its own.
+    own = gm.Optimizer(gm.adam(1.0), {"late": np.ones(1, F32)})
+    own.step({"late": grads["late"]})
+    np.testing.assert_allclose(own.params["late"], 0.0, atol=1e-5)
+    tx = gm.partition(
+        {
+            "early": gm.adam(1.0),
+            "late": gm.conditionally_transform(gm.adam(1.0), lambda step: step >= 3),
+        },
+        {"early": "early", "late": "late"},
+    )
+    parted = gm.Optimizer(tx, {key: leaf.copy() for key, leaf in params.items()})
+    for _ in range(3):
+        parted.step({**grads, "late": None})
+    parted.step(grads)
+    np.testing.assert_allclose(parted.params["late"], 0.0, atol=1e-5)

@@ -105,7 +105,8 @@ def inputs_of(
     keeps_shapes = all(link.spec is not None for link in links)
     reads_params = any(link.op in READS_PARAMS for link in links)
     if params is None and (reads_params or writes_params):
-        raise ValueError(NO_PARAMS_MSG)
+        reading = (link.op for link in links if link.op in READS_PARAMS)
+        raise ValueError(f"{next(reading, 'step')} {NO_PARAMS_MSG}")
     frame = Framer()(updates, params, needs_params=True)
     select = frame.selection(hole)
     taken = [select(link.masks).taken for link in links]

@@ -33,6 +33,11 @@ class BuiltinSchedule(ABC):
         made_by = None if self._made_by is None else str(self._made_by)
         return {**vars(self), "_made_by": made_by}
 
+    @property
+    def has_own_parts(self) -> bool:
+        """Whether all schedules that it is made of are this package's."""
+        return True
+
     def __post_init__(self) -> None:
         # Not `vars`, which makes a dict, and with it every later access slower.
         for field in fields(self):
@@ -57,5 +62,10 @@ class BuiltinSchedule(ABC):
             return xp.broadcast_to(value, count.shape) if count.ndim else value
         counts = np.asarray(count)
         if counts.ndim == 0:
-            return self.at(self.xp, count)
+            return self.at(self.xp, counts[()])
         return np.array([self.at(HOST, c) for c in counts.ravel().tolist()]).reshape(counts.shape)
+
+
+def is_own(schedule: object) -> bool:
+    """Whether a schedule is this package's through and through: then it takes ints for counts."""
+    return isinstance(schedule, BuiltinSchedule) and schedule.has_own_parts

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradmill._recorded import recorded
+from gradmill._spec import number
 from gradmill.schedules._base import BuiltinSchedule
 
 
@@ -25,9 +26,13 @@ def constant_schedule(value: float) -> BuiltinSchedule:
     Returns:
         A function of the step count.
 
+    Raises:
+        TypeError: ``value`` is not a real number.
+        ValueError: ``value`` is NaN.
+
     Example:
         >>> import gradmill as gm
         >>> gm.constant_schedule(0.1)(5)
         0.1
     """
-    return _Constant(value)
+    return _Constant(number("value", value))

@@ -6,6 +6,7 @@ from typing import Any
 
 from gradmill._numbers import divisor
 from gradmill._recorded import recorded
+from gradmill._spec import number
 from gradmill.schedules._base import BuiltinSchedule
 
 
@@ -43,7 +44,8 @@ def cosine_decay_schedule(
         A function of the step count.
 
     Raises:
-        ValueError: ``decay_steps`` is not positive.
+        TypeError: An argument is not a real number.
+        ValueError: ``decay_steps`` is not positive, or an argument is NaN.
 
     Example:
         >>> import gradmill as gm
@@ -55,6 +57,14 @@ def cosine_decay_schedule(
         Loshchilov and Hutter, `SGDR: Stochastic Gradient Descent with Warm Restarts
         <https://arxiv.org/abs/1608.03983>`_, 2017.
     """
+    decay_steps = number("decay_steps", decay_steps)
     if decay_steps <= 0:
-        raise ValueError(f"cosine_decay_schedule needs positive decay_steps, got {decay_steps}")
-    return _CosineDecay(init_value, decay_steps, alpha, exponent)
+        raise ValueError(
+            f"The cosine_decay_schedule requires positive decay_steps, got {decay_steps=}."
+        )
+    return _CosineDecay(
+        number("init_value", init_value),
+        decay_steps,
+        number("alpha", alpha),
+        number("exponent", exponent),
+    )

@@ -7,6 +7,7 @@ import numpy as np
 
 from gradmill._numbers import HOST, divisor
 from gradmill._recorded import recorded
+from gradmill._spec import number
 from gradmill.schedules._base import BuiltinSchedule
 from gradmill.schedules._constant import constant_schedule
 
@@ -63,13 +64,22 @@ def exponential_decay(
     Returns:
         A function of the step count.
 
+    Raises:
+        TypeError: An argument is not a real number.
+        ValueError: An argument is NaN.
+
     Example:
         >>> import gradmill as gm
         >>> schedule = gm.exponential_decay(1.0, transition_steps=2, decay_rate=0.25, end_value=0.1)
         >>> [schedule(count) for count in range(5)]
         [1.0, 0.5, 0.25, 0.125, 0.1]
     """
+    init_value = number("init_value", init_value)
+    transition_steps = number("transition_steps", transition_steps)
+    decay_rate = number("decay_rate", decay_rate)
+    begin = max(number("transition_begin", transition_begin), 0)
+    if end_value is not None:
+        end_value = number("end_value", end_value)
     if transition_steps <= 0 or decay_rate == 0:
         return constant_schedule(init_value)
-    begin = max(transition_begin, 0)
     return _ExponentialDecay(init_value, transition_steps, decay_rate, begin, staircase, end_value)

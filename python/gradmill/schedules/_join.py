@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from gradmill._numbers import HOST
 from gradmill._recorded import recorded
-from gradmill.schedules._base import BuiltinSchedule
+from gradmill._spec import number
+from gradmill.schedules._base import BuiltinSchedule, is_own
 from gradmill.schedules._cosine import cosine_decay_schedule
 from gradmill.schedules._polynomial import linear_schedule
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 class _Joined(BuiltinSchedule):
     schedules: tuple[Schedule, ...]
     boundaries: tuple[int, ...]
+
+    @property
+    def has_own_parts(self) -> bool:
+        """Whether all schedules are; a user's takes the count that this one is given."""
+        return all(map(is_own, self.schedules))
 
     def at(self, xp: Any, count: Any) -> Any:
         if xp is HOST:
@@ -46,6 +52,7 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
         A function of the step count.
 
     Raises:
+        TypeError: A boundary is not a real number.
         ValueError: There is not one boundary less than schedules, or they do not ascend.
 
     Example:
@@ -55,11 +62,14 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
         >>> [schedule(count) for count in range(6)]
         [1.0, 1.0, 1.0, 1.0, 0.5, 0.0]
     """
-    if len(boundaries) != len(schedules) - 1 or list(boundaries) != sorted(boundaries):
+    steps = [number(f"boundaries[{i}]", boundary) for i, boundary in enumerate(boundaries)]
+    if not schedules:
+        raise ValueError("join_schedules needs at least one schedule")
+    if len(steps) != len(schedules) - 1 or steps != sorted(steps):
         raise ValueError(
-            f"join_schedules needs {len(schedules) - 1} ascending boundaries, got {boundaries}"
+            f"join_schedules needs {len(schedules) - 1} ascending boundaries, got {steps}"
         )
-    return _Joined(tuple(schedules), tuple(boundaries))
+    return _Joined(tuple(schedules), tuple(steps))
 
 
 @recorded
@@ -87,7 +97,8 @@ def warmup_cosine_decay_schedule(
         A function of the step count.
 
     Raises:
-        ValueError: ``decay_steps`` is not larger than ``warmup_steps``.
+        TypeError: An argument is not a real number.
+        ValueError: ``decay_steps`` is not larger than ``warmup_steps``, or an argument is NaN.
 
     Example:
         >>> import gradmill as gm
@@ -99,6 +110,9 @@ def warmup_cosine_decay_schedule(
         Goyal et al., `Accurate, Large Minibatch SGD <https://arxiv.org/abs/1706.02677>`_, 2017, for
         the warm-up; Loshchilov and Hutter, `SGDR <https://arxiv.org/abs/1608.03983>`_, 2017.
     """
+    peak_value, end_value = number("peak_value", peak_value), number("end_value", end_value)
+    warmup_steps = number("warmup_steps", warmup_steps)
+    decay_steps = number("decay_steps", decay_steps)
     alpha = 0.0 if peak_value == 0.0 else end_value / peak_value
     return join_schedules(
         [

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradmill._recorded import recorded
+from gradmill._spec import number
 from gradmill.schedules._piecewise import piecewise_interpolate_schedule
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ def linear_onecycle_schedule(
         the later one's factor counts alone.
 
     Raises:
-        ValueError: ``transition_steps`` is not positive, or a factor is negative.
+        TypeError: An argument is not a real number.
+        ValueError: ``transition_steps`` is not positive, a factor is negative, or an argument is
+            NaN.
+        ZeroDivisionError: A factor is zero.
 
     Example:
         >>> import gradmill as gm
@@ -48,10 +52,14 @@ def linear_onecycle_schedule(
         Smith and Topin, `Super-Convergence: Very Fast Training of Neural Networks Using Large
         Learning Rates <https://arxiv.org/abs/1708.07120>`_, 2017.
     """
-    _check("linear_onecycle_schedule", transition_steps)
-    top, back = int(pct_start * transition_steps), int(pct_final * transition_steps)
-    scales = {top: div_factor, back: 1 / div_factor, transition_steps: 1 / final_div_factor}
-    return piecewise_interpolate_schedule("linear", peak_value / div_factor, scales)
+    transition_steps = _steps("linear_onecycle_schedule", transition_steps)
+    start = number("pct_start", pct_start) * transition_steps
+    final = number("pct_final", pct_final) * transition_steps
+    rise = number("div_factor", div_factor)
+    fall = number("final_div_factor", final_div_factor)
+    scales = {int(start): rise, int(final): 1.0 / rise, transition_steps: 1.0 / fall}
+    first = number("peak_value", peak_value) / rise
+    return piecewise_interpolate_schedule("linear", first, scales)
 
 
 @recorded
@@ -79,7 +87,10 @@ def cosine_onecycle_schedule(
         counts alone.
 
     Raises:
-        ValueError: ``transition_steps`` is not positive, or a factor is negative.
+        TypeError: An argument is not a real number.
+        ValueError: ``transition_steps`` is not positive, a factor is negative, or an argument is
+            NaN.
+        ZeroDivisionError: A factor is zero.
 
     Example:
         >>> import gradmill as gm
@@ -91,12 +102,21 @@ def cosine_onecycle_schedule(
         Smith and Topin, `Super-Convergence: Very Fast Training of Neural Networks Using Large
         Learning Rates <https://arxiv.org/abs/1708.07120>`_, 2017.
     """
-    _check("cosine_onecycle_schedule", transition_steps)
-    scales = {int(pct_start * transition_steps): div_factor}
-    scales[int(transition_steps)] = 1 / (div_factor * final_div_factor)
-    return piecewise_interpolate_schedule("cosine", peak_value / div_factor, scales)
+    transition_steps = _steps("cosine_onecycle_schedule", transition_steps)
+    start = number("pct_start", pct_start) * transition_steps
+    rise = number("div_factor", div_factor)
+    fall = rise * number("final_div_factor", final_div_factor)
+    scales = {int(start): rise, int(transition_steps): 1.0 / fall}
+    first = number("peak_value", peak_value) / rise
+    return piecewise_interpolate_schedule("cosine", first, scales)
 
 
-def _check(name: str, transition_steps: int) -> None:
-    if transition_steps <= 0:
-        raise ValueError(f"{name} needs positive transition_steps, got {transition_steps}")
+def _steps(name: str, transition_steps: object) -> Any:
+    steps = number("transition_steps", transition_steps)
+    if steps <= 0:
+        # These are the words of optax, where they serve for both cycles.
+        raise ValueError(
+            "A linear onecycle schedule was set with a non-positive `transition_steps`,"
+            f" got {steps} ({name})"
+        )
+    return steps

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradmill._numbers import HOST
 from gradmill._recorded import recorded
+from gradmill._spec import number
 from gradmill.schedules._base import BuiltinSchedule
 
 if TYPE_CHECKING:
@@ -57,11 +58,17 @@ def _pieces(
     name: str, init_value: float, boundaries_and_scales: Mapping[int, float] | None
 ) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """The boundaries in ascending order, and the values at 0 and at each of them."""
-    pairs = sorted((boundaries_and_scales or {}).items())
+    pairs = sorted(
+        (number(f"{name}: a boundary", boundary), number(f"{name}: the scale at {boundary}", scale))
+        for boundary, scale in (boundaries_and_scales or {}).items()
+    )
     for boundary, scale in pairs:
-        if not scale >= 0:
-            raise ValueError(f"{name} needs scales of at least 0, got {scale} at step {boundary}")
-    values = accumulate((scale for _, scale in pairs), mul, initial=init_value)
+        if scale < 0:
+            raise ValueError(
+                f"`{name}` expects non-negative scale factors, got {scale} at step {boundary}"
+            )
+    start = number("init_value", init_value)
+    values = accumulate((scale for _, scale in pairs), mul, initial=start)
     return tuple(boundary for boundary, _ in pairs), tuple(values)
 
 
@@ -82,7 +89,8 @@ def piecewise_constant_schedule(
         A function of the step count.
 
     Raises:
-        ValueError: A factor is negative.
+        TypeError: A value, step or factor is not a real number.
+        ValueError: A factor is negative, or an argument is NaN.
 
     Example:
         >>> import gradmill as gm
@@ -121,7 +129,9 @@ def piecewise_interpolate_schedule(
         A function of the step count.
 
     Raises:
-        ValueError: ``interpolate_type`` is another one, or a factor is negative.
+        TypeError: A value, step or factor is not a real number.
+        ValueError: ``interpolate_type`` is another one, a factor is negative, or an argument is
+            NaN.
 
     Example:
         >>> import gradmill as gm
@@ -131,8 +141,8 @@ def piecewise_interpolate_schedule(
     """
     if interpolate_type not in ("linear", "cosine"):
         raise ValueError(
-            "piecewise_interpolate_schedule needs interpolate_type 'linear' or 'cosine',"
-            f" got {interpolate_type!r}"
+            "piecewise_interpolate_schedule: `interpolate_type` must be either 'cosine' or"
+            f" 'linear', got {interpolate_type!r:.80}"
         )
     boundaries, values = _pieces(
         "piecewise_interpolate_schedule", init_value, boundaries_and_scales

@@ -5,6 +5,7 @@ from typing import Any
 
 from gradmill._numbers import divisor
 from gradmill._recorded import recorded
+from gradmill._spec import number
 from gradmill.schedules._base import BuiltinSchedule
 from gradmill.schedules._constant import constant_schedule
 
@@ -46,15 +47,22 @@ def polynomial_schedule(
     Returns:
         A function of the step count.
 
+    Raises:
+        TypeError: An argument is not a real number.
+        ValueError: An argument is NaN.
+
     Example:
         >>> import gradmill as gm
         >>> schedule = gm.polynomial_schedule(1.0, 0.0, power=2, transition_steps=10)
         >>> schedule(0), schedule(5), schedule(20)
         (1.0, 0.25, 0.0)
     """
+    init_value, end_value = number("init_value", init_value), number("end_value", end_value)
+    power, transition_steps = number("power", power), number("transition_steps", transition_steps)
+    begin = max(number("transition_begin", transition_begin), 0)
     if transition_steps <= 0:
         return constant_schedule(init_value)
-    return _Polynomial(init_value, end_value, power, transition_steps, max(transition_begin, 0))
+    return _Polynomial(init_value, end_value, power, transition_steps, begin)
 
 
 @recorded
@@ -73,6 +81,10 @@ def linear_schedule(
 
     Returns:
         A function of the step count.
+
+    Raises:
+        TypeError: An argument is not a real number.
+        ValueError: An argument is NaN.
 
     Example:
         >>> import gradmill as gm

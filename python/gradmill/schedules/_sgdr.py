@@ -4,6 +4,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from gradmill._recorded import recorded
+from gradmill._spec import number
 from gradmill.schedules._join import join_schedules, warmup_cosine_decay_schedule
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> BuiltinSchedule
         A function of the step count. After the last cycle its last value stays.
 
     Raises:
+        TypeError: An argument is not a real number.
         ValueError: There is no cycle, or in one ``decay_steps`` is not larger than
             ``warmup_steps``.
 
@@ -42,5 +44,5 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> BuiltinSchedule
     if not cycles:
         raise ValueError("sgdr_schedule needs at least one cycle")
     schedules = [warmup_cosine_decay_schedule(**cycle) for cycle in cycles]
-    ends = list(accumulate(cycle["decay_steps"] for cycle in cycles))
+    ends = list(accumulate(number("decay_steps", cycle["decay_steps"]) for cycle in cycles))
     return join_schedules(schedules, ends[:-1])

@@ -7,6 +7,7 @@ import numpy as np
 
 from gradmill._numbers import integer
 from gradmill._scalars import safe_increment
+from gradmill.schedules._named import call_at
 
 if TYPE_CHECKING:
     from gradmill._base import PyTree, Schedule
@@ -88,4 +89,5 @@ class WrappedSchedule:
         **extra_args: Any,  # noqa: ARG002  (likewise)
     ) -> float:
         """Return the function's value at the count."""
-        return self.schedule_fn(integer(state.count))
+        value: float = call_at(self.schedule_fn, integer(state.count))
+        return value

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradmill._recorded import recorded
+from gradmill._spec import number
 from gradmill.schedules._exponential import exponential_decay
 from gradmill.schedules._join import join_schedules
 from gradmill.schedules._polynomial import linear_schedule
@@ -27,6 +28,10 @@ def warmup_constant_schedule(
     Returns:
         A function of the step count.
 
+    Raises:
+        TypeError: An argument is not a real number.
+        ValueError: An argument is NaN.
+
     Example:
         >>> import gradmill as gm
         >>> schedule = gm.warmup_constant_schedule(0.0, 1.0, warmup_steps=2)
@@ -36,7 +41,8 @@ def warmup_constant_schedule(
     References:
         Goyal et al., `Accurate, Large Minibatch SGD <https://arxiv.org/abs/1706.02677>`_, 2017.
     """
-    return linear_schedule(init_value, peak_value, warmup_steps)
+    peak_value = number("peak_value", peak_value)
+    return linear_schedule(init_value, peak_value, number("warmup_steps", warmup_steps))
 
 
 @recorded
@@ -69,6 +75,10 @@ def warmup_exponential_decay_schedule(
     Returns:
         A function of the step count.
 
+    Raises:
+        TypeError: An argument is not a real number.
+        ValueError: An argument is NaN.
+
     Example:
         >>> import gradmill as gm
         >>> schedule = gm.warmup_exponential_decay_schedule(0.0, 1.0, 2, 1, decay_rate=0.5)
@@ -78,6 +88,8 @@ def warmup_exponential_decay_schedule(
     References:
         Goyal et al., `Accurate, Large Minibatch SGD <https://arxiv.org/abs/1706.02677>`_, 2017.
     """
+    peak_value = number("peak_value", peak_value)
+    warmup_steps = number("warmup_steps", warmup_steps)
     decay = exponential_decay(
         peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value
     )

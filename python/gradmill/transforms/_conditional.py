@@ -10,7 +10,9 @@ from gradmill._numbers import HOST
 from gradmill._recorded import recorded
 from gradmill._run import native_with_extra
 from gradmill._scalars import next_count
-from gradmill._spec import Gated, Spec
+from gradmill._spec import Gated, Spec, is_real
+from gradmill._tree import is_bool
+from gradmill.schedules._named import call_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +63,8 @@ class _Condition(Control):
 
     counts = ("step",)
 
-    def __init__(self, holds: Callable[..., Any], forward_extra_args: bool) -> None:
+    def __init__(self, name: str, holds: Callable[..., Any], forward_extra_args: bool) -> None:
+        self.name = name
         self.holds = holds
         self.forward_extra_args = forward_extra_args
 
@@ -70,10 +73,14 @@ class _Condition(Control):
 
     def plan(self, state: Any, context: Context) -> Plan:
         extra = context.extra if self.forward_extra_args else {}
-        if context.xp is HOST:
-            holds = bool(self.holds(np.int32(state.step), **extra))
-        else:
-            holds = self.holds(state.step, **extra)
+        on_host = context.xp is HOST
+        holds = call_at(self.holds, int(state.step) if on_host else state.step, **extra)
+        if on_host:
+            if not (is_bool(holds) or is_real(holds)):
+                raise TypeError(
+                    f"{self.name}: the condition returned {holds!r:.80}, expected a bool"
+                )
+            holds = bool(holds)
         return Plan(on=context.xp.logical_not(holds), open=holds)
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
@@ -112,7 +119,7 @@ def conditionally_transform(
     Args:
         inner: The transformation, or the condition.
         should_transform_fn: The other of the two. The condition is called with the number of steps
-            taken, an int32 from 0, and returns a bool.
+            taken, an int64 of NumPy from 0, and returns a bool.
         forward_extra_args: Whether the condition is called with extra arguments of ``update``, too.
         transformation: Another name for the transformation.
         condition_fn: Another name for the condition.
@@ -121,7 +128,8 @@ def conditionally_transform(
         A transformation with state :class:`ConditionallyTransformState`.
 
     Raises:
-        TypeError: There are not exactly one transformation and one condition.
+        TypeError: There are not exactly one transformation and one condition; or, from a step, the
+            condition returned no bool. Such a step changes nothing.
 
     Example:
         >>> import numpy as np
@@ -133,7 +141,7 @@ def conditionally_transform(
     """
     given = (inner, should_transform_fn, transformation, condition_fn)
     tx, holds = _pick("conditionally_transform", *given)
-    control = _Condition(holds, forward_extra_args)
+    control = _Condition("conditionally_transform", holds, forward_extra_args)
     spec = Spec(None, ConditionallyTransformState, control=control)
     return native_with_extra(Gated(spec, tx, "inner_state"))
 
@@ -154,7 +162,7 @@ def conditionally_mask(
     Args:
         inner: The transformation, or the condition.
         should_transform_fn: The other of the two. The condition is called with the number of steps
-            taken, an int32 from 0, and returns a bool.
+            taken, an int64 of NumPy from 0, and returns a bool.
         forward_extra_args: Whether the condition is called with extra arguments of ``update``, too.
         transformation: Another name for the transformation.
         condition_fn: Another name for the condition.
@@ -163,7 +171,8 @@ def conditionally_mask(
         A transformation with state :class:`ConditionallyMaskState`.
 
     Raises:
-        TypeError: There are not exactly one transformation and one condition.
+        TypeError: There are not exactly one transformation and one condition; or, from a step, the
+            condition returned no bool. Such a step changes nothing.
 
     Example:
         >>> import numpy as np
@@ -175,6 +184,6 @@ def conditionally_mask(
     """
     given = (inner, should_transform_fn, transformation, condition_fn)
     tx, holds = _pick("conditionally_mask", *given)
-    control = _Condition(holds, forward_extra_args)
+    control = _Condition("conditionally_mask", holds, forward_extra_args)
     spec = Spec("set_to_zero", ConditionallyMaskState, control=control)
     return native_with_extra(Gated(spec, tx, "inner_state"))

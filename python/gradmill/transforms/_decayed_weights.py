@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gradmill._base import EmptyState, GradientTransformation
 from gradmill._recorded import recorded
 from gradmill._run import native
-from gradmill._spec import Masked, Spec, real_or_schedule
+from gradmill._spec import Masked, Spec
+from gradmill.schedules._named import real_or_schedule
 
 if TYPE_CHECKING:
     from gradmill._base import ScalarOrSchedule
@@ -46,7 +47,9 @@ def add_decayed_weights(
         :class:`MaskedState` around either where there is a mask. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: ``weight_decay`` is neither a number nor callable.
+        TypeError: ``weight_decay`` is neither a number nor callable; or, from a step, a schedule
+            returned no real number. Such a step changes nothing.
+        ValueError: ``weight_decay`` is NaN; or, from a step, a schedule returned that.
 
     Example:
         >>> import numpy as np

@@ -9,7 +9,7 @@ from gradmill._control import Context, Control, Plan
 from gradmill._numbers import integer
 from gradmill._recorded import recorded
 from gradmill._run import native, native_with_extra
-from gradmill._spec import Gated, Slot, Spec, is_integer
+from gradmill._spec import Gated, Slot, Spec, is_integer, number_of
 
 if TYPE_CHECKING:
     from gradmill._base import GradientTransformation, PyTree, TransformationLike
@@ -108,9 +108,10 @@ def apply_every(
             "apply_every takes apply_every(k) or apply_every(k, transformation), k an integer;"
             f" got {k!r}, {transformation!r}"
         )
-    if k < 1:
-        raise ValueError(f"apply_every needs a positive k, got {k}")
-    slots, control = (Slot("grad_acc"),), _Every(int(k))
+    steps = int(number_of(k))
+    if steps < 1:
+        raise ValueError(f"apply_every needs a positive k, got {steps}")
+    slots, control = (Slot("grad_acc"),), _Every(steps)
     if transformation is None:
         return native(Spec("apply_every", ApplyEvery, slots=slots, control=control))
     spec = Spec("apply_every", ApplyEveryInner, slots=slots, control=control)

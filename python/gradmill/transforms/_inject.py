@@ -8,14 +8,16 @@ import numpy as np
 
 from gradmill._arrays import is_float
 from gradmill._base import is_transformation
-from gradmill._control import Context, Control, Plan
-from gradmill._numbers import HOST, is_foreign, is_traced
+from gradmill._control import Context, Control, FieldError, Plan
+from gradmill._numbers import HOST, TRACED, is_foreign, is_traced, namespace_of
 from gradmill._recorded import Call, recorded
 from gradmill._run import native_with_extra
 from gradmill._scalars import next_count
-from gradmill._spec import Gated, Spec, float_dtype
+from gradmill._spec import Gated, Spec, float_dtype, is_integer, is_real, number_of, refusal
 from gradmill._tree import flatten
-from gradmill.schedules import StatefulSchedule, WrappedSchedule
+from gradmill.errors import LeafTypeError, TreeError
+from gradmill.schedules._named import value_of
+from gradmill.transforms._arguments import sort_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         PyTree,
         TransformationLike,
     )
+    from gradmill.schedules import StatefulSchedule
 
 
 class InjectStatefulHyperparamsState(NamedTuple):
@@ -70,6 +73,8 @@ class _Injection(Control):
         self.numbers = numbers
         self.schedules = schedules
         self.dtype = dtype
+        self._names = {*numbers, *schedules}
+        self._rounded: dict[tuple[str, Any], Any] = {}
         self._built: tuple[dict[str, float], TransformationLike] | None = None
 
     def build(self, values: Mapping[str, Any]) -> TransformationLike:
@@ -95,41 +100,83 @@ class _Injection(Control):
 
     def prototype(self) -> TransformationLike:
         """The transformation with the hyperparameters of the first step."""
-        first = {name: schedule(schedule.init()) for name, schedule in self.schedules.items()}
+        first = {name: self._value(name, own.init()) for name, own in self.schedules.items()}
         return self.build({**self.numbers, **first})
 
-    def _cast(self, value: Any, params: PyTree) -> Any:
-        """A 0-d array: a number in the dtype asked for or the widest among the parameters."""
-        array = value if is_traced(value) else np.asarray(value)
-        if array.dtype.kind != "f":
+    def _value(self, name: str, state: PyTree, **extra_args: Any) -> Any:
+        """What a schedule says, in full precision."""
+        with np.errstate(all="ignore"):
+            return value_of(name, self.schedules[name](state, **extra_args))
+
+    def _stored(self, name: str, value: Any, params: PyTree) -> Any:
+        """A number as the state has it: a 0-d array of the dtype asked for, or of the widest one.
+
+        Integers stay such where the factory was given one.
+        """
+        if self.dtype is None and _is_stored(value):
+            return value.copy()
+        if is_traced(value):
+            array = value
+        elif isinstance(value, (np.ndarray, np.generic)) or is_foreign(value):
+            array = np.asarray(value)
+        else:
+            array = np.asarray(number_of(value))
+        given = self.numbers.get(name)
+        if array.dtype.kind in "iu" and (given is None or is_integer(given)):
             return array
-        if isinstance(value, np.ndarray) and self.dtype is None:
+        if isinstance(value, np.ndarray) and self.dtype is None and array.dtype.kind == "f":
             return array.copy()
-        return array.astype(self.dtype or _widest(params))
+        return _rounded(array, self.dtype or _widest(params))
+
+    def _exact(self, name: str, value: Any) -> Any:
+        """What the factory was given, if the 0-d array ``value`` is that number, rounded."""
+        given = self.numbers[name]
+        if is_traced(given):
+            return value
+        key = name, value.dtype
+        if key not in self._rounded:
+            self._rounded[key] = number_of(_rounded(np.asarray(number_of(given)), value.dtype))
+        if not is_traced(value):
+            return given if float(value) == self._rounded[key] else value
+        xp = namespace_of(value)
+        wide = xp.asarray(value, float)
+        if value.dtype.kind in "iu" or wide.dtype == value.dtype:
+            return value
+        # A sum, so that there is a derivative. It is exact, since the number it makes is a float64.
+        rest = float(number_of(given)) - float(self._rounded[key])
+        return wide + xp.where(value == self._rounded[key], rest, 0.0)
 
     def init(self, params: PyTree) -> dict[str, Any]:
         states = {name: schedule.init() for name, schedule in self.schedules.items()}
-        values = {name: self._cast(value, params) for name, value in self.numbers.items()}
-        for name, schedule in self.schedules.items():
-            values[name] = self._cast(float(schedule(states[name])), params)
+        first = {name: self._value(name, state) for name, state in states.items()}
+        values = {**self.numbers, **first}
         return {
             "count": np.zeros((), np.int32),
-            "hyperparams": values,
+            "hyperparams": {n: self._stored(n, value, params) for n, value in values.items()},
             "hyperparams_states": states,
         }
 
     def plan(self, state: Any, context: Context) -> Plan:
         like = context.updates if context.params is None else context.params
-        cast = self._cast if context.xp is HOST or self.dtype else lambda value, _: value
-        values = {name: cast(value, like) for name, value in state.hyperparams.items()}
-        states = {}
+        on_host = context.xp is HOST
+        if on_host and state.hyperparams.keys() != self._names:
+            raise FieldError("hyperparams", _difference(self._names, state.hyperparams), TreeError)
+        stored: dict[str, Any] = {}
+        exact: dict[str, Any] = {}
+        states: dict[str, Any] = {}
+        for name in self.numbers:
+            value = state.hyperparams[name]
+            if on_host and not _is_stored(value):
+                _check(name, value)
+            new = self._stored(name, value, like) if on_host or self.dtype else value
+            stored[name] = new
+            exact[name] = self._exact(name, new) if hasattr(new, "dtype") else new
         for name, schedule in self.schedules.items():
             own = state.hyperparams_states[name]
-            value = schedule(own, **context.extra)
-            is_on_host = context.xp is HOST
-            values[name] = self._cast(float(value) if is_on_host else value, like)
+            exact[name] = self._value(name, own, **context.extra)
+            stored[name] = self._stored(name, exact[name], like)
             states[name] = schedule.update(own, **context.extra)
-        return Plan(inner=self.build(values), memo=(values, states))
+        return Plan(inner=self.build(exact), memo=(stored, states))
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
         values, states = plan.memo
@@ -137,11 +184,40 @@ class _Injection(Control):
         return {"count": count, "hyperparams": values, "hyperparams_states": states}
 
 
+def _is_stored(value: Any) -> bool:
+    """Whether a hyperparameter is a 0-d array of floats, as :func:`init` made it."""
+    return type(value) is np.ndarray and value.dtype.char in "fd" and not value.shape
+
+
+def _check(name: str, value: Any) -> None:
+    """See that what was assigned is a number."""
+    problem = TRACED
+    if not is_traced(value):
+        if is_real(value):
+            return
+        wanted, given = refusal(value)
+        problem = f"must be {wanted}, got {given}"
+    raise FieldError(f"hyperparams[{name!r}]", problem, LeafTypeError)
+
+
+def _difference(names: set[str], hyperparams: Mapping[str, Any]) -> str:
+    """The first name that is missing, or that there should not be."""
+    name = min(names ^ hyperparams.keys())
+    return f"{'missing' if name in names else 'unknown'} key {name!r}"
+
+
+def _rounded(array: Any, dtype: np.dtype[Any]) -> Any:
+    """``array`` in ``dtype``; numbers that are too large for it become infinite."""
+    with np.errstate(all="ignore"):
+        return array.astype(dtype)
+
+
 def _widest(params: PyTree) -> np.dtype[Any]:
-    """The widest dtype among the parameters, and at least float32."""
-    # Counts, flags and keys among the parameters have no say.
-    arrays = [leaf if is_foreign(leaf) else np.asarray(leaf) for leaf in flatten(params)[0]]
-    return np.result_type(np.float32, *{a.dtype for a in arrays if is_float(a.dtype)})
+    """The widest dtype of floats among the parameters, and at least float32."""
+    leaves = [leaf for leaf in flatten(params)[0] if leaf is not None]
+    dtypes = {leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype for leaf in leaves}
+    native = [dtype.newbyteorder("=") for dtype in dtypes if getattr(dtype, "kind", "") == "f"]
+    return np.result_type(np.float32, *filter(is_float, native))
 
 
 def inject_hyperparams(
@@ -156,10 +232,17 @@ def inject_hyperparams(
     there holds from the next step on; that of a schedule is evaluated anew in each step, with a
     count from 0. Nothing is compiled, and the transformation stays native.
 
+    Updates have the bits of ``adam(learning_rate=0.1)``. For float32 parameters the state shows
+    0.1 as a float32, as optax's does; as long as it holds that, a step uses the 0.1 that the
+    factory was given. What a schedule returns is rounded for the state alone. Only a number that
+    is assigned is what the state can hold of it.
+
     Args:
         inner_factory: A function that returns a transformation.
-        static_args: The name or names of arguments to leave as they are. A mask that is a function
-            belongs here, since functions count as schedules.
+        static_args: The name or names of arguments to leave as they are. No need to name what is
+            neither a number nor a schedule, such as keys, dtypes and masks: a function is a
+            schedule if the annotation of its argument allows a number; if it does not tell, unless
+            the argument is called ``mask``, ``label_fn`` or the like.
         hyperparam_dtype: float32 or float64 for the values; None for the widest dtype among the
             parameters, and at least float32. Arrays keep their own.
 
@@ -171,6 +254,8 @@ def inject_hyperparams(
         TypeError: ``hyperparam_dtype`` is no such dtype.
         ValueError: ``static_args`` names no argument of ``inner_factory``; or, from ``update``,
             the ops of the transformation depend on a hyperparameter's value.
+        LeafTypeError: From ``update``: what was assigned is no real number.
+        TreeError: From ``update``: a hyperparameter was removed, or one added.
 
     Example:
         >>> import numpy as np
@@ -195,21 +280,8 @@ def inject_hyperparams(
     def wrapped(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        fixed: dict[str, Any] = {}
-        numbers: dict[str, Any] = {}
-        schedules: dict[str, StatefulSchedule] = {}
-        for name, value in bound.arguments.items():
-            if name in static or isinstance(value, (bool, np.bool_)):
-                fixed[name] = value
-            elif isinstance(value, StatefulSchedule):
-                schedules[name] = value
-            elif callable(value):
-                schedules[name] = WrappedSchedule(value)
-            elif isinstance(value, (int, float, np.number, np.ndarray)) or is_foreign(value):
-                numbers[name] = value
-            else:
-                fixed[name] = value
-        control = _Injection(inner_factory, fixed, numbers, schedules, dtype)
+        arguments = sort_arguments(bound.arguments, signature.parameters, static)
+        control = _Injection(inner_factory, *arguments, dtype)
         spec = Spec(None, InjectStatefulHyperparamsState, control=control)
         return native_with_extra(Gated(spec, control.prototype(), "inner_state"))
 

@@ -10,8 +10,9 @@ from gradmill._numbers import integer, is_traced, library_of, namespace_of
 from gradmill._recorded import Call
 from gradmill._run import native_with_extra
 from gradmill._scalars import next_count
-from gradmill._spec import Gated, Slot, Spec, float_dtype, is_integer
+from gradmill._spec import Gated, Slot, Spec, float_dtype, is_integer, number_of
 from gradmill._tree import tree_map
+from gradmill.schedules._named import call_at
 from gradmill.transforms._identity import identity
 from gradmill.transforms._skip import skip_large_updates, skip_not_finite
 
@@ -56,19 +57,23 @@ class MultiStepsState(NamedTuple):
 class _Collect(Control):
     """Counts the updates of a round and ends it."""
 
-    def __init__(self, k: int | Callable[[int], int], skips: Callable[..., Any] | None) -> None:
+    def __init__(self, k: int | Callable[[int], float], skips: Callable[..., Any] | None) -> None:
         self.k = k
         self.skips = skips
         self.needs_updates = skips is not None
 
     def steps(self, gradient_step: Any) -> Any:
         """The length of a round."""
-        k = self.k(gradient_step) if callable(self.k) else self.k
+        if not callable(self.k):
+            return self.k
+        k = call_at(self.k, gradient_step)
         if is_traced(gradient_step):
             return k
-        if not is_integer(k) or k < 1:
-            raise ValueError(f"every_k_schedule must give positive integers, got {k!r}")
-        return int(k)
+        number = number_of(k)
+        # What piecewise_constant_schedule returns may be a float.
+        if number is None or not (number >= 1 and number % 1 == 0):
+            raise ValueError(f"every_k_schedule must give positive integers, got {k!r:.80}")
+        return int(number)
 
     def _skip(self, updates: PyTree, gradient_step: Any, params: PyTree) -> tuple[Any, Any]:
         if self.skips is None:
@@ -76,9 +81,9 @@ class _Collect(Control):
         if is_traced(gradient_step):
             skip, info = self.skips(updates, gradient_step, params)
             return skip, info
-        skip, info = self.skips(updates, np.int32(gradient_step), params)
+        skip, info = self.skips(updates, np.int64(gradient_step), params)
         if np.ndim(skip) != 0 or np.asarray(skip).dtype != np.bool_:
-            raise ValueError(f"should_skip_update_fn must return a bool first, got {skip!r}")
+            raise ValueError(f"should_skip_update_fn must return a bool first, got {skip!r:.80}")
         return bool(skip), tree_map(np.asarray, info)
 
     counts = ("mini_step", "gradient_step")
@@ -130,9 +135,10 @@ class MultiSteps:
     Args:
         opt: The transformation, or ``every_k_schedule``.
         every_k_schedule: The number ``k`` of steps in a round, or a function of the number of
-            rounds that are done. After ``every_k_schedule`` alone, ``use_grad_mean``.
+            rounds that are done, an int64 of NumPy. After ``every_k_schedule`` alone,
+            ``use_grad_mean``.
         use_grad_mean: Whether to hand on the mean rather than the sum.
-        should_skip_update_fn: Called with updates, rounds done (an int32) and parameters; returns
+        should_skip_update_fn: Called with updates, rounds done (an int64) and parameters; returns
             whether to leave the update out, and a tree of arrays to keep in the state. See
             :func:`skip_not_finite` and :func:`skip_large_updates`.
         accumulator_dtype: float32 or float64 for the accumulator; None for the wider one of float32
@@ -157,8 +163,8 @@ class MultiSteps:
 
     def __init__(
         self,
-        opt: TransformationLike | int | Callable[[int], int] | None = None,
-        every_k_schedule: int | Callable[[int], int] | bool | None = None,
+        opt: TransformationLike | int | Callable[[int], float] | None = None,
+        every_k_schedule: int | Callable[[int], float] | bool | None = None,
         use_grad_mean: bool | None = None,
         should_skip_update_fn: Callable[..., Any] | None = None,
         accumulator_dtype: DTypeLike | None = None,
@@ -183,7 +189,7 @@ class MultiSteps:
                 f" integer or a function; got {opt!r}, {every_k_schedule!r}"
             )
         if is_integer(k):
-            k = int(k)
+            k = int(number_of(k))
             if k < 1:
                 raise ValueError(f"MultiSteps needs a positive every_k_schedule, got {k}")
         dtype = float_dtype("accumulator_dtype", accumulator_dtype)

@@ -10,7 +10,7 @@ from gradmill._numbers import HOST
 from gradmill._recorded import recorded
 from gradmill._run import native
 from gradmill._scalars import next_count
-from gradmill._spec import Spec, is_integer, real
+from gradmill._spec import Spec, is_integer, number_of, real
 from gradmill.errors import LeafTypeError, LeafValueError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _words_of(key: Any) -> tuple[int, int]:
 def _key_words(key: Any) -> tuple[int, int]:
     """The two words of a key, from a seed or anything that stands for one."""
     if is_integer(key):
-        return 0, int(key) % 2**32
+        return 0, int(number_of(key)) % 2**32
     if isinstance(key, np.random.Generator):
         key = key.integers(2**32, size=2, dtype=np.uint32)
     elif isinstance(key, np.random.SeedSequence):

@@ -7,6 +7,7 @@ from gradmill._base import EmptyState, GradientTransformation
 from gradmill._recorded import recorded
 from gradmill._run import native
 from gradmill._spec import Spec, real
+from gradmill.schedules._named import named
 from gradmill.transforms._identity import identity
 
 if TYPE_CHECKING:
@@ -65,15 +66,17 @@ def scale_by_schedule(
     The sign is not changed: for descent the function has to be negative.
 
     Args:
-        step_size_fn: Maps the count, a Python int from 0, to a real number, evaluated in float64. A
-            step for which that is NaN raises a ValueError and changes nothing.
+        step_size_fn: Maps the count, from 0, to a real number. A count is an int64 of NumPy, with
+            the methods and the arithmetic of an array; this package's own schedules take ints.
         schedule: Another name for ``step_size_fn``.
 
     Returns:
         A transformation with state :class:`ScaleByScheduleState`.
 
     Raises:
-        TypeError: Not exactly one of the two is given, or it is not callable.
+        TypeError: Not exactly one of the two is given, or it is not callable; or, from a step, the
+            function returned no real number. Such a step changes nothing.
+        ValueError: From a step, the function returned NaN.
 
     Example:
         >>> import numpy as np
@@ -90,7 +93,12 @@ def scale_by_schedule(
             "scale_by_schedule takes one function of the count: scale_by_schedule(step_size_fn)"
             f" or scale_by_schedule(schedule=...); got {given!r}"
         )
-    return native(Spec("scale", ScaleByScheduleState, {"step_size": given[0]}))
+    name = "schedule" if step_size_fn is None else "step_size_fn"
+    return _by_schedule(named(name, given[0]))
+
+
+def _by_schedule(schedule: Schedule) -> GradientTransformation:
+    return native(Spec("scale", ScaleByScheduleState, {"step_size": schedule}))
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,9 @@ def scale_by_learning_rate(
         schedule.
 
     Raises:
-        TypeError: ``learning_rate`` is neither a number nor callable.
+        TypeError: ``learning_rate`` is neither a number nor callable; or, from a step, a schedule
+            returned no real number. Such a step changes nothing.
+        ValueError: ``learning_rate`` is NaN; or, from a step, a schedule returned that.
 
     Example:
         >>> import numpy as np
@@ -130,6 +140,7 @@ def scale_by_learning_rate(
     if learning_rate is None:
         return identity()
     if callable(learning_rate):
-        return scale_by_schedule(_Negated(learning_rate) if flip_sign else learning_rate)
+        schedule = named("learning_rate", learning_rate)
+        return _by_schedule(_Negated(schedule) if flip_sign else schedule)
     rate = real("learning_rate", learning_rate)
     return scale(-rate if flip_sign else rate)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING
 
 from gradmill._base import EmptyState
 from gradmill._recorded import recorded
 from gradmill._run import native
-from gradmill._spec import Spec, real
+from gradmill._spec import Spec, is_integer, number_of, real
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,9 +100,12 @@ def adaptive_grad_clip(
     axes = None
     if axis is not None:
         try:
-            axes = tuple(map(operator.index, axis if hasattr(axis, "__iter__") else (axis,)))
+            given = (axis,) if is_integer(axis) or not hasattr(axis, "__iter__") else tuple(axis)
         except TypeError:
-            raise TypeError(f"axis must be an integer or integers, got {axis!r}") from None
+            given = (None,)
+        if not all(map(is_integer, given)):
+            raise TypeError(f"axis must be an integer or integers, got {axis!r:.80}")
+        axes = tuple(map(number_of, given))
     return native(Spec("adaptive_grad_clip", EmptyState, hyper, axes=axes))
 
 

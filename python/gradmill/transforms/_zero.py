@@ -12,7 +12,7 @@ from gradmill._numbers import integer, is_foreign, library_of, namespace_of
 from gradmill._recorded import recorded
 from gradmill._run import native, native_with_extra
 from gradmill._scalars import COUNT_MAX, next_count
-from gradmill._spec import Gated, Spec, is_integer
+from gradmill._spec import Gated, Spec, is_integer, number_of
 from gradmill._tree import match, tree_map
 
 if TYPE_CHECKING:
@@ -197,8 +197,8 @@ def apply_if_finite(
         )
     if limit is not None and not is_integer(limit):
         raise TypeError(
-            f"apply_if_finite: max_consecutive_errors must be an integer or None, got {limit!r}"
+            f"apply_if_finite: max_consecutive_errors must be an integer or None, got {limit!r:.80}"
         )
-    control = _IfFinite(None if limit is None else int(limit))
+    control = _IfFinite(None if limit is None else int(number_of(limit)))
     spec = Spec("apply_if_finite", ApplyIfFiniteState, control=control)
     return native_with_extra(Gated(spec, given[0], "inner_state"))

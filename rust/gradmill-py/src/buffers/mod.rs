@@ -192,8 +192,10 @@ impl Writable {
             Ok(raw) => raw,
             Err(Unfit::NotExactArray) => {
                 let kind = object.get_type().name()?;
-                let message =
-                    format!("is a {kind}, not a NumPy array, so it cannot be updated in place");
+                let message = format!(
+                    "is a {kind}, not a NumPy array, so it cannot be updated in place; pass one that \
+                     shares its memory, such as p.detach().numpy()"
+                );
                 return Err(place.type_error(message));
             }
             Err(Unfit::DType) => {

@@ -1,0 +1,82 @@
+"""Schedules as a transformation calls them: with counts that act as arrays, and looked after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradmill._numbers import is_foreign, is_traced
+from gradmill._spec import number_of, real, refusal
+from gradmill.schedules._base import is_own
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradmill._base import ScalarOrSchedule, Schedule
+
+
+def call_at(function: Callable[..., Any], count: Any, *args: Any, **kwargs: Any) -> Any:
+    """What a function of a count returns, whoever wrote it.
+
+    This package's schedules take Python's ints, which are the fastest. To others a count is what it
+    is in optax, an array: it has a dtype, and to the power of -0.5 it is infinite at 0. It is an
+    int64, in which a count of samples or of tokens does not overflow as it would in an int32.
+    """
+    if is_foreign(count) or is_own(function):
+        return function(count, *args, **kwargs)
+    with np.errstate(all="ignore"):
+        return function(np.int64(count), *args, **kwargs)
+
+
+def value_of(name: str, value: Any) -> Any:
+    """What a schedule returned, as a float, or as it is where it is traced; a bool is 0 or 1.
+
+    Raises:
+        TypeError: It is no real scalar; the message has the hyperparameter's ``name``.
+        ValueError: It is NaN; the message has the ``name``.
+    """
+    if getattr(value, "dtype", type(value)) in (bool, np.bool_):
+        value = value * 1.0
+    found = number_of(value)
+    if found is None:
+        wanted, given = refusal(value)
+        raise TypeError(f"{name}: the schedule returned {given}, expected {wanted}")
+    if is_traced(found):
+        return found
+    if found != found:  # noqa: PLR0124  (a NaN is not itself)
+        raise ValueError(f"{name}: the schedule returned nan, expected a real number")
+    return float(found)
+
+
+@dataclass(frozen=True)
+class NamedSchedule:
+    """A schedule of the user's that stands for a hyperparameter.
+
+    Attributes:
+        name: The hyperparameter.
+        schedule: The schedule.
+    """
+
+    name: str
+    schedule: Schedule
+
+    def __call__(self, count: Any) -> Any:
+        """Return the value at a count, checked."""
+        return value_of(self.name, call_at(self.schedule, count))
+
+
+def named(name: str, schedule: Schedule) -> Schedule:
+    """``schedule`` as it can be called for the hyperparameter ``name`` with an int."""
+    return schedule if is_own(schedule) else NamedSchedule(name, schedule)
+
+
+def real_or_schedule(name: str, value: object) -> ScalarOrSchedule:
+    """Return a function as one that can be called with an int, and anything else as a float.
+
+    Raises:
+        TypeError: ``value`` is neither; the message has ``name``.
+        ValueError: ``value`` is NaN; the message has ``name``.
+    """
+    return named(name, value) if callable(value) else real(name, value)
