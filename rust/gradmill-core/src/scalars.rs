@@ -1,8 +1,9 @@
 //! Arithmetic among scalars, in f64 and of multiplications alone, so that its bits are the same everywhere.
 
+use crate::sys::mode::in_default_mode;
+
 /// `base^exponent` by repeated squaring.
-#[must_use]
-pub fn power(base: f64, exponent: u64) -> f64 {
+fn power(base: f64, exponent: u64) -> f64 {
     let (mut result, mut square, mut rest) = (1.0, base, exponent);
     while rest > 0 {
         // A product with one rather than a branch that nobody can predict.
@@ -16,7 +17,7 @@ pub fn power(base: f64, exponent: u64) -> f64 {
 /// `1 - decay^count`: what an average that started at zero has collected of its weights by step `count`.
 #[must_use]
 pub fn bias_correction(decay: f64, count: u64) -> f64 {
-    1.0 - power(decay, count)
+    in_default_mode(|| 1.0 - power(decay, count))
 }
 
 #[cfg(test)]
