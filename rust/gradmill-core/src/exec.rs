@@ -425,15 +425,17 @@ impl<'r> Run<'r> {
         let params: Vec<_> =
             params.filter_map(|(l, units)| Some((l.params.view()?, units))).collect();
         let mut of_params = measure(&params, rule.measure, self.config).into_iter();
-        units
-            .into_iter()
-            .map(|units| {
+        leaves
+            .iter()
+            .zip(units)
+            .map(|(leaf, units)| {
                 let units = units?;
+                let dtype = self.program.dtype(leaf);
                 let elements = units.size() as f64;
                 let params = of_params.next().unwrap_or_default();
                 let values = of_updates.next()?.into_iter().enumerate().map(|(unit, of_update)| {
                     let of_param = params.get(unit).copied().unwrap_or_default();
-                    (rule.number)(scalars, of_update, of_param, elements)
+                    rule.number_in(dtype, scalars, of_update, of_param, elements)
                 });
                 Some(Numbers { values: values.collect(), units })
             })

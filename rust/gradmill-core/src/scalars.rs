@@ -1,5 +1,6 @@
 //! Arithmetic among scalars, in f64 and of multiplications alone, so that its bits are the same everywhere.
 
+use crate::dtype::Float;
 use crate::sys::mode::in_default_mode;
 
 /// `base^exponent` by repeated squaring.
@@ -18,6 +19,14 @@ fn power(base: f64, exponent: u64) -> f64 {
 #[must_use]
 pub fn bias_correction(decay: f64, count: u64) -> f64 {
     in_default_mode(|| 1.0 - power(decay, count))
+}
+
+/// What stands inside the root of a denominator `√(v + eps_root) + eps` of type `T`: the least normal number
+/// where neither epsilon is large enough to keep a quotient from 0/0, or from what a square that vanished
+/// leaves of it. A square that did not vanish outweighs that.
+pub(crate) fn inside_root<T: Float>(eps: f64, eps_root: f64) -> T {
+    let least = T::MIN_POSITIVE.to_f64();
+    T::from_f64(if eps * eps < least && eps_root < least { least } else { eps_root })
 }
 
 #[cfg(test)]

@@ -52,7 +52,8 @@ const FORMULAS: [(&str, Formula); 8] = [
     }),
     ("clip_by_global_norm", |u, _, _, s, norm| {
         let max_norm = s.scalar("max_norm");
-        vec![term(&[if norm < max_norm { u } else { u / norm * max_norm }])]
+        let keeps = norm == 0.0 || norm < max_norm;
+        vec![term(&[if keeps { u } else { u / norm * max_norm }])]
     }),
     ("add_decayed_weights", |u, p, _, s, _| vec![term(&[u, s.scalar("weight_decay") * p])]),
     ("scale_by_adam", |u, _, state, s, _| {
@@ -82,7 +83,10 @@ fn moments(u: f64, state: &[f64], s: &Link) -> (Term, Term) {
 }
 
 fn adam_denominator(nu: Term, s: &Link) -> f64 {
-    (nu.value / s.scalar("correction2") + s.scalar("eps_root")).sqrt() + s.scalar("eps")
+    let (eps, eps_root) = (s.scalar("eps"), s.scalar("eps_root"));
+    let vanishes = eps * eps < f64::MIN_POSITIVE && eps_root < f64::MIN_POSITIVE;
+    let inside = if vanishes { f64::MIN_POSITIVE } else { eps_root };
+    (nu.value / s.scalar("correction2") + inside).sqrt() + eps
 }
 
 fn formula(name: &str) -> Option<Formula> {
