@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-jax-matrix fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-kernels check wheel clean
+.PHONY: help build dev demo test test-jax-matrix fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-kernels check wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -34,6 +34,12 @@ help: ## Show this list
 	touch $@
 
 build: .venv/build.stamp ## Build the release extension into .venv
+
+# In the place of the installed one, which is out of date from then on.
+dev: .venv/packages.stamp ## Build an extension that is quick to build again; tests run with PYTHONPATH=python
+	cargo build -p gradmill-py --profile quick --locked --quiet
+	rm -f .venv/build.stamp
+	install -m 755 target/quick/lib_core.$(if $(findstring darwin,$(HOST)),dylib,so) python/gradmill/_core.abi3.so
 
 demo: build ## Train a NumPy network on handwritten digits; args with ARGS="--size large"
 	$(BIN)/python examples/digits.py $(ARGS)

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypedDict, final
+from typing import Any, TypeAlias, TypedDict, TypeVar, final
 
 import numpy as np
 
@@ -15,6 +15,7 @@ __all__ = [
     "count_not_finite",
     "force",
     "global_norm",
+    "in_default_mode",
     "list_ops",
     "per_example_clip",
     "plant_panic",
@@ -25,6 +26,7 @@ __all__ = [
     "xla_layout",
 ]
 
+_T = TypeVar("_T")
 _Leaves: TypeAlias = list[Any]
 _Found: TypeAlias = tuple[list[float | None], bool, tuple[list[bool], list[list[bool]]] | None]
 _Key: TypeAlias = Sequence[int]
@@ -105,6 +107,7 @@ def clear_cache() -> int: ...
 def count_not_finite(updates: _Leaves, threads: int = 0) -> int: ...
 def force(simd: str | None = None, fuse: bool = True) -> None: ...
 def global_norm(updates: _Leaves, threads: int = 0) -> float: ...
+def in_default_mode(function: Callable[..., _T], /, *args: Any) -> _T: ...
 def list_ops() -> list[_Op]: ...
 def per_example_clip(
     updates: _Leaves,

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 Array = Any
 
 
+def _over(xp: ModuleType, u: Array, d: Array) -> Array:
+    """``u / d``, or zero where ``d`` is zero: a norm of zero is one of zeros."""
+    return xp.where(d == 0, 0.0, u / xp.where(d == 0, 1.0, d))
+
+
+def _inside_root(xp: ModuleType, v: Array, eps: Array, eps_root: Array) -> Array:
+    """Return ``v + eps_root``, or slightly more where no epsilon keeps a quotient from 0/0."""
+    tiny = xp.finfo(v.dtype).tiny
+    return v + xp.where((eps * eps < tiny) & (eps_root < tiny), tiny, eps_root)
+
+
 def scale(xp: ModuleType, u: Array, p: Array, *, step_size: Array) -> tuple[Array, ...]:
     """Return ``step_size * u``."""
     return (step_size * u,)
@@ -32,7 +43,7 @@ def clip_by_global_norm(
     xp: ModuleType, u: Array, p: Array, *, max_norm: Array, norm: Array
 ) -> tuple[Array, ...]:
     """Return ``u`` shrunk so that the norm of the whole tree is at most ``max_norm``."""
-    return (xp.where(norm < max_norm, u, u / norm * max_norm),)
+    return (xp.where(norm < max_norm, u, _over(xp, u, norm) * max_norm),)
 
 
 def add_decayed_weights(
@@ -76,7 +87,8 @@ def scale_by_adam(
 ) -> tuple[Array, ...]:
     """Divide the corrected first moment by the root of the corrected second."""
     mu, nu = _moments(u, mu, nu, b1, b2)
-    return mu / correction1 / (xp.sqrt(nu / correction2 + eps_root) + eps), mu, nu
+    root = xp.sqrt(_inside_root(xp, nu / correction2, eps, eps_root))
+    return mu / correction1 / (root + eps), mu, nu
 
 
 def scale_by_adam_nesterov(
@@ -97,14 +109,15 @@ def scale_by_adam_nesterov(
     """As :func:`scale_by_adam` with the first moment of the step to come."""
     mu, nu = _moments(u, mu, nu, b1, b2)
     mu_hat = b1 * mu / correction1_next + (1 - b1) * u / correction1
-    return mu_hat / (xp.sqrt(nu / correction2 + eps_root) + eps), mu, nu
+    root = xp.sqrt(_inside_root(xp, nu / correction2, eps, eps_root))
+    return mu_hat / (root + eps), mu, nu
 
 
 def normalize_by_update_norm(
     xp: ModuleType, u: Array, p: Array, *, scale_factor: Array, eps: Array, norm: Array
 ) -> tuple[Array, ...]:
     """Return ``u`` over the norm of the whole tree."""
-    return (u / ((norm + eps) / scale_factor),)
+    return (_over(xp, u, norm + eps) * scale_factor,)
 
 
 def _norm(xp: ModuleType, x: Array, axes: tuple[int, ...] | None = None) -> Array:
@@ -114,7 +127,8 @@ def _norm(xp: ModuleType, x: Array, axes: tuple[int, ...] | None = None) -> Arra
 def clip_by_block_rms(xp: ModuleType, u: Array, p: Array, *, threshold: Array) -> tuple[Array, ...]:
     """Return ``u`` shrunk so that its root mean square is at most ``threshold``."""
     rms = _norm(xp, u) / xp.sqrt(xp.asarray(float(u.size)))
-    return (xp.reshape(u / xp.maximum(1.0, rms / threshold), u.shape),)
+    shrunk = _over(xp, u, rms) * threshold
+    return (xp.reshape(xp.where(rms <= threshold, u, shrunk), u.shape),)
 
 
 def scale_by_trust_ratio(
@@ -208,7 +222,8 @@ def scale_by_rms(
 ) -> tuple[Array, ...]:
     """Divide by the root of the average square."""
     nu = decay * nu + (1 - decay) * u * u
-    return u / (xp.sqrt(nu / correction + eps_root) + eps), nu
+    root = xp.sqrt(_inside_root(xp, nu / correction, eps, eps_root))
+    return u / (root + eps), nu
 
 
 def scale_by_stddev(
@@ -223,10 +238,13 @@ def scale_by_stddev(
     eps_root: Array,
     correction: Array,
 ) -> tuple[Array, ...]:
-    """Divide by the standard deviation over time."""
+    """Divide by the standard deviation over time; rounding makes no variance negative."""
     mu, nu = _moments(u, mu, nu, decay, decay)
-    variance = nu / correction - (mu / correction) ** 2
-    return u / (xp.sqrt(variance + eps_root) + eps), mu, nu
+    nu_hat, square = nu / correction, (mu / correction) ** 2
+    none = xp.where(xp.isfinite(nu_hat), 0.0, nu_hat)
+    variance = xp.where(nu_hat <= square, none, nu_hat - square)
+    root = xp.sqrt(_inside_root(xp, variance, eps, eps_root))
+    return u / (root + eps), mu, nu
 
 
 def ema(

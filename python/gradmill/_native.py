@@ -311,7 +311,8 @@ def _controlled(link: Link, state: PyTree, context: Context) -> Plan:
 
 def planned(link: Link, state: PyTree, context: Context) -> Plan:
     """What a link with a control does in the step to come."""
-    plan = control_of(context.specs.get(link.index, link.spec)).plan(state, context)
+    control = control_of(context.specs.get(link.index, link.spec))
+    plan = _core.in_default_mode(control.plan, state, context)
     if plan.inner is not None:
         usual, now = links_of(_gate(link).inner), links_of(plan.inner)
         if [one.op for one in usual] != [one.op for one in now]:

@@ -11,7 +11,7 @@ import numpy as np
 from gradmill._align import hint_for
 from gradmill._arrays import as_native
 from gradmill._control import count_of
-from gradmill._core import Scalars
+from gradmill._core import Scalars, in_default_mode
 from gradmill._scalars import LOOKS_FOR, step_scalars
 from gradmill._spec import Chained, Flattened, Gated, LabelMask, Masked, Partitioned, Spec
 from gradmill._tree import flatten, leaf_path
@@ -152,7 +152,7 @@ def init_link(link: Link, own: PyTree, as_array: Callable[[object], Any] = as_na
     if spec.counts:
         fields["count"] = np.zeros((), np.int32)
     if spec.control is not None:
-        fields.update(spec.control.init(own))
+        fields.update(in_default_mode(spec.control.init, own))
     if spec.slots:
         leaves, treespec = flatten(own)
         for slot in spec.slots:

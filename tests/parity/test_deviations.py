@@ -294,8 +294,60 @@ def test_the_first_step_of_adam() -> None:
     assert abs(ours[0] - 1) < 1e-7
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda module: module.clip_by_global_norm(0.0),
+        lambda module: module.clip_by_block_rms(0.0),
+        lambda module: module.normalize_by_update_norm(eps=0.0),
+    ],
+)
+def test_bounds_of_zero(make: Any) -> None:
+    assert_zero_not_nan(make)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda module: module.scale_by_adam(eps=0.0),
+        lambda module: module.scale_by_adam(eps=1e-50),
+        lambda module: module.scale_by_rms(eps=0.0),
+    ],
+)
+def test_epsilons_of_zero(make: Any) -> None:
+    assert_zero_not_nan(make)
+    _, ours = of_both(make, row(1e-14), row(0)[0])
+    exact = make(gm)
+    wide = updates_of(exact, row(1e-14, dtype=np.float64), row(0, dtype=np.float64)[0])
+    np.testing.assert_allclose(ours, wide[0], rtol=1e-6)
+
+
+def assert_zero_not_nan(make: Any) -> None:
+    theirs, ours = of_both(make, row(0), row(0)[0])
+    np.testing.assert_equal(theirs, [NAN])
+    assert ours == [0]
+
+
+def test_variances_of_what_hardly_varies() -> None:
+    theirs, ours = optax.rmsprop(1e-3, centered=True), gm.rmsprop(1e-3, centered=True)
+    params = np.zeros(64, F32)
+    opt, state, update = gm.Optimizer(ours, params), theirs.init(params), jax.jit(theirs.update)
+    rng = np.random.default_rng(0)
+    steps_until_nan = 0
+    for step in range(1, 401):
+        grads = (1 + 1e-4 * rng.normal(size=64)).astype(F32)
+        opt.step(grads)
+        updates, state = update(grads, state)
+        if not steps_until_nan and np.isnan(updates).any():
+            steps_until_nan = step
+    assert 100 < steps_until_nan < 200
+    assert np.isfinite(opt.params).all()
+    variance = opt.state[0].nu - opt.state[0].mu ** 2
+    assert (variance < 0).any()
+
+
 def test_what_both_let_pass() -> None:
-    """An infinite gradient in a clip by norm; an infinity that arises within apply_if_finite."""
+    """An infinite gradient in a clip by norm; an infinity within apply_if_finite or in a moment."""
     grads = np.array([math.inf, 1.0, 2.0], F32)
     theirs = updates_of(optax.clip_by_global_norm(1.0), [jnp.asarray(grads)], grads)
     ours = updates_of(gm.clip_by_global_norm(1.0), [grads], grads)
@@ -307,6 +359,8 @@ def test_what_both_let_pass() -> None:
         lambda module: module.apply_if_finite(module.scale(1e38), 5), row(1e10), row(0)[0]
     )
     assert within == ([math.inf], [math.inf])
+    stuck = of_both(lambda module: module.scale_by_adam(), row(1e20, 1, 1), row(0)[0])
+    assert stuck == ([0, 0, 0], [0, 0, 0])
 
 
 def test_leaves_without_gradients_at_first() -> None:

@@ -13,7 +13,8 @@ def clip_by_global_norm(max_norm: float) -> GradientTransformation:
     .. math:: u' = u \text{ if } \lVert u \rVert < m, \text{ else } u \cdot m / \lVert u \rVert
 
     The norm is accumulated in float64 and cannot overflow. A NaN or an infinity anywhere makes the
-    norm NaN or infinite, as in optax; :class:`gradmill.Optimizer` reports it.
+    norm NaN or infinite, as in optax; :class:`gradmill.Optimizer` reports it. Updates that are all
+    zero stay zero, under a bound of zero as well.
 
     Args:
         max_norm: The bound, at least 0; infinity for none.
@@ -50,7 +51,8 @@ def normalize_by_update_norm(
 
     .. math:: u' = u \, \frac{s}{\lVert u \rVert + \epsilon}
 
-    The norm is accumulated in float64 and cannot overflow. Updates that are all zero stay zero.
+    The norm is accumulated in float64 and cannot overflow. Updates that are all zero stay zero,
+    without an epsilon as well.
 
     Args:
         scale_factor: The norm :math:`s` that updates have afterwards.

@@ -155,14 +155,14 @@ def scale_by_stddev(
         m' = \beta m + (1 - \beta) u, \qquad v' = \beta v + (1 - \beta) u^2, \qquad
         u' = \frac{u}{\sqrt{\hat v - \hat m^2 + \epsilon}}
 
-    or :math:`u / (\sqrt{\hat v - \hat m^2} + \epsilon)`, with corrected averages if asked for.
+    or :math:`u / (\sqrt{\hat v - \hat m^2} + \epsilon)`, with corrected averages if asked for. A
+    variance that rounding makes negative counts as zero.
 
     Args:
         decay: The weight :math:`\beta` of the past.
         eps: Keeps the denominator from zero.
         initial_scale: The value of :math:`v` before the first step.
-        eps_in_sqrt: Whether ``eps`` stands inside the root. Outside, a variance that rounding makes
-            negative gives NaN.
+        eps_in_sqrt: Whether ``eps`` stands inside the root.
         bias_correction: Whether to make up for averages that start at zero.
 
     Returns:

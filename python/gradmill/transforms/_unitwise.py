@@ -21,10 +21,10 @@ def clip_by_block_rms(threshold: float) -> GradientTransformation:
 
     .. math:: u' = u \,/\, \max\!\left(1, \sqrt{\operatorname{mean}(u^2)} \,/\, \tau\right)
 
-    The mean is accumulated in float64 and cannot overflow.
+    The mean is accumulated in float64 and cannot overflow. Leaves that are all zero stay zero.
 
     Args:
-        threshold: The bound :math:`\tau`.
+        threshold: The bound :math:`\tau`, at least 0.
 
     Returns:
         A transformation with state ``EmptyState()``. It costs one more read of the updates.
@@ -145,7 +145,7 @@ def scale_by_trust_ratio(
     .. math:: u' = u \, c \, \frac{\max(\lVert p \rVert, n)}{\max(\lVert u \rVert, n) + \epsilon}
 
     and :math:`u' = u` where either of the two norms, so bounded, is zero. Norms are accumulated in
-    float64 and cannot overflow.
+    float64 and cannot overflow; nor does their ratio, which is at most the largest float.
 
     Args:
         min_norm: The least norm :math:`n` that either counts for. If positive, no norm is zero.

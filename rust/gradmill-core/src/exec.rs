@@ -15,6 +15,7 @@ use crate::program::{Binding, Cursor, Pass, Program, Source};
 use crate::reduce::Pairwise;
 use crate::rng::{self, Key};
 use crate::simd::Tier;
+use crate::sys::mode::in_default_mode;
 use crate::units::{Measure, Numbers, UnitRule, Units};
 use crate::validate::validate;
 use crate::walk::Walk;
@@ -88,6 +89,15 @@ pub fn run_rows<R: Row>(
     step: Step<'_>,
     config: &Config,
 ) -> Result<Outcome, Error> {
+    in_default_mode(|| passes(program, rows, step, config))
+}
+
+fn passes<R: Row>(
+    program: &Program,
+    rows: &mut [R],
+    step: Step<'_>,
+    config: &Config,
+) -> Result<Outcome, Error> {
     program.check_scalars(step.scalars)?;
     let run = Run::new(program, step, config);
     if !program.carries(step.off) {
@@ -110,6 +120,15 @@ pub fn run_rows<R: Row>(
 /// # Errors
 /// As [`run_rows`].
 pub fn squares(
+    program: &Program,
+    leaves: &mut [Leaf<'_>],
+    step: Step<'_>,
+    config: &Config,
+) -> Result<Vec<Known>, Error> {
+    in_default_mode(|| squares_of(program, leaves, step, config))
+}
+
+fn squares_of(
     program: &Program,
     leaves: &mut [Leaf<'_>],
     step: Step<'_>,
@@ -143,8 +162,10 @@ pub fn global_norm(arrays: Vec<Array<'_>>, config: &Config) -> f64 {
     let Ok(program) = Program::new(names) else { unreachable!("{names:?} is an op") };
     let run = Run::new(&program, Step { scalars: &[f64::INFINITY], ..Step::default() }, config);
     let pass = program.pass_from(Cursor::start(), 0);
-    let sum = run.pass(&pass, &mut leaves, true, 1.0).1;
-    root(sum, |scale| run.again(&pass, &mut leaves, scale))
+    in_default_mode(|| {
+        let sum = run.pass(&pass, &mut leaves, true, 1.0).1;
+        root(sum, |scale| run.again(&pass, &mut leaves, scale))
+    })
 }
 
 /// How many elements are not finite.
@@ -153,8 +174,10 @@ pub fn global_norm(arrays: Vec<Array<'_>>, config: &Config) -> f64 {
 pub fn count_not_finite(arrays: &[Array<'_>], config: &Config) -> u64 {
     let units: Vec<Units> = arrays.iter().map(|array| Units::whole(array.len())).collect();
     let pairs: Vec<_> = arrays.iter().cloned().zip(&units).collect();
-    let counts = measure(&pairs, Measure::NotFinite, config);
-    counts.iter().flatten().sum::<f64>() as u64
+    in_default_mode(|| {
+        let counts = measure(&pairs, Measure::NotFinite, config);
+        counts.iter().flatten().sum::<f64>() as u64
+    })
 }
 
 struct Run<'r> {
@@ -402,15 +425,17 @@ impl<'r> Run<'r> {
         let params: Vec<_> =
             params.filter_map(|(l, units)| Some((l.params.view()?, units))).collect();
         let mut of_params = measure(&params, rule.measure, self.config).into_iter();
-        units
-            .into_iter()
-            .map(|units| {
+        leaves
+            .iter()
+            .zip(units)
+            .map(|(leaf, units)| {
                 let units = units?;
+                let dtype = self.program.dtype(leaf);
                 let elements = units.size() as f64;
                 let params = of_params.next().unwrap_or_default();
                 let values = of_updates.next()?.into_iter().enumerate().map(|(unit, of_update)| {
                     let of_param = params.get(unit).copied().unwrap_or_default();
-                    (rule.number)(scalars, of_update, of_param, elements)
+                    rule.number_in(dtype, scalars, of_update, of_param, elements)
                 });
                 Some(Numbers { values: values.collect(), units })
             })

@@ -1,7 +1,7 @@
 //! Chains of gradient transformations, run in as few passes over memory as the chain allows.
 //!
 //! A [`Program`] is a chain's ops, validated once. [`run`] sends the [`Leaf`]s of a tree through it.
-//! This crate knows nothing of Python; it works on slices, and is safe outside the strided views of [`leaf`].
+//! This crate knows nothing of Python; it works on slices, and is safe outside the strided views of [`leaf`] and the processor's mode, [`sys`].
 
 pub mod alias;
 mod blocks;
@@ -30,6 +30,7 @@ pub mod rng;
 pub mod scalars;
 pub mod simd;
 mod staging;
+pub mod sys;
 pub mod units;
 mod validate;
 mod walk;

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwapOption;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::sys::mode::in_default_mode;
+
 /// Below this many elements, waking a thread costs more than it saves. Fuzzed inputs are smaller.
 pub const PARALLEL_FROM: usize = if cfg!(fuzzing) { 1 << 6 } else { 1 << 18 };
 
@@ -127,14 +129,15 @@ fn pool(helpers: usize) -> Arc<Entry> {
 
 /// Calls `work` on each of `tasks`, on the calling thread and up to `threads - 1` helpers.
 ///
-/// Tasks are handed out one by one, in order; which thread runs which is not determined.
+/// Tasks are handed out one by one, in order; which thread runs which is not determined. All run in the default
+/// floating-point mode.
 pub fn for_each<I>(threads: usize, tasks: I, work: impl Fn(I::Item) + Sync)
 where
     I: Iterator + Send,
 {
     let entry = (threads > 1).then(|| pool(threads - 1));
     let Some(pool) = entry.as_ref().and_then(|entry| entry.pool.as_ref()) else {
-        tasks.for_each(work);
+        in_default_mode(|| tasks.for_each(work));
         return;
     };
     let tasks = Mutex::new(tasks);
@@ -149,8 +152,8 @@ where
     };
     pool.in_place_scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(|_| drain());
+            scope.spawn(|_| in_default_mode(drain));
         }
-        drain();
+        in_default_mode(drain);
     });
 }

@@ -13,6 +13,7 @@ use crate::leaf::{Sink, Source};
 use crate::par;
 use crate::reduce::pairwise;
 use crate::simd::Tier;
+use crate::sys::mode::in_default_mode;
 use crate::walk::CHUNK;
 
 /// Stretches of memory that are read side by side: processors fetch several ahead, so this is faster
@@ -78,8 +79,11 @@ pub fn clip_sum(
     let elements: usize = leaves.iter().map(|leaf| leaf.grads.len()).sum();
     let threads = par::threads_for(config.threads, elements);
     let clip = Clip { batch, limit, scope, config: &Config { threads, ..*config } };
-    let factors = clip.factors(&leaves);
-    clip.add_up(leaves, &factors);
+    let factors = in_default_mode(|| {
+        let factors = clip.factors(&leaves);
+        clip.add_up(leaves, &factors);
+        factors
+    });
     Ok(factors.iter().map(|own| own.iter().filter(|&&factor| factor < 1.0).count()).collect())
 }
 

@@ -1,8 +1,10 @@
 //! Arithmetic among scalars, in f64 and of multiplications alone, so that its bits are the same everywhere.
 
+use crate::dtype::Float;
+use crate::sys::mode::in_default_mode;
+
 /// `base^exponent` by repeated squaring.
-#[must_use]
-pub fn power(base: f64, exponent: u64) -> f64 {
+fn power(base: f64, exponent: u64) -> f64 {
     let (mut result, mut square, mut rest) = (1.0, base, exponent);
     while rest > 0 {
         // A product with one rather than a branch that nobody can predict.
@@ -16,7 +18,15 @@ pub fn power(base: f64, exponent: u64) -> f64 {
 /// `1 - decay^count`: what an average that started at zero has collected of its weights by step `count`.
 #[must_use]
 pub fn bias_correction(decay: f64, count: u64) -> f64 {
-    1.0 - power(decay, count)
+    in_default_mode(|| 1.0 - power(decay, count))
+}
+
+/// What stands inside the root of a denominator `√(v + eps_root) + eps` of type `T`: the least normal number
+/// where neither epsilon is large enough to keep a quotient from 0/0, or from what a square that vanished
+/// leaves of it. A square that did not vanish outweighs that.
+pub(crate) fn inside_root<T: Float>(eps: f64, eps_root: f64) -> T {
+    let least = T::MIN_POSITIVE.to_f64();
+    T::from_f64(if eps * eps < least && eps_root < least { least } else { eps_root })
 }
 
 #[cfg(test)]

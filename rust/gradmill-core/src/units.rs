@@ -2,6 +2,8 @@
 
 use smallvec::{SmallVec, smallvec};
 
+use crate::dtype::DType;
+
 /// Over which axes a unit extends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Axes {
@@ -38,6 +40,24 @@ pub struct UnitRule {
     pub params: bool,
     /// The number, of the op's scalars, the measures of update and parameter, and the unit's elements.
     pub number: fn(&[f64], f64, f64, f64) -> f64,
+}
+
+impl UnitRule {
+    /// The number that elements of `dtype` meet, of the same. Where measures are finite it is as well, be it
+    /// the largest there is: the ratio to an update that is next to nothing has no other end.
+    pub(crate) fn number_in(
+        &self,
+        dtype: DType,
+        scalars: &[f64],
+        of_update: f64,
+        of_param: f64,
+        elements: f64,
+    ) -> f64 {
+        let number = (self.number)(scalars, of_update, of_param, elements);
+        let most = if dtype == DType::F64 { f64::MAX } else { f32::MAX.into() };
+        let is_finite = of_update.is_finite() && of_param.is_finite();
+        if is_finite && number.abs() > most { most.copysign(number) } else { number }
+    }
 }
 
 /// How a leaf falls into units: its axes in row-major order, with neighbours of one kind taken together.

@@ -2,10 +2,11 @@
 
 use gradmill_core::leaf::{Params, Slot, Slots};
 use gradmill_core::ops::{OPS, Reduce};
+use gradmill_core::sys::mode;
 use gradmill_core::{Entry, Leaf, Step, limit, rng};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::buffers::{Fresh, Order, Raw, Readable, Writable};
 use crate::compute::compute;
@@ -95,6 +96,16 @@ fn readable<'py>(updates: &Bound<'py, PyList>) -> PyResult<Vec<Readable<'py>>> {
 
 fn elements(arrays: &[Readable<'_>]) -> usize {
     arrays.iter().map(|array| array.raw.len()).sum()
+}
+
+/// Calls `function` in the floating-point mode in which kernels compute, which is not always the caller's.
+#[pyfunction]
+#[pyo3(signature = (function, /, *args))]
+pub fn in_default_mode<'py>(
+    function: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    mode::in_default_mode(|| function.call1(args))
 }
 
 /// One of the keys that a key is split into.

@@ -22,7 +22,7 @@ mod _core {
     use crate::fault::CoreError;
     #[pymodule_export]
     use crate::functions::{
-        apply_updates, count_not_finite, global_norm, list_ops, split_key, touch,
+        apply_updates, count_not_finite, global_norm, in_default_mode, list_ops, split_key, touch,
     };
     #[pymodule_export]
     use crate::in_place::InPlace;

@@ -1,6 +1,7 @@
 //! The numbers of one step, all in f64: constants, bias corrections, and what schedules say.
 
 use gradmill_core::scalars::bias_correction;
+use gradmill_core::sys::mode::in_default_mode;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use smallvec::SmallVec;
@@ -36,21 +37,24 @@ enum Scalar {
 pub struct Scalars(SmallVec<[Scalar; 8]>);
 
 impl Scalars {
-    /// Appends those of the step behind `count` others.
+    /// Appends those of the step behind `count` others. Schedules compute in the mode in which kernels do, so
+    /// that what a step makes does not depend on the caller's.
     pub fn extend<A: smallvec::Array<Item = f64>>(
         &self,
         py: Python<'_>,
         count: u64,
         row: &mut SmallVec<A>,
     ) -> PyResult<()> {
-        for scalar in &self.0 {
-            row.push(match scalar {
-                Scalar::Constant(value) => *value,
-                Scalar::Correction(correction) => correction.get().__call__(count),
-                Scalar::Schedule(schedule) => schedule.bind(py).call1((count,))?.extract()?,
-            });
-        }
-        Ok(())
+        in_default_mode(|| {
+            for scalar in &self.0 {
+                row.push(match scalar {
+                    Scalar::Constant(value) => *value,
+                    Scalar::Correction(correction) => correction.get().__call__(count),
+                    Scalar::Schedule(schedule) => schedule.bind(py).call1((count,))?.extract()?,
+                });
+            }
+            Ok(())
+        })
     }
 }
 

@@ -14,7 +14,8 @@ pub const NORMALIZE: Meta =
     Meta { name: "normalize_by_update_norm", scalars: &["scale_factor", "eps"], ..CLIP };
 
 /// `u * factor`, where the factor is a scalar of the pass, so that it costs one read of the update for
-/// the norm and no write. One too small for `T` is applied in two steps, lest a huge norm turn it to zero.
+/// the norm and no write. One that `T` cannot hold is applied in two steps, lest a huge norm turn it to zero,
+/// or a tiny one to infinity.
 #[derive(Clone, Copy, Debug)]
 struct Rescale<T> {
     factor: T,
@@ -22,18 +23,24 @@ struct Rescale<T> {
 }
 
 impl<T: Float> Rescale<T> {
-    fn by(factor: f64) -> Self {
-        let least = T::MIN_POSITIVE.to_f64();
+    /// By `size / norm`; a norm of zero is one of zeros, which stay.
+    fn by(size: f64, norm: f64) -> Self {
+        /// What the largest factor is divided by: 2^100.
+        const LARGE: f64 = f64::from_bits((1023 + 100) << 52);
+        let factor = if norm == 0.0 { 0.0 } else { size / norm };
+        let (least, whole) = (T::MIN_POSITIVE.to_f64(), T::from_f64(factor));
         if factor.abs() < least && factor != 0.0 {
             Self { factor: T::from_f64(factor / least), rest: T::MIN_POSITIVE }
+        } else if !whole.is_finite() && size.is_finite() && norm.is_finite() {
+            Self { factor: T::from_f64(size / (norm * LARGE)), rest: T::from_f64(LARGE) }
         } else {
-            Self { factor: T::from_f64(factor), rest: T::ONE }
+            Self { factor: whole, rest: T::ONE }
         }
     }
 }
 
 macro_rules! rescaling {
-    ($(#[$doc:meta])* $name:ident, $factor:expr) => {
+    ($(#[$doc:meta])* $name:ident, $ratio:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub struct $name<T>(Rescale<T>);
@@ -47,8 +54,9 @@ macro_rules! rescaling {
 
         impl<T: Float> FromScalars for $name<T> {
             fn from_scalars(scalars: &[f64]) -> Self {
-                let factor: fn(&[f64]) -> f64 = $factor;
-                Self(Rescale::by(factor(scalars)))
+                let ratio: fn(&[f64]) -> (f64, f64) = $ratio;
+                let (size, norm) = ratio(scalars);
+                Self(Rescale::by(size, norm))
             }
         }
 
@@ -63,7 +71,7 @@ macro_rules! rescaling {
             }
 
             fn keeps_finite(&self) -> bool {
-                self.0.factor.abs() <= T::ONE
+                self.0.factor.abs() <= T::ONE && self.0.rest <= T::ONE
             }
         }
     };
@@ -73,12 +81,12 @@ rescaling! {
     /// `u` where `norm < max_norm`, else `u * (max_norm / norm)`.
     ClipByGlobalNorm, |scalars| {
         let (max_norm, norm) = (scalars[0], scalars[1]);
-        if norm < max_norm { 1.0 } else { max_norm / norm }
+        if norm < max_norm { (1.0, 1.0) } else { (max_norm, norm) }
     }
 }
 rescaling! {
     /// `u * (scale_factor / (norm + eps))`.
-    NormalizeByUpdateNorm, |scalars| scalars[0] / (scalars[2] + scalars[1])
+    NormalizeByUpdateNorm, |scalars| (scalars[0], scalars[2] + scalars[1])
 }
 
 #[cfg(test)]
@@ -99,6 +107,24 @@ mod tests {
     fn a_tiny_factor_does_not_vanish() {
         let result = clipped(1e38, 1e-12, 1e38);
         assert!((result / 1e-12 - 1.0).abs() < 1e-6, "{result}");
+    }
+
+    #[test]
+    fn zeros_stay() {
+        assert_eq!(clipped(0.0, 0.0, 0.0), 0.0);
+        assert_eq!(clipped(3.0, 0.0, 3.0), 0.0);
+        let normalize = NormalizeByUpdateNorm::<f32>::from_scalars(&[1.0, 0.0, 0.0]);
+        assert_eq!(normalize.element(0.0, 0.0, []).0, 0.0);
+    }
+
+    #[test]
+    fn a_huge_factor_is_finite() {
+        let normalize = NormalizeByUpdateNorm::<f32>::from_scalars(&[2.0, 0.0, 1e-42]);
+        let result = normalize.element(1e-42, 0.0, []).0;
+        assert!((result - 2.0).abs() < 1e-2, "{result}");
+        let normalize = NormalizeByUpdateNorm::<f64>::from_scalars(&[2.0, 0.0, 1e-318]);
+        let result = normalize.element(1e-318, 0.0, []).0;
+        assert!((result - 2.0).abs() < 1e-3, "{result}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use super::{FromScalars, Meta, Op, Reduce};
 use crate::dtype::Float;
 use crate::factor::{Factor, SquareFactor};
+use crate::scalars::inside_root;
 
 pub const META: Meta = Meta {
     name: "scale_by_rms",
@@ -27,7 +28,7 @@ impl<T: Float> FromScalars for ScaleByRms<T> {
             decay: T::from_f64(scalars[0]),
             rest: SquareFactor::new(1.0 - scalars[0]),
             eps: T::from_f64(scalars[1]),
-            eps_root: T::from_f64(scalars[2]),
+            eps_root: inside_root(scalars[1], scalars[2]),
             factor: T::from_f64(1.0 / scalars[3]),
         }
     }
@@ -41,7 +42,8 @@ impl<T: Float> Op<T, 1> for ScaleByRms<T> {
     }
 }
 
-/// As [`ScaleByRms`] with the variance `v̂ - m̂²` in place of `v̂`, where `m' = decay m + (1 - decay) u`.
+/// As [`ScaleByRms`] with the variance `v̂ - m̂²` in place of `v̂`, where `m' = decay m + (1 - decay) u`. Rounding
+/// makes that of an update that hardly varies negative: it is zero then.
 #[derive(Clone, Copy, Debug)]
 pub struct ScaleByStddev<T> {
     rms: ScaleByRms<T>,
@@ -60,8 +62,11 @@ impl<T: Float> Op<T, 2> for ScaleByStddev<T> {
         let Self { rms, rest } = self;
         let mu = (rms.decay * mu + rest.times(update)).flush();
         let nu = (rms.decay * nu + rms.rest.times_square(update)).flush();
-        let mu_hat = mu * rms.factor;
-        let variance = nu * rms.factor - mu_hat * mu_hat;
+        let (mu_hat, nu_hat) = (mu * rms.factor, nu * rms.factor);
+        let square = mu_hat * mu_hat;
+        // Squares beyond the range are no difference; a NaN stays one.
+        let none = if nu_hat.is_finite() { T::ZERO } else { nu_hat };
+        let variance = if nu_hat <= square { none } else { nu_hat - square };
         (update / ((variance + rms.eps_root).sqrt() + rms.eps), [mu, nu])
     }
 }

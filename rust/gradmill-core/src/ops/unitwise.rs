@@ -16,7 +16,8 @@ pub const BLOCK_RMS: Meta = Meta {
         measure: Measure::Norm,
         params: false,
         number: |scalars, norm, _, elements| {
-            let excess = norm / elements.sqrt() / scalars[0];
+            let (rms, threshold) = (norm / elements.sqrt(), scalars[0]);
+            let excess = if rms == 0.0 { 0.0 } else { rms / threshold };
             if excess <= 1.0 { 1.0 } else { 1.0 / excess }
         },
     }),

@@ -176,10 +176,10 @@ impl Numbers {
 
 fn numbers() -> impl Strategy<Value = Numbers> {
     let decay = || prop_oneof![Just(0.9), Just(0.0), Just(0.999), 0.0..1.0];
-    let eps = prop_oneof![Just(1e-8), Just(1e-3), 0.0..1.0];
+    let eps = prop_oneof![Just(1e-8), Just(1e-3), Just(0.0), 0.0..1.0];
     let eps_root = prop_oneof![Just(0.0), Just(1e-8)];
     let step_size = prop_oneof![Just(1.0), Just(-1e-3), -2.0..2.0];
-    let bound = prop_oneof![4 => 1e-2..1e2, 1 => Just(1e-42), 1 => Just(1e10)];
+    let bound = prop_oneof![6 => 1e-2..1e2, 1 => Just(1e-42), 1 => Just(1e10), 1 => Just(0.0)];
     (decay(), decay(), 1u64..2000, eps, eps_root, step_size, bound, 0.0..0.1).prop_map(
         |(b1, b2, count, eps, eps_root, step_size, bound, small)| Numbers {
             b1,

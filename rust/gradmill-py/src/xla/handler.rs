@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 
 use gradmill_core::leaf::{Params, Sink, Slot, Slots, Source, View};
+use gradmill_core::sys::mode::in_default_mode;
 use gradmill_core::{Known, Leaf, Outcome, Step, run, squares};
 
 use super::abi;
 use super::call::{Call, LeafBuffers, Mode, Operands, WORDS_PER_LEAF};
 use super::frame::{Buffer, Copied, Frame, Problem};
-use super::mode::DefaultMode;
 use crate::settings::config;
 
 /// Runs a call, or answers which version of the interface it is written for.
@@ -26,7 +26,9 @@ pub unsafe extern "C" fn handler(frame: *mut abi::CallFrame) -> *mut c_void {
             return Ok(());
         }
         // SAFETY: as above, and the call is in progress.
-        execute(&unsafe { Frame::new(frame) })
+        let frame = unsafe { Frame::new(frame) };
+        // XLA lets subnormal numbers be zero; those in a frame are read before the core comes in.
+        in_default_mode(|| execute(&frame))
     }));
     let (code, problem) = match done {
         Ok(Ok(())) => return null_mut(),
@@ -86,7 +88,6 @@ unsafe fn error(frame: &abi::CallFrame, code: c_int, text: &str) -> *mut c_void 
 fn execute(frame: &Frame<'_>) -> Result<(), Problem> {
     let call = Call::new(frame)?;
     let mut given = call.operands(frame)?;
-    let _mode = DefaultMode::set();
     let mut copies = overlapping(&call, &mut given)?;
     let operands = apart(&call, given, &mut copies);
     let Operands { batch, axes, .. } = operands;

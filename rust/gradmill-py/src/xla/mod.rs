@@ -2,13 +2,12 @@
 //!
 //! XLA hands arrays over through plain C structs ([`abi`]); [`frame`] reads them, [`call`] makes sense of them,
 //! and [`handler`] runs the program over the leaves, in place where XLA gave results the memory of operands.
-#![expect(unsafe_code, reason = "XLA hands out pointers, and the processor's mode is set")]
+#![expect(unsafe_code, reason = "XLA hands out pointers")]
 
 mod abi;
 mod call;
 mod frame;
 mod handler;
-mod mode;
 
 use std::ffi::c_void;
 use std::ptr::null;

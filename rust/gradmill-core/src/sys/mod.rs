@@ -1,0 +1,3 @@
+//! What lies between kernels and the machine.
+
+pub mod mode;

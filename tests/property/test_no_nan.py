@@ -1,0 +1,153 @@
+"""No transformation makes a NaN or an infinity of finite gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gradmill as gm
+from gradmill._tree import flatten
+from gradmill.jax import to_optax
+from tests.cases import CASES
+from tests.trees import copy_tree, random_tree
+
+EDGES: dict[str, Any] = {
+    "clip_by_global_norm": lambda m: m.clip_by_global_norm(0.0),
+    "clip_by_block_rms": lambda m: m.clip_by_block_rms(0.0),
+    "clip": lambda m: m.clip(0.0),
+    "normalize": lambda m: m.normalize_by_update_norm(eps=0.0),
+    "normalize_to_zero": lambda m: m.normalize_by_update_norm(0.0, eps=0.0),
+    "adaptive_grad_clip": lambda m: m.adaptive_grad_clip(0.0),
+    "adaptive_grad_clip_eps": lambda m: m.adaptive_grad_clip(0.1, 0.0),
+    "trust_ratio": lambda m: m.scale_by_trust_ratio(),
+    "trust_ratio_eps": lambda m: m.scale_by_trust_ratio(0.0, 1.0, 1e-300),
+    "adam": lambda m: m.scale_by_adam(eps=0.0),
+    "adam_tiny_eps": lambda m: m.scale_by_adam(eps=1e-50),
+    "adam_tiny_eps_root": lambda m: m.scale_by_adam(eps=0.0, eps_root=1e-50),
+    "adam_no_memory": lambda m: m.scale_by_adam(0.0, 0.0, eps=0.0),
+    "adam_long_memory": lambda m: m.scale_by_adam(0.9999999, 0.99999999, eps=0.0),
+    "nadam": lambda m: m.scale_by_adam(eps=0.0, nesterov=True),
+    "rms": lambda m: m.scale_by_rms(eps=0.0),
+    "rms_outside": lambda m: m.scale_by_rms(eps=0.0, eps_in_sqrt=False),
+    "rms_tiny_eps": lambda m: m.scale_by_rms(eps=1e-50, bias_correction=True),
+    "rms_no_memory": lambda m: m.scale_by_rms(0.0, eps=0.0),
+    "stddev": lambda m: m.scale_by_stddev(),
+    "stddev_no_eps": lambda m: m.scale_by_stddev(eps=0.0),
+    "stddev_outside": lambda m: m.scale_by_stddev(eps_in_sqrt=False),
+    "stddev_no_eps_outside": lambda m: m.scale_by_stddev(eps=0.0, eps_in_sqrt=False),
+    "stddev_correction": lambda m: m.scale_by_stddev(bias_correction=True),
+    "stddev_no_memory": lambda m: m.scale_by_stddev(0.0, eps=0.0, bias_correction=True),
+    "rmsprop_centered": lambda m: m.rmsprop(1e-3, centered=True),
+    "ema": lambda m: m.ema(0.0),
+    "lamb": lambda m: m.lamb(1e-3, eps=0.0),
+    "lars": lambda m: m.lars(1e-3),
+}
+"""Hyperparameters at the ends of their ranges."""
+
+ROWS = [(case.name, case.make) for case in CASES] + [(f"edge_{n}", m) for n, m in EDGES.items()]
+STEPS = 200
+KINDS = ["zeros", "tiny", "subnormal", "huge", "nearly_constant", "normal"]
+
+
+def gradients(kind: str, seed: int, dtype: Any, shape: tuple[int, ...]) -> Any:
+    """An array whose elements are of one kind, for one step."""
+    rng = np.random.default_rng(seed)
+    normal = rng.normal(size=shape)
+    single = np.dtype(dtype) == np.float32
+    match kind:
+        case "zeros":
+            made = np.zeros(shape)
+        case "tiny":
+            made = normal * (1e-21 if single else 1e-160)
+        case "subnormal":
+            made = normal * (1e-41 if single else 1e-315)
+        case "huge":
+            made = normal * 1e15
+        case "nearly_constant":
+            made = 1 + 1e-4 * normal if single else 1 + 1e-8 * normal
+        case _:
+            made = normal
+    return np.asarray(made, dtype)
+
+
+def tree_of(kinds: list[str], seed: int, dtype: Any) -> dict[str, Any]:
+    """The leaves of :func:`random_tree`, each of a kind."""
+    like = random_tree(0, dtype)
+    names = [name for name in like if like[name] is not None]
+    leaves = {
+        name: gradients(kinds[at % len(kinds)], seed + at, dtype, like[name].shape)
+        for at, name in enumerate(names)
+    }
+    return {**leaves, "none": None}
+
+
+def assert_finite(tree: Any, what: str) -> None:
+    for index, leaf in enumerate(flatten(tree)[0]):
+        if leaf is not None:
+            assert np.isfinite(np.asarray(leaf)).all(), f"{what}, leaf {index}"
+
+
+@pytest.mark.parametrize(("name", "make"), ROWS, ids=[name for name, _ in ROWS])
+@given(
+    kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=3),
+    seed=st.integers(0, 1000),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    alike=st.booleans(),
+)
+@settings(max_examples=8)
+def test_updates_are_finite(
+    name: str, make: Any, kinds: list[str], seed: int, dtype: Any, alike: bool
+) -> None:
+    """``alike``: whether each leaf meets gradients of one kind throughout, or of all in turn.
+
+    Steps are small, since parameters that double in each step are infinite in the end.
+    """
+    tx = gm.chain(make(gm), gm.scale(1e-3))
+    params = random_tree(seed, dtype)
+    opt = gm.Optimizer(tx, copy_tree(params))
+    state = tx.init(params)
+    for step in range(STEPS if alike else 12):
+        turned = kinds if alike else kinds[step % len(kinds) :] + kinds[: step % len(kinds)]
+        grads = tree_of(turned, seed + step, dtype)
+        opt.step(grads)
+        if step < 3:
+            updates, state = tx.update(grads, state, params)
+            assert_finite(updates, f"{name}: updates of step {step}")
+            assert_finite(state, f"{name}: state of step {step}")
+    assert_finite(opt.state, f"{name}: state")
+    assert_finite(opt.params, f"{name}: params")
+
+
+def test_updates_are_finite_in_jax() -> None:
+    """All edges in one program, by their formulas."""
+    transformations = {name: to_optax(make(gm)) for name, make in EDGES.items()}
+    params = {name: jnp.asarray(np.ones((3, 2)), jnp.float32) for name in KINDS}
+
+    @jax.jit
+    def step(states: Any, grads: Any) -> Any:
+        made = {
+            name: tx.update(grads, states[name], params) for name, tx in transformations.items()
+        }
+        return {name: pair[0] for name, pair in made.items()}, {
+            name: pair[1] for name, pair in made.items()
+        }
+
+    states = {name: tx.init(params) for name, tx in transformations.items()}
+    for number in range(150):
+        grads = {
+            kind: jnp.asarray(gradients(kind, number, np.float32, (3, 2)))
+            for kind in KINDS
+            if kind != "huge"
+        }
+        grads["huge"] = jnp.full((3, 2), 1e15, jnp.float32)
+        updates, states = step(states, grads)
+    for name in EDGES:
+        for part, values in (("updates", updates), ("state", states)):
+            leaves = jax.tree.leaves(values[name])
+            assert all(np.isfinite(leaf).all() for leaf in leaves), f"{name}: {part}"
