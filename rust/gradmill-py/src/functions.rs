@@ -35,8 +35,8 @@ pub fn apply_updates<'py>(
         }
         let param = Readable::new(param, Place { tree: Tree::Params, leaf: index })?;
         let update = Readable::new(update, Place { tree: Tree::Updates, leaf: index })?;
-        check_shape(&program, index, &update.raw, Tree::Params, &param.raw)?;
-        let fresh = Fresh::like(py, &param.raw, param.raw.dtype())?;
+        check_shape(py, &program, index, &update.raw, Tree::Params, &param.raw)?;
+        let fresh = Fresh::like(&param, param.raw.dtype())?;
         result.push(fresh.object().clone());
         arrays.push((
             Raw::common_order([&param.raw, &update.raw].into_iter(), false),

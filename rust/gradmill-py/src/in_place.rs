@@ -7,6 +7,7 @@ use gradmill_core::leaf::{Params, Slot};
 use gradmill_core::rng::{self, Key};
 use gradmill_core::{DType, Float, Leaf, Outcome, Row, Step, run_rows};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -75,16 +76,16 @@ impl InPlace {
             if let Some(master) = master.filter(|master| !master.is_none()) {
                 let place = Place { tree: Tree::Master, leaf: index };
                 let master = Writable::new(&master, place)?;
-                check_shape(core, index, &master.raw, Tree::Params, &param.raw)?;
+                check_shape(py, core, index, &master.raw, Tree::Params, &param.raw)?;
                 copy = Some(std::mem::replace(&mut param, master));
             }
-            let shape = shape_for(core, index, skip, &param.raw)?;
+            let shape = shape_for(py, core, index, skip, &param.raw)?;
             let mut states = SmallVec::new();
             for number in core.slots_of(skip) {
                 let place = Place { tree: Tree::Slot(number), leaf: index };
                 let array = slots.get(number).map(|slot| slot.get_item(index)).transpose()?;
                 let state = Writable::new(array.as_ref().unwrap_or(param.object(py)), place)?;
-                check_shape(core, index, &param.raw, place.tree, &state.raw)?;
+                check_shape(py, core, index, &param.raw, place.tree, &state.raw)?;
                 states.push(state);
             }
             let arrays = Arrays { param, copy, slots: states };
@@ -116,16 +117,18 @@ impl InPlace {
         let this = &mut *exclusive(slf)?;
         let mut scalars = SmallVec::<[f64; 32]>::new();
         for (leaf, (count, row)) in this.clocks.iter().enumerate() {
-            if count.as_ref().is_some_and(|count| !count.is_intact(py)) {
-                return Err(Place { tree: Tree::Count, leaf }.value_error(COUNT));
-            }
-            let count = count.as_ref().map_or(0, |count| count.get(py));
+            let count = count.as_ref().map_or(Some(0), |count| count.get(py));
+            let count =
+                count.ok_or_else(|| Place { tree: Tree::Count, leaf }.value_error(COUNT))?;
             row.get().extend(py, count.max(0).unsigned_abs().into(), &mut scalars)?;
         }
         let step = Step { scalars: &scalars, rounding: this.rounding(), ..Step::default() };
-        let outcome = this.run(py, updates, step, threads)?;
-        for count in this.clocks.iter().filter_map(|(count, _)| count.as_ref()) {
-            count.set(py, count.get(py).saturating_add(1));
+        let outcome = this.run(py, updates, step, threads, true)?;
+        for (leaf, (count, _)) in this.clocks.iter().enumerate() {
+            if count.as_ref().is_some_and(|count| !count.advance(py)) {
+                this.is_torn = true;
+                return Err(Place { tree: Tree::Count, leaf }.value_error(COUNT_DURING));
+            }
         }
         Ok((outcome.norms.first().copied().flatten(), outcome.finite, this.steps))
     }
@@ -143,7 +146,7 @@ impl InPlace {
     ) -> PyResult<()> {
         let this = &mut *exclusive(slf)?;
         let step = Step { scalars: &scalars, off, rounding: this.rounding(), ..Step::default() };
-        let outcome = this.run(slf.py(), updates, step, threads)?;
+        let outcome = this.run(slf.py(), updates, step, threads, false)?;
         let bound: Vec<usize> = this.leaves.iter().map(|leaf| leaf.index).collect();
         this.last = Some(found(outcome, || {
             let takes = |(index, update): (usize, Bound<'_, PyAny>)| {
@@ -158,6 +161,17 @@ impl InPlace {
     fn last(slf: &Bound<'_, Self>) -> PyResult<(u64, Option<Found>)> {
         let this = exclusive(slf)?;
         Ok((this.steps, this.last.clone()))
+    }
+
+    /// Arrays of floats and programs refer to nothing that could refer to this; schedules do.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.clocks.iter().try_for_each(|(_, scalars)| visit.call(scalars))
+    }
+
+    fn __clear__(&mut self) {
+        self.clocks.clear();
+        // Without its scalars it can take no step.
+        self.is_torn = true;
     }
 
     /// Goes on as if so many steps had been taken, with parameters and state that were written from outside.
@@ -178,17 +192,22 @@ impl InPlace {
         self.seed.map(|seed| rng::split(seed, self.steps))
     }
 
+    /// `counts`: whether those of the state are to be written afterwards.
     fn run(
         &mut self,
         py: Python<'_>,
         updates: &Bound<'_, PyList>,
         step: Step<'_>,
         threads: usize,
+        counts: bool,
     ) -> PyResult<Outcome> {
         if self.is_torn {
             return Err(PyRuntimeError::new_err(TORN));
         }
         let outcome = self.take(updates).and_then(|elements| {
+            if counts {
+                self.check_counts(py)?;
+            }
             let Self { program, leaves, .. } = self;
             let (core, config) = (&program.get().core, config(threads));
             let outcome = compute(py, elements, || run_rows(core, leaves, step, &config));
@@ -202,8 +221,20 @@ impl InPlace {
         outcome
     }
 
+    /// Looks at the counts once more: schedules, and what converts updates, are code of the user's.
+    fn check_counts(&self, py: Python<'_>) -> PyResult<()> {
+        let is_lost = |(count, _): &(Option<Counter>, _)| {
+            count.as_ref().is_some_and(|count| !count.is_intact(py))
+        };
+        match self.clocks.iter().position(is_lost) {
+            Some(leaf) => Err(Place { tree: Tree::Count, leaf }.value_error(COUNT)),
+            None => Ok(()),
+        }
+    }
+
     /// Checks all arrays of a step and keeps the updates; the number of elements.
     fn take(&mut self, updates: &Bound<'_, PyList>) -> PyResult<usize> {
+        let py = updates.py();
         let Self { program, leaves, tree, written, .. } = self;
         if updates.len() != *tree {
             let got = updates.len();
@@ -211,7 +242,7 @@ impl InPlace {
         }
         let core = &program.get().core;
         let mut elements = 0;
-        let mut met_foreign = false;
+        let mut others_ran = false;
         for at in 0..leaves.len() {
             // Array objects lie scattered; those of leaves to come arrive while this one is looked at.
             if let Some(later) = leaves.get(at + AHEAD) {
@@ -220,12 +251,12 @@ impl InPlace {
             let leaf = &mut leaves[at];
             let update = updates.get_item(leaf.index)?;
             if !update.is_none() {
-                met_foreign |= leaf.take(core, written, update)?;
+                others_ran |= leaf.take(py, core, written, update)?;
                 elements += leaf.len();
             }
         }
-        if met_foreign {
-            leaves.iter().try_for_each(|leaf| leaf.check_unmoved(core))?;
+        if others_ran {
+            leaves.iter().try_for_each(|leaf| leaf.check_unmoved(py, core))?;
         }
         Ok(elements)
     }
@@ -233,6 +264,9 @@ impl InPlace {
 
 /// What is wrong with a count that was changed.
 const COUNT: &str = "was made read-only, or something else than an int32 without axes";
+
+/// What is wrong where it was changed during a step, whose parameters and slots are written.
+const COUNT_DURING: &str = "was made read-only, or something else than an int32 without axes, by another thread      during a step, which is not counted; restore params, and the state with init_from";
 
 /// What an optimizer refuses to go on with.
 const TORN: &str =
@@ -274,11 +308,9 @@ impl Arrays {
     }
 
     #[inline]
-    fn are_unmoved(&self) -> bool {
+    fn are_unmoved(&self, py: Python<'_>) -> bool {
         let Self { param, copy, slots } = self;
-        param.is_unmoved()
-            && slots.iter().all(Writable::is_unmoved)
-            && copy.as_ref().is_none_or(Writable::is_unmoved)
+        slots.iter().chain([param]).chain(copy).all(|array| array.is_unmoved(py))
     }
 
     /// All of them, and what each is; `slots` are the numbers of its slots.
@@ -304,44 +336,48 @@ impl BoundLeaf {
         Self { index, skip, shape, arrays, update, order, ordered, dtype, apart }
     }
 
-    /// Checks the arrays of this step and keeps the update; whether it was converted by code of the user's.
+    /// Checks the arrays of this step and keeps the update; whether code other than ours ran, which converted
+    /// or copied it.
     #[inline]
     fn take(
         &mut self,
+        py: Python<'_>,
         core: &gradmill_core::Program,
         written: &Written,
         update: Bound<'_, PyAny>,
     ) -> PyResult<bool> {
         let leaf = self.index;
-        let has_shape = || self.arrays.param.raw.shape() == &self.shape[..];
-        if !self.arrays.are_unmoved() || core.has_units() && !has_shape() {
-            return Err(self.moved(core));
+        let has_shape = || self.arrays.param.raw.shape(py) == &self.shape[..];
+        if !self.arrays.are_unmoved(py) || core.has_units() && !has_shape() {
+            return Err(self.moved(py, core));
         }
         let place = Place { tree: Tree::Updates, leaf };
         let given = update.as_ptr();
         let mut update = Readable::new(update, place)?;
-        let is_foreign = update.object().as_ptr() != given;
-        check_shape(core, leaf, &update.raw, Tree::Params, &self.arrays.param.raw)?;
+        let mut others_ran = update.object().as_ptr() != given;
+        check_shape(py, core, leaf, &update.raw, Tree::Params, &self.arrays.param.raw)?;
         let span = update.raw.span(false);
         if self.apart != Some((span.start, span.end)) {
             let copy = written.copy_if_between(&update, span, place)?;
             self.apart = copy.is_none().then_some((span.start, span.end));
+            others_ran |= copy.is_some();
             update = copy.unwrap_or(update);
         }
         let Arrays { param, copy, slots } = &self.arrays;
         let written = slots.iter().chain([param]).chain(copy).map(|array| &array.raw);
         self.order = Raw::common_order(written.chain([&update.raw]), self.ordered);
         self.update = Some(update.hold());
-        Ok(is_foreign)
+        Ok(others_ran)
     }
 
     /// Looks at all arrays of this step once more.
-    fn check_unmoved(&self, core: &gradmill_core::Program) -> PyResult<()> {
-        if !self.arrays.are_unmoved() {
-            return Err(self.moved(core));
+    fn check_unmoved(&self, py: Python<'_>, core: &gradmill_core::Program) -> PyResult<()> {
+        let has_shape = || self.arrays.param.raw.shape(py) == &self.shape[..];
+        if !self.arrays.are_unmoved(py) || core.has_units() && !has_shape() {
+            return Err(self.moved(py, core));
         }
         match &self.update {
-            Some(update) if !update.raw.is_unmoved() => {
+            Some(update) if !update.raw.is_unmoved(py) => {
                 Err(Place { tree: Tree::Updates, leaf: self.index }.value_error(CHANGED))
             }
             _ => Ok(()),
@@ -349,10 +385,10 @@ impl BoundLeaf {
     }
 
     #[cold]
-    fn moved(&self, core: &gradmill_core::Program) -> PyErr {
+    fn moved(&self, py: Python<'_>, core: &gradmill_core::Program) -> PyErr {
         let mut all = self.arrays.all(core.slots_of(self.skip));
         let tree =
-            all.find(|(_, array)| !array.is_unmoved()).map_or(Tree::Params, |(tree, _)| tree);
+            all.find(|(_, array)| !array.is_unmoved(py)).map_or(Tree::Params, |(tree, _)| tree);
         let place = Place { tree, leaf: self.index };
         place.value_error("was resized, reshaped, moved or made read-only since it was bound")
     }
@@ -464,7 +500,8 @@ impl Written {
         Ok(Self { reach: reach.collect(), arrays })
     }
 
-    /// A copy of the update where its memory merely interleaves with an array to be written.
+    /// A copy of the update where its memory merely interleaves with an array to be written. None where no code
+    /// of NumPy's was asked.
     fn copy_if_between<'py>(
         &self,
         update: &Readable<'py>,

@@ -35,7 +35,7 @@ pub fn per_example_clip<'py>(
         }
         let place = Place { tree: Tree::Updates, leaf };
         let update = Readable::new(update, place)?;
-        let shape = update.raw.shape();
+        let shape = update.raw.shape(py);
         let own = if batched {
             let Some((&examples, own)) = shape.split_first() else {
                 return Err(place.value_error("has no batch axis"));

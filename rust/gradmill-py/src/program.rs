@@ -163,11 +163,11 @@ impl<'py> PureLeaf<'py> {
     ) -> PyResult<Self> {
         let py = update.py();
         let update = Readable::new(update, Place { tree: Tree::Updates, leaf: index })?;
-        let shape = shape_for(program, index, skip, &update.raw)?;
+        let shape = shape_for(py, program, index, skip, &update.raw)?;
         let param = match param {
             Some(param) if program.reads_params_of(skip) => {
                 let param = Readable::new(param, Place { tree: Tree::Params, leaf: index })?;
-                check_shape(program, index, &update.raw, Tree::Params, &param.raw)?;
+                check_shape(py, program, index, &update.raw, Tree::Params, &param.raw)?;
                 Some(param)
             }
             _ => None,
@@ -181,21 +181,24 @@ impl<'py> PureLeaf<'py> {
                 }
                 let tree = Tree::Slot(number);
                 let slot = Readable::new(slot, Place { tree, leaf: index })?;
-                check_shape(program, index, &update.raw, tree, &slot.raw)?;
+                check_shape(py, program, index, &update.raw, tree, &slot.raw)?;
                 Ok(Some(slot))
             })
             .collect::<PyResult<SmallVec<[Option<Readable<'py>>; 2]>>>()?;
         let arrays = || old.iter().flatten().chain(&param).chain([&update]).map(|array| &array.raw);
-        let order = Raw::common_order(arrays(), program.has_order());
         let dtype = arrays().map(Raw::dtype).fold(update.raw.dtype().computed_in(), Ord::max);
-        let out = Fresh::like(py, &update.raw, dtype)?;
+        let out = Fresh::like(&update, dtype)?;
+        // Row by row whatever the old state is: what saves it may know no other order.
+        let fresh = |old: Readable<'py>| {
+            Fresh::new(py, old.raw.shape(py), old.raw.dtype()).map(|new| (old, new))
+        };
         let slots = old
             .into_iter()
-            .map(|old| {
-                old.map(|old| Fresh::like(py, &old.raw, old.raw.dtype()).map(|new| (old, new)))
-                    .transpose()
-            })
-            .collect::<PyResult<_>>()?;
+            .map(|old| old.map(fresh).transpose())
+            .collect::<PyResult<SmallVec<[Option<(Readable<'py>, Fresh<'py>)>; 2]>>>()?;
+        let states = slots.iter().flatten().flat_map(|(old, new)| [&old.raw, &new.raw]);
+        let others = param.iter().chain([&update]).map(|array| &array.raw);
+        let order = Raw::common_order(states.chain(others).chain([&out.raw]), program.has_order());
         Ok(Self { index, skip, shape, order, update, param, out, slots })
     }
 
@@ -221,6 +224,7 @@ impl<'py> PureLeaf<'py> {
 
 /// The shape of a leaf, where an op asks for it; an error where the op can make no units of it.
 pub fn shape_for(
+    py: Python<'_>,
     program: &gradmill_core::Program,
     leaf: usize,
     skip: u64,
@@ -229,10 +233,10 @@ pub fn shape_for(
     if !program.has_units() {
         return Ok(Shape::new());
     }
-    program.check_units(skip, update.shape()).map_err(|(problem, op)| {
+    program.check_units(skip, update.shape(py)).map_err(|(problem, op)| {
         Place { tree: Tree::Updates, leaf }.value_error(format!("{problem} ({op})"))
     })?;
-    Ok(update.shape().into())
+    Ok(update.shape(py).into())
 }
 
 /// Runs the program.
@@ -250,13 +254,14 @@ pub fn execute(
 
 /// Compares the shape of an update with that of an array that belongs to it.
 pub fn check_shape(
+    py: Python<'_>,
     program: &gradmill_core::Program,
     leaf: usize,
     update: &Raw,
     tree: Tree,
     other: &Raw,
 ) -> PyResult<()> {
-    let (own, theirs) = (update.shape(), other.shape());
+    let (own, theirs) = (update.shape(py), other.shape(py));
     // A loop, since comparing slices calls a function that takes longer than a few lengths do.
     if own.len() == theirs.len() && own.iter().zip(theirs).all(|(own, other)| own == other) {
         return Ok(());
@@ -265,7 +270,7 @@ pub fn check_shape(
         Tree::Slot(slot) => program.slot_name(slot),
         _ => ("params", program.first_reader().unwrap_or("apply_updates")),
     };
-    let (got, expected) = (Lengths(update.shape()), Lengths(other.shape()));
+    let (got, expected) = (Lengths(own), Lengths(theirs));
     let place = Place { tree: Tree::Updates, leaf };
     Err(place.value_error(format!("shape {got}, {name} has {expected} ({op})")))
 }

@@ -2,8 +2,9 @@
 
 use gradmill_core::scalars::bias_correction;
 use gradmill_core::sys::mode::in_default_mode;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyFloat, PyList, PyTuple, PyType};
 use smallvec::SmallVec;
 
 /// `1 - decay**(count + ahead)` as a function of the count, the power by repeated multiplication.
@@ -23,6 +24,11 @@ impl Correction {
 
     fn __call__(&self, count: u64) -> f64 {
         bias_correction(self.decay, count + self.ahead)
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyType>, (f64, u64)) {
+        let Self { decay, ahead } = *slf.get();
+        (slf.get_type(), (decay, ahead))
     }
 }
 
@@ -73,6 +79,29 @@ impl Scalars {
             scalar.extract().map(Scalar::Constant)
         };
         Ok(Self(scalars.iter().map(scalar).collect::<PyResult<_>>()?))
+    }
+
+    /// What it was made from.
+    fn __reduce__<'py>(
+        slf: &Bound<'py, Self>,
+    ) -> PyResult<(Bound<'py, PyType>, (Bound<'py, PyList>,))> {
+        let py = slf.py();
+        let scalar = |scalar: &Scalar| match scalar {
+            Scalar::Constant(value) => PyFloat::new(py, *value).into_any(),
+            Scalar::Correction(correction) => correction.bind(py).clone().into_any(),
+            Scalar::Schedule(schedule) => schedule.bind(py).clone(),
+        };
+        let scalars = PyList::new(py, slf.get().0.iter().map(scalar))?;
+        Ok((slf.get_type(), (scalars,)))
+    }
+
+    /// A schedule may refer to the optimizer that calls it. There is nothing to clear, as in a tuple: what is
+    /// here is here for good, and a cycle has a member that can be changed.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.0.iter().try_for_each(|scalar| match scalar {
+            Scalar::Schedule(schedule) => visit.call(schedule),
+            Scalar::Constant(_) | Scalar::Correction(_) => Ok(()),
+        })
     }
 
     /// Those of the step behind `count` others.

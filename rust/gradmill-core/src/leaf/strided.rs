@@ -36,6 +36,12 @@ impl Layout {
         self.len() == 0
     }
 
+    /// The length and the stride of each axis.
+    #[must_use]
+    pub fn axes(&self) -> &[(usize, isize)] {
+        &self.axes
+    }
+
     /// Smallest and largest offset from the first element, or `None` for an empty array.
     #[must_use]
     pub fn extent(&self) -> Option<(isize, isize)> {
@@ -114,7 +120,9 @@ impl<T: Element> Strided<'_, T> {
         self.len
     }
 
+    /// Panics where there are fewer elements, as a slice does.
     pub(super) fn split_at(self, mid: usize) -> (Self, Self) {
+        assert!(mid <= self.len, "mid > len");
         let tail = Self { start: self.start + mid, len: self.len - mid, ..self.clone() };
         (Self { len: mid, ..self }, tail)
     }

@@ -44,15 +44,16 @@ impl Counter {
         self.fields().data.cast()
     }
 
-    /// The number.
-    pub fn get(&self, _py: Python<'_>) -> i32 {
-        // SAFETY: four aligned bytes, as `is_intact` has found in this step, and the interpreter is held.
-        unsafe { self.data().read() }
+    /// The number, where it is intact.
+    pub fn get(&self, py: Python<'_>) -> Option<i32> {
+        // SAFETY: four aligned bytes, as `is_intact` finds, and the interpreter is held.
+        self.is_intact(py).then(|| unsafe { self.data().read() })
     }
 
-    /// Overwrites the number.
-    pub fn set(&self, _py: Python<'_>, count: i32) {
-        // SAFETY: as in `get`; the array was writeable.
-        unsafe { self.data().write(count) }
+    /// Adds one, or stays at the largest number; whether it was intact.
+    pub fn advance(&self, py: Python<'_>) -> bool {
+        let next = self.get(py).map(|count| count.saturating_add(1));
+        // SAFETY: the same four bytes as in `get`, which may be written, as `is_intact` has found.
+        next.map(|next| unsafe { self.data().write(next) }).is_some()
     }
 }

@@ -111,7 +111,9 @@ pub struct Block {
     capacity: usize,
 }
 
-// SAFETY: a block is the only owner of its memory, and the allocator may be called on any thread.
+// SAFETY: a block is the only owner of its memory. NumPy's allocator is the system's, which any thread may call,
+// for all but blocks below 1,024 bytes: those it keeps for itself, under the interpreter's lock. `ROOM` alone
+// makes each block larger, and NumPy holds the lock whenever it calls the functions below.
 unsafe impl Send for Block {}
 
 impl Block {

@@ -11,9 +11,7 @@ mod raw;
 
 use gradmill_core::leaf::{Sink, Source};
 use gradmill_core::{DType, Float};
-use numpy::npyffi::{
-    NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_ARRAY_WRITEABLE, NPY_ORDER, PY_ARRAY_API,
-};
+use numpy::npyffi::{NPY_ARRAY_WRITEABLE, NPY_ORDER, PY_ARRAY_API};
 use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -25,6 +23,9 @@ use self::memory::recycled;
 use self::raw::{DTYPES, Unfit, itemsize, kind};
 pub use self::raw::{Order, Raw};
 use crate::fault::Place;
+
+/// What an array whose layout cannot be written is refused with.
+const STRIDES: &str = "has strides that lead to one element twice or between two";
 
 /// What an array that was changed during a call is refused with.
 pub const CHANGED: &str = "was resized or moved while other leaves were converted";
@@ -40,8 +41,8 @@ impl<'py> Readable<'py> {
     /// `object` itself, or a native copy where its memory is not as the kernels need it.
     pub fn new(object: Bound<'py, PyAny>, place: Place) -> PyResult<Self> {
         match Raw::of(&object) {
-            Ok(raw) if raw.has_whole_strides() => Ok(Self { object, raw, place }),
-            _ => Self::converted(&object, place),
+            Ok(raw) => Ok(Self { object, raw, place }),
+            Err(_) => Self::converted(&object, place),
         }
     }
 
@@ -58,8 +59,8 @@ impl<'py> Readable<'py> {
             error
         })?;
         match Raw::of(&object) {
-            Ok(raw) if raw.has_whole_strides() => Ok(Self { object, raw, place }),
-            _ => Err(place.value_error("has no native copy")),
+            Ok(raw) => Ok(Self { object, raw, place }),
+            Err(_) => Err(place.value_error("has no native copy")),
         }
     }
 
@@ -69,7 +70,7 @@ impl<'py> Readable<'py> {
     where
         'py: 'r,
     {
-        match arrays.into_iter().find(|array| !array.raw.is_unmoved()) {
+        match arrays.into_iter().find(|array| !array.raw.is_unmoved(array.object.py())) {
             Some(array) => Err(array.place.value_error(CHANGED)),
             None => Ok(()),
         }
@@ -83,8 +84,10 @@ impl<'py> Readable<'py> {
     /// The elements. Another Python thread that writes to the array meanwhile races with the kernel, as
     /// it would with any NumPy function.
     pub fn source(&self, order: Order) -> Source<'_> {
-        // SAFETY: `self.object` keeps the array alive, and arrays that a step writes overlap none that it
-        // reads: they are fresh, or `InPlace` has compared their addresses.
+        // SAFETY: `self.object` keeps the array alive, and NumPy moves the memory of one that somebody else
+        // refers to only where it is told not to look (`resize(refcheck=False)`), which is the teller's affair.
+        // Arrays that a call writes overlap none that it reads: they are fresh, or `InPlace` has compared
+        // their addresses.
         unsafe { self.raw.source(order) }
     }
 
@@ -103,13 +106,14 @@ pub struct Held {
 impl Held {
     /// The elements; see [`Readable::source`].
     pub fn source(&self, order: Order) -> Source<'_> {
-        // SAFETY: as for `Readable`.
+        // SAFETY: `self._object` keeps the array alive; see `Readable::source` for the rest.
         unsafe { self.raw.source(order) }
     }
 
     /// The elements as a slice, where they are dense in this order and of this type.
     pub fn dense<T: Float>(&self, order: Order) -> Option<&[T]> {
-        // SAFETY: a dense array of `len` elements of this type, kept alive as for `Readable`.
+        // SAFETY: a dense array of `len` elements of this type, kept alive by `self._object`; see
+        // `Readable::source` for the rest.
         self.raw.is_slice::<T>(order).then(|| unsafe {
             std::slice::from_raw_parts(self.raw.data.cast_const().cast(), self.raw.len)
         })
@@ -124,8 +128,9 @@ pub struct Fresh<'py> {
 
 impl<'py> Fresh<'py> {
     /// Uninitialised, with the shape of `like` and its memory order as far as possible.
-    pub fn like(py: Python<'py>, like: &Raw, dtype: DType) -> PyResult<Self> {
-        // SAFETY: the caller's `Raw` describes a live array; the reference to the descriptor is given to
+    pub fn like(like: &Readable<'py>, dtype: DType) -> PyResult<Self> {
+        let (py, like) = (like.object.py(), &like.raw);
+        // SAFETY: `like.object` is an array that is alive; the reference to the descriptor is given to
         // the new one; a null result means that an exception is set, which is fetched.
         let make = || unsafe {
             let descr = PY_ARRAY_API.PyArray_DescrFromType(py, kind(dtype));
@@ -144,7 +149,8 @@ impl<'py> Fresh<'py> {
     /// Uninitialised and row-major. `shape` has no more axes than an array can have.
     pub fn new(py: Python<'py>, shape: &[usize], dtype: DType) -> PyResult<Self> {
         let mut lengths: Vec<isize> = shape.iter().map(|length| length.cast_signed()).collect();
-        // SAFETY: as many lengths are read as `lengths` has; for the rest as in `like`.
+        // SAFETY: as many lengths are read as `lengths` has; the reference to the descriptor is given to the
+        // new array; a null result means that an exception is set, which is fetched.
         let make = || unsafe {
             let descr = PY_ARRAY_API.PyArray_DescrFromType(py, kind(dtype));
             let axes = lengths.len().cast_signed() as i32;
@@ -181,8 +187,6 @@ impl<'py> Fresh<'py> {
 pub struct Writable {
     object: Py<PyAny>,
     pub raw: Raw,
-    /// The length and stride of each axis, where the array is not dense; else flags and length say it all.
-    axes: Option<Box<[(usize, isize)]>>,
 }
 
 impl Writable {
@@ -207,25 +211,21 @@ impl Writable {
                     "is byte-swapped or misaligned, so it cannot be updated in place",
                 ));
             }
+            Err(Unfit::Strides) => return Err(place.value_error(STRIDES)),
         };
         if !raw.is_dense(NPY_ARRAY_WRITEABLE) {
             return Err(place.value_error("is read-only"));
         }
-        if !raw.has_whole_strides() || raw.overlaps_itself() {
-            return Err(
-                place.value_error("has strides that lead to one element twice or between two")
-            );
+        if raw.overlaps_itself() {
+            return Err(place.value_error(STRIDES));
         }
-        let is_dense = raw.is_dense(NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS);
-        let axes = (!is_dense).then(|| raw.axes().collect());
-        Ok(Self { object: object.clone().unbind(), raw, axes })
+        Ok(Self { object: object.clone().unbind(), raw })
     }
 
     /// Looks again: the array may have been resized or locked since.
     #[inline]
-    pub fn is_unmoved(&self) -> bool {
-        let same = |axes: &[(usize, isize)]| self.raw.axes().eq(axes.iter().copied());
-        self.raw.is_unmoved() && self.axes.as_deref().is_none_or(same)
+    pub fn is_unmoved(&self, py: Python<'_>) -> bool {
+        self.raw.is_unmoved(py)
     }
 
     /// The array.
@@ -235,8 +235,9 @@ impl Writable {
 
     /// The elements. The owner has made sure, by [`Raw::span`], that no other array of the step overlaps.
     pub fn sink(&mut self, order: Order) -> Sink<'_> {
-        // SAFETY: `self.object` keeps the array alive; `InPlace` checks that it overlaps no other array
-        // of the step when it binds it, and again for each update.
+        // SAFETY: `self.object` keeps the array alive, which was writeable at the last look; its memory stays
+        // where it is as that of what `Readable::source` reads. `InPlace` checks that it overlaps no other
+        // array of the step when it binds it, and again for each update.
         unsafe { self.raw.sink(order) }
     }
 

@@ -11,19 +11,25 @@ use numpy::npyffi::{
 };
 use pyo3::prelude::*;
 
-/// Where an array's elements lie, as NumPy says at this moment.
-#[derive(Clone, Copy, Debug)]
+/// Where an array's elements lie, as NumPy said when this was made.
+///
+/// The array object is looked at while the interpreter is held alone: what takes no token for that works on
+/// what was noted here, as another thread may reshape the array at any other time.
+#[derive(Debug)]
 pub struct Raw {
     pub(super) object: *mut PyArrayObject,
     pub(super) data: *mut u8,
     dtype: DType,
     pub(super) len: usize,
     flags: i32,
+    /// Lengths and strides in elements, of an array that is not dense row by row.
+    layout: Option<Layout>,
 }
 
-// SAFETY: a `Raw` is an address; the functions that follow it say who keeps the memory alive.
+// SAFETY: a `Raw` follows `object` with the interpreter held alone, which is one thread at a time, and makes
+// views of what `data` points to in functions alone that are marked unsafe.
 unsafe impl Send for Raw {}
-// SAFETY: as above.
+// SAFETY: nothing in it changes once it is made, and the same holds for what it follows.
 unsafe impl Sync for Raw {}
 
 /// In which order the arrays of one leaf are walked.
@@ -51,6 +57,8 @@ pub(super) enum Unfit {
     NotExactArray,
     NotNative,
     DType,
+    /// Elements lie a fraction of their size apart.
+    Strides,
 }
 
 /// NumPy's number of bfloat16, which the package that brings the dtype gets when it registers it.
@@ -122,15 +130,23 @@ impl Raw {
         if fields.flags & NPY_ARRAY_ALIGNED == 0 {
             return Err(Unfit::NotNative);
         }
-        let mut raw =
-            Self { object: array, data: fields.data.cast(), dtype, len: 0, flags: fields.flags };
-        raw.len = raw.shape().iter().product();
+        let (data, flags) = (fields.data.cast(), fields.flags);
+        let mut raw = Self { object: array, data, dtype, len: 0, flags, layout: None };
+        raw.len = raw.shape(py).iter().product();
+        if !raw.is_dense(NPY_ARRAY_C_CONTIGUOUS) {
+            let size = itemsize(dtype).cast_signed();
+            if raw.axes(py).any(|(_, stride)| stride % size != 0) {
+                return Err(Unfit::Strides);
+            }
+            raw.layout = Some(Layout::new(raw.axes(py).map(|(length, by)| (length, by / size))));
+        }
         Ok(raw)
     }
 
-    /// The length of each axis. Valid only while the interpreter is held since [`Raw::of`].
-    pub fn shape(&self) -> &[usize] {
-        // SAFETY: NumPy keeps `nd` lengths there, none negative; without axes the pointer may be null.
+    /// The length of each axis at this moment; to be done with before code of the user's runs.
+    pub fn shape<'r>(&'r self, _py: Python<'r>) -> &'r [usize] {
+        // SAFETY: whoever has a `Raw` holds the array. NumPy keeps `nd` lengths there, none negative, and
+        // nobody changes them while the interpreter is held; without axes the pointer may be null.
         unsafe {
             let fields = &(*self.object).fields;
             match fields.nd {
@@ -143,10 +159,10 @@ impl Raw {
         }
     }
 
-    /// The bytes from one element of an axis to the next. Valid as long as [`Raw::shape`].
-    fn strides(&self) -> &[isize] {
-        // SAFETY: as for `shape`.
-        unsafe {
+    /// The length of each axis and the bytes from one element of it to the next, for as long as [`Raw::shape`].
+    fn axes<'r>(&'r self, py: Python<'r>) -> impl Iterator<Item = (usize, isize)> {
+        // SAFETY: NumPy keeps as many strides as lengths; for the rest as in `shape`.
+        let strides: &[isize] = unsafe {
             let fields = &(*self.object).fields;
             match fields.nd {
                 0 => &[],
@@ -154,12 +170,8 @@ impl Raw {
                     std::slice::from_raw_parts(fields.strides.cast(), axes.cast_unsigned() as usize)
                 }
             }
-        }
-    }
-
-    /// The length and the stride of each axis. Valid as long as [`Raw::shape`].
-    pub(super) fn axes(&self) -> impl Iterator<Item = (usize, isize)> {
-        self.shape().iter().copied().zip(self.strides().iter().copied())
+        };
+        self.shape(py).iter().copied().zip(strides.iter().copied())
     }
 
     /// Element type.
@@ -184,26 +196,26 @@ impl Raw {
         prefetch::<4>(self.data);
     }
 
-    /// Whether the memory of the array is where it was. Valid only while somebody holds it.
-    pub fn is_unmoved(&self) -> bool {
-        // SAFETY: an array object that is alive has its fields and its descriptor.
+    /// Whether the elements of the array are where they were.
+    #[inline]
+    pub fn is_unmoved(&self, py: Python<'_>) -> bool {
+        // SAFETY: whoever has a `Raw` holds the array, which has its fields and its descriptor, and nobody
+        // changes them while the interpreter is held.
         let fields = unsafe { &(*self.object).fields };
         let is_float = || dtype_of(fields).is_ok_and(|dtype| dtype == self.dtype);
         fields.data.cast() == self.data
             && fields.flags == self.flags
             && is_float()
-            && self.shape().iter().product::<usize>() == self.len
+            && match &self.layout {
+                None => self.shape(py).iter().product::<usize>() == self.len,
+                Some(layout) => self.axes(py).eq(self.in_bytes(layout)),
+            }
     }
 
-    fn itemsize(&self) -> usize {
-        itemsize(self.dtype)
-    }
-
-    /// The layout in elements, or `None` where a stride is no multiple of the element's size.
-    fn layout(&self) -> Option<Layout> {
-        let size = self.itemsize().cast_signed();
-        let whole = self.strides().iter().all(|stride| stride % size == 0);
-        whole.then(|| Layout::new(self.axes().map(|(length, stride)| (length, stride / size))))
+    /// The axes of `layout` with strides in bytes.
+    fn in_bytes(&self, layout: &Layout) -> impl Iterator<Item = (usize, isize)> {
+        let size = itemsize(self.dtype).cast_signed();
+        layout.axes().iter().map(move |&(length, stride)| (length, stride * size))
     }
 
     pub(super) fn is_dense(&self, flag: i32) -> bool {
@@ -212,17 +224,19 @@ impl Raw {
 
     /// The bytes that the array touches.
     pub fn span(&self, written: bool) -> Span {
-        let (start, size) = (self.data.addr(), self.itemsize());
-        if self.is_dense(NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) {
-            return Span { start, end: start + self.len * size, written, size, step: size };
-        }
-        let Some((low, high)) = Layout::new(self.axes()).extent() else {
+        let (start, size) = (self.data.addr(), itemsize(self.dtype));
+        let layout = match &self.layout {
+            Some(layout) if !self.is_dense(NPY_ARRAY_F_CONTIGUOUS) => layout,
+            _ => return Span { start, end: start + self.len * size, written, size, step: size },
+        };
+        let Some((low, high)) = layout.extent() else {
             return Span { start, end: start, written, size, step: size };
         };
-        let strides = self.axes().filter(|(length, _)| *length > 1).map(|(_, stride)| stride);
+        let long = self.in_bytes(layout).filter(|(length, _)| *length > 1);
+        let strides = long.map(|(_, stride)| stride);
         Span {
-            start: start.wrapping_add_signed(low),
-            end: start.wrapping_add_signed(high) + size,
+            start: start.wrapping_add_signed(low * size.cast_signed()),
+            end: start.wrapping_add_signed(high * size.cast_signed()) + size,
             written,
             size,
             step: strides.fold(0, |step, stride| gcd(step, stride.unsigned_abs())),
@@ -243,7 +257,7 @@ impl Raw {
     }
 
     /// # Safety
-    /// The array stays alive, and nobody writes to it, as long as the view lives.
+    /// The memory of the array stays where it is, and nobody writes to it, as long as the view lives.
     pub(super) unsafe fn source<'a>(&self, order: Order) -> Source<'a> {
         // SAFETY: passed on to the caller.
         unsafe {
@@ -257,7 +271,8 @@ impl Raw {
     }
 
     /// # Safety
-    /// The array stays alive and writeable, and nobody else touches it, as long as the view lives.
+    /// The memory of the array stays where it is and may be written, and nobody else touches it, as long as the
+    /// view lives.
     pub(super) unsafe fn sink<'a>(&self, order: Order) -> Sink<'a> {
         // SAFETY: passed on to the caller.
         unsafe {
@@ -273,8 +288,8 @@ impl Raw {
     unsafe fn view<'a, T: Element>(&self, order: Order) -> View<'a, T> {
         let first: *const T = self.data.cast_const().cast();
         match self.strided(order) {
-            // SAFETY: NumPy vouches that shape and strides stay within the array's memory, which is
-            // aligned; the caller of `source` vouches for the rest.
+            // SAFETY: NumPy vouches that the shape and strides that were noted stay within the memory at
+            // `data`, which is aligned; that it is there and left alone is what `source`'s caller vouches for.
             Some(layout) => View::Strided(Box::new(unsafe { Strided::new(first, layout) })),
             // SAFETY: a dense array of `len` aligned elements; the caller of `source` vouches for the rest.
             None => View::Dense(unsafe { std::slice::from_raw_parts(first, self.len) }),
@@ -284,16 +299,17 @@ impl Raw {
     unsafe fn view_mut<'a, T: Element>(&self, order: Order) -> ViewMut<'a, T> {
         let first: *mut T = self.data.cast();
         match self.strided(order) {
-            // SAFETY: as in `view`; `Writable` refuses arrays whose elements overlap.
+            // SAFETY: as NumPy vouches for what `view` says; `Writable` refuses arrays whose elements overlap,
+            // a fresh array has none, and that nobody else touches them is what `sink`'s caller vouches for.
             Some(layout) => ViewMut::Strided(Box::new(unsafe { StridedMut::new(first, layout) })),
-            // SAFETY: as in `view`; the caller of `sink` vouches for sole access.
+            // SAFETY: a dense array of `len` aligned elements; the caller of `sink` vouches for sole access.
             None => ViewMut::Dense(unsafe { std::slice::from_raw_parts_mut(first, self.len) }),
         }
     }
 
     /// The layout to walk by, where the array is not walked as it lies in memory.
     fn strided(&self, order: Order) -> Option<Layout> {
-        if self.is_dense(dense_in(order)) || self.len == 0 { None } else { self.layout() }
+        if self.is_dense(dense_in(order)) || self.len == 0 { None } else { self.layout.clone() }
     }
 
     /// Whether the elements are of this type and next to each other, in this order.
@@ -301,21 +317,18 @@ impl Raw {
         self.dtype == T::DTYPE && self.is_dense(dense_in(order))
     }
 
-    pub(super) fn has_whole_strides(&self) -> bool {
-        self.is_dense(NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) || self.layout().is_some()
-    }
-
     /// Whether two indices may lead to one element: sorted by stride, each axis must step over all that
     /// the smaller ones reach.
     pub(super) fn overlaps_itself(&self) -> bool {
-        if self.len == 0 || self.is_dense(NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) {
-            return false;
-        }
-        let axes = self.axes().filter(|(length, _)| *length > 1);
+        let layout = match &self.layout {
+            Some(layout) if self.len > 0 && !self.is_dense(NPY_ARRAY_F_CONTIGUOUS) => layout,
+            _ => return false,
+        };
+        let axes = layout.axes().iter().filter(|(length, _)| *length > 1);
         let mut axes: Vec<(usize, usize)> =
-            axes.map(|(length, stride)| (stride.unsigned_abs(), length)).collect();
+            axes.map(|(length, stride)| (stride.unsigned_abs(), *length)).collect();
         axes.sort_unstable();
-        let mut reach = self.itemsize();
+        let mut reach = 1;
         axes.iter().any(|&(stride, length)| {
             let overlaps = stride < reach;
             reach += stride * (length - 1);
