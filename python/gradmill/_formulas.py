@@ -23,10 +23,14 @@ def _over(xp: ModuleType, u: Array, d: Array) -> Array:
     return xp.where(d == 0, 0.0, u / xp.where(d == 0, 1.0, d))
 
 
-def _inside_root(xp: ModuleType, v: Array, eps: Array, eps_root: Array) -> Array:
-    """Return ``v + eps_root``, or slightly more where no epsilon keeps a quotient from 0/0."""
-    tiny = xp.finfo(v.dtype).tiny
-    return v + xp.where((eps * eps < tiny) & (eps_root < tiny), tiny, eps_root)
+def _root(xp: ModuleType, v: Array, eps_root: Array, eps: Array) -> Array:
+    """``sqrt(v + eps_root) + eps``, which is not zero where a square vanished in ``v``.
+
+    The least epsilon changes no bit of the root of a normal number.
+    """
+    limits = xp.finfo(v.dtype)
+    least = float(limits.tiny) ** 0.5 * float(limits.eps) / 8
+    return xp.sqrt(v + eps_root) + xp.maximum(eps, least)
 
 
 def scale(xp: ModuleType, u: Array, p: Array, *, step_size: Array) -> tuple[Array, ...]:
@@ -87,8 +91,7 @@ def scale_by_adam(
 ) -> tuple[Array, ...]:
     """Divide the corrected first moment by the root of the corrected second."""
     mu, nu = _moments(u, mu, nu, b1, b2)
-    root = xp.sqrt(_inside_root(xp, nu / correction2, eps, eps_root))
-    return mu / correction1 / (root + eps), mu, nu
+    return mu / correction1 / _root(xp, nu / correction2, eps_root, eps), mu, nu
 
 
 def scale_by_adam_nesterov(
@@ -109,8 +112,7 @@ def scale_by_adam_nesterov(
     """As :func:`scale_by_adam` with the first moment of the step to come."""
     mu, nu = _moments(u, mu, nu, b1, b2)
     mu_hat = b1 * mu / correction1_next + (1 - b1) * u / correction1
-    root = xp.sqrt(_inside_root(xp, nu / correction2, eps, eps_root))
-    return mu_hat / (root + eps), mu, nu
+    return mu_hat / _root(xp, nu / correction2, eps_root, eps), mu, nu
 
 
 def normalize_by_update_norm(
@@ -222,8 +224,7 @@ def scale_by_rms(
 ) -> tuple[Array, ...]:
     """Divide by the root of the average square."""
     nu = decay * nu + (1 - decay) * u * u
-    root = xp.sqrt(_inside_root(xp, nu / correction, eps, eps_root))
-    return u / (root + eps), nu
+    return u / _root(xp, nu / correction, eps_root, eps), nu
 
 
 def scale_by_stddev(
@@ -243,8 +244,7 @@ def scale_by_stddev(
     nu_hat, square = nu / correction, (mu / correction) ** 2
     none = xp.where(xp.isfinite(nu_hat), 0.0, nu_hat)
     variance = xp.where(nu_hat <= square, none, nu_hat - square)
-    root = xp.sqrt(_inside_root(xp, variance, eps, eps_root))
-    return u / (root + eps), mu, nu
+    return u / _root(xp, variance, eps_root, eps), mu, nu
 
 
 def ema(

@@ -316,9 +316,9 @@ def test_bounds_of_zero(make: Any) -> None:
 )
 def test_epsilons_of_zero(make: Any) -> None:
     assert_zero_not_nan(make)
-    _, ours = of_both(make, row(1e-14), row(0)[0])
+    _, ours = of_both(make, row(1e-17), row(0)[0])
     exact = make(gm)
-    wide = updates_of(exact, row(1e-14, dtype=np.float64), row(0, dtype=np.float64)[0])
+    wide = updates_of(exact, row(1e-17, dtype=np.float64), row(0, dtype=np.float64)[0])
     np.testing.assert_allclose(ours, wide[0], rtol=1e-6)
 
 

@@ -42,13 +42,16 @@ EDGES: dict[str, Any] = {
     "stddev_outside": lambda m: m.scale_by_stddev(eps_in_sqrt=False),
     "stddev_no_eps_outside": lambda m: m.scale_by_stddev(eps=0.0, eps_in_sqrt=False),
     "stddev_correction": lambda m: m.scale_by_stddev(bias_correction=True),
-    "stddev_no_memory": lambda m: m.scale_by_stddev(0.0, eps=0.0, bias_correction=True),
+    "stddev_no_memory": lambda m: m.scale_by_stddev(0.0, bias_correction=True),
     "rmsprop_centered": lambda m: m.rmsprop(1e-3, centered=True),
     "ema": lambda m: m.ema(0.0),
     "lamb": lambda m: m.lamb(1e-3, eps=0.0),
     "lars": lambda m: m.lars(1e-3),
 }
-"""Hyperparameters at the ends of their ranges."""
+"""Hyperparameters at the ends of their ranges.
+
+A deviation that is zero for good has an epsilon: without, no limit is finite.
+"""
 
 ROWS = [(case.name, case.make) for case in CASES] + [(f"edge_{n}", m) for n, m in EDGES.items()]
 STEPS = 200
@@ -140,12 +143,7 @@ def test_updates_are_finite_in_jax() -> None:
 
     states = {name: tx.init(params) for name, tx in transformations.items()}
     for number in range(150):
-        grads = {
-            kind: jnp.asarray(gradients(kind, number, np.float32, (3, 2)))
-            for kind in KINDS
-            if kind != "huge"
-        }
-        grads["huge"] = jnp.full((3, 2), 1e15, jnp.float32)
+        grads = {kind: jnp.asarray(gradients(kind, number, np.float32, (3, 2))) for kind in KINDS}
         updates, states = step(states, grads)
     for name in EDGES:
         for part, values in (("updates", updates), ("state", states)):

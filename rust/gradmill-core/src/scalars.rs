@@ -1,6 +1,6 @@
 //! Arithmetic among scalars, in f64 and of multiplications alone, so that its bits are the same everywhere.
 
-use crate::dtype::Float;
+use crate::dtype::{DType, Float};
 use crate::sys::mode::in_default_mode;
 
 /// `base^exponent` by repeated squaring.
@@ -21,12 +21,16 @@ pub fn bias_correction(decay: f64, count: u64) -> f64 {
     in_default_mode(|| 1.0 - power(decay, count))
 }
 
-/// What stands inside the root of a denominator `√(v + eps_root) + eps` of type `T`: the least normal number
-/// where neither epsilon is large enough to keep a quotient from 0/0, or from what a square that vanished
-/// leaves of it. A square that did not vanish outweighs that.
-pub(crate) fn inside_root<T: Float>(eps: f64, eps_root: f64) -> T {
-    let least = T::MIN_POSITIVE.to_f64();
-    T::from_f64(if eps * eps < least && eps_root < least { least } else { eps_root })
+/// The epsilon beside a root, at least what changes no bit of the root of a normal number when it is added:
+/// where a square has vanished, it keeps a quotient from 0/0.
+pub(crate) fn beside_root<T: Float>(eps: f64) -> T {
+    // The root of the least normal number, times an eighth of the distance from one to the next number.
+    let least = if T::DTYPE == DType::F64 { exp2(-511 - 52 - 3) } else { exp2(-63 - 23 - 3) };
+    T::from_f64(if eps < least { least } else { eps })
+}
+
+const fn exp2(exponent: i64) -> f64 {
+    f64::from_bits((1023 + exponent).cast_unsigned() << 52)
 }
 
 #[cfg(test)]
@@ -41,6 +45,17 @@ mod tests {
         assert_eq!(power(0.9, 1), 0.9);
         assert_eq!(power(0.9, 3), 0.9 * (0.9 * 0.9));
         assert_eq!(bias_correction(1.0, 7), 0.0);
+    }
+
+    #[test]
+    fn the_least_epsilon_changes_no_root() {
+        let root = f32::MIN_POSITIVE.sqrt();
+        assert_eq!(root + beside_root::<f32>(0.0), root);
+        assert_eq!(2.0 * root.next_down() + beside_root::<f32>(0.0), 2.0 * root.next_down());
+        let root = f64::MIN_POSITIVE.sqrt();
+        assert_eq!(root + beside_root::<f64>(0.0), root);
+        assert_eq!(beside_root::<f32>(1e-8), 1e-8);
+        assert!(beside_root::<f32>(1e-50) > f32::MIN_POSITIVE);
     }
 
     proptest! {

@@ -83,10 +83,8 @@ fn moments(u: f64, state: &[f64], s: &Link) -> (Term, Term) {
 }
 
 fn adam_denominator(nu: Term, s: &Link) -> f64 {
-    let (eps, eps_root) = (s.scalar("eps"), s.scalar("eps_root"));
-    let vanishes = eps * eps < f64::MIN_POSITIVE && eps_root < f64::MIN_POSITIVE;
-    let inside = if vanishes { f64::MIN_POSITIVE } else { eps_root };
-    (nu.value / s.scalar("correction2") + inside).sqrt() + eps
+    let eps = s.scalar("eps").max(2f64.powi(-566));
+    (nu.value / s.scalar("correction2") + s.scalar("eps_root")).sqrt() + eps
 }
 
 fn formula(name: &str) -> Option<Formula> {

@@ -1,7 +1,7 @@
 use super::{FromScalars, Meta, Op, Reduce};
 use crate::dtype::Float;
 use crate::factor::{Factor, SquareFactor};
-use crate::scalars::inside_root;
+use crate::scalars::beside_root;
 
 pub const META: Meta = Meta {
     name: "scale_by_adam",
@@ -46,8 +46,8 @@ impl<T: Float, const NESTEROV: bool> FromScalars for ScaleByAdam<T, NESTEROV> {
             rest1: Factor::new(rest1),
             b2: T::from_f64(b2),
             rest2: SquareFactor::new(1.0 - b2),
-            eps: T::from_f64(eps),
-            eps_root: inside_root(eps, eps_root),
+            eps: beside_root(eps),
+            eps_root: T::from_f64(eps_root),
             mu_factor: T::from_f64(mu_factor),
             update_factor: T::from_f64(rest1 / correction1),
             nu_factor: T::from_f64(1.0 / correction2),

@@ -1,7 +1,7 @@
 use super::{FromScalars, Meta, Op, Reduce};
 use crate::dtype::Float;
 use crate::factor::{Factor, SquareFactor};
-use crate::scalars::inside_root;
+use crate::scalars::beside_root;
 
 pub const META: Meta = Meta {
     name: "scale_by_rms",
@@ -27,8 +27,8 @@ impl<T: Float> FromScalars for ScaleByRms<T> {
         Self {
             decay: T::from_f64(scalars[0]),
             rest: SquareFactor::new(1.0 - scalars[0]),
-            eps: T::from_f64(scalars[1]),
-            eps_root: inside_root(scalars[1], scalars[2]),
+            eps: beside_root(scalars[1]),
+            eps_root: T::from_f64(scalars[2]),
             factor: T::from_f64(1.0 / scalars[3]),
         }
     }
