@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -59,11 +60,6 @@ class NativeRun:
         # Whether anything has to be known of leaves before the arrays are looked at.
         self.selects = self.has_masks or any(link.masks and link.control for link in links)
         self._zeros = sum(self.bits[link.index] for link in self.ops if link.op == "set_to_zero")
-        self._always_zeros = sum(
-            self.bits[link.index]
-            for link in self.ops
-            if link.op == "set_to_zero" and link.control is None and not link.gates
-        )
         self._looks = sum(self.bits.values()) & ~self._zeros
         self._frame = Framer()
         self.scalars_of = [
@@ -92,14 +88,6 @@ class NativeRun:
         if skips is None:
             return list(range(count)) if self._zeros and not self._looks else []
         return [at for at, skip in enumerate(skips) if not self._looks & ~skip]
-
-    def unbound(self, params: Sequence[Any], skips: list[int] | None) -> list[int]:
-        """The parameters that no step writes: unseen ones that are no floats, or get zeros."""
-        return [
-            at
-            for at in self.unseen(skips, len(params))
-            if self._always_zeros & ~(skips[at] if skips else 0) or not _is_float_array(params[at])
-        ]
 
     def slot_matches(
         self, states: Sequence[PyTree], structure: Structure, *, of_params: bool
@@ -273,6 +261,28 @@ def _without(leaves: list[Any], unseen: list[int]) -> list[Any]:
     for at in unseen:
         seen[at] = None
     return seen
+
+
+def left_out(links: Sequence[Link], select: Selection, params: Sequence[Any]) -> set[int]:
+    """The parameters that no step writes, whatever arrays they and their gradients are.
+
+    Masks leave them to nobody and they are no floats, or all that they get is zeros.
+    """
+    nobody = [False] * len(params)
+    seen, frozen = nobody, nobody
+    for link in links:
+        taken = select(link.masks).taken
+        if link.op != "set_to_zero":
+            is_idle = link.op is None and link.spec is not None
+            seen = seen if is_idle else list(map(or_, seen, taken))
+        elif link.control is None and not link.gates:
+            frozen = list(map(or_, frozen, taken))
+    has_masks = any(link.masks for link in links)
+    return {
+        at
+        for at, param in enumerate(params)
+        if not seen[at] and (frozen[at] or (has_masks and not _is_float_array(param)))
+    }
 
 
 def _is_float_array(leaf: object) -> bool:

@@ -14,6 +14,7 @@ from gradmill._control import COUNT_TOP, Context, FieldError
 from gradmill._frame import Frame
 from gradmill._layout import layout_of
 from gradmill._masks import Selection
+from gradmill._native import left_out
 from gradmill._run import runs_in_place
 from gradmill._spec import is_integer
 from gradmill._state import check_counts, new_fields
@@ -143,7 +144,8 @@ class Optimizer:
         own = states[self._at :]
         self._select = Selection(works_on, self._structure, "params")
         skips = self._tail.skips(self._select)
-        unbound = set(self._tail.unbound(leaves, skips))
+        links = [link for run in (*self._head, self._tail) for link in run.links]
+        unbound = left_out(links, self._select, leaves)
         # Where a gradient is an error; for what is left out it is not looked at.
         self._nones = [at for at, leaf in enumerate(leaves) if leaf is None and at not in unbound]
         bound = [None if at in unbound else plain_view(leaf) for at, leaf in enumerate(leaves)]
