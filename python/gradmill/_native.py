@@ -17,7 +17,7 @@ from gradmill._scalars import SCALARS, next_count, step_scalars
 from gradmill._spec import Gated
 from gradmill._state import check_counts, links_of, new_fields
 from gradmill._threads import scoped
-from gradmill._tree import Match, Structure, leaf_path, match, tree_map
+from gradmill._tree import Match, Structure, leaf_path, tree_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,28 +89,9 @@ class NativeRun:
             return list(range(count)) if self._zeros and not self._looks else []
         return [at for at, skip in enumerate(skips) if not self._looks & ~skip]
 
-    def slot_matches(
-        self, states: Sequence[PyTree], structure: Structure, *, of_params: bool
-    ) -> list[Match]:
-        """The leaves of each slot, in the order of the program's slots.
-
-        Args:
-            states: The states of the links.
-            structure: The structure in whose order leaves come.
-            of_params: Whether it is known to be that of the parameters.
-        """
-        other = "params" if of_params else "updates"
-        return [
-            match(
-                getattr(states[at], name),
-                structure,
-                path,
-                other,
-                holes=True,
-                blames_other=not of_params,
-            )
-            for at, name, path in self.slots
-        ]
+    def slot_matches(self, states: Sequence[PyTree], frame: Frame) -> list[Match]:
+        """The leaves of each slot, in the order of the program's slots."""
+        return [frame.slot(getattr(states[at], name), path) for at, name, path in self.slots]
 
     def clocks(self, states: Sequence[PyTree]) -> list[tuple[Any, _core.Scalars]]:
         """The count that a link's scalars depend on, or None, and these, in the links' order."""
@@ -200,12 +181,12 @@ class NativeRun:
             return tree_map(copied, updates), new_states, Found((), True)
         needs_params = self.selects or self.program.reads_params
         frame = self._frame(updates, params, needs_params=needs_params)
-        structure, given, _ = frame
+        structure, given = frame.structure, frame.updates
         leaves = given.leaves
         select = frame.selection() if self.selects else None
-        scalars, off, plans = self.plan(states, context, select and (frame, select))
+        scalars, off, plans = self.plan(states, context, (frame, select) if select else None)
         skips = None if select is None else self.skips(select)
-        slots = self.slot_matches(states, structure, of_params=frame.params is not None)
+        slots = self.slot_matches(states, frame)
         unseen = self.unseen(skips, len(leaves))
         try:
             new, new_slots, (norms, finite, more) = self.program.update(

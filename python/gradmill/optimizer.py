@@ -142,6 +142,7 @@ class Optimizer:
         self._at_step = 0, states
         self._at = len(states) - len(self._tail.links)
         own = states[self._at :]
+        self._params = works_on
         self._select = Selection(works_on, self._structure, "params")
         skips = self._tail.skips(self._select)
         links = [link for run in (*self._head, self._tail) for link in run.links]
@@ -149,7 +150,8 @@ class Optimizer:
         # Where a gradient is an error; for what is left out it is not looked at.
         self._nones = [at for at, leaf in enumerate(leaves) if leaf is None and at not in unbound]
         bound = [None if at in unbound else plain_view(leaf) for at, leaf in enumerate(leaves)]
-        slots = self._tail.slot_matches(own, self._structure, of_params=True)
+        frame = Frame(self._structure, Match(works_on, self._treespec), works_on)
+        slots = self._tail.slot_matches(own, frame)
         try:
             self._bound = _core.InPlace(
                 self._tail.program,
@@ -227,7 +229,7 @@ class Optimizer:
 
     def _matched(self, updates: PyTree) -> list[Any]:
         """The leaves of updates in the order of the parameters."""
-        return match(updates, self._structure, "updates", "params").leaves
+        return match(updates, self._structure, "updates", "params", leaves=self._params).leaves
 
     def _check_nones(self, updates: Sequence[Any]) -> None:
         for at in self._nones:
@@ -278,7 +280,7 @@ class Optimizer:
         leaves = self._matched(updates)
         if self._nones:
             self._check_nones(leaves)
-        frame = Frame(self._structure, Match(leaves, self._treespec), self._select.leaves)
+        frame = Frame(self._structure, Match(leaves, self._treespec), self._params)
         seen = (frame, self._select) if self._tail.selects else None
         scalars, off, plans = self._tail.plan(own, context, seen)
 
