@@ -9,12 +9,13 @@ import numpy as np
 
 from gradmill._control import Context
 from gradmill._formulas import FORMULAS
+from gradmill._frame import Frame
 from gradmill._layout import layout_of
 from gradmill._masks import Selection
 from gradmill._native import NativeRun
 from gradmill._scalars import LOOKS_FOR, SCALARS
 from gradmill._state import links_of
-from gradmill._tree import Flattener, flatten
+from gradmill._tree import Flattener, Match, flatten
 from tests.trees import copy_tree
 
 
@@ -29,7 +30,8 @@ class Oracle:
         select = Selection(self.params, structure, "params")
         self.skips = self.run.skips(select) or [0] * len(self.params)
         states = layout_of(tx).parts(state)
-        matches = self.run.slot_matches(states, structure, of_params=True)
+        frame = Frame(structure, Match(self.params, structure.spec), self.params)
+        matches = self.run.slot_matches(states, frame)
         slots = iter([list(found.leaves) for found in matches])
         self.slots = [[next(slots) for _ in spec.slots] for spec in self.run.specs]
 

@@ -121,7 +121,7 @@ def _pairs(own: Treespec, other: Treespec) -> list[tuple[int, int]] | None:
         return None
     if _is_mapping(own) or _fields(own) is not None:
         return _by_name(_names(own), _names(other))
-    if own.type in _SEQUENCES or are_same(own.one_level(), other.one_level()):
+    if own.type in _SEQUENCES or are_same(_alone(own), _alone(other)):
         count = own.num_children
         return [(at, at) for at in range(count)] if count == other.num_children else None
     # Where a class says other things of two nodes, it may be that children come in another order.
@@ -136,6 +136,13 @@ def _by_name(own: Sequence[Any], other: Sequence[Any]) -> list[tuple[int, int]] 
     except (KeyError, TypeError):  # names that classes give need not be hashable
         return None
     return pairs if len(places) == len(own) == len(other) else None
+
+
+def _alone(node: Treespec) -> Treespec:
+    """A node with leaves for its children."""
+    alone = node.one_level()
+    assert alone is not None  # noqa: S101  (for the type checker: it is no leaf)
+    return alone
 
 
 _SEQUENCES = {list, tuple, deque}
@@ -186,7 +193,7 @@ def words(
     steps, own, its, (at, its_at) = difference
     path = name
     for node, child in steps:
-        path = node.one_level().accessors()[child].codify(path)
+        path = _alone(node).accessors()[child].codify(path)
     if own.is_leaf() or its.is_leaf() or not _are_alike(own, its):
         mine, theirs = _kind(own, leaves, at), _kind(its, others, its_at)
         hint = hint_for(leaves[at]) if own.is_leaf() and leaves is not None else ""
@@ -216,7 +223,7 @@ def _listed(noun: str, keys: Sequence[Any], verdict: str) -> str:
 def _kind(node: Treespec, leaves: Sequence[Any] | None, at: int) -> str:
     """What a node is, in words."""
     if not node.is_leaf():
-        return with_article(node.type.__name__)
+        return with_article(getattr(node.type, "__name__", "node"))
     return "an array" if leaves is None else kind_of(leaves[at])
 
 
@@ -236,7 +243,8 @@ def with_article(noun: str) -> str:
 def hint_for(leaf: object) -> str:
     """What to do about a leaf that is none."""
     if isinstance(leaf, Mapping):
-        return "; pass dict(...), or register the class with optree"
+        kind = with_article(type(leaf).__name__)
+        return f"; for {kind} pass dict(...), or register its class with optree"
     kind = getattr(getattr(leaf, "dtype", None), "kind", "")
     if kind in {"i", "u", "b", "V"} or isinstance(leaf, int):
         return "; leave it out with masked, partition or freeze, or cast it"

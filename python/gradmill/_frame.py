@@ -32,11 +32,31 @@ class Frame(NamedTuple):
         structure: The structure in whose order they come.
         updates: The updates.
         params: The leaves of the parameters, None where there are none.
+        misfit: What is wrong with updates that do not match the parameters, where nobody looks at
+            these; then it is as if there were none.
     """
 
     structure: Structure
     updates: Match
     params: list[Any] | None
+    misfit: TreeError | None = None
+
+    def slot(self, tree: PyTree, path: str) -> Match:
+        """The leaves of a slot of a state.
+
+        Raises:
+            TreeError: It does not match; the message blames the updates, unless it is the
+                parameters' structure that these have.
+        """
+        if self.params is not None:
+            return match(tree, self.structure, path, "params", leaves=self.params, holes=True)
+        leaves = self.updates.leaves
+        try:
+            return match(
+                tree, self.structure, path, "updates", leaves=leaves, holes=True, blames_other=True
+            )
+        except TreeError as error:
+            raise self.misfit or error from None
 
     def selection(self, hole: PyTree = HOLE) -> Selection:
         """What masks leave: of the parameters, or of the updates where there are none."""
@@ -89,11 +109,12 @@ class Framer:
         if are_same(leading.spec, structure.spec):
             return Frame(structure, given, of_params)
         try:
-            return Frame(leading, match(updates, leading, "updates", "params"), of_params)
-        except TreeError:
+            found = match(updates, leading, "updates", "params", leaves=of_params)
+        except TreeError as misfit:
             if needs_params:
                 raise
-            return Frame(structure, given, None)
+            return Frame(structure, given, None, misfit)
+        return Frame(leading, found, of_params)
 
 
 def masked_extra(extra: dict[str, Any], structure: Structure, kept: Kept) -> dict[str, Any]:

@@ -110,7 +110,8 @@ def _cached(
             children.append(prune(child, at, leaf))
             at += child.num_nodes
             leaf += child.num_leaves
-        return node.one_level().unflatten(children)
+        alone = node.one_level()
+        return node.unflatten(()) if alone is None else alone.unflatten(children)
 
     leaves, rest = flatten(prune(spec, 0, 0))
     return tuple(leaves), rest
@@ -193,7 +194,7 @@ class _Values:
         rows = zip(self._kept.taken, spec.paths(), self._whole.leaves, strict=True)
         return [function(Path(path), leaf) if take else None for take, path, leaf in rows]
 
-    def each(self, check: Callable[[Any, str, int], Any]) -> list[Any]:
+    def each(self, check: Callable[[Any, Treespec, int], Any]) -> list[Any]:
         """What ``check`` makes of each value that stands for something."""
         spec = self._own or self._whole.structure.spec
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from gradmill._scalars import READS_PARAMS, SCALARS, next_count, step_scalars
 from gradmill._spec import Gated
 from gradmill._state import check_counts, links_of, new_fields
 from gradmill._threads import scoped
-from gradmill._tree import Match, Structure, leaf_path, match, tree_map
+from gradmill._tree import Match, Structure, leaf_path, tree_map
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,11 +61,6 @@ class NativeRun:
         # Whether anything has to be known of leaves before the arrays are looked at.
         self.selects = self.has_masks or any(link.masks and link.control for link in links)
         self._zeros = sum(self.bits[link.index] for link in self.ops if link.op == "set_to_zero")
-        self._always_zeros = sum(
-            self.bits[link.index]
-            for link in self.ops
-            if link.op == "set_to_zero" and link.control is None and not link.gates
-        )
         self._looks = sum(self.bits.values()) & ~self._zeros
         self._frame = Framer()
         self.scalars_of = [
@@ -94,36 +90,9 @@ class NativeRun:
             return list(range(count)) if self._zeros and not self._looks else []
         return [at for at, skip in enumerate(skips) if not self._looks & ~skip]
 
-    def unbound(self, params: Sequence[Any], skips: list[int] | None) -> list[int]:
-        """The parameters that no step writes: unseen ones that are no floats, or get zeros."""
-        return [
-            at
-            for at in self.unseen(skips, len(params))
-            if self._always_zeros & ~(skips[at] if skips else 0) or not _is_float_array(params[at])
-        ]
-
-    def slot_matches(
-        self, states: Sequence[PyTree], structure: Structure, *, of_params: bool
-    ) -> list[Match]:
-        """The leaves of each slot, in the order of the program's slots.
-
-        Args:
-            states: The states of the links.
-            structure: The structure in whose order leaves come.
-            of_params: Whether it is known to be that of the parameters.
-        """
-        other = "params" if of_params else "updates"
-        return [
-            match(
-                getattr(states[at], name),
-                structure,
-                path,
-                other,
-                holes=True,
-                blames_other=not of_params,
-            )
-            for at, name, path in self.slots
-        ]
+    def slot_matches(self, states: Sequence[PyTree], frame: Frame) -> list[Match]:
+        """The leaves of each slot, in the order of the program's slots."""
+        return [frame.slot(getattr(states[at], name), path) for at, name, path in self.slots]
 
     def clocks(self, states: Sequence[PyTree]) -> list[tuple[Any, _core.Scalars]]:
         """The count that a link's scalars depend on, or None, and these, in the links' order."""
@@ -218,12 +187,12 @@ class NativeRun:
             return tree_map(copied, updates), new_states, Found((), True)
         needs_params = self.selects or self.program.reads_params
         frame = self._frame(updates, params, needs_params=needs_params)
-        structure, given, _ = frame
+        structure, given = frame.structure, frame.updates
         leaves = given.leaves
         select = frame.selection() if self.selects else None
-        scalars, off, plans = self.plan(states, context, select and (frame, select))
+        scalars, off, plans = self.plan(states, context, (frame, select) if select else None)
         skips = None if select is None else self.skips(select)
-        slots = self.slot_matches(states, structure, of_params=frame.params is not None)
+        slots = self.slot_matches(states, frame)
         unseen = self.unseen(skips, len(leaves))
         try:
             new, new_slots, (norms, finite, more) = self.program.update(
@@ -279,6 +248,28 @@ def _without(leaves: list[Any], unseen: list[int]) -> list[Any]:
     for at in unseen:
         seen[at] = None
     return seen
+
+
+def left_out(links: Sequence[Link], select: Selection, params: Sequence[Any]) -> set[int]:
+    """The parameters that no step writes, whatever arrays they and their gradients are.
+
+    Masks leave them to nobody and they are no floats, or all that they get is zeros.
+    """
+    nobody = [False] * len(params)
+    seen, frozen = nobody, nobody
+    for link in links:
+        taken = select(link.masks).taken
+        if link.op != "set_to_zero":
+            is_idle = link.op is None and link.spec is not None
+            seen = seen if is_idle else list(map(or_, seen, taken))
+        elif link.control is None and not link.gates:
+            frozen = list(map(or_, frozen, taken))
+    has_masks = any(link.masks for link in links)
+    return {
+        at
+        for at, param in enumerate(params)
+        if not seen[at] and (frozen[at] or (has_masks and not _is_float_array(param)))
+    }
 
 
 def _is_float_array(leaf: object) -> bool:

@@ -73,7 +73,7 @@ class Structure:
         return leaves if is_same else None
 
 
-ARRAYS = {np.ndarray, type(None)}
+ARRAYS: set[type[Any]] = {np.ndarray, type(None)}
 """The kinds of most leaves."""
 ARRAYS_AND_HOLES = {*ARRAYS, MaskedNode}
 
@@ -176,6 +176,7 @@ def match(
     name: str,
     other: str,
     *,
+    leaves: Sequence[Any] | None = None,
     holes: bool = False,
     blames_other: bool = False,
 ) -> Match:
@@ -186,6 +187,7 @@ def match(
         like: The structure of the other.
         name: What the tree is called in errors.
         other: What the other is called there.
+        leaves: The leaves of the other, where they are known, to name them in errors.
         holes: Whether a ``MaskedNode`` may stand for a subtree of the other.
         blames_other: Whether it is the other that is wrong where the two differ.
 
@@ -195,13 +197,13 @@ def match(
     exact = like.exact(tree, ARRAYS_AND_HOLES if holes else ARRAYS)
     if exact is not None:
         return Match(exact, like.spec)
-    leaves, own = flatten(tree)
+    mine, own = flatten(tree)
     found = align(own, like.spec, holes=holes, prefix=False)
     if isinstance(found, Difference):
         if blames_other:
-            raise TreeError(words(found.turned(), other, name, None, leaves))
-        raise TreeError(words(found, name, other, leaves))
-    return Match([HOLE if at < 0 else leaves[at] for at in found.leaves], own, found.leaves)
+            raise TreeError(words(found.turned(), other, name, leaves, mine))
+        raise TreeError(words(found, name, other, mine, leaves))
+    return Match([HOLE if at < 0 else mine[at] for at in found.leaves], own, found.leaves)
 
 
 def flatten_like(spec: Treespec, tree: PyTree, name: str, other: str) -> list[Any]:

@@ -59,7 +59,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
         {'w': array([0.5, 1.5])}
     """
     leaves, structure = _flatten_params(params)
-    steps = match(updates, structure, "updates", "params").leaves
+    steps = match(updates, structure, "updates", "params", leaves=leaves).leaves
     if type(None) in set(map(type, leaves)):
         for at, (param, update) in enumerate(zip(leaves, steps, strict=True)):
             if param is None and update is not None:

@@ -18,6 +18,7 @@ from gradmill._copies import copied, copy_all, masters_of, new_values, number_of
 from gradmill._frame import Frame
 from gradmill._layout import layout_of
 from gradmill._masks import Selection
+from gradmill._native import left_out
 from gradmill._report import StepReport
 from gradmill._rounding import rounding_key
 from gradmill._run import runs_in_place
@@ -149,17 +150,17 @@ class Optimizer:
         """
         own = states[self._at :]
         master = self._works_on(leaves)
-        select = Selection(flatten(master)[0], self._structure, "params")
+        works_on = flatten(master)[0]
+        select = Selection(works_on, self._structure, "params")
         skips = self._tail.skips(select)
-        unbound = set(self._tail.unbound(leaves, skips))
+        links = [link for run in (*self._head, self._tail) for link in run.links]
+        unbound = left_out(links, select, leaves)
+        frame = Frame(self._structure, Match(works_on, self._treespec), works_on)
         try:
             bound = _core.InPlace(
                 self._tail.program,
                 [None if at in unbound else plain_view(leaf) for at, leaf in enumerate(leaves)],
-                [
-                    slot.leaves
-                    for slot in self._tail.slot_matches(own, self._structure, of_params=True)
-                ],
+                [slot.leaves for slot in self._tail.slot_matches(own, frame)],
                 skips,
                 self._tail.clocks(own),
                 self._masters,
@@ -254,7 +255,9 @@ class Optimizer:
 
     def _matched(self, updates: PyTree) -> list[Any]:
         """The leaves of updates in the order of the parameters."""
-        return match(updates, self._structure, "updates", "params").leaves
+        return match(
+            updates, self._structure, "updates", "params", leaves=self._select.leaves
+        ).leaves
 
     def _check_nones(self, updates: Sequence[Any]) -> None:
         for at in self._nones:

@@ -13,7 +13,7 @@ from gradmill._base import NO_PARAMS_MSG
 from gradmill._control import Context
 from gradmill._frame import Framer
 from gradmill._scalars import READS_PARAMS
-from gradmill._tree import HOLE, Match, leaf_path, match
+from gradmill._tree import HOLE, Match, leaf_path
 from gradmill._update import none_error
 from gradmill.errors import LeafTypeError, LeafValueError
 from gradmill.jax._trees import adopt, as_array
@@ -67,16 +67,8 @@ class Inputs:
 
     def slots(self, link: Link, state: PyTree) -> list[Match]:
         """The leaves of each slot of a link."""
-        of_params = self.frame.params is not None
         return [
-            match(
-                getattr(state, name),
-                self.frame.structure,
-                f"{link.path}.{name}",
-                "params" if of_params else "updates",
-                holes=True,
-                blames_other=not of_params,
-            )
+            self.frame.slot(getattr(state, name), f"{link.path}.{name}")
             for name in slot_names(link)
         ]
 
