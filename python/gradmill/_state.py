@@ -10,7 +10,7 @@ import numpy as np
 
 from gradmill._align import hint_for
 from gradmill._arrays import as_native
-from gradmill._control import count_of
+from gradmill._control import FieldError, count_of
 from gradmill._core import Scalars, in_default_mode
 from gradmill._scalars import LOOKS_FOR, step_scalars
 from gradmill._spec import Chained, Flattened, Gated, LabelMask, Masked, Partitioned, Spec
@@ -18,7 +18,7 @@ from gradmill._tree import flatten, leaf_path
 from gradmill.errors import LeafTypeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gradmill._base import PyTree, TransformationLike
     from gradmill._control import Control
@@ -181,6 +181,24 @@ def check_counts(link: Link, state: PyTree) -> None:
     of_control = () if link.control is None else link.control.counts
     for field in ("count",) if link.counts else of_control:
         count_of(state, field)
+
+
+def steps_counted(links: Sequence[Link], states: Sequence[PyTree]) -> int:
+    """The largest count of steps among the states of links.
+
+    Raises:
+        LeafTypeError: A count is no integer; the message has its path.
+        LeafValueError: A count is negative.
+    """
+    counts = [0]
+    for link, state in zip(links, states, strict=True):
+        try:
+            check_counts(link, state)
+        except FieldError as fault:
+            raise fault.at(link.path) from None
+        if link.spec is not None and "count" in link.spec.state._fields:
+            counts.append(int(state.count))
+    return max(counts)
 
 
 def new_fields(state: PyTree, changes: dict[str, Any]) -> PyTree:

@@ -13,7 +13,7 @@ import numpy as np
 from gradmill import _core, errors
 from gradmill._arrays import plain_view
 from gradmill._bound import ANYTHING, check_bound, has_moved, leaves_now, owned, watched
-from gradmill._control import Context, FieldError
+from gradmill._control import Context
 from gradmill._copies import copied, copy_all, masters_of, new_values, number_of_steps
 from gradmill._frame import Frame
 from gradmill._layout import layout_of
@@ -22,7 +22,7 @@ from gradmill._native import left_out
 from gradmill._report import StepReport
 from gradmill._rounding import rounding_key
 from gradmill._run import runs_in_place
-from gradmill._state import check_counts, new_fields
+from gradmill._state import new_fields, steps_counted
 from gradmill._threads import scoped
 from gradmill._tree import Flattener, Match, Structure, flatten, flatten_like, leaf_path, match
 from gradmill._update import none_error
@@ -133,7 +133,8 @@ class Optimizer:
         self._flatten_up_to = _in_a_list if alone else self._treespec.flatten_up_to
         *self._head, self._tail = runs_in_place(tx)
         self._layout = layout_of(tx)
-        self._at = sum(len(run.links) for run in self._head)
+        self._links = [link for run in (*self._head, self._tail) for link in run.links]
+        self._at = len(self._links) - len(self._tail.links)
         self._is_simple = not (self._head or self._tail.has_controls)
 
     def _works_on(self, leaves: list[Any]) -> PyTree:
@@ -153,8 +154,7 @@ class Optimizer:
         works_on = flatten(master)[0]
         select = Selection(works_on, self._structure, "params")
         skips = self._tail.skips(select)
-        links = [link for run in (*self._head, self._tail) for link in run.links]
-        unbound = left_out(links, select, leaves)
+        unbound = left_out(self._links, select, leaves)
         frame = Frame(self._structure, Match(works_on, self._treespec), works_on)
         try:
             bound = _core.InPlace(
@@ -323,7 +323,7 @@ class Optimizer:
         leaves = self._matched(updates)
         if self._nones:
             self._check_nones(leaves)
-        frame = Frame(self._structure, Match(leaves, self._treespec), self._select.leaves)
+        frame = Frame(self._structure, Match(leaves, self._treespec), list(self._select.leaves))
         seen = (frame, self._select) if self._tail.selects else None
         scalars, off, plans = self._tail.plan(own, context, seen)
 
@@ -439,7 +439,7 @@ class Optimizer:
         ]
         parts = self._layout.parts(treespec.unflatten(copies))
         tail = self._layout.parts(treespec.unflatten(kept))[self._at :]
-        counted = self._count_in(parts)
+        counted = steps_counted(self._links, parts)
         taken = counted if steps is None else number_of_steps(steps)
         pairs = zip(flatten(tail)[0], flatten(parts[self._at :])[0], strict=True)
         values = [(old, new) for old, new in pairs if isinstance(old, np.ndarray)]
@@ -450,19 +450,6 @@ class Optimizer:
         self._pending = None
         self._at_step = steps, states
         self._bound.restart(steps)
-
-    def _count_in(self, states: list[PyTree]) -> int:
-        """The largest count of steps among states of all links."""
-        counts = [0]
-        links = [link for run in (*self._head, self._tail) for link in run.links]
-        for link, state in zip(links, states, strict=True):
-            try:
-                check_counts(link, state)
-            except FieldError as fault:
-                raise fault.at(link.path) from None
-            if link.spec is not None and "count" in link.spec.state._fields:
-                counts.append(int(state.count))
-        return max(counts)
 
     def _check_whole(self) -> None:
         """See that no step has broken off in the middle.
@@ -507,6 +494,6 @@ class Optimizer:
 
 _DERIVED = set(
     "_at _at_step _bound _busy _copies _flatten_up_to _head _is_simple _layout _leaves"  # noqa: SIM905
-    " _master _nones _pending _seen _select _small _structure _tail _treespec".split()
+    " _links _master _nones _pending _seen _select _small _structure _tail _treespec".split()
 )
 """Attributes that are made anew in a copy."""

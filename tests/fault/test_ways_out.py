@@ -72,7 +72,7 @@ TRACED = "is traced by JAX, and this runs on NumPy arrays.*gradmill.jax.to_optax
 def test_programs_are_shown_the_way(case: Case) -> None:
     """Gradients, parameters and state are traced, or gradients alone."""
     tx, params, grads = case.make(gm), random_tree(0), random_tree(1)
-    if not case.ops:
+    if set(case.ops) <= {"set_to_zero"}:  # none that looks at a leaf
         return
     state = tx.init(params)
     place = r"^updates\['\w+'\]: "

@@ -132,7 +132,7 @@ def test_updates_are_finite_in_jax() -> None:
     transformations = {name: to_optax(make(gm)) for name, make in EDGES.items()}
     params = {name: jnp.asarray(np.ones((3, 2)), jnp.float32) for name in KINDS}
 
-    @jax.jit
+    @jax.jit  # type: ignore[untyped-decorator]
     def step(states: Any, grads: Any) -> Any:
         made = {
             name: tx.update(grads, states[name], params) for name, tx in transformations.items()
