@@ -250,6 +250,7 @@ def real(
     above: float | None = None,
     at_least: float | None = None,
     below: float | None = None,
+    at_most: float | None = None,
 ) -> float:
     """Return ``value`` as a float that lies between the bounds.
 
@@ -270,6 +271,7 @@ def real(
         f"greater than {above}": above is None or result > above,
         f"at least {at_least}": at_least is None or result >= at_least,
         f"less than {below}": below is None or result < below,
+        f"at most {at_most}": at_most is None or result <= at_most,
     }
     missed = [bound for bound, is_met in bounds.items() if not is_met]
     if missed:

@@ -85,7 +85,8 @@ class ScaleByRStdDevWithCountState(NamedTuple):
 def _hyper(decay: float, eps: float, eps_in_sqrt: bool, bias_correction: bool) -> dict[str, float]:
     eps = real("eps", eps, at_least=0)
     return {
-        "decay": real("decay", decay, at_least=0, below=1 if bias_correction else None),
+        # A weight above one would make averages of squares negative.
+        "decay": real("decay", decay, at_least=0, at_most=1, below=1 if bias_correction else None),
         "eps": 0.0 if eps_in_sqrt else eps,
         "eps_root": eps if eps_in_sqrt else 0.0,
         "bias_correction": bool(bias_correction),
@@ -122,7 +123,7 @@ def scale_by_rms(
     Raises:
         TypeError: A hyperparameter is not a real number.
         ValueError: ``eps``, ``initial_scale`` or ``decay`` is negative or NaN, or ``decay`` is
-            not less than 1 with bias correction.
+            more than 1, or not less with bias correction.
 
     Example:
         >>> import numpy as np
@@ -172,7 +173,7 @@ def scale_by_stddev(
     Raises:
         TypeError: A hyperparameter is not a real number.
         ValueError: ``eps``, ``initial_scale`` or ``decay`` is negative or NaN, or ``decay`` is
-            not less than 1 with bias correction.
+            more than 1, or not less with bias correction.
 
     Example:
         >>> import numpy as np
