@@ -237,7 +237,7 @@ def kind_of(leaf: object) -> str:
 
 def with_article(noun: str) -> str:
     """The noun with "a" or "an"."""
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
 
 
 def hint_for(leaf: object) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradmill._align import Order, align, are_same
 from gradmill._masks import Selection
-from gradmill._tree import HOLE, Flattener, Match, Structure, flatten, match
+from gradmill._tree import ARRAYS, HOLE, Flattener, Match, Structure, flatten, match
 from gradmill.errors import TreeError
 
 if TYPE_CHECKING:
@@ -32,14 +32,11 @@ class Frame(NamedTuple):
         structure: The structure in whose order they come.
         updates: The updates.
         params: The leaves of the parameters, None where there are none.
-        misfit: What is wrong with updates that do not match the parameters, where nobody looks at
-            these; then it is as if there were none.
     """
 
     structure: Structure
     updates: Match
     params: list[Any] | None
-    misfit: TreeError | None = None
 
     def slot(self, tree: PyTree, path: str) -> Match:
         """The leaves of a slot of a state.
@@ -51,12 +48,9 @@ class Frame(NamedTuple):
         if self.params is not None:
             return match(tree, self.structure, path, "params", leaves=self.params, holes=True)
         leaves = self.updates.leaves
-        try:
-            return match(
-                tree, self.structure, path, "updates", leaves=leaves, holes=True, blames_other=True
-            )
-        except TreeError as error:
-            raise self.misfit or error from None
+        return match(
+            tree, self.structure, path, "updates", leaves=leaves, holes=True, blames_other=True
+        )
 
     def selection(self, hole: PyTree = HOLE) -> Selection:
         """What masks leave: of the parameters, or of the updates where there are none."""
@@ -96,7 +90,8 @@ class Framer:
         Args:
             updates: The updates.
             params: The parameters, or None.
-            needs_params: Whether anybody looks at the parameters, where there are such.
+            needs_params: Whether anybody looks at the parameters, where there are such; if not, it
+                is as if there were none where the updates do not match them.
 
         Raises:
             TreeError: The updates do not match parameters that somebody looks at.
@@ -105,15 +100,18 @@ class Framer:
         given = Match(leaves, structure.spec)
         if params is None:
             return Frame(structure, given, None)
+        exact = structure.exact(params, ARRAYS)
+        if exact is not None:
+            return Frame(structure, given, exact)
         of_params, leading = self._of_params(params)
         if are_same(leading.spec, structure.spec):
             return Frame(structure, given, of_params)
         try:
             found = match(updates, leading, "updates", "params", leaves=of_params)
-        except TreeError as misfit:
+        except TreeError:
             if needs_params:
                 raise
-            return Frame(structure, given, None, misfit)
+            return Frame(structure, given, None)
         return Frame(leading, found, of_params)
 
 

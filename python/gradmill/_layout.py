@@ -77,7 +77,8 @@ class Layout(ABC):
 
     def misfit(self, expected: str, state: PyTree) -> TreeError:
         """The error for a state of another kind."""
-        return TreeError(f"{self.path}: expected {expected}, got {kind_of(state)}")
+        of = f" of {len(state)}" if type(state) is tuple else ""
+        return TreeError(f"{self.path}: expected {expected}, got {kind_of(state)}{of}")
 
 
 class _One(Layout):

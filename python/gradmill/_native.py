@@ -19,6 +19,7 @@ from gradmill._spec import Gated
 from gradmill._state import check_counts, links_of, new_fields
 from gradmill._threads import scoped
 from gradmill._tree import Match, Structure, leaf_path, tree_map
+from gradmill.errors import TreeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,9 @@ class NativeRun:
         self.selects = self.has_masks or any(link.masks and link.control for link in links)
         self._zeros = sum(self.bits[link.index] for link in self.ops if link.op == "set_to_zero")
         self._looks = sum(self.bits.values()) & ~self._zeros
+        self.reads_params = self.program.reads_params
+        # Random numbers are drawn, and norms added up, in the order of the parameters.
+        self.numbers_leaves = any(x.op == "add_noise" or x.looks_for == "norm" for x in self.ops)
         self._frame = Framer()
         self.scalars_of = [
             (position if link.counts else None, link.scalars_of)
@@ -178,26 +182,32 @@ class NativeRun:
         """Send ``updates`` through the links; nothing that was given is written to."""
         context.updates = updates
         params = context.params
-        if params is None and self.program.reads_params:
+        if params is None and self.reads_params:
             name = next(link.op for link in self.ops if link.op in READS_PARAMS)
             raise ValueError(f"{name} {NO_PARAMS_MSG}")
         if not self.ops and not self.selects:
             scalars, off, plans = self.plan(states, context)
             new_states = self._advanced(states, context, plans)
             return tree_map(copied, updates), new_states, Found((), True)
-        needs_params = self.selects or self.program.reads_params
-        frame = self._frame(updates, params, needs_params=needs_params)
+        needs_params = self.selects or self.reads_params
+        looks_at_params = needs_params or self.numbers_leaves
+        frame = self._frame(updates, params if looks_at_params else None, needs_params=needs_params)
         structure, given = frame.structure, frame.updates
         leaves = given.leaves
         select = frame.selection() if self.selects else None
         scalars, off, plans = self.plan(states, context, (frame, select) if select else None)
         skips = None if select is None else self.skips(select)
-        slots = self.slot_matches(states, frame)
+        try:
+            slots = self.slot_matches(states, frame)
+        except TreeError:
+            # It is the updates that are wrong, unless they match the parameters.
+            self.slot_matches(states, self._frame(updates, params, needs_params=True))
+            raise
         unseen = self.unseen(skips, len(leaves))
         try:
             new, new_slots, (norms, finite, more) = self.program.update(
                 _without(leaves, unseen),
-                frame.params if self.program.reads_params else None,
+                frame.params if self.reads_params else None,
                 [slot.leaves for slot in slots],
                 skips,
                 scalars,

@@ -61,7 +61,9 @@ class Optimizer:
         tx: The transformation.
         params: A tree of float arrays: one flat vector, a list, a dict, a NamedTuple, or any class
             registered with optree. The arrays are kept and overwritten; none may share memory with
-            another. They may be strided, Fortran-ordered or memory-mapped. None is passed over.
+            another. They may be strided, Fortran-ordered or memory-mapped. None is passed over, and
+            so is what is frozen, and what masks leave to nobody and is no array of floats: these
+            are not looked at, nor are their gradients.
         master: Whether to keep a float32 copy of each float16 or bfloat16 parameter, on which the
             chain works and which the parameter is rounded from, in the same pass. Steps too small
             for half precision add up there. Or a tree like ``params`` of such copies, from
@@ -207,14 +209,16 @@ class Optimizer:
         """Update parameters and state in place.
 
         Args:
-            grads: A tree like ``params``. A None leaves its parameter and its state as they are.
+            grads: A tree like ``params``; mappings of any kind match by key. A None leaves its
+                parameter and its state as they are.
             **extra_args: Handed to the members of the chain that take extra arguments.
 
         Returns:
             What the step met on its way.
 
         Raises:
-            TreeError: ``grads`` has another structure than ``params``.
+            TreeError: ``grads`` has another structure than ``params``, or an array where that has
+                None; the message has the first place where they differ.
             LeafValueError: A gradient has the wrong shape, or shares memory with parameters or
                 state.
             LeafTypeError: A gradient is no array of floats.

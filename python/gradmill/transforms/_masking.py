@@ -43,21 +43,27 @@ def masked(
         inner: The transformation, or the mask.
         mask: The other of the two. A mask is a tree of bools with the structure of the parameters
             or of its upper part, one bool, a function of the tree that returns such a tree, or a
-            function of path and leaf that returns a bool. Functions see the parameters, or the
-            updates where there are none, and may depend on paths, shapes and dtypes alone.
+            function of path and leaf that returns a bool. Trees are matched by key, whatever
+            kinds of mapping meet. Functions see the parameters, or the updates where there are
+            none, less what masks around this one leave out, and may depend on paths, shapes and
+            dtypes alone.
         mask_compatible_extra_args: Whether extra arguments that are trees like the updates are
             masked as well.
         transformation: Another name for the transformation.
         mask_fn: Another name for the mask.
 
     Returns:
-        A transformation with state :class:`MaskedState`. The transformation inside sees
-        ``MaskedNode()`` in place of other leaves. Native ones skip them in the same pass.
+        A transformation with state :class:`MaskedState`. The transformation inside, and functions
+        that decide about it, see ``MaskedNode()`` in place of each leaf or subtree that the mask
+        leaves out, and so does the state. Native ones skip them in the same pass. Leaves that masks
+        leave to nobody, or to :func:`set_to_zero` alone, are not looked at: they may be counts,
+        flags, keys, or have no gradient.
 
     Raises:
         TypeError: There are not exactly one transformation and one mask, or a mask has a leaf that
             is no bool.
-        TreeError: From ``init`` and ``update``: the mask has another structure.
+        TreeError: From ``init`` and ``update``: the mask has another structure; the message has the
+            first place where it differs.
 
     Example:
         >>> import numpy as np

@@ -75,7 +75,7 @@ def skip_not_finite(
     if is_predicate:
         skip = np.bool_(number > 0)
         return skip, {"should_skip": skip, "num_not_finite": np.int32(number)}
-    return (_zeros(updates) if number else updates), state
+    return tree_map(np.zeros_like if number else np.array, updates), state
 
 
 def skip_large_updates(
@@ -131,7 +131,7 @@ def skip_large_updates(
         small = norm < real("max_norm", others[0])
         if are_traced:
             return _zeros_where(~small, updates), state
-        return (updates if small else _zeros(updates)), state
+        return tree_map(np.array if small else np.zeros_like, updates), state
     bound = real("max_squared_norm", others[1])
     if are_traced:
         skip = ~(norm < (bound**0.5 if max_norm is _MISSING else bound))
@@ -157,7 +157,3 @@ def _measures() -> Any:
 def _zeros_where(skip: Any, updates: PyTree) -> PyTree:
     where = library_of(skip).where
     return tree_map(lambda leaf: where(skip, 0, leaf), updates)
-
-
-def _zeros(updates: PyTree) -> PyTree:
-    return tree_map(np.zeros_like, updates)
