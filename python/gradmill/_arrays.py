@@ -31,6 +31,8 @@ def as_native(value: object) -> np.ndarray[Any, Any]:
     """
     if value is None:
         raise TypeError("is None, expected an array")
+    if isinstance(value, tuple):
+        raise TypeError(f"is a {type(value).__name__}, expected an array")
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError("is a masked array, whose mask would be lost; pass filled() or data")
     try:
