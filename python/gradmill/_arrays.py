@@ -54,6 +54,8 @@ def as_native(value: object) -> np.ndarray[Any, Any]:
     Raises:
         TypeError: ``value`` is no such array. The message continues a leaf's path.
     """
+    if isinstance(value, tuple):
+        raise TypeError(f"is a {type(value).__name__}, expected an array")
     array = as_array(value)
     # Dtypes that are no numbers may have no byte order to ask for.
     native = array.dtype.newbyteorder("=") if array.dtype.kind in "fV" else array.dtype

@@ -10,7 +10,7 @@ import numpy as np
 from gradmill import _core
 from gradmill._arrays import as_native, is_float
 from gradmill._masks import Selection
-from gradmill._native import NativeRun
+from gradmill._native import NativeRun, is_float_array, left_out
 from gradmill._run import PythonRun, runs_in_place
 from gradmill._tree import Structure, flatten, leaf_path
 
@@ -48,14 +48,18 @@ def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) 
         pass 2  28 B/param  reads updates, params, mu, nu; writes params, mu, nu
                 one loop: clip_by_global_norm, scale_by_adam, add_decayed_weights, scale
     """
-    arrays = [as_native(leaf) for leaf in flatten(params)[0] if leaf is not None]
+    *head, tail = runs_in_place(tx)
+    leaves, treespec = flatten(params)
+    select = Selection(leaves, Structure(treespec), "params")
+    links = [link for run in (*head, tail) for link in run.links]
+    passed = {at for at in left_out(links, select, leaves) if not is_float_array(leaves[at])}
+    arrays = [as_native(x) for at, x in enumerate(leaves) if x is not None and at not in passed]
     state_leaves = flatten(tx.init(params))[0]
     slots = [leaf for leaf in state_leaves if isinstance(leaf, np.ndarray) and is_float(leaf.dtype)]
     size = sum(array.size for array in arrays)
     bytes_each = sum(array.nbytes for array in arrays) / max(size, 1)
     state_bytes = sum(slot.nbytes for slot in slots)
     lines = [f"{len(arrays)} leaves, {size:,} parameters, {state_bytes:,} bytes of state"]
-    *head, tail = runs_in_place(tx)
     passes = 0
     for run in (*head, tail):
         if isinstance(run, PythonRun):
@@ -64,15 +68,14 @@ def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) 
         for entry in run.program.passes:
             passes += 1
             lines += _pass(passes, run, entry, bytes_each, in_place=run is tail)
-    lines += _warnings((*head, tail), params)
+    lines += _warnings((*head, tail), select, passed)
     print(*lines, sep="\n", file=file or sys.stdout)
 
 
-def _warnings(runs: Sequence[Run], params: PyTree) -> list[str]:
+def _warnings(runs: Sequence[Run], select: Selection, passed: set[int]) -> list[str]:
     """A line where masks leave a leaf to no transformation, which is seldom what was meant."""
-    leaves, treespec = flatten(params)
-    select = Selection(leaves, Structure(treespec), "params")
-    taken = [leaf is None for leaf in leaves]
+    leaves, treespec = select.leaves, select.structure.spec
+    taken = [leaf is None or at in passed for at, leaf in enumerate(leaves)]
     has_masks = False
     for run in runs:
         for link in run.links:

@@ -12,7 +12,8 @@ from gradmill._align import hint_for
 from gradmill._arrays import is_float
 from gradmill._base import NO_PARAMS_MSG
 from gradmill._control import Context, Control, FieldError, Plan, count_of
-from gradmill._frame import Framer, copied, zeroed
+from gradmill._frame import Framer
+from gradmill._fresh import copied, zeroed
 from gradmill._numbers import TRACED, is_of_tracing
 from gradmill._scalars import READS_PARAMS, SCALARS, next_count, step_scalars
 from gradmill._spec import Gated
@@ -278,11 +279,12 @@ def left_out(links: Sequence[Link], select: Selection, params: Sequence[Any]) ->
     return {
         at
         for at, param in enumerate(params)
-        if not seen[at] and (frozen[at] or (has_masks and not _is_float_array(param)))
+        if not seen[at] and (frozen[at] or (has_masks and not is_float_array(param)))
     }
 
 
-def _is_float_array(leaf: object) -> bool:
+def is_float_array(leaf: object) -> bool:
+    """Whether a leaf is a NumPy array that kernels take."""
     return isinstance(leaf, np.ndarray) and is_float(leaf.dtype)
 
 

@@ -25,3 +25,7 @@ class StepReport(NamedTuple):
     step: int
     global_norm: float | None
     finite: bool
+
+
+make = tuple.__new__
+"""Makes a StepReport, of the class and a tuple, in half the time that the class takes."""

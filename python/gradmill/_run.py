@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gradmill._base import GradientTransformation, GradientTransformationExtraArgs
 from gradmill._control import Context
-from gradmill._frame import Framer, apart, copied, masked_extra
+from gradmill._frame import Framer, masked_extra
+from gradmill._fresh import apart, copied
 from gradmill._layout import Layout, layout_of
 from gradmill._masks import Selection
 from gradmill._native import MAX_LINKS, Found, NativeRun

@@ -141,4 +141,4 @@ def global_norm(updates: PyTree) -> float:
     try:
         return _core.global_norm(leaves, scoped.get())
     except _core.CoreError as fault:
-        raise leaf_error(fault, treespec, updates=leaves) from None
+        raise leaf_error(fault, treespec) from None

@@ -77,8 +77,8 @@ def test_all_that_meets_is_matched_by_key(how: str) -> None:
         found = bits(in_order((new, from_optax_state(after))))
         for one, other in zip(found, expected, strict=True):
             assert one[:2] == other[:2]
-            numbers = [np.frombuffer(row[2], row[0]) for row in (one, other)]
-            np.testing.assert_allclose(*numbers, rtol=1e-6)
+            numbers, right = (np.frombuffer(row[2], row[0]) for row in (one, other))
+            np.testing.assert_allclose(numbers, right, rtol=1e-6)
 
 
 def trees(own: Any, rest: Any) -> Any:
@@ -99,11 +99,10 @@ def test_leaves_that_masks_leave_out_may_be_anything(name: str) -> None:
     rest, grad = RESTS[name]
     params = trees(jnp.ones(2), {"r": rest})
     grads = trees(jnp.ones(2), {"r": grad})
-    for make_tx in (
-        lambda: gm.masked(gm.adam(0.5), PLACES),
-        lambda: gm.selective_transform(gm.adam(0.5), freeze_mask={"own": False, "rest": True}),
+    for tx in (
+        gm.masked(gm.adam(0.5), PLACES),
+        gm.selective_transform(gm.adam(0.5), freeze_mask={"own": False, "rest": True}),
     ):
-        tx = make_tx()
         update = step(tx)
         for call in (update, jax.jit(update)):
             new, _ = call(grads, update.init(params), params)
@@ -141,6 +140,13 @@ def test_a_function_that_skips_sees_what_the_mask_leaves() -> None:
     np.testing.assert_array_equal(updates["w"], [-1.0, -1.0])
     np.testing.assert_array_equal(here["w"], [-1.0, -1.0])
     assert int(state.inner_state.gradient_step) == int(other.inner_state.gradient_step) == 1
+
+
+def test_a_hole_where_an_array_is_needed_is_named() -> None:
+    params = {"w": jnp.ones(2)}
+    state = to_optax(gm.masked(gm.trace(0.9), False)).init(params)
+    with pytest.raises(LeafTypeError, match=r"trace\['w'\]: is a MaskedNode"):
+        to_optax(gm.masked(gm.trace(0.9), True)).update(params, state, params)
 
 
 def test_the_first_difference_is_named() -> None:

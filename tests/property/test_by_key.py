@@ -152,3 +152,15 @@ def test_nested_trees_with_masks_and_labels(orders: list[Any], kinds: list[Any])
         trees = [updates, params, opt.params, state, opt.state]
         seen.append([bits(by_key(tree)) for tree in trees])
     assert seen[0] == seen[1]
+
+
+@given(st.lists(reorderings, min_size=2, max_size=2))
+def test_master_copies_are_matched_by_key(ways: list[Any]) -> None:
+    def steps(of_params: Any, of_master: Any) -> Any:
+        params = reordered(random_tree(1, np.float16), of_params)
+        copies = reordered(random_tree(1), of_master)
+        opt = gm.Optimizer(gm.adamw(0.1), params, master=copies)
+        opt.step(random_tree(2, np.float16))
+        return bits(by_key((opt.master, opt.params, opt.state)))
+
+    assert steps(*ways) == steps(*PLAIN[:2])

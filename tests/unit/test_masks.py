@@ -203,6 +203,24 @@ def test_frozen_parameters_may_be_anything() -> None:
     assert not updates["table"].any()
 
 
+def test_a_state_with_holes_where_the_mask_has_none_is_told_where() -> None:
+    params = {"a": {"x": np.ones(2)}, "w": np.ones(2)}
+    state = gm.masked(gm.trace(0.9), {"a": False, "w": True}).init(params)
+    tx = gm.masked(gm.trace(0.9), True)
+    where = r"trace\['a'\]\['x'\]: is a MaskedNode, expected an array"
+    with pytest.raises(LeafTypeError, match=where):
+        tx.update(params, state, params)
+    with pytest.raises(TreeError, match=r"trace\['a'\]: a MaskedNode, .* has a dict"):
+        gm.Optimizer(tx, params).init_from(state)
+
+
+def test_explain_passes_what_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    gm.masked(gm.adam(0.1), MASK).explain({"own": np.ones(2), "rest": np.array(3)})
+    shown = capsys.readouterr().out
+    assert shown.startswith("1 leaves, 2 parameters, 32 bytes of state")
+    assert "warning" not in shown
+
+
 def test_a_leaf_that_masks_leave_to_nobody_gets_its_gradient() -> None:
     params = {"own": np.ones(2), "rest": np.ones(2)}
     gm.Optimizer(gm.masked(gm.scale(0.0), MASK), params).step(

@@ -128,7 +128,7 @@ def inputs_of(
         dtypes=[],
     )
     slots = [
-        (slot, name)
+        (_without_holes(inputs, link, slot, name), name)
         for link, state in zip(links, states, strict=True)
         for slot, name in zip(inputs.slots(link, state), slot_names(link), strict=True)
     ]
@@ -138,6 +138,16 @@ def inputs_of(
     read = [given, *([own] if reads_params else []), *(slot.leaves for slot, _ in slots)]
     inputs.dtypes = [_widest(row) if is_float(row[0]) else None for row in zip(*read, strict=True)]
     return inputs
+
+
+def _without_holes(inputs: Inputs, link: Link, slot: Match, name: str) -> Match:
+    """The slot, which must have an array for each leaf that the link takes."""
+    rows = zip(slot.leaves, inputs.given, inputs.taken[link.index], strict=True)
+    for at, (leaf, update, take) in enumerate(rows):
+        if take and update is not None and isinstance(leaf, tuple):
+            path = leaf_path(inputs.frame.structure.spec, at, f"{link.path}.{name}")
+            raise LeafTypeError(f"{path}: is a MaskedNode, expected an array")
+    return slot
 
 
 def slot_names(link: Link) -> list[str]:

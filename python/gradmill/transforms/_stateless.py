@@ -9,7 +9,7 @@ from gradmill._base import (
     GradientTransformationExtraArgs,
     is_transformation,
 )
-from gradmill._frame import apart
+from gradmill._fresh import apart
 from gradmill._recorded import recorded
 from gradmill._tree import Structure, flatten, match
 
