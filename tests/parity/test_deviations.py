@@ -277,11 +277,10 @@ def test_updates_of_zero(param: float) -> None:
 
 
 def test_subnormal_numbers() -> None:
-    """Both drop them from moments, where they would slow down each step; one keeps updates."""
+    """Both take them for zero, as they would slow down each step; one leaves what no step moves."""
     grads = row(1.5e-38)
-    theirs, ours = of_both(lambda module: module.scale(0.5), grads, grads[0])
-    assert theirs == [0]
-    np.testing.assert_allclose(ours, [7.5e-39], rtol=1e-6)
+    for updates in of_both(lambda module: module.scale(0.5), grads, grads[0]):
+        assert updates == [0]
     fading = [*grads, *row(0)]
     for moments in of_both(lambda module: module.trace(0.5), fading, grads[0]):
         np.testing.assert_allclose(moments, [1.5e-38, 0], rtol=1e-6)

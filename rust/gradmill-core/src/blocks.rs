@@ -1,106 +1,144 @@
 //! The ops in turn, over blocks that stay in the innermost cache.
 //!
 //! Each op is a function of its own for each instruction set: loops inside the loop over blocks would be one
-//! function so large that the compiler gives up on vectorising parts of it.
+//! function so large that the compiler gives up on vectorising parts of it. An op reads the update from one block
+//! and writes it to another: where it chooses between two values for the same memory, compilers store behind a
+//! mask, which takes tens of cycles on some processors.
+
+use std::ops::Range;
 
 use pulp::NullaryFnOnce;
 use smallvec::SmallVec;
 
 use crate::dtype::Float;
-use crate::kernel::{Placed, Site, applied};
+use crate::kernel::{Placed, STRIDE, Site, pad};
 use crate::ops::Reads;
 
-/// Elements of a block: the update, a second argument, the parameter and two slots fill half of such a cache.
+/// Elements of a block: the update twice, a second argument, the parameter and two slots fill most of such a cache.
 const BLOCK: usize = 1 << 10;
 
-/// Adds the update to `params`.
-pub fn apply<T: Float>(
-    site: Site<'_>,
-    steps: &[Placed<T>],
-    updates: &[T],
-    params: &mut [T],
-    slots: &mut [&mut [T]],
-) -> T::Bits {
-    let (mut scratch, mut others) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
-    let mut bad = T::Bits::default();
-    let blocks = updates.chunks(BLOCK).zip(params.chunks_mut(BLOCK));
-    for (index, (updates, params)) in blocks.enumerate() {
-        let block = &mut scratch[..updates.len()];
-        bad |= run(site, steps, updates, params, block, &mut others, slots, index * BLOCK);
-        site.tier.run(Add { params, updates: block });
-    }
-    bad
+/// What becomes of the update, and the parameters that ops read, which may be none.
+pub enum Target<'t, T> {
+    /// It is added to the parameters.
+    Params(&'t mut [T]),
+    /// It is stored.
+    Out { params: &'t [T], out: &'t mut [T] },
+    /// It is zero, or for nobody.
+    Nowhere { params: &'t [T] },
 }
 
-/// Replaces the state and nothing else.
-pub fn advance<T: Float>(
-    site: Site<'_>,
-    steps: &[Placed<T>],
-    updates: &[T],
-    params: &[T],
-    slots: &mut [&mut [T]],
-) -> T::Bits {
-    let (mut scratch, mut others) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
-    let mut bad = T::Bits::default();
-    for (index, updates) in updates.chunks(BLOCK).enumerate() {
-        let at = index * BLOCK;
-        let block = &mut scratch[..updates.len()];
-        bad |= run(site, steps, updates, &params[at..], block, &mut others, slots, at);
-    }
-    bad
-}
-
-/// Stores the update in `out`.
-pub fn store<T: Float>(
-    site: Site<'_>,
-    steps: &[Placed<T>],
-    updates: &[T],
-    params: &[T],
-    out: &mut [T],
-    slots: &mut [&mut [T]],
-) -> T::Bits {
-    let mut others = [T::ZERO; BLOCK];
-    let mut bad = T::Bits::default();
-    let blocks = updates.chunks(BLOCK).zip(out.chunks_mut(BLOCK));
-    for (index, (updates, block)) in blocks.enumerate() {
-        let at = index * BLOCK;
-        // There may be none, where no op reads them.
-        let params = params.get(at..).unwrap_or_default();
-        bad |= run(site, steps, updates, params, block, &mut others, slots, at);
-    }
-    bad
-}
-
-/// Loads `updates`, says whether any is not finite, and runs all steps over `block`.
-#[expect(clippy::too_many_arguments, reason = "the arrays of a block and two to work with")]
-fn run<T: Float>(
-    site: Site<'_>,
-    steps: &[Placed<T>],
-    updates: &[T],
-    params: &[T],
-    block: &mut [T],
-    buffer: &mut [T; BLOCK],
-    slots: &mut [&mut [T]],
-    at: usize,
-) -> T::Bits {
-    let n = block.len();
-    let bad = site.tier.run(Load { updates, block });
-    for Placed { step, op, first_slot } in steps {
-        let mut views: SmallVec<[&mut [T]; 4]> = slots[*first_slot..]
-            .iter_mut()
-            .map(|slot| slot.get_mut(at..at + n).unwrap_or_default())
-            .collect();
-        let others = match step.reads() {
-            Reads::Nothing => &[],
-            Reads::Params => &params[..n],
-            Reads::Number | Reads::Normal => {
-                site.others.fill(site.tier, *op, site.origin, at, &mut buffer[..n]);
-                &buffer[..n]
+impl<T: Float> Target<'_, T> {
+    fn params(&self, at: Range<usize>) -> &[T] {
+        match self {
+            Self::Params(params) => &params[at],
+            Self::Out { params, .. } | Self::Nowhere { params } => {
+                params.get(at).unwrap_or_default()
             }
-        };
-        step.run(site.tier, block, others, &mut views);
+        }
+    }
+
+    fn take(&mut self, site: Site<'_>, at: Range<usize>, updates: &[T]) {
+        match self {
+            Self::Params(params) => site.tier.run(Add { params: &mut params[at], updates }),
+            Self::Out { out, .. } => out[at].copy_from_slice(updates),
+            Self::Nowhere { .. } => {}
+        }
+    }
+}
+
+/// Sends `updates` through all steps; the result tells whether an incoming one was not finite.
+pub fn run<T: Float>(
+    site: Site<'_>,
+    steps: &[Placed<T>],
+    updates: &[T],
+    mut target: Target<'_, T>,
+    slots: &mut [&mut [T]],
+) -> T::Bits {
+    let mut buffers = Buffers::new();
+    let mut bad = T::Bits::default();
+    let whole = updates.len() - updates.len() % STRIDE;
+    for start in (0..whole).step_by(BLOCK) {
+        let at = start..whole.min(start + BLOCK);
+        let mut views: Views<'_, T> =
+            slots.iter_mut().map(|slot| slot.get_mut(at.clone()).unwrap_or_default()).collect();
+        let block = Block { start, len: at.len(), updates: &updates[at.clone()] };
+        let updates =
+            block.run(site, steps, target.params(at.clone()), &mut views, &mut buffers, &mut bad);
+        target.take(site, at, updates);
+    }
+    let rest = &updates[whole..];
+    if !rest.is_empty() {
+        // The same loops take what is left over, padded.
+        let at = whole..updates.len();
+        let mut copies: SmallVec<[[T; STRIDE]; 4]> =
+            slots.iter().map(|slot| pad(slot.get(at.clone()).unwrap_or_default())).collect();
+        let mut views: Views<'_, T> = copies.iter_mut().map(|slot| &mut slot[..]).collect();
+        let block = Block { start: whole, len: rest.len(), updates: &pad(rest) };
+        let params = pad(target.params(at.clone()));
+        let updates = block.run(site, steps, &params, &mut views, &mut buffers, &mut bad);
+        target.take(site, at.clone(), &updates[..rest.len()]);
+        drop(views);
+        for (slot, copy) in slots.iter_mut().zip(&copies) {
+            if let Some(slot) = slot.get_mut(at.clone()) {
+                slot.copy_from_slice(&copy[..rest.len()]);
+            }
+        }
     }
     bad
+}
+
+type Views<'v, T> = SmallVec<[&'v mut [T]; 4]>;
+
+/// What blocks are worked on in.
+struct Buffers<T> {
+    from: [T; BLOCK],
+    to: [T; BLOCK],
+    others: [T; BLOCK],
+}
+
+impl<T: Float> Buffers<T> {
+    fn new() -> Self {
+        Self { from: [T::ZERO; BLOCK], to: [T::ZERO; BLOCK], others: [T::ZERO; BLOCK] }
+    }
+}
+
+/// Updates that make whole strides, of which the first `len` are there.
+struct Block<'u, T> {
+    start: usize,
+    len: usize,
+    updates: &'u [T],
+}
+
+impl<T: Float> Block<'_, T> {
+    /// The updates behind all steps.
+    fn run<'b>(
+        self,
+        site: Site<'_>,
+        steps: &[Placed<T>],
+        params: &[T],
+        slots: &mut [&mut [T]],
+        buffers: &'b mut Buffers<T>,
+        bad: &mut T::Bits,
+    ) -> &'b [T] {
+        let Self { start, len, updates } = self;
+        let count = updates.len();
+        let Buffers { from, to, others } = buffers;
+        let (mut from, mut to) = (&mut from[..count], &mut to[..count]);
+        *bad |= site.tier.run(Load { updates, block: from });
+        for Placed { step, op, first_slot } in steps {
+            let others = match step.reads() {
+                Reads::Nothing => &[],
+                Reads::Params => params,
+                Reads::Number | Reads::Normal => {
+                    site.others.fill(site.tier, *op, site.origin, start, &mut others[..len]);
+                    &others[..count]
+                }
+            };
+            step.run(site.tier, from, others, to, &mut slots[*first_slot..]);
+            std::mem::swap(&mut from, &mut to);
+        }
+        from
+    }
 }
 
 struct Load<'k, T> {
@@ -115,7 +153,8 @@ impl<T: Float> NullaryFnOnce for Load<'_, T> {
     fn call(self) -> T::Bits {
         let mut bad = T::Bits::default();
         for (element, &update) in self.block.iter_mut().zip(self.updates) {
-            *element = update;
+            // In a fused loop it is a product that takes subnormal numbers for zero.
+            *element = update.flush();
             bad |= update.nonfinite();
         }
         bad
@@ -133,7 +172,7 @@ impl<T: Float> NullaryFnOnce for Add<'_, T> {
     #[inline(always)]
     fn call(self) {
         for (param, &update) in self.params.iter_mut().zip(self.updates) {
-            *param = applied(*param, update);
+            *param = param.updated(update);
         }
     }
 }

@@ -79,9 +79,9 @@ pub trait Float:
     fn is_nan(self) -> bool;
     /// Whether the value is neither infinite nor NaN.
     fn is_finite(self) -> bool;
-    /// Bits of which the highest is set where the value is infinite or NaN. They can be or-ed together.
+    /// Bits that [`Float::any`] tells from others where the value is infinite or NaN. They can be or-ed together.
     fn nonfinite(self) -> Self::Bits;
-    /// Whether the highest bit is set.
+    /// Whether any of the values was infinite or NaN whose [`Float::nonfinite`] were or-ed together.
     fn any(flags: Self::Bits) -> bool;
     /// Normally distributed numbers: those of the elements from `start` on.
     fn fill_normal(key: Key, start: u64, into: &mut [Self]);
@@ -92,11 +92,13 @@ pub trait Float:
         leaf: &mut Leaf<'_>,
         slots: &Range<usize>,
     ) -> Option<Self::Bits>;
-
-    /// Zero where the value is subnormal: a decaying moment would stay among them for ever, and arithmetic
-    /// on them is slow.
+    /// Zero where the value is subnormal, as arithmetic in a kernel takes it; of the same sign.
     #[must_use]
     fn flush(self) -> Self;
+    /// The parameter after an update. One of zero changes no bit, not even of a zero or of a subnormal number:
+    /// parameters whose updates are zero need not be touched.
+    #[must_use]
+    fn updated(self, update: Self) -> Self;
 }
 
 macro_rules! float {
@@ -137,13 +139,11 @@ macro_rules! float {
             }
             #[inline(always)]
             fn nonfinite(self) -> $bits {
-                // Adding one to a full exponent carries into the sign, which flips it.
-                let bits = self.to_bits();
-                bits.wrapping_add(1 << ($type::MANTISSA_DIGITS - 1)) ^ bits
+                (self * 0.0).to_bits()
             }
             #[inline(always)]
             fn any(flags: $bits) -> bool {
-                flags.leading_zeros() == 0
+                flags & $exponent != 0
             }
             fn apply_mixed(
                 kernel: &Kernel<Self>,
@@ -155,7 +155,16 @@ macro_rules! float {
             }
             #[inline(always)]
             fn flush(self) -> Self {
-                if self.to_bits() & $exponent == 0 { 0.0 } else { self }
+                let bits = self.to_bits();
+                let sign = bits & !($bits::MAX >> 1);
+                Self::from_bits(if bits & $exponent == 0 { sign } else { bits })
+            }
+            #[inline(always)]
+            fn updated(self, update: Self) -> Self {
+                // The sum is what it was or, where that is lost in it, a zero to which its bits are added. Written
+                // whether it changes or not: a store behind a mask takes tens of cycles on some processors.
+                let kept = if update == 0.0 { self.to_bits() } else { 0 };
+                Self::from_bits((self + update).to_bits() | kept)
             }
             #[inline(always)]
             fn fill_normal(key: Key, start: u64, into: &mut [Self]) {

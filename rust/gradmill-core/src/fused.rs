@@ -1,8 +1,7 @@
-//! Superinstructions: `scale -> decay -> moment -> decay -> scale -> scale` as one loop in registers, each part
-//! optional.
+//! Superinstructions: `scale -> decay -> moment -> decay -> scale` as one loop in registers, each part optional.
 //!
 //! They are built from the ops' own element functions, so a fused run rounds exactly as the ops do one
-//! by one. An absent scaling is a product with one, which changes no bit.
+//! by one. An absent scaling is a product with one, which changes no bit and costs less than a loop of its own.
 
 use crate::dtype::Float;
 use crate::kernel::Placed;
@@ -18,14 +17,14 @@ struct Decay<T> {
     is_there: bool,
 }
 
-/// A moment op with two scalings behind it, and around it what the constants say.
+/// A moment op between two scalings, with a decay before or behind it where the constants say so.
 #[derive(Clone, Copy)]
 pub struct Fused<T, M, const SCALE: bool, const PRE: bool, const POST: bool> {
     first: Scale<T>,
     pre: AddDecayedWeights<T>,
     moment: M,
     post: AddDecayedWeights<T>,
-    last: [Scale<T>; 2],
+    last: Scale<T>,
 }
 
 impl<T, M, const N: usize, const SCALE: bool, const PRE: bool, const POST: bool> Op<T, N>
@@ -48,10 +47,7 @@ where
         if POST {
             update = self.post.element(update, param, []).0;
         }
-        for scale in &self.last {
-            update = scale.element(update, param, []).0;
-        }
-        (update, state)
+        (self.last.element(update, param, []).0, state)
     }
 }
 
@@ -69,8 +65,8 @@ impl<T: Float> Op<T, 0> for NoMoment {
 #[derive(Clone, Copy, Debug)]
 enum Moment<T> {
     None(NoMoment),
-    Adam(ScaleByAdam<T, false>),
-    AdamNesterov(ScaleByAdam<T, true>),
+    Adam(ScaleByAdam<T, false, false>),
+    AdamNesterov(ScaleByAdam<T, true, false>),
     Trace(Trace<T, false>),
     TraceNesterov(Trace<T, true>),
     Rms(ScaleByRms<T>),
@@ -85,7 +81,7 @@ pub struct Pattern<T> {
     pre: Decay<T>,
     moment: Moment<T>,
     post: Decay<T>,
-    last: [Scale<T>; 2],
+    last: Scale<T>,
     first_slot: usize,
 }
 
@@ -93,6 +89,8 @@ pub struct Pattern<T> {
 pub trait Visitor<T: Float> {
     /// What the visit gives.
     type Output;
+    /// Whether a chain without a scaling before its moment is worth a loop of its own.
+    const WITHOUT_SCALE: bool = false;
     /// Called once, with the monomorphic op.
     fn visit<const N: usize, O: Op<T, N>>(self, op: &O) -> Self::Output;
 }
@@ -103,8 +101,8 @@ impl<T: Float> Pattern<T> {
         let (first, rest) = scaling(steps);
         let (pre, rest) = decaying(rest);
         let moment = match rest.first().map(|placed| placed.step) {
-            Some(Step::ScaleByAdam(op)) => Moment::Adam(op),
-            Some(Step::ScaleByAdamNesterov(op)) => Moment::AdamNesterov(op),
+            Some(Step::ScaleByAdam(op)) => Moment::Adam(op.without_root()?),
+            Some(Step::ScaleByAdamNesterov(op)) => Moment::AdamNesterov(op.without_root()?),
             Some(Step::Trace(op)) => Moment::Trace(op),
             Some(Step::TraceNesterov(op)) => Moment::TraceNesterov(op),
             Some(Step::ScaleByRms(op)) => Moment::Rms(op),
@@ -117,9 +115,21 @@ impl<T: Float> Pattern<T> {
             (_, [placed, rest @ ..]) => (placed.first_slot, rest),
         };
         let (post, rest) = decaying(rest);
-        let (one, rest) = scaling(rest);
-        let (other, rest) = scaling(rest);
-        let last = [one, other];
+        if pre.is_there && post.is_there {
+            return None;
+        }
+        let (mut last, mut rest) = scaling(rest);
+        while let ([_, ..], (scale, behind)) = (rest, scaling(rest))
+            && behind.len() < rest.len()
+        {
+            last = last.followed_by(scale)?;
+            rest = behind;
+        }
+        let (mut first, mut last) = (first, last);
+        if matches!(moment, Moment::None(_)) && !pre.is_there && last.step_size == T::ONE {
+            // Nothing stands between the two, and loops without the first one are faster.
+            std::mem::swap(&mut first, &mut last);
+        }
         rest.is_empty().then_some(Self { first, pre, moment, post, last, first_slot })
     }
 
@@ -170,15 +180,14 @@ impl<T: Float> Pattern<T> {
                 })
             };
         }
-        match (first.step_size != T::ONE, self.pre.is_there, self.post.is_there) {
+        let scales = !V::WITHOUT_SCALE || first.step_size != T::ONE;
+        match (scales, self.pre.is_there, self.post.is_there) {
             (false, false, false) => visit!(false, false, false),
             (false, false, true) => visit!(false, false, true),
-            (false, true, false) => visit!(false, true, false),
-            (false, true, true) => visit!(false, true, true),
+            (false, true, _) => visit!(false, true, false),
             (true, false, false) => visit!(true, false, false),
             (true, false, true) => visit!(true, false, true),
-            (true, true, false) => visit!(true, true, false),
-            (true, true, true) => visit!(true, true, true),
+            (true, true, _) => visit!(true, true, false),
         }
     }
 }

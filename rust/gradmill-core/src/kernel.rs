@@ -6,12 +6,12 @@ use std::ops::Range;
 use pulp::NullaryFnOnce;
 use smallvec::SmallVec;
 
-use crate::blocks;
+use crate::blocks::{self, Target};
 use crate::convert::Element;
-use crate::dtype::Float;
+use crate::dtype::{DType, Float};
 use crate::fused::{Pattern, Visitor};
 use crate::leaf::Origin;
-use crate::ops::{Column, Op, Reads, Step, columns, walk};
+use crate::ops::{Op, Step};
 use crate::others::Others;
 use crate::simd::Tier;
 
@@ -43,18 +43,12 @@ pub struct Bound<T> {
 /// The steps of one pass with their constants, ready to run.
 #[derive(Debug)]
 pub struct Kernel<T> {
-    body: Body<T>,
+    steps: SmallVec<[Placed<T>; 4]>,
+    /// The same as one loop, in registers, where there is one.
+    fused: Option<Pattern<T>>,
     /// The steps that matter where the update is to be applied and is zero in any case: those with state, and
     /// those before them. Parameters are left alone then.
     silent: Option<SmallVec<[Placed<T>; 4]>>,
-}
-
-#[derive(Debug)]
-enum Body<T> {
-    /// One loop, in registers.
-    Fused(Pattern<T>),
-    /// Op by op.
-    Blocks(SmallVec<[Placed<T>; 4]>),
 }
 
 /// The steps that have state, and those before them, where the update that leaves `steps` is surely zero.
@@ -69,8 +63,8 @@ fn silent<T: Float>(steps: &[Placed<T>]) -> Option<&[Placed<T>]> {
 impl<T: Float> Kernel<T> {
     pub fn new(steps: SmallVec<[Placed<T>; 4]>, fuse: bool) -> Self {
         let silent = silent(&steps).map(SmallVec::from_slice);
-        let pattern = fuse.then(|| Pattern::of(&steps)).flatten();
-        Self { body: pattern.map_or(Body::Blocks(steps), Body::Fused), silent }
+        let fused = fuse.then(|| Pattern::of(&steps)).flatten();
+        Self { steps, fused, silent }
     }
 
     /// Whether it leaves parameters alone when it is applied to them.
@@ -80,10 +74,10 @@ impl<T: Float> Kernel<T> {
 
     /// Whether it is one loop.
     pub fn is_fused(&self) -> bool {
-        matches!(self.body, Body::Fused(_))
+        self.fused.is_some()
     }
 
-    /// Adds the update to `params`; the highest bit of the result is set where an incoming update was not
+    /// Adds the update to `params`; the result tells whether an incoming update was not
     /// finite.
     #[inline]
     pub fn apply(
@@ -93,14 +87,15 @@ impl<T: Float> Kernel<T> {
         params: &mut [T],
         slots: &mut [&mut [T]],
     ) -> T::Bits {
-        match (&self.silent, &self.body) {
-            (None, Body::Fused(pattern)) => {
+        if let Some(steps) = &self.silent {
+            return blocks::run(site, steps, updates, Target::Nowhere { params }, slots);
+        }
+        match &self.fused {
+            Some(pattern) if site.tier.is_wide() => {
                 let slots = &mut slots[pattern.first_slot()..];
                 pattern.visit(Apply { tier: site.tier, updates, params, slots })
             }
-            (None, Body::Blocks(steps)) => blocks::apply(site, steps, updates, params, slots),
-            (Some(steps), _) => advance_alone(site.tier, steps, updates, slots)
-                .unwrap_or_else(|| blocks::advance(site, steps, updates, params, slots)),
+            _ => blocks::run(site, &self.steps, updates, Target::Params(params), slots),
         }
     }
 
@@ -113,8 +108,8 @@ impl<T: Float> Kernel<T> {
         params: &mut [P],
         slots: &mut [&mut [S]],
     ) -> Option<T::Bits> {
-        match (&self.silent, &self.body) {
-            (None, Body::Fused(pattern)) => {
+        match (&self.silent, &self.fused) {
+            (None, Some(pattern)) if tier.is_wide() => {
                 let slots = &mut slots[pattern.first_slot()..];
                 pattern.visit_frequent(Apply { tier, updates, params, slots })
             }
@@ -122,7 +117,7 @@ impl<T: Float> Kernel<T> {
         }
     }
 
-    /// `out = update`; the highest bit of the result is set where an incoming update was not finite.
+    /// `out = update`; the result tells whether an incoming update was not finite.
     #[inline]
     pub fn store(
         &self,
@@ -132,13 +127,7 @@ impl<T: Float> Kernel<T> {
         out: &mut [T],
         slots: &mut [&mut [T]],
     ) -> T::Bits {
-        match &self.body {
-            Body::Fused(pattern) => {
-                let slots = &mut slots[pattern.first_slot()..];
-                pattern.visit(Store { tier: site.tier, updates, params, out, slots })
-            }
-            Body::Blocks(steps) => blocks::store(site, steps, updates, params, out, slots),
-        }
+        blocks::run(site, &self.steps, updates, Target::Out { params, out }, slots)
     }
 }
 
@@ -154,24 +143,27 @@ pub struct Across<'k, 'd, T> {
 impl<T: Float> Kernel<T> {
     /// Like [`Kernel::store`], from old slots to new ones; `None` where that takes more than one loop.
     pub fn store_across(&self, tier: Tier, arrays: Across<'_, '_, T>) -> Option<T::Bits> {
-        match &self.body {
-            Body::Fused(pattern) => {
-                let first = pattern.first_slot();
-                Some(pattern.visit(StoreAcross { tier, first, arrays }))
-            }
-            Body::Blocks(_) => None,
-        }
+        let pattern = self.fused.as_ref().filter(|_| tier.is_wide())?;
+        Some(pattern.visit(StoreAcross { tier, first: pattern.first_slot(), arrays }))
     }
 }
 
 /// Elements that the unrolled loop of the widest tier takes at once. What is left over at the end of an
 /// array is padded to this length, so that the same loop runs over it and small leaves are not slow.
-const STRIDE: usize = 64;
+pub(crate) const STRIDE: usize = 64;
 
-fn pad<E: Element>(tail: &[E]) -> [E; STRIDE] {
-    let mut padded = [E::default(); STRIDE];
+/// What is left over of an array that is cut into arrays of `N`, with zeros behind.
+#[inline(always)]
+pub(crate) fn padded<E: Element, const N: usize>(tail: &[E]) -> [E; N] {
+    let mut padded = [E::default(); N];
     padded[..tail.len()].copy_from_slice(tail);
     padded
+}
+
+/// The same, of one cut into strides.
+#[inline(always)]
+pub(crate) fn pad<E: Element>(tail: &[E]) -> [E; STRIDE] {
+    padded(tail)
 }
 
 /// The arrays of updates, parameters and state, each of a type of its own.
@@ -184,6 +176,9 @@ struct Apply<'k, 'd, U, P, S> {
 
 impl<T: Float, U: Element, P: Element, S: Element> Visitor<T> for Apply<'_, '_, U, P, S> {
     type Output = T::Bits;
+    // Single precision alone is short of time for one more product.
+    const WITHOUT_SCALE: bool =
+        matches!((U::DTYPE, P::DTYPE, S::DTYPE), (DType::F32, DType::F32, DType::F32));
 
     #[inline]
     fn visit<const N: usize, O: Op<T, N>>(self, op: &O) -> T::Bits {
@@ -193,18 +188,18 @@ impl<T: Float, U: Element, P: Element, S: Element> Visitor<T> for Apply<'_, '_, 
         let (slots, slots_tail) = split_columns::<S, N>(slots, updates.len());
         let mut bad = T::Bits::default();
         if !updates.is_empty() {
-            bad |= tier.run(ApplyLoop::<T, O, U, P, S, N>::new(op, updates, params, slots));
+            bad |= tier.run_wide(ApplyLoop::<T, O, U, P, S, N>::new(op, updates, params, slots));
         }
         let len = updates_tail.len();
         if len > 0 {
             let (updates, mut params) = (pad(updates_tail), pad(params_tail));
-            let mut padded = slots_tail.each_ref().map(|slot| pad(slot));
-            let slots = padded.each_mut().map(|slot| &mut slot[..]);
+            let mut copies = slots_tail.each_ref().map(|slot| pad(slot));
+            let slots = copies.each_mut().map(|slot| &mut slot[..]);
             let padded_loop = ApplyLoop::<T, O, U, P, S, N>::new(op, &updates, &mut params, slots);
-            bad |= tier.run(padded_loop);
+            bad |= tier.run_wide(padded_loop);
             params_tail.copy_from_slice(&params[..len]);
-            for (slot, padded) in slots_tail.into_iter().zip(&padded) {
-                slot.copy_from_slice(&padded[..len]);
+            for (slot, copy) in slots_tail.into_iter().zip(&copies) {
+                slot.copy_from_slice(&copy[..len]);
             }
         }
         bad
@@ -238,82 +233,9 @@ where
     #[inline(always)]
     fn call(self) -> T::Bits {
         let Self { op, updates, params, slots, .. } = self;
-        let op = *op;
-        let mut bad = T::Bits::default();
-        walk(updates.iter().zip(params), slots, |(&update, param), state| {
-            let update = T::load(update);
-            bad |= update.nonfinite();
-            let old = T::load(*param);
-            let (update, state) = op.element(update, old, state);
-            *param = applied(old, update).store();
-            state
-        });
-        bad
-    }
-}
-
-/// Replaces the state of an op that collects updates and stands alone, in one loop over memory.
-fn advance_alone<T: Float>(
-    tier: Tier,
-    steps: &[Placed<T>],
-    updates: &[T],
-    slots: &mut [&mut [T]],
-) -> Option<T::Bits> {
-    let [Placed { step, first_slot, .. }] = steps else { return None };
-    let [slot] = columns::<T, 1>(&mut slots[*first_slot..], updates.len());
-    Some(match step {
-        Step::ApplyEvery(op) => tier.run(Advance { op, updates, slot }),
-        Step::MultiStepsSum(op) => tier.run(Advance { op, updates, slot }),
-        Step::MultiStepsMean(op) => tier.run(Advance { op, updates, slot }),
-        _ => return None,
-    })
-}
-
-struct Advance<'k, T, O> {
-    op: &'k O,
-    updates: &'k [T],
-    slot: &'k mut [T],
-}
-
-impl<T: Float, O: Op<T, 1>> NullaryFnOnce for Advance<'_, T, O> {
-    type Output = T::Bits;
-
-    #[inline(always)]
-    fn call(self) -> T::Bits {
-        let Self { op, updates, slot } = self;
-        let op = *op;
-        let mut bad = T::Bits::default();
-        walk(updates.iter(), [slot], |&update, state| {
-            bad |= update.nonfinite();
-            op.element(update, T::ZERO, state).1
-        });
-        bad
-    }
-}
-
-/// The parameter after the update. One of zero changes nothing, not even the sign of a zero: parameters whose
-/// updates are zero need not be touched.
-#[inline(always)]
-pub fn applied<T: Float>(param: T, update: T) -> T {
-    if update == T::ZERO { param } else { param + update }
-}
-
-struct Store<'k, 'd, T> {
-    tier: Tier,
-    updates: &'k [T],
-    params: &'k [T],
-    out: &'k mut [T],
-    slots: &'k mut [&'d mut [T]],
-}
-
-impl<T: Float> Visitor<T> for Store<'_, '_, T> {
-    type Output = T::Bits;
-
-    #[inline]
-    fn visit<const N: usize, O: Op<T, N>>(self, op: &O) -> T::Bits {
-        let Self { tier, updates, params, out, slots } = self;
-        let slots = columns::<T, N>(slots, updates.len());
-        tier.run(StoreLoop { op, updates, params, out, slots })
+        let mut slots = slots.into_iter();
+        let mut next = || slots.next().unwrap_or_default();
+        op.apply(updates, params, next(), next())
     }
 }
 
@@ -336,43 +258,58 @@ impl<T: Float> Visitor<T> for StoreAcross<'_, '_, T> {
                 new.copy_from_slice(old);
             }
         }
-        let mut old = old[first..].iter();
-        let slots = columns::<T, N>(&mut new[first..], updates.len())
-            .map(|new| (old.next().map_or(&[][..], |old| &old[..updates.len()]), new));
-        tier.run(StoreLoop { op, updates, params, out, slots })
+        let mut old = old[first..].iter().take(N);
+        let old = (old.next().copied(), old.next().copied());
+        let old = (old.0.unwrap_or_default(), old.1.unwrap_or_default());
+        let mut new = new[first..].iter_mut().take(N).map(|slot| &mut **slot);
+        let (first, second) = (new.next().unwrap_or_default(), new.next().unwrap_or_default());
+        let whole = updates.len() - updates.len() % STRIDE;
+        let mut bad = T::Bits::default();
+        if whole > 0 {
+            let (out, first, second) = (&mut *out, &mut *first, &mut *second);
+            bad |= tier.run_wide(AcrossLoop { op, updates, params, out, old, first, second });
+        }
+        if whole < updates.len() {
+            let rest = |array: &[T]| pad(array.get(whole..).unwrap_or_default());
+            let (updates, params) = (rest(updates), rest(params));
+            let old = (rest(old.0), rest(old.1));
+            let (mut one, mut other, mut made) = (pad(&[]), pad(&[]), pad(&[]));
+            bad |= tier.run_wide(AcrossLoop {
+                op,
+                updates: &updates,
+                params: &params,
+                out: &mut made,
+                old: (&old.0, &old.1),
+                first: &mut one,
+                second: &mut other,
+            });
+            for (array, made) in [(out, made), (first, one), (second, other)] {
+                if let Some(array) = array.get_mut(whole..) {
+                    array.copy_from_slice(&made[..array.len()]);
+                }
+            }
+        }
+        bad
     }
 }
 
-struct StoreLoop<'k, T, O, C, const N: usize> {
+struct AcrossLoop<'k, T, O, const N: usize> {
     op: &'k O,
     updates: &'k [T],
     params: &'k [T],
     out: &'k mut [T],
-    slots: [C; N],
+    old: (&'k [T], &'k [T]),
+    first: &'k mut [T],
+    second: &'k mut [T],
 }
 
-impl<T, O, C, const N: usize> NullaryFnOnce for StoreLoop<'_, T, O, C, N>
-where
-    T: Float,
-    O: Op<T, N>,
-    C: Column<T>,
-{
+impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for AcrossLoop<'_, T, O, N> {
     type Output = T::Bits;
 
     #[inline(always)]
     fn call(self) -> T::Bits {
-        let Self { op, updates, params, out, slots } = self;
-        let op = *op;
-        let mut bad = T::Bits::default();
-        // An op that reads no parameter is handed the update in its place.
-        let params = if O::READS == Reads::Params { params } else { updates };
-        walk(updates.iter().zip(params).zip(out), slots, |((&update, &param), out), state| {
-            bad |= update.nonfinite();
-            let (update, state) = op.element(update, param, state);
-            *out = update;
-            state
-        });
-        bad
+        let Self { op, updates, params, out, old, first, second } = self;
+        op.across(updates, params, out, old, first, second)
     }
 }
 
@@ -392,7 +329,7 @@ impl<T: Float> NullaryFnOnce for Sum<'_, T> {
         let mut bad = T::Bits::default();
         for ((&update, &param), out) in updates.iter().zip(params).zip(out) {
             bad |= update.nonfinite();
-            *out = applied(param, update);
+            *out = param.updated(update);
         }
         bad
     }

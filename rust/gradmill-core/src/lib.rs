@@ -10,7 +10,6 @@ mod convert;
 mod dtype;
 mod error;
 mod exec;
-mod factor;
 mod fused;
 mod kernel;
 mod known;

@@ -9,6 +9,7 @@ use crate::convert::Rounding;
 use crate::dtype::{DType, Float};
 use crate::error::{Error, Role};
 use crate::exec::Config;
+use crate::kernel::padded;
 use crate::leaf::{Sink, Source};
 use crate::par;
 use crate::reduce::pairwise;
@@ -298,17 +299,18 @@ impl<T: Float, const N: usize> NullaryFnOnce for AddSquares<'_, T, N> {
         let blocks = rows.map(|row| row.as_chunks::<LANES>().0);
         let count = blocks[0].len();
         let blocks = blocks.map(|row| &row[..count]);
+        let add = |sums: &mut [f64; LANES], row: &[T; LANES]| {
+            for (sum, &value) in sums.iter_mut().zip(row) {
+                *sum += square(value);
+            }
+        };
         for at in 0..count {
             for (sums, row) in sums.iter_mut().zip(&blocks) {
-                for (sum, &value) in sums.iter_mut().zip(&row[at]) {
-                    *sum += square(value);
-                }
+                add(sums, &row[at]);
             }
         }
         for (sums, row) in sums.iter_mut().zip(&rows) {
-            for (sum, &value) in sums.iter_mut().zip(row.as_chunks::<LANES>().1) {
-                *sum += square(value);
-            }
+            add(sums, &padded(row.as_chunks::<LANES>().1));
         }
         *lanes = sums;
     }
@@ -403,8 +405,10 @@ impl<T: Float> AddRows<'_, T> {
         let sums = &mut *self.sums;
         let len = sums.len();
         for factors in self.factors[first..].as_chunks::<N>().0 {
-            let rows: [&[T]; N] =
-                std::array::from_fn(|at| &self.values[(first + at) * self.stride..][..len]);
+            let mut rows: [&[T]; N] = [&[]; N];
+            for (at, row) in rows.iter_mut().enumerate() {
+                *row = &self.values[(first + at) * self.stride..][..len];
+            }
             for (at, sum) in sums.iter_mut().enumerate() {
                 for (row, factor) in rows.iter().zip(factors) {
                     *sum += row[at].to_f64() * factor;

@@ -4,6 +4,7 @@ use pulp::NullaryFnOnce;
 use smallvec::SmallVec;
 
 use crate::dtype::Float;
+use crate::kernel::padded;
 
 /// Independent partial sums; element `i` of a chunk goes to lane `i % LANES`. Two vectors of the widest tier,
 /// which stay in registers.
@@ -35,16 +36,15 @@ impl Lanes {
     fn add<T: Float>(&mut self, values: &[T], scaled: impl Fn(f64) -> f64) {
         let mut sums = self.0;
         let (rows, tail) = values.as_chunks::<LANES>();
-        for row in rows {
+        let mut add = |row: &[T; LANES]| {
             for (sum, value) in sums.iter_mut().zip(row) {
                 let value = scaled(value.to_f64());
                 *sum += value * value;
             }
-        }
-        for (sum, value) in sums.iter_mut().zip(tail) {
-            let value = scaled(value.to_f64());
-            *sum += value * value;
-        }
+        };
+        rows.iter().for_each(&mut add);
+        // Zeros change no sum, and what is left over needs no loop of its own.
+        add(&padded(tail));
         self.0 = sums;
     }
 }

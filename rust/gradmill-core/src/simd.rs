@@ -53,6 +53,32 @@ impl Tier {
         })
     }
 
+    /// Whether chains run as loops of their own, where they are frequent enough: not on the baseline of x86-64,
+    /// which few processors are confined to.
+    #[must_use]
+    pub(crate) fn is_wide(self) -> bool {
+        self != Self::Scalar || cfg!(not(target_arch = "x86_64"))
+    }
+
+    /// As [`Tier::run`] on a tier that is wide.
+    #[inline]
+    pub(crate) fn run_wide<K: NullaryFnOnce>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if self == Self::Avx512
+                && let Some(token) = pulp::x86::V4::try_new()
+            {
+                return token.vectorize(kernel);
+            }
+            match pulp::x86::V3::try_new() {
+                Some(token) => token.vectorize(kernel),
+                None => unreachable!("a wide tier is available"),
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        kernel.call()
+    }
+
     /// Runs `kernel` compiled for this tier, or for the baseline where the machine lacks it.
     #[inline]
     pub fn run<K: NullaryFnOnce>(self, kernel: K) -> K::Output {

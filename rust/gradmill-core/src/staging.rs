@@ -4,7 +4,6 @@ use smallvec::SmallVec;
 
 use crate::convert::Rounding;
 use crate::dtype::Float;
-use crate::kernel::applied;
 use crate::leaf::Slot;
 use crate::simd::Tier;
 
@@ -50,7 +49,7 @@ pub fn add_to_wider<T: Float>(tier: Tier, updates: &[T], params: &mut Slot<'_>) 
     let mut buffer = vec![0.0f64; updates.len()];
     params.read(tier, &mut buffer);
     for (param, update) in buffer.iter_mut().zip(updates) {
-        *param = applied(*param, update.to_f64());
+        *param = param.updated(update.to_f64());
     }
     params.to.write(tier, &buffer, Rounding::Nearest);
     buffer

@@ -16,6 +16,7 @@ use crate::program::{Pass, Program, Source};
 use crate::reduce::{Lanes, Pairwise, SumSquares, pairwise};
 use crate::rng::{self, Key};
 use crate::staging::{Copies, Scratch, add_to_wider, copied, grown, staged_states, write_back};
+use crate::sys::mode::{in_default_mode, in_kernel_mode};
 
 /// Elements of a task. Fixed, so that no result depends on the thread count.
 pub const CHUNK: usize = 1 << 17;
@@ -65,9 +66,11 @@ impl Walk<'_> {
 
     fn in_turn<R: Row>(&self, rows: &mut [R], mut add: impl FnMut(f64)) -> bool {
         let mut finite = true;
-        self.each(rows, 0, |own_finite, own_sum| {
-            finite &= own_finite;
-            add(own_sum);
+        self.in_mode(|| {
+            self.each(rows, 0, |own_finite, own_sum| {
+                finite &= own_finite;
+                add(own_sum);
+            });
         });
         finite
     }
@@ -80,7 +83,7 @@ impl Walk<'_> {
         let mut sums = vec![0.0; counts.iter().sum()];
         let finite = AtomicBool::new(true);
         par::for_each(threads, tasks(self.program, rows, &mut sums), |task| {
-            let own = match task {
+            let own = self.in_mode(|| match task {
                 Task::Rows { rows, first, sums } => self.bundle(rows, first, sums),
                 Task::Chunk { mut chunk, sum } => {
                     let position = chunk.origin.leaf;
@@ -90,7 +93,7 @@ impl Walk<'_> {
                     }
                     own
                 }
-            };
+            });
             if !own {
                 finite.store(false, Ordering::Relaxed);
             }
@@ -102,6 +105,16 @@ impl Walk<'_> {
             add(pairwise(own));
         }
         finite.into_inner()
+    }
+
+    /// Runs `work` in the mode of kernels, or where it only sums squares in that of the host: a norm counts
+    /// subnormal numbers.
+    fn in_mode<R>(&self, work: impl FnOnce() -> R) -> R {
+        if self.only_sums() { work() } else { in_kernel_mode(work) }
+    }
+
+    fn only_sums(&self) -> bool {
+        self.pass.ends_for.is_some() && self.pass.ops.is_empty()
     }
 
     fn bundle<R: Row>(&self, rows: &mut [R], first: usize, sums: &mut [f64]) -> bool {
@@ -346,7 +359,7 @@ impl Walk<'_> {
         };
         let square = |values: &[T]| {
             if let Some(lanes) = lanes {
-                site.tier.run(SumSquares { lanes, values, scale: self.scale });
+                in_default_mode(|| tier.run(SumSquares { lanes, values, scale: self.scale }));
             }
         };
         if !finishes && pass.ops.is_empty() {

@@ -320,7 +320,9 @@ proptest! {
         };
         let leaves: Vec<Arrays> = arrays.iter().map(leaf).collect();
         let got = norm(&run::<Data>(&chain, &leaves, &plain()).results);
-        prop_assert!((got - bound).abs() <= 1e-6 * bound + least, "{got:e}, not {bound:e}");
+        // Each element may be too small to be a normal number.
+        let lost = least * (arrays.iter().map(Data::len).sum::<usize>() as f64).sqrt();
+        prop_assert!((got - bound).abs() <= 1e-6 * bound + lost, "{got:e}, not {bound:e}");
     }
 
     #[test]

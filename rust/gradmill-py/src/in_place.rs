@@ -266,7 +266,8 @@ impl InPlace {
 const COUNT: &str = "was made read-only, or something else than an int32 without axes";
 
 /// What is wrong where it was changed during a step, whose parameters and slots are written.
-const COUNT_DURING: &str = "was made read-only, or something else than an int32 without axes, by another thread      during a step, which is not counted; restore params, and the state with init_from";
+const COUNT_DURING: &str = "was made read-only, or something else than an int32 without axes, by another thread \
+     during a step, which is not counted; restore params, and the state with init_from";
 
 /// What an optimizer refuses to go on with.
 const TORN: &str =

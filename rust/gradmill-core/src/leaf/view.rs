@@ -6,6 +6,14 @@ use super::strided::{Strided, StridedMut};
 use crate::convert::{Element, Load, Rounding, Store, StoreAtRandom};
 use crate::dtype::{DType, Float};
 use crate::simd::Tier;
+use crate::sys::mode::in_default_mode;
+
+/// Moves elements from one type to another with each of their bits: in the mode of kernels, processors convert
+/// subnormal numbers to zero.
+#[inline]
+fn converting<T: Element, U: Element, R>(work: impl FnOnce() -> R) -> R {
+    if T::DTYPE == U::DTYPE { work() } else { in_default_mode(work) }
+}
 
 /// An array to read.
 #[derive(Clone, Debug)]
@@ -39,8 +47,8 @@ impl<T: Element> View<'_, T> {
 
     fn read<U: Float>(&self, tier: Tier, into: &mut [U]) {
         match self {
-            Self::Dense(from) => tier.run(Load { from, into }),
-            Self::Strided(view) => view.read(into),
+            Self::Dense(from) => converting::<T, U, _>(|| tier.run(Load { from, into })),
+            Self::Strided(view) => converting::<T, U, _>(|| view.read(into)),
         }
     }
 }
@@ -92,8 +100,8 @@ impl<T: Element> ViewMut<'_, T> {
 
     fn read<U: Float>(&self, tier: Tier, into: &mut [U]) {
         match self {
-            Self::Dense(from) => tier.run(Load { from, into }),
-            Self::Strided(view) => view.read(into),
+            Self::Dense(from) => converting::<T, U, _>(|| tier.run(Load { from, into })),
+            Self::Strided(view) => converting::<T, U, _>(|| view.read(into)),
         }
     }
 
@@ -110,7 +118,7 @@ impl<T: Element> ViewMut<'_, T> {
             Rounding::AtRandom { key, start } if T::DTYPE < DType::F32 => {
                 tier.run(StoreAtRandom { from, into, key, start });
             }
-            _ => tier.run(Store { from, into }),
+            _ => converting::<T, U, _>(|| tier.run(Store { from, into })),
         }
         if let Self::Strided(view) = self {
             view.write(&buffer);

@@ -1,6 +1,5 @@
 use super::{FromScalars, Meta, Op, Reduce};
 use crate::dtype::Float;
-use crate::factor::{Factor, SquareFactor};
 use crate::scalars::beside_root;
 
 pub const META: Meta = Meta {
@@ -16,16 +15,17 @@ pub const NESTEROV: Meta = Meta {
     ..META
 };
 
-/// `m' = b1 m + (1 - b1) u`, `v' = b2 v + (1 - b2) u²`; emits `m̂ / (√(v̂ + eps_root) + eps)`.
+/// `m' = b1 m + (1 - b1) u`, `v' = b2 v + (1 - b2) u²`; emits `m̂ / (√(v̂ + eps_root) + eps)`, without `eps_root`
+/// unless `ROOT`.
 ///
 /// The corrections are `1 - b^t`. Dividing by them is a product with the reciprocal, formed in f64: one
 /// rounding of a constant either way, and one division less for each moment.
 #[derive(Clone, Copy, Debug)]
-pub struct ScaleByAdam<T, const NESTEROV: bool> {
+pub struct ScaleByAdam<T, const NESTEROV: bool, const ROOT: bool = true> {
     b1: T,
-    rest1: Factor<T>,
+    rest1: T,
     b2: T,
-    rest2: SquareFactor<T>,
+    rest2: T,
     eps: T,
     eps_root: T,
     mu_factor: T,
@@ -43,9 +43,9 @@ impl<T: Float, const NESTEROV: bool> FromScalars for ScaleByAdam<T, NESTEROV> {
             next.first().map_or(1.0 / correction1, |correction1_next| b1 / correction1_next);
         Self {
             b1: T::from_f64(b1),
-            rest1: Factor::new(rest1),
+            rest1: T::from_f64(rest1),
             b2: T::from_f64(b2),
-            rest2: SquareFactor::new(1.0 - b2),
+            rest2: T::from_f64(1.0 - b2),
             eps: beside_root(eps),
             eps_root: T::from_f64(eps_root),
             mu_factor: T::from_f64(mu_factor),
@@ -55,16 +55,40 @@ impl<T: Float, const NESTEROV: bool> FromScalars for ScaleByAdam<T, NESTEROV> {
     }
 }
 
-impl<T: Float, const NESTEROV: bool> Op<T, 2> for ScaleByAdam<T, NESTEROV> {
+impl<T: Float, const NESTEROV: bool> ScaleByAdam<T, NESTEROV> {
+    /// The same with one addition less, where `eps_root` is zero as in most chains.
+    pub(crate) fn without_root(self) -> Option<ScaleByAdam<T, NESTEROV, false>> {
+        let Self { b1, rest1, b2, rest2, eps, eps_root, .. } = self;
+        let Self { mu_factor, update_factor, nu_factor, .. } = self;
+        let factors = (mu_factor, update_factor, nu_factor);
+        let (mu_factor, update_factor, nu_factor) = factors;
+        (eps_root == T::ZERO).then_some(ScaleByAdam {
+            b1,
+            rest1,
+            b2,
+            rest2,
+            eps,
+            eps_root,
+            mu_factor,
+            update_factor,
+            nu_factor,
+        })
+    }
+}
+
+impl<T: Float, const NESTEROV: bool, const ROOT: bool> Op<T, 2> for ScaleByAdam<T, NESTEROV, ROOT> {
     #[inline(always)]
     fn element(&self, update: T, _: T, [mu, nu]: [T; 2]) -> (T, [T; 2]) {
-        let mu = (self.b1 * mu + self.rest1.times(update)).flush();
-        let nu = (self.b2 * nu + self.rest2.times_square(update)).flush();
+        let mu = self.b1 * mu + self.rest1 * update;
+        let nu = self.b2 * nu + self.rest2 * (update * update);
         let mut mu_hat = mu * self.mu_factor;
         if NESTEROV {
             mu_hat = mu_hat + update * self.update_factor;
         }
-        let nu_hat = nu * self.nu_factor;
-        (mu_hat / ((nu_hat + self.eps_root).sqrt() + self.eps), [mu, nu])
+        let mut nu_hat = nu * self.nu_factor;
+        if ROOT {
+            nu_hat = nu_hat + self.eps_root;
+        }
+        (mu_hat / (nu_hat.sqrt() + self.eps), [mu, nu])
     }
 }

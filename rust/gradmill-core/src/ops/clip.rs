@@ -12,7 +12,7 @@ pub struct Clip<T> {
 
 impl<T: Float> FromScalars for Clip<T> {
     fn from_scalars(scalars: &[f64]) -> Self {
-        Self { max_delta: T::from_f64(scalars[0]) }
+        Self { max_delta: T::from_f64(scalars[0]).flush() }
     }
 }
 

@@ -1,6 +1,5 @@
 use super::{FromScalars, Meta, Op, Reads, Reduce};
 use crate::dtype::Float;
-use crate::factor::Factor;
 
 pub const META: Meta = Meta {
     name: "add_decayed_weights",
@@ -13,12 +12,12 @@ pub const META: Meta = Meta {
 /// `u + weight_decay * p`.
 #[derive(Clone, Copy, Debug)]
 pub struct AddDecayedWeights<T> {
-    weight_decay: Factor<T>,
+    weight_decay: T,
 }
 
 impl<T: Float> FromScalars for AddDecayedWeights<T> {
     fn from_scalars(scalars: &[f64]) -> Self {
-        Self { weight_decay: Factor::new(scalars[0]) }
+        Self { weight_decay: T::from_f64(scalars[0]) }
     }
 }
 
@@ -27,6 +26,6 @@ impl<T: Float> Op<T, 0> for AddDecayedWeights<T> {
 
     #[inline(always)]
     fn element(&self, update: T, param: T, state: [T; 0]) -> (T, [T; 0]) {
-        (update + self.weight_decay.times(param), state)
+        (update + self.weight_decay * param, state)
     }
 }

@@ -1,6 +1,5 @@
 use super::{FromScalars, Meta, Op, Reduce};
 use crate::dtype::Float;
-use crate::factor::Factor;
 
 pub const META: Meta = Meta {
     name: "ema",
@@ -14,7 +13,7 @@ pub const META: Meta = Meta {
 #[derive(Clone, Copy, Debug)]
 pub struct Ema<T> {
     decay: T,
-    rest: Factor<T>,
+    rest: T,
     correction: T,
 }
 
@@ -22,7 +21,7 @@ impl<T: Float> FromScalars for Ema<T> {
     fn from_scalars(scalars: &[f64]) -> Self {
         Self {
             decay: T::from_f64(scalars[0]),
-            rest: Factor::new(1.0 - scalars[0]),
+            rest: T::from_f64(1.0 - scalars[0]),
             correction: T::from_f64(scalars[1]),
         }
     }
@@ -31,7 +30,7 @@ impl<T: Float> FromScalars for Ema<T> {
 impl<T: Float> Op<T, 1> for Ema<T> {
     #[inline(always)]
     fn element(&self, update: T, _: T, [ema]: [T; 1]) -> (T, [T; 1]) {
-        let ema = (self.decay * ema + self.rest.times(update)).flush();
+        let ema = self.decay * ema + self.rest * update;
         (ema / self.correction, [ema])
     }
 }

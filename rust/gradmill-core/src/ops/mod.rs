@@ -35,6 +35,7 @@ use pulp::NullaryFnOnce;
 
 use crate::convert::Element;
 use crate::dtype::Float;
+use crate::kernel::STRIDE;
 use crate::simd::Tier;
 use crate::units::UnitRule;
 
@@ -97,6 +98,101 @@ pub trait Op<T: Float, const N: usize>: Copy + Send + Sync {
     /// The new update and the new state.
     fn element(&self, update: T, other: T, state: [T; N]) -> (T, [T; N]);
 
+    // The loops over memory. Arrays that are arguments of their own, and a length that is a multiple of a vector's,
+    // spare them checks for overlap, a second loop for the rest, and registers for the constants of that. Arrays
+    // of slots that the op has not are empty.
+
+    /// Adds the updates to the parameters, as many of them as make whole strides, and replaces the slots. What comes
+    /// back tells whether an incoming update was not finite.
+    #[inline(always)]
+    fn apply<U: Element, P: Element, S: Element>(
+        &self,
+        updates: &[U],
+        params: &mut [P],
+        first: &mut [S],
+        second: &mut [S],
+    ) -> T::Bits {
+        let (op, len) = (*self, whole_strides(updates));
+        let (updates, params) = (&updates[..len], &mut params[..len]);
+        let (first, second) = (&mut first[..len_of(N, 0, len)], &mut second[..len_of(N, 1, len)]);
+        let mut bad = T::Bits::default();
+        for at in 0..len {
+            let (update, param) = (T::load(updates[at]), T::load(params[at]));
+            bad |= update.nonfinite();
+            let old = if N > 0 { T::load(first[at]) } else { T::ZERO };
+            let other = if N > 1 { T::load(second[at]) } else { T::ZERO };
+            let (update, state) = op.element(update, param, both(old, other));
+            params[at] = param.updated(update).store();
+            if N > 0 {
+                first[at] = state[0].store();
+            }
+            if N > 1 {
+                second[at] = state[1].store();
+            }
+        }
+        bad
+    }
+
+    /// Sends updates through the op, as many of them as make whole strides, to other memory, and replaces the slots.
+    #[inline(always)]
+    fn each(&self, from: &[T], others: &[T], to: &mut [T], first: &mut [T], second: &mut [T]) {
+        let (op, len) = (*self, whole_strides(from));
+        let reads = Self::READS != Reads::Nothing;
+        let (from, to) = (&from[..len], &mut to[..len]);
+        let others = &others[..if reads { len } else { 0 }];
+        let (first, second) = (&mut first[..len_of(N, 0, len)], &mut second[..len_of(N, 1, len)]);
+        for at in 0..len {
+            let other = if reads { others[at] } else { T::ZERO };
+            let old = if N > 0 { first[at] } else { T::ZERO };
+            let older = if N > 1 { second[at] } else { T::ZERO };
+            let (update, state) = op.element(from[at], other, both(old, older));
+            to[at] = update;
+            if N > 0 {
+                first[at] = state[0];
+            }
+            if N > 1 {
+                second[at] = state[1];
+            }
+        }
+    }
+
+    /// Sends updates through the op, as many of them as make whole strides, from old slots to new ones. What comes
+    /// back tells whether an incoming update was not finite.
+    #[inline(always)]
+    fn across(
+        &self,
+        updates: &[T],
+        params: &[T],
+        out: &mut [T],
+        old: (&[T], &[T]),
+        first: &mut [T],
+        second: &mut [T],
+    ) -> T::Bits {
+        let (op, len) = (*self, whole_strides(updates));
+        let reads = Self::READS == Reads::Params;
+        let (updates, out) = (&updates[..len], &mut out[..len]);
+        let params = &params[..if reads { len } else { 0 }];
+        let old = (&old.0[..len_of(N, 0, len)], &old.1[..len_of(N, 1, len)]);
+        let (first, second) = (&mut first[..len_of(N, 0, len)], &mut second[..len_of(N, 1, len)]);
+        let mut bad = T::Bits::default();
+        for at in 0..len {
+            let update = updates[at];
+            bad |= update.nonfinite();
+            let param = if reads { params[at] } else { T::ZERO };
+            let one = if N > 0 { old.0[at] } else { T::ZERO };
+            let other = if N > 1 { old.1[at] } else { T::ZERO };
+            let (update, state) = op.element(update, param, both(one, other));
+            out[at] = update;
+            if N > 0 {
+                first[at] = state[0];
+            }
+            if N > 1 {
+                second[at] = state[1];
+            }
+        }
+        bad
+    }
+
     /// Whether each update that leaves is zero, whatever comes.
     fn gives_zero(&self) -> bool {
         false
@@ -144,18 +240,22 @@ macro_rules! ops {
                 unreachable!("op {index} of {}", OPS.len())
             }
 
-            /// Sends a block through the op; `others` is what it reads beside the update.
+            /// Sends a block of whole strides through the op to another one; `others` is what it reads beside the
+            /// update.
             pub(crate) fn run(
                 &self,
                 tier: Tier,
-                update: &mut [T],
+                from: &[T],
                 others: &[T],
+                to: &mut [T],
                 slots: &mut [&mut [T]],
             ) {
+                let mut slots = slots.iter_mut().map(|slot| &mut **slot);
+                let mut next = |is_own: bool| is_own.then(|| slots.next()).flatten().unwrap_or_default();
                 match self {
                     $(Self::$variant(op) => {
-                        let slots = columns::<T, $slots>(slots, update.len());
-                        tier.run(Each { op, update, others, slots });
+                        let (first, second) = (next($slots > 0), next($slots > 1));
+                        tier.run(Each::<T, _, $slots> { op, from, others, to, first, second });
                     })*
                 }
             }
@@ -226,12 +326,33 @@ ops! {
     MultiStepsMean: MultiSteps<T, true>, 1 slots, accumulate::MEAN;
 }
 
+/// The elements that make whole strides.
+#[inline(always)]
+fn whole_strides<E>(array: &[E]) -> usize {
+    array.len() / STRIDE * STRIDE
+}
+
+/// How many elements of a slot there are, by its position among `slots`.
+#[inline(always)]
+const fn len_of(slots: usize, slot: usize, len: usize) -> usize {
+    assert!(slots <= 2, "a loop has two slots");
+    if slot < slots { len } else { 0 }
+}
+
+/// As many of the two as there are slots.
+#[inline(always)]
+fn both<T: Copy, const N: usize>(first: T, second: T) -> [T; N] {
+    std::array::from_fn(|slot| if slot == 0 { first } else { second })
+}
+
 /// An op alone over a block.
 struct Each<'k, T, O, const N: usize> {
     op: &'k O,
-    update: &'k mut [T],
+    from: &'k [T],
     others: &'k [T],
-    slots: [&'k mut [T]; N],
+    to: &'k mut [T],
+    first: &'k mut [T],
+    second: &'k mut [T],
 }
 
 impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for Each<'_, T, O, N> {
@@ -239,127 +360,7 @@ impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for Each<'_, T, O, N> 
 
     #[inline(always)]
     fn call(self) {
-        let Self { op, update, others, slots } = self;
-        let op = *op;
-        if O::READS == Reads::Nothing {
-            walk(update.iter_mut(), slots, |update, state| {
-                let (new, state) = op.element(*update, T::ZERO, state);
-                *update = new;
-                state
-            });
-        } else {
-            walk(update.iter_mut().zip(others), slots, |(update, &other), state| {
-                let (new, state) = op.element(*update, other, state);
-                *update = new;
-                state
-            });
-        }
+        let Self { op, from, others, to, first, second } = self;
+        op.each(from, others, to, first, second);
     }
-}
-
-/// The elements of a slot, to be replaced.
-pub(crate) trait Column<T> {
-    /// One of them.
-    type Cell: Cell<T>;
-    /// All of them.
-    fn cells(self) -> impl Iterator<Item = Self::Cell>;
-}
-
-/// An element of a slot.
-pub(crate) trait Cell<T> {
-    /// Its value before.
-    fn old(&self) -> T;
-    /// Its value from now on.
-    fn put(self, new: T);
-}
-
-impl<'a, T: Float, S: Element> Column<T> for &'a mut [S] {
-    type Cell = &'a mut S;
-
-    #[inline(always)]
-    fn cells(self) -> impl Iterator<Item = Self::Cell> {
-        self.iter_mut()
-    }
-}
-
-impl<T: Float, S: Element> Cell<T> for &mut S {
-    #[inline(always)]
-    fn old(&self) -> T {
-        T::load(**self)
-    }
-
-    #[inline(always)]
-    fn put(self, new: T) {
-        *self = new.store();
-    }
-}
-
-/// From old elements to new ones.
-impl<'a, T: Float> Column<T> for (&'a [T], &'a mut [T]) {
-    type Cell = (&'a T, &'a mut T);
-
-    #[inline(always)]
-    fn cells(self) -> impl Iterator<Item = Self::Cell> {
-        self.0.iter().zip(self.1)
-    }
-}
-
-impl<T: Float> Cell<T> for (&T, &mut T) {
-    #[inline(always)]
-    fn old(&self) -> T {
-        *self.0
-    }
-
-    #[inline(always)]
-    fn put(self, new: T) {
-        *self.1 = new;
-    }
-}
-
-/// Replaces the elements of `slots` by what `function` makes of them and of the item beside them.
-///
-/// Zipped iterators, written out for each number of slots: with indices, the bounds checks that stay
-/// behind would keep the last elements of each array out of the vectorised loop.
-#[inline(always)]
-pub(crate) fn walk<T: Float, C: Column<T>, I, const N: usize>(
-    items: impl Iterator<Item = I>,
-    slots: [C; N],
-    mut function: impl FnMut(I, [T; N]) -> [T; N],
-) {
-    let mut slots = slots.into_iter();
-    match (slots.next(), slots.next(), slots.next()) {
-        (None, ..) => {
-            for item in items {
-                function(item, [T::ZERO; N]);
-            }
-        }
-        (Some(first), None, _) => {
-            for (item, first) in items.zip(first.cells()) {
-                let state = function(item, [first.old(); N]);
-                first.put(state[0]);
-            }
-        }
-        (Some(first), Some(second), None) => {
-            for ((item, first), second) in items.zip(first.cells()).zip(second.cells()) {
-                let old = [first.old(), second.old()];
-                let state = function(item, std::array::from_fn(|slot| old[slot]));
-                first.put(state[0]);
-                second.put(state[1]);
-            }
-        }
-        _ => unreachable!("no op has more than two slots"),
-    }
-}
-
-/// The first `N` slots, each cut to `n` elements.
-#[inline(always)]
-pub(crate) fn columns<'s, T, const N: usize>(
-    slots: &'s mut [&mut [T]],
-    n: usize,
-) -> [&'s mut [T]; N] {
-    let mut slots = slots.iter_mut();
-    std::array::from_fn(|_| match slots.next() {
-        Some(slot) => &mut slot[..n],
-        None => unreachable!("the program counts each op's slots"),
-    })
 }

@@ -1,6 +1,5 @@
 use super::{FromScalars, Meta, Op, Reads, Reduce};
 use crate::dtype::Float;
-use crate::factor::Factor;
 
 pub const META: Meta = Meta {
     name: "add_noise",
@@ -13,12 +12,12 @@ pub const META: Meta = Meta {
 /// `u + std * z`, with a standard normal number `z` for each element, drawn from the step's key.
 #[derive(Clone, Copy, Debug)]
 pub struct AddNoise<T> {
-    std: Factor<T>,
+    std: T,
 }
 
 impl<T: Float> FromScalars for AddNoise<T> {
     fn from_scalars(scalars: &[f64]) -> Self {
-        Self { std: Factor::new(scalars[0]) }
+        Self { std: T::from_f64(scalars[0]) }
     }
 }
 
@@ -27,6 +26,6 @@ impl<T: Float> Op<T, 0> for AddNoise<T> {
 
     #[inline(always)]
     fn element(&self, update: T, normal: T, state: [T; 0]) -> (T, [T; 0]) {
-        (update + self.std.times(normal), state)
+        (update + self.std * normal, state)
     }
 }

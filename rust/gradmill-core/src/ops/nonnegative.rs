@@ -24,6 +24,6 @@ impl<T: Float> Op<T, 0> for KeepParamsNonnegative {
 
     #[inline(always)]
     fn element(&self, update: T, param: T, state: [T; 0]) -> (T, [T; 0]) {
-        (if param + update < T::ZERO { -param } else { update }, state)
+        (if param + update < T::ZERO { -param.flush() } else { update }, state)
     }
 }

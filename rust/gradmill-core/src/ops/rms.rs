@@ -1,6 +1,5 @@
 use super::{FromScalars, Meta, Op, Reduce};
 use crate::dtype::Float;
-use crate::factor::{Factor, SquareFactor};
 use crate::scalars::beside_root;
 
 pub const META: Meta = Meta {
@@ -16,7 +15,7 @@ pub const STDDEV: Meta = Meta { name: "scale_by_stddev", slots: &["mu", "nu"], .
 #[derive(Clone, Copy, Debug)]
 pub struct ScaleByRms<T> {
     decay: T,
-    rest: SquareFactor<T>,
+    rest: T,
     eps: T,
     eps_root: T,
     factor: T,
@@ -26,7 +25,7 @@ impl<T: Float> FromScalars for ScaleByRms<T> {
     fn from_scalars(scalars: &[f64]) -> Self {
         Self {
             decay: T::from_f64(scalars[0]),
-            rest: SquareFactor::new(1.0 - scalars[0]),
+            rest: T::from_f64(1.0 - scalars[0]),
             eps: beside_root(scalars[1]),
             eps_root: T::from_f64(scalars[2]),
             factor: T::from_f64(1.0 / scalars[3]),
@@ -37,7 +36,7 @@ impl<T: Float> FromScalars for ScaleByRms<T> {
 impl<T: Float> Op<T, 1> for ScaleByRms<T> {
     #[inline(always)]
     fn element(&self, update: T, _: T, [nu]: [T; 1]) -> (T, [T; 1]) {
-        let nu = (self.decay * nu + self.rest.times_square(update)).flush();
+        let nu = self.decay * nu + self.rest * (update * update);
         (update / ((nu * self.factor + self.eps_root).sqrt() + self.eps), [nu])
     }
 }
@@ -47,12 +46,12 @@ impl<T: Float> Op<T, 1> for ScaleByRms<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct ScaleByStddev<T> {
     rms: ScaleByRms<T>,
-    rest: Factor<T>,
+    rest: T,
 }
 
 impl<T: Float> FromScalars for ScaleByStddev<T> {
     fn from_scalars(scalars: &[f64]) -> Self {
-        Self { rms: ScaleByRms::from_scalars(scalars), rest: Factor::new(1.0 - scalars[0]) }
+        Self { rms: ScaleByRms::from_scalars(scalars), rest: T::from_f64(1.0 - scalars[0]) }
     }
 }
 
@@ -60,8 +59,8 @@ impl<T: Float> Op<T, 2> for ScaleByStddev<T> {
     #[inline(always)]
     fn element(&self, update: T, _: T, [mu, nu]: [T; 2]) -> (T, [T; 2]) {
         let Self { rms, rest } = self;
-        let mu = (rms.decay * mu + rest.times(update)).flush();
-        let nu = (rms.decay * nu + rms.rest.times_square(update)).flush();
+        let mu = rms.decay * mu + *rest * update;
+        let nu = rms.decay * nu + rms.rest * (update * update);
         let (mu_hat, nu_hat) = (mu * rms.factor, nu * rms.factor);
         let square = mu_hat * mu_hat;
         // Squares beyond the range are no difference; a NaN stays one.

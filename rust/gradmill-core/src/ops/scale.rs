@@ -15,6 +15,15 @@ pub struct Scale<T> {
     pub(crate) step_size: T,
 }
 
+impl<T: Float> Scale<T> {
+    /// One scaling that rounds as this one and then `other` do: where one of them is plus or minus one.
+    pub(crate) fn followed_by(self, other: Self) -> Option<Self> {
+        let is_exact = |scale: Self| scale.step_size.abs() == T::ONE;
+        let step_size = self.step_size * other.step_size;
+        (is_exact(self) || is_exact(other)).then_some(Self { step_size })
+    }
+}
+
 impl<T: Float> FromScalars for Scale<T> {
     fn from_scalars(scalars: &[f64]) -> Self {
         Self { step_size: T::from_f64(scalars[0]) }

@@ -25,7 +25,7 @@ impl<T: Float, const NESTEROV: bool> FromScalars for Trace<T, NESTEROV> {
 impl<T: Float, const NESTEROV: bool> Op<T, 1> for Trace<T, NESTEROV> {
     #[inline(always)]
     fn element(&self, update: T, _: T, [trace]: [T; 1]) -> (T, [T; 1]) {
-        let trace = (update + self.decay * trace).flush();
+        let trace = update + self.decay * trace;
         let new = if NESTEROV { update + self.decay * trace } else { trace };
         (new, [trace])
     }

@@ -1,36 +1,51 @@
 //! The processor's floating-point mode: how it rounds, and whether subnormal numbers are numbers.
 //!
-//! Kernels are defined in the default mode. Callers may have set another one: torch, XLA and whatever is
-//! built with fast-math let subnormal numbers be zero, and interval arithmetic rounds up or down. A thread
-//! of a pool has the mode of the thread that started it.
+//! Numbers of a step are computed in the default mode, elements of arrays in the kernels' own, where subnormal
+//! numbers are zero: moments of dead weights decay into them, and arithmetic on them is many times slower.
+//! Callers may have set another one: torch, XLA and whatever is built with fast-math let subnormal numbers be
+//! zero, and interval arithmetic rounds up or down. A thread of a pool has the mode of the thread that started it.
+//!
+//! x86-64 finds out whether a result is subnormal behind the rounding, `AArch64` before it: the one makes the least
+//! normal number of what rounds up to it, the other zero. Other processors keep subnormal numbers.
 #![expect(unsafe_code, reason = "the register that holds the mode is read and written")]
 
 use std::hint::black_box;
 use std::marker::PhantomData;
 
-use register::{Register, restore, save};
+use register::{DEFAULT, KERNEL, Register, restore, save};
 
-/// Runs `work` in the default mode, and leaves the mode and the exception flags of this thread as they were,
-/// also where it panics. Takes a few nanoseconds.
+/// Runs `work` in the default mode, in which numbers of a step are computed: see [`in_kernel_mode`].
 #[inline]
 pub fn in_default_mode<R>(work: impl FnOnce() -> R) -> R {
-    let _mode = DefaultMode::set();
+    in_mode::<false, R>(work)
+}
+
+/// Runs `work` in the mode of kernels, and leaves the mode and the exception flags of this thread as they were,
+/// also where it panics. Takes a few nanoseconds.
+#[inline]
+pub fn in_kernel_mode<R>(work: impl FnOnce() -> R) -> R {
+    in_mode::<true, R>(work)
+}
+
+#[inline]
+fn in_mode<const IN_KERNEL: bool, R>(work: impl FnOnce() -> R) -> R {
+    let _mode = Mode::set(if IN_KERNEL { KERNEL } else { DEFAULT });
     // Compilers move arithmetic past a change of mode, of which they know nothing: neither what `work` reads
     // is known before, nor what it returns left for later.
     black_box(black_box(work)())
 }
 
-/// Holds the default mode and restores the earlier one, of the thread that made it.
-struct DefaultMode(Register, PhantomData<*const ()>);
+/// Holds a mode and restores the earlier one, of the thread that made it.
+struct Mode(Register, PhantomData<*const ()>);
 
-impl DefaultMode {
+impl Mode {
     #[inline]
-    fn set() -> Self {
-        Self(save(), PhantomData)
+    fn set(control: register::Control) -> Self {
+        Self(save(control), PhantomData)
     }
 }
 
-impl Drop for DefaultMode {
+impl Drop for Mode {
     #[inline]
     fn drop(&mut self) {
         restore(self.0);
@@ -43,30 +58,34 @@ mod register {
 
     /// Control bits and exception flags, in one.
     pub type Register = u32;
+    pub type Control = u32;
 
     /// Round to nearest, no exceptions, subnormal numbers neither read nor written as zero.
-    const DEFAULT: Register = 0x1f80;
+    pub const DEFAULT: Control = 0x1f80;
+    /// The same, with subnormal numbers read and written as zero.
+    pub const KERNEL: Control = DEFAULT | 0x8040;
     /// The exception flags, which arithmetic sets.
     const FLAGS: Register = 0x3f;
 
-    /// What is in force, which gives way to the default.
+    /// What is in force, which gives way to `control`.
     #[inline]
-    pub fn save() -> Register {
+    pub fn save(control: Control) -> Register {
         let mut before: Register = 0;
         // SAFETY: stores the register's 32 bits in a local variable.
         unsafe {
             asm!("stmxcsr [{}]", in(reg) &raw mut before, options(nostack, preserves_flags));
         }
-        if before & !FLAGS != DEFAULT {
-            restore(DEFAULT);
+        if before & !FLAGS != control {
+            restore(control);
         }
         before
     }
 
     #[inline]
     pub fn restore(register: Register) {
-        // SAFETY: loads the default, which is what Rust expects, or what was found in force. Not said to
-        // preserve flags, since the exception flags are among those that are meant.
+        // SAFETY: loads one of the two modes or what was found in force. Rust expects the default one; what it
+        // computes itself instead of the processor differs in none of them, as constants are not subnormal. Not
+        // said to preserve flags, since the exception flags are among those that are meant.
         unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const register, options(nostack)) };
     }
 }
@@ -75,19 +94,24 @@ mod register {
 mod register {
     use std::arch::asm;
 
+    pub type Control = u64;
+
     /// Control bits, and exception flags.
     #[derive(Clone, Copy)]
     pub struct Register {
+        held: u64,
         control: u64,
         flags: u64,
     }
 
     /// Round to nearest, no exceptions, subnormal numbers neither read nor written as zero.
-    const DEFAULT: u64 = 0;
+    pub const DEFAULT: Control = 0;
+    /// The same, with subnormal numbers read and written as zero.
+    pub const KERNEL: Control = 1 << 24;
 
-    /// What is in force, which gives way to the default.
+    /// What is in force, which gives way to `held`.
     #[inline]
-    pub fn save() -> Register {
+    pub fn save(held: Control) -> Register {
         let (control, flags): (u64, u64);
         // SAFETY: reads two registers.
         unsafe {
@@ -96,15 +120,15 @@ mod register {
                 options(nostack, preserves_flags)
             );
         }
-        if control != DEFAULT {
-            set_control(DEFAULT);
+        if control != held {
+            set_control(held);
         }
-        Register { control, flags }
+        Register { held, control, flags }
     }
 
     #[inline]
-    pub fn restore(Register { control, flags }: Register) {
-        if control != DEFAULT {
+    pub fn restore(Register { held, control, flags }: Register) {
+        if control != held {
             set_control(control);
         }
         // SAFETY: writes the exception flags that were found, which are flags that `preserves_flags` means.
@@ -113,8 +137,9 @@ mod register {
 
     #[inline]
     fn set_control(control: u64) {
-        // SAFETY: writes the default, which is what Rust expects, or what was found in force. Reads no memory,
-        // but is not said so: accesses stay on their side of it.
+        // SAFETY: writes one of the two modes or what was found in force. Rust expects the default one; what it
+        // computes itself instead of the processor differs in none of them, as constants are not subnormal. Reads
+        // no memory, but is not said so: accesses stay on their side of it.
         unsafe { asm!("msr fpcr, {}", in(reg) control, options(nostack, preserves_flags)) };
     }
 }
@@ -122,8 +147,12 @@ mod register {
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod register {
     pub type Register = ();
+    pub type Control = ();
 
-    pub fn save() -> Register {}
+    pub const DEFAULT: Control = ();
+    pub const KERNEL: Control = ();
+
+    pub fn save((): Control) -> Register {}
 
     pub fn restore((): Register) {}
 }
