@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-jax-matrix fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-kernels check wheel clean
+.PHONY: help build dev demo test test-jax-matrix fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-kernels cycles check wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,6 +10,7 @@ export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
 # Of each fuzz target, and of a soak.
 SECONDS ?= 60
 MINUTES ?= 10
+LIBRARY := $(if $(findstring darwin,$(shell uname -s | tr A-Z a-z)),dylib,so)
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 SANITIZE := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/sanitize
 RUST := $(shell find rust/gradmill-* -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
@@ -39,7 +40,7 @@ build: .venv/build.stamp ## Build the release extension into .venv
 dev: .venv/packages.stamp ## Build an extension that is quick to build again; tests run with PYTHONPATH=python
 	cargo build -p gradmill-py --profile quick --locked --quiet
 	rm -f .venv/build.stamp
-	install -m 755 target/quick/lib_core.$(if $(findstring darwin,$(HOST)),dylib,so) python/gradmill/_core.abi3.so
+	install -m 755 target/quick/lib_core.$(LIBRARY) python/gradmill/_core.abi3.so
 
 demo: build ## Train a NumPy network on handwritten digits; args with ARGS="--size large"
 	$(BIN)/python examples/digits.py $(ARGS)
@@ -101,6 +102,15 @@ bench-host: build ## Time steps on the host, asked for by jitted programs, again
 bench-breakdown: build ## Time the parts of a step over small trees
 	$(BIN)/python benches/breakdown.py
 
+bench-small: build ## Time steps over small trees against one call of C, in tight loops and in their place
+	$(BIN)/python benches/bench_small.py $(ARGS)
+
+# What the release has, with the names of all types.
+cycles: .venv/packages.stamp ## Cycles an element of the hot loops on eight processors; needs objdump and llvm-mca
+	RUSTFLAGS="-C symbol-mangling-version=v0" CARGO_TARGET_DIR=target/cycles \
+		cargo build -p gradmill-py --release --locked --quiet
+	$(BIN)/python tools/cycles.py target/cycles/release/lib_core.$(LIBRARY) $(ARGS)
+
 bench-kernels: ## Time kernels alone, with criterion
 	cargo bench --locked -p gradmill-core $(ARGS)
 
@@ -114,7 +124,7 @@ check: build ## Formatting, lints, types, and a docstring with an example for ea
 	$(BIN)/python -m pytest tests/unit/test_table.py
 
 wheel: .venv/packages.stamp ## Build a wheel into dist/
-	$(BIN)/maturin build --release --locked --out dist
+	$(BIN)/maturin build --release --strip --locked --out dist
 
 clean: ## Remove everything that was built
 	rm -rf .venv target dist rust/fuzz/target

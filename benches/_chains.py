@@ -64,6 +64,10 @@ def _demo(api: Any) -> Any:
     )
 
 
+def _sgd(api: Any) -> Any:
+    return api.sgd(RATE)
+
+
 def _sgd_momentum(api: Any) -> Any:
     return api.sgd(RATE, momentum=MOMENTUM)
 
@@ -112,6 +116,7 @@ CHAINS = {
         Chain("clip_adamw", _clip_adamw, _by_hand.clip_adamw, _torch_steps.clip_adamw, 32, True),
         Chain("demo", _demo, _by_hand.demo, _torch_steps.demo, 32, True, sizes=("mlp", "1e7")),
         Chain("sgd_momentum", _sgd_momentum, _by_hand.sgd_momentum, _torch_steps.sgd_momentum, 20),
+        Chain("sgd", _sgd, None, None, 12, sizes=("mlp", "1e5", "1e7")),
         Chain("rmsprop", _rmsprop, None, None, 20, sizes=("mlp", "1e5", "1e7")),
         Chain("partition", _partition, None, None, 28, sizes=MANY, in_optax=False),
         Chain(

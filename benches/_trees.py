@@ -83,6 +83,7 @@ SIZES = {
     size.name: size
     for size in (
         Size("mlp", MLP),
+        Size("flat114", (114,)),
         Size("flat1000", (1000,)),
         Size("1000x64", _layers(1000, 64)),
         Size("10000x64", _layers(10_000, 64), only_in_place=True),
