@@ -10,7 +10,7 @@ import numpy as np
 from gradmill import _core
 from gradmill._arrays import as_native, is_float
 from gradmill._masks import Selection
-from gradmill._native import NativeRun, is_float_array, left_out
+from gradmill._native import OFF, NativeRun, is_float_array, left_out
 from gradmill._run import PythonRun, runs_in_place
 from gradmill._tree import Structure, flatten, leaf_path
 
@@ -65,11 +65,19 @@ def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) 
         if isinstance(run, PythonRun):
             lines.append(f"Python              {_name(run.links[0].tx)}: new arrays")
             continue
-        for entry in run.program.passes:
+        for entry in run.program.passes(_first_scalars(run)):
             passes += 1
             lines += _pass(passes, run, entry, bytes_each, in_place=run is tail)
     lines += _warnings((*head, tail), select, passed)
     print(*lines, sep="\n", file=file or sys.stdout)
+
+
+def _first_scalars(run: NativeRun) -> list[float]:
+    """The numbers of the first step, as far as no control has them."""
+    values: list[float] = []
+    for link in run.ops:
+        values += OFF[link.op].scalars if link.control is not None else link.scalars_of(0)
+    return values
 
 
 def _warnings(runs: Sequence[Run], select: Selection, passed: set[int]) -> list[str]:

@@ -59,7 +59,7 @@ class LeafTypeError(GradmillError, TypeError):
         Traceback (most recent call last):
             ...
         gradmill.errors.LeafTypeError: updates[1]: dtype int64, expected
-        float16, bfloat16, float32 or float64; ...
+        float16, bfloat16, float32 or float64
     """
 
 

@@ -78,10 +78,10 @@ TAKEN: list[tuple[Any, Any]] = [
     (gm.trace(1), GRADS),
     (gm.scale_by_rms(1, initial_scale=0.25, eps=0), 2 * GRADS),
     (gm.ema(1, debias=False), 0 * GRADS),
-    # Otherwise numbers are those of IEEE 754.
+    # Subnormal numbers are zero; otherwise numbers are those of IEEE 754.
+    (gm.scale(TINY), 0 * GRADS),
     (gm.scale(INF), INF * GRADS),
     (gm.scale(-INF), -INF * GRADS),
-    (gm.scale(TINY), TINY * GRADS),
     (gm.scale_by_adam(eps=INF), 0 * GRADS),
     (gm.scale_by_adam(eps=TINY), GRADS),
 ]

@@ -49,7 +49,7 @@ fn check_passes(program: &Program, passes: &[Pass]) {
     for pass in passes {
         assert_eq!((pass.ops.start, pass.source), (first, source));
         assert!(pass.slots.start <= pass.slots.end && pass.slots.end <= program.slots());
-        black_box(program.is_fused(pass));
+        black_box(program.is_fused(pass, &vec![0.5; program.scalars()]));
         if pass.carries {
             first = pass.ops.end;
             source = Source::Carried;

@@ -152,18 +152,11 @@ impl<T: Float> Kernel<T> {
 /// array is padded to this length, so that the same loop runs over it and small leaves are not slow.
 pub(crate) const STRIDE: usize = 64;
 
-/// What is left over of an array that is cut into arrays of `N`, with zeros behind.
-#[inline(always)]
-pub(crate) fn padded<E: Element, const N: usize>(tail: &[E]) -> [E; N] {
-    let mut padded = [E::default(); N];
+/// What is left over of an array that is cut into strides, with zeros behind.
+pub(crate) fn pad<E: Element>(tail: &[E]) -> [E; STRIDE] {
+    let mut padded = [E::default(); STRIDE];
     padded[..tail.len()].copy_from_slice(tail);
     padded
-}
-
-/// The same, of one cut into strides.
-#[inline(always)]
-pub(crate) fn pad<E: Element>(tail: &[E]) -> [E; STRIDE] {
-    padded(tail)
 }
 
 /// The arrays of updates, parameters and state, each of a type of its own.

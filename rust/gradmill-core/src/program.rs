@@ -380,11 +380,13 @@ impl Program {
         slots.chain(params).fold(leaf.updates.dtype().computed_in(), DType::max)
     }
 
-    /// Whether the ops of `pass` run as one loop in registers rather than block by block.
+    /// Whether the ops of `pass` run as one loop in registers rather than block by block, in a step with these
+    /// scalars.
     #[must_use]
-    pub fn is_fused(&self, pass: &Pass) -> bool {
-        let ones = vec![1.0; self.scalars() + self.ops.len()];
-        let binding = Binding { scalars: &ones, norms: &ones, off: 0, fuse: true };
+    pub fn is_fused(&self, pass: &Pass, scalars: &[f64]) -> bool {
+        // A factor that is neither one nor minus one, as most are.
+        let norms = vec![2.0; self.ops.len()];
+        let binding = Binding { scalars, norms: &norms, off: 0, fuse: true };
         self.bind::<f32>(pass, 0, binding).kernel.is_fused()
     }
 

@@ -4,7 +4,6 @@ use pulp::NullaryFnOnce;
 use smallvec::SmallVec;
 
 use crate::dtype::Float;
-use crate::kernel::padded;
 
 /// Independent partial sums; element `i` of a chunk goes to lane `i % LANES`. Two vectors of the widest tier,
 /// which stay in registers.
@@ -36,17 +35,28 @@ impl Lanes {
     fn add<T: Float>(&mut self, values: &[T], scaled: impl Fn(f64) -> f64) {
         let mut sums = self.0;
         let (rows, tail) = values.as_chunks::<LANES>();
-        let mut add = |row: &[T; LANES]| {
-            for (sum, value) in sums.iter_mut().zip(row) {
-                let value = scaled(value.to_f64());
-                *sum += value * value;
-            }
-        };
-        rows.iter().for_each(&mut add);
-        // Zeros change no sum, and what is left over needs no loop of its own.
-        add(&padded(tail));
+        for row in rows {
+            add_row(&mut sums, row, &scaled);
+        }
+        add_row(&mut sums, &padded(tail), &scaled);
         self.0 = sums;
     }
+}
+
+/// Adds the squares of a row to the lanes.
+#[inline(always)]
+fn add_row<T: Float>(sums: &mut [f64; LANES], row: &[T; LANES], scaled: &impl Fn(f64) -> f64) {
+    for (sum, value) in sums.iter_mut().zip(row) {
+        let value = scaled(value.to_f64());
+        *sum += value * value;
+    }
+}
+
+/// What is left over of an array that is cut into rows, with zeros behind, which change no sum: the loop over
+/// rows takes it as well. Element by element, since a copy of so few would be a call.
+#[inline(always)]
+pub fn padded<T: Float, const N: usize>(tail: &[T]) -> [T; N] {
+    std::array::from_fn(|at| tail.get(at).copied().unwrap_or(T::ZERO))
 }
 
 /// Adds the squares of `values * scale`. All stretches of a chunk but the last have a multiple of

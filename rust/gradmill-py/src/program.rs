@@ -58,9 +58,10 @@ impl Program {
 
     /// The passes as dicts: indices of the ops, source ("updates" or "carried"), the op that has to know
     /// something of the update the pass ends with or None, whether it leaves the update behind for the
-    /// next, and whether it is one loop.
-    #[getter]
-    fn passes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+    /// next, and whether it is one loop in a step with these scalars.
+    #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
+    fn passes<'py>(&self, py: Python<'py>, scalars: Vec<f64>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        self.core.check_scalars(&scalars).map_err(|error| core_error(&error))?;
         let describe = |pass: &gradmill_core::Pass| {
             let entry = PyDict::new(py);
             entry.set_item("ops", pass.ops.clone().collect::<Vec<_>>())?;
@@ -71,7 +72,7 @@ impl Program {
             entry.set_item("source", source)?;
             entry.set_item("ends_for", pass.ends_for)?;
             entry.set_item("carries", pass.carries)?;
-            entry.set_item("fused", self.core.is_fused(pass))?;
+            entry.set_item("fused", self.core.is_fused(pass, &scalars))?;
             Ok(entry)
         };
         self.core.passes().iter().map(describe).collect()
