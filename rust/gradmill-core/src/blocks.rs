@@ -16,6 +16,8 @@ use crate::ops::Reads;
 
 /// Elements of a block: the update twice, a second argument, the parameter and two slots fill most of such a cache.
 const BLOCK: usize = 1 << 10;
+/// The same for leaves that are no longer: the memory of a block has to be made, which takes longer than they do.
+const SMALL: usize = 1 << 7;
 
 /// What becomes of the update, and the parameters that ops read, which may be none.
 pub enum Target<'t, T> {
@@ -51,10 +53,24 @@ pub fn run<T: Float>(
     site: Site<'_>,
     steps: &[Placed<T>],
     updates: &[T],
+    target: Target<'_, T>,
+    slots: &mut [&mut [T]],
+) -> T::Bits {
+    if updates.len() <= SMALL {
+        run_in::<T, SMALL>(site, steps, updates, target, slots)
+    } else {
+        run_in::<T, BLOCK>(site, steps, updates, target, slots)
+    }
+}
+
+fn run_in<T: Float, const BLOCK: usize>(
+    site: Site<'_>,
+    steps: &[Placed<T>],
+    updates: &[T],
     mut target: Target<'_, T>,
     slots: &mut [&mut [T]],
 ) -> T::Bits {
-    let mut buffers = Buffers::new();
+    let mut buffers = Buffers::<T, BLOCK>::new();
     let mut bad = T::Bits::default();
     let whole = updates.len() - updates.len() % STRIDE;
     for start in (0..whole).step_by(BLOCK) {
@@ -90,13 +106,13 @@ pub fn run<T: Float>(
 type Views<'v, T> = SmallVec<[&'v mut [T]; 4]>;
 
 /// What blocks are worked on in.
-struct Buffers<T> {
+struct Buffers<T, const BLOCK: usize> {
     from: [T; BLOCK],
     to: [T; BLOCK],
     others: [T; BLOCK],
 }
 
-impl<T: Float> Buffers<T> {
+impl<T: Float, const BLOCK: usize> Buffers<T, BLOCK> {
     fn new() -> Self {
         Self { from: [T::ZERO; BLOCK], to: [T::ZERO; BLOCK], others: [T::ZERO; BLOCK] }
     }
@@ -111,13 +127,13 @@ struct Block<'u, T> {
 
 impl<T: Float> Block<'_, T> {
     /// The updates behind all steps.
-    fn run<'b>(
+    fn run<'b, const BLOCK: usize>(
         self,
         site: Site<'_>,
         steps: &[Placed<T>],
         params: &[T],
         slots: &mut [&mut [T]],
-        buffers: &'b mut Buffers<T>,
+        buffers: &'b mut Buffers<T, BLOCK>,
         bad: &mut T::Bits,
     ) -> &'b [T] {
         let Self { start, len, updates } = self;

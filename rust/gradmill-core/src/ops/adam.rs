@@ -58,10 +58,8 @@ impl<T: Float, const NESTEROV: bool> FromScalars for ScaleByAdam<T, NESTEROV> {
 impl<T: Float, const NESTEROV: bool> ScaleByAdam<T, NESTEROV> {
     /// The same with one addition less, where `eps_root` is zero as in most chains.
     pub(crate) fn without_root(self) -> Option<ScaleByAdam<T, NESTEROV, false>> {
-        let Self { b1, rest1, b2, rest2, eps, eps_root, .. } = self;
-        let Self { mu_factor, update_factor, nu_factor, .. } = self;
-        let factors = (mu_factor, update_factor, nu_factor);
-        let (mu_factor, update_factor, nu_factor) = factors;
+        let Self { b1, rest1, b2, rest2, eps, eps_root, mu_factor, update_factor, nu_factor } =
+            self;
         (eps_root == T::ZERO).then_some(ScaleByAdam {
             b1,
             rest1,
