@@ -11,6 +11,8 @@ jitted optax; a table and ``digits.png`` show what each costs.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import platform
 import sys
 import time
 from dataclasses import dataclass, field
@@ -317,6 +319,15 @@ def save_plot(runs: list[Run], path: str) -> None:
     print(f"saved {path}")
 
 
+def processor() -> str:
+    """The name of this machine's processor, without which times mean little."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
+        names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+        if name := next(names, ""):
+            return name
+    return platform.processor() or platform.machine()
+
+
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -346,7 +357,7 @@ def main() -> int:
         return init_params(setting.hidden, options.seed)
 
     info = gm.build_info()
-    print(f"gradmill {info['version']}, {info['simd']}, {info['threads']} threads")
+    print(f"gradmill {info['version']}, {info['simd']}, {info['threads']} threads, {processor()}")
     tx = make_chain(gm, schedule)
     tx.explain(fresh())
 
