@@ -11,8 +11,9 @@ use pulp::NullaryFnOnce;
 use smallvec::SmallVec;
 
 use crate::dtype::Float;
-use crate::kernel::{Placed, STRIDE, Site, pad};
+use crate::kernel::{Placed, Site};
 use crate::ops::Reads;
+use crate::stride::{STRIDE, pad, whole};
 
 /// Elements of a block: the update twice, a second argument, the parameter and two slots fill most of such a cache.
 const BLOCK: usize = 1 << 10;
@@ -72,7 +73,7 @@ fn run_in<T: Float, const BLOCK: usize>(
 ) -> T::Bits {
     let mut buffers = Buffers::<T, BLOCK>::new();
     let mut bad = T::Bits::default();
-    let whole = updates.len() - updates.len() % STRIDE;
+    let whole = whole(updates.len());
     for start in (0..whole).step_by(BLOCK) {
         let at = start..whole.min(start + BLOCK);
         let mut views: Views<'_, T> =

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use crate::carrier::Carrier;
 use crate::dtype::DType;
 use crate::error::Error;
-use crate::kernel::Bound;
+use crate::kernel::Kernels;
 use crate::known::{Known, SMALLER, root};
 use crate::leaf::{Leaf, Params, Row, Slots, Source as Array, incoming};
 use crate::measure::measure;
@@ -482,37 +482,5 @@ impl<'r> Run<'r> {
         let kernels = &kernels;
         let (off, rounding) = (*off, *rounding);
         Walk { program, pass, kernels, off, rounding, others, norm, config, scale }.over(rows, add)
-    }
-}
-
-/// The kernels of a pass: one for each dtype and each set of skipped ops.
-#[derive(Default)]
-pub struct Kernels {
-    pub f32: KernelSet<f32>,
-    pub f64: KernelSet<f64>,
-}
-
-/// The kernels of one dtype, by skipped ops.
-pub struct KernelSet<T>(SmallVec<[(u64, Bound<T>); 1]>);
-
-impl<T> Default for KernelSet<T> {
-    fn default() -> Self {
-        Self(SmallVec::new())
-    }
-}
-
-impl<T> KernelSet<T> {
-    fn add(&mut self, skip: u64, bind: impl FnOnce() -> Bound<T>) {
-        if self.0.iter().all(|(known, _)| *known != skip) {
-            self.0.push((skip, bind()));
-        }
-    }
-
-    /// The kernel for leaves with this `skip`.
-    pub fn of(&self, skip: u64) -> &Bound<T> {
-        match self.0.iter().find(|(known, _)| *known == skip) {
-            Some((_, bound)) => bound,
-            None => unreachable!("each leaf's kernel was bound before the walk"),
-        }
     }
 }

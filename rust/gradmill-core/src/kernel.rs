@@ -14,6 +14,7 @@ use crate::leaf::Origin;
 use crate::ops::{Op, Step};
 use crate::others::Others;
 use crate::simd::Tier;
+use crate::stride::{pad, whole};
 
 /// A step of a pass.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +39,39 @@ pub struct Site<'s> {
 pub struct Bound<T> {
     pub kernel: Kernel<T>,
     pub slots: Range<usize>,
+}
+
+/// The kernels of a pass: one for each dtype and each set of skipped ops.
+#[derive(Default)]
+pub struct Kernels {
+    pub f32: KernelSet<f32>,
+    pub f64: KernelSet<f64>,
+}
+
+/// The kernels of one dtype, by skipped ops.
+pub struct KernelSet<T>(SmallVec<[(u64, Bound<T>); 1]>);
+
+impl<T> Default for KernelSet<T> {
+    fn default() -> Self {
+        Self(SmallVec::new())
+    }
+}
+
+impl<T> KernelSet<T> {
+    /// Binds the kernel for leaves with this `skip`, where that has not been done.
+    pub fn add(&mut self, skip: u64, bind: impl FnOnce() -> Bound<T>) {
+        if self.0.iter().all(|(known, _)| *known != skip) {
+            self.0.push((skip, bind()));
+        }
+    }
+
+    /// The kernel for leaves with this `skip`.
+    pub fn of(&self, skip: u64) -> &Bound<T> {
+        match self.0.iter().find(|(known, _)| *known == skip) {
+            Some((_, bound)) => bound,
+            None => unreachable!("each leaf's kernel was bound before the walk"),
+        }
+    }
 }
 
 /// The steps of one pass with their constants, ready to run.
@@ -148,17 +182,6 @@ impl<T: Float> Kernel<T> {
     }
 }
 
-/// Elements that the unrolled loop of the widest tier takes at once. What is left over at the end of an
-/// array is padded to this length, so that the same loop runs over it and small leaves are not slow.
-pub(crate) const STRIDE: usize = 64;
-
-/// What is left over of an array that is cut into strides, with zeros behind.
-pub(crate) fn pad<E: Element>(tail: &[E]) -> [E; STRIDE] {
-    let mut padded = [E::default(); STRIDE];
-    padded[..tail.len()].copy_from_slice(tail);
-    padded
-}
-
 /// The arrays of updates, parameters and state, each of a type of its own.
 struct Apply<'k, 'd, U, P, S> {
     tier: Tier,
@@ -176,7 +199,7 @@ impl<T: Float, U: Element, P: Element, S: Element> Visitor<T> for Apply<'_, '_, 
     #[inline]
     fn visit<const N: usize, O: Op<T, N>>(self, op: &O) -> T::Bits {
         let Self { tier, updates, params, slots } = self;
-        let (updates, updates_tail) = updates.split_at(updates.len() - updates.len() % STRIDE);
+        let (updates, updates_tail) = updates.split_at(whole(updates.len()));
         let (params, params_tail) = params.split_at_mut(updates.len());
         let (slots, slots_tail) = split_columns::<S, N>(slots, updates.len());
         let mut bad = T::Bits::default();
@@ -256,7 +279,7 @@ impl<T: Float> Visitor<T> for StoreAcross<'_, '_, T> {
         let old = (old.0.unwrap_or_default(), old.1.unwrap_or_default());
         let mut new = new[first..].iter_mut().take(N).map(|slot| &mut **slot);
         let (first, second) = (new.next().unwrap_or_default(), new.next().unwrap_or_default());
-        let whole = updates.len() - updates.len() % STRIDE;
+        let whole = whole(updates.len());
         let mut bad = T::Bits::default();
         if whole > 0 {
             let (out, first, second) = (&mut *out, &mut *first, &mut *second);

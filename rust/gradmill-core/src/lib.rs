@@ -29,6 +29,7 @@ pub mod rng;
 pub mod scalars;
 pub mod simd;
 mod staging;
+mod stride;
 pub mod sys;
 pub mod units;
 mod validate;

@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use crate::convert::Rounding;
 use crate::dtype::{DType, Float};
-use crate::exec::{Config, KernelSet, Kernels};
-use crate::kernel::{Across, Bound, Kernel, Site, Sum};
+use crate::exec::Config;
+use crate::kernel::{Across, Bound, Kernel, KernelSet, Kernels, Site, Sum};
 use crate::leaf::{Chunks, Leaf, Origin, Params, Row, Sink, Slot, Source as Array};
 use crate::others::Others;
 use crate::par;

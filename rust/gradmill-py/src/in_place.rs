@@ -2,13 +2,11 @@
 
 use std::ops::Range;
 
-use gradmill_core::alias::{Span, find_conflict};
 use gradmill_core::leaf::{Params, Slot};
 use gradmill_core::rng::{self, Key};
 use gradmill_core::{DType, Float, Leaf, Outcome, Row, Step, run_rows};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use smallvec::SmallVec;
@@ -19,6 +17,7 @@ use crate::fault::{Place, Tree, core_error};
 use crate::program::{Found, Program, Shape, check_shape, found, shape_for};
 use crate::scalars::Scalars;
 use crate::settings::config;
+use crate::written::Written;
 
 /// A program bound to parameters and state.
 #[pyclass(module = "gradmill._core")]
@@ -91,7 +90,11 @@ impl InPlace {
             let arrays = Arrays { param, copy, slots: states };
             leaves.push(BoundLeaf::new(core, index, skip, shape, arrays, ordered));
         }
-        let written = Written::new(py, core, &leaves)?;
+        let arrays = leaves.iter().flat_map(|leaf| {
+            let place = |tree| Place { tree, leaf: leaf.index };
+            leaf.arrays.all(core.slots_of(leaf.skip)).map(move |(tree, array)| (place(tree), array))
+        });
+        let written = Written::new(py, arrays)?;
         let count = |(count, scalars): Clock<'_>| {
             let misfit = || PyTypeError::new_err("count must be an int32 array without axes");
             let counter = count.map(|count| Counter::new(&count).ok_or_else(misfit)).transpose();
@@ -458,78 +461,4 @@ impl Row for BoundLeaf {
         let copy = copy.as_mut().map(|copy| copy.sink(*order));
         Leaf { skip: *skip, shape, copy, ..leaf }
     }
-}
-
-/// The memory that a step writes, sorted by address.
-struct Written {
-    arrays: Vec<(Span, Py<PyAny>)>,
-    /// The largest end among this array and those before it.
-    reach: Vec<usize>,
-}
-
-impl Written {
-    fn new(py: Python<'_>, core: &gradmill_core::Program, leaves: &[BoundLeaf]) -> PyResult<Self> {
-        let mut owners = Vec::new();
-        let mut arrays = Vec::new();
-        for leaf in leaves {
-            for (tree, array) in leaf.arrays.all(core.slots_of(leaf.skip)) {
-                owners.push(Place { tree, leaf: leaf.index });
-                arrays.push((array.raw.span(true), array.object(py).clone().unbind()));
-            }
-        }
-        let spans: Vec<Span> = arrays.iter().map(|(span, _)| *span).collect();
-        let mut failed = None;
-        let conflict = find_conflict(&spans, |first, second| {
-            shares_memory(arrays[first].1.bind(py), arrays[second].1.bind(py)).unwrap_or_else(
-                |error| {
-                    failed.get_or_insert(error);
-                    true
-                },
-            )
-        });
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        if let Some((first, second)) = conflict {
-            return Err(owners[second].shares_with(owners[first]));
-        }
-        arrays.sort_by_key(|(span, _)| span.start);
-        let reach = arrays.iter().scan(0, |reach, (span, _)| {
-            *reach = span.end.max(*reach);
-            Some(*reach)
-        });
-        Ok(Self { reach: reach.collect(), arrays })
-    }
-
-    /// A copy of the update where its memory merely interleaves with an array to be written. None where no code
-    /// of NumPy's was asked.
-    fn copy_if_between<'py>(
-        &self,
-        update: &Readable<'py>,
-        span: Span,
-        place: Place,
-    ) -> PyResult<Option<Readable<'py>>> {
-        let below = self.arrays.partition_point(|(written, _)| written.start < span.end);
-        if below == 0 || self.reach[below - 1] <= span.start || span.start == span.end {
-            return Ok(None);
-        }
-        let py = update.object().py();
-        for (written, array) in &self.arrays[..below] {
-            let may_share = written.end > span.start && !written.interleaves(&span);
-            if may_share && shares_memory(array.bind(py), update.object())? {
-                let message =
-                    "shares memory with params or state, which the step overwrites; pass a copy";
-                return Err(place.value_error(message));
-            }
-        }
-        let copy = update.object().call_method0(intern!(py, "copy"))?;
-        Readable::new(copy, place).map(Some)
-    }
-}
-
-fn shares_memory(first: &Bound<'_, PyAny>, second: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let py = first.py();
-    py.import(intern!(py, "numpy"))?
-        .call_method1(intern!(py, "shares_memory"), (first, second))?
-        .extract()
 }

@@ -10,6 +10,7 @@ mod program;
 mod recycle;
 mod scalars;
 mod settings;
+mod written;
 mod xla;
 
 /// Kernels, programs and threads. Private: `gradmill` is the public face.

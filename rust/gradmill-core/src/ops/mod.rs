@@ -35,8 +35,8 @@ use pulp::NullaryFnOnce;
 
 use crate::convert::Element;
 use crate::dtype::Float;
-use crate::kernel::STRIDE;
 use crate::simd::Tier;
+use crate::stride::whole;
 use crate::units::UnitRule;
 
 /// What an op needs, as plain data.
@@ -112,7 +112,7 @@ pub trait Op<T: Float, const N: usize>: Copy + Send + Sync {
         first: &mut [S],
         second: &mut [S],
     ) -> T::Bits {
-        let (op, len) = (*self, whole_strides(updates));
+        let (op, len) = (*self, whole(updates.len()));
         let (updates, params) = (&updates[..len], &mut params[..len]);
         let (first, second) = (&mut first[..len_of(N, 0, len)], &mut second[..len_of(N, 1, len)]);
         let mut bad = T::Bits::default();
@@ -136,7 +136,7 @@ pub trait Op<T: Float, const N: usize>: Copy + Send + Sync {
     /// Sends updates through the op, as many of them as make whole strides, to other memory, and replaces the slots.
     #[inline(always)]
     fn each(&self, from: &[T], others: &[T], to: &mut [T], first: &mut [T], second: &mut [T]) {
-        let (op, len) = (*self, whole_strides(from));
+        let (op, len) = (*self, whole(from.len()));
         let reads = Self::READS != Reads::Nothing;
         let (from, to) = (&from[..len], &mut to[..len]);
         let others = &others[..if reads { len } else { 0 }];
@@ -168,7 +168,7 @@ pub trait Op<T: Float, const N: usize>: Copy + Send + Sync {
         first: &mut [T],
         second: &mut [T],
     ) -> T::Bits {
-        let (op, len) = (*self, whole_strides(updates));
+        let (op, len) = (*self, whole(updates.len()));
         let reads = Self::READS == Reads::Params;
         let (updates, out) = (&updates[..len], &mut out[..len]);
         let params = &params[..if reads { len } else { 0 }];
@@ -324,12 +324,6 @@ ops! {
     ApplyEvery: ApplyEvery, 1 slots, accumulate::EVERY;
     MultiStepsSum: MultiSteps<T, false>, 1 slots, accumulate::SUM;
     MultiStepsMean: MultiSteps<T, true>, 1 slots, accumulate::MEAN;
-}
-
-/// The elements that make whole strides.
-#[inline(always)]
-fn whole_strides<E>(array: &[E]) -> usize {
-    array.len() / STRIDE * STRIDE
 }
 
 /// How many elements of a slot there are, by its position among `slots`.

@@ -1,0 +1,84 @@
+//! The memory that a step in place writes, which nothing else of the step may share.
+
+use gradmill_core::alias::{Span, find_conflict};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::buffers::{Readable, Writable};
+use crate::fault::Place;
+
+/// The memory that a step writes, sorted by address.
+pub struct Written {
+    arrays: Vec<(Span, Py<PyAny>)>,
+    /// The largest end among this array and those before it.
+    reach: Vec<usize>,
+}
+
+impl Written {
+    /// # Errors
+    /// Two of the arrays overlap.
+    pub fn new<'a>(
+        py: Python<'_>,
+        written: impl Iterator<Item = (Place, &'a Writable)>,
+    ) -> PyResult<Self> {
+        let (owners, mut arrays): (Vec<_>, Vec<_>) = written
+            .map(|(place, array)| {
+                (place, (array.raw.span(true), array.object(py).clone().unbind()))
+            })
+            .unzip();
+        let spans: Vec<Span> = arrays.iter().map(|(span, _)| *span).collect();
+        let mut failed = None;
+        let conflict = find_conflict(&spans, |first, second| {
+            shares_memory(arrays[first].1.bind(py), arrays[second].1.bind(py)).unwrap_or_else(
+                |error| {
+                    failed.get_or_insert(error);
+                    true
+                },
+            )
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if let Some((first, second)) = conflict {
+            return Err(owners[second].shares_with(owners[first]));
+        }
+        arrays.sort_by_key(|(span, _)| span.start);
+        let reach = arrays.iter().scan(0, |reach, (span, _)| {
+            *reach = span.end.max(*reach);
+            Some(*reach)
+        });
+        Ok(Self { reach: reach.collect(), arrays })
+    }
+
+    /// A copy of the update where its memory merely interleaves with an array to be written. None where no code
+    /// of NumPy's was asked.
+    pub fn copy_if_between<'py>(
+        &self,
+        update: &Readable<'py>,
+        span: Span,
+        place: Place,
+    ) -> PyResult<Option<Readable<'py>>> {
+        let below = self.arrays.partition_point(|(written, _)| written.start < span.end);
+        if below == 0 || self.reach[below - 1] <= span.start || span.start == span.end {
+            return Ok(None);
+        }
+        let py = update.object().py();
+        for (written, array) in &self.arrays[..below] {
+            let may_share = written.end > span.start && !written.interleaves(&span);
+            if may_share && shares_memory(array.bind(py), update.object())? {
+                let message =
+                    "shares memory with params or state, which the step overwrites; pass a copy";
+                return Err(place.value_error(message));
+            }
+        }
+        let copy = update.object().call_method0(intern!(py, "copy"))?;
+        Readable::new(copy, place).map(Some)
+    }
+}
+
+fn shares_memory(first: &Bound<'_, PyAny>, second: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = first.py();
+    py.import(intern!(py, "numpy"))?
+        .call_method1(intern!(py, "shares_memory"), (first, second))?
+        .extract()
+}
