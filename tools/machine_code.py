@@ -16,7 +16,7 @@ HOT = re.compile(r"pulp::x86::v(?P<level>[34]).*::vectorize::imp")
 """The name of a function that holds the loops of one kernel on one instruction set."""
 TIERS = {"3": "avx2", "4": "avx512"}
 
-_FUNCTION = re.compile(r"^[0-9a-f]+ <(.*)>:$")
+_FUNCTION = re.compile(r"^([0-9a-f]+) <(.*)>:$")
 _INSTRUCTION = re.compile(r"^\s+([0-9a-f]+):\s+(\S.*)$")
 _JUMP = re.compile(r"^j\w+\s+([0-9a-f]+)\b")
 
@@ -69,7 +69,8 @@ def _functions(text: str) -> Iterator[tuple[str, list[tuple[int, str]]]]:
         elif found := _FUNCTION.match(line):
             if name:
                 yield name, code
-            name, code = found[1], []
+            # Many have the same name.
+            name, code = f"{found[2]} at {found[1].lstrip('0')}", []
     if name:
         yield name, code
 

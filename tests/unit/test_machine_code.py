@@ -40,6 +40,10 @@ def lines(hot: list[Any], pattern: str) -> list[str]:
     ]
 
 
+def calculates(loop: Any, kind: str) -> bool:
+    return any(re.match(rf"v(add|sub|mul){kind}[sd]\b", line) for line in loop.body)
+
+
 def test_there_are_loops(hot: list[Any]) -> None:
     assert {loop.tier for loop in hot} == {"avx2", "avx512"}
     assert len(hot) > 100
@@ -61,3 +65,9 @@ def test_nothing_is_called(hot: list[Any]) -> None:
 
 def test_no_division_or_root_is_of_one_element(hot: list[Any]) -> None:
     assert not lines(hot, r"v(div|sqrt)s[sd]\b")
+
+
+def test_arithmetic_of_one_element_is_what_vectors_leave_over(hot: list[Any]) -> None:
+    whole = {loop.function for loop in hot if calculates(loop, "p")}
+    single = {loop.function for loop in hot if calculates(loop, "s")}
+    assert single <= whole

@@ -22,8 +22,11 @@ const ROWS: usize = 8;
 /// Elements of a sum over examples that are formed at once, so that their accumulators stay in the first
 /// cache; divides [`CHUNK`].
 const BLOCK: usize = 1 << 11;
-/// Partial sums of the squares of a chunk; divides [`BLOCK`].
+/// Partial sums of the squares of a chunk; divides [`STEP`].
 const LANES: usize = 8;
+/// Elements of a row that are squared before the next row's turn, with the row's partial sums in registers;
+/// divides [`BLOCK`].
+const STEP: usize = 64;
 
 /// One leaf of the gradients.
 #[derive(Debug)]
@@ -290,29 +293,30 @@ impl<T: Float, const N: usize> NullaryFnOnce for AddSquares<'_, T, N> {
     #[inline(always)]
     fn call(self) {
         let Self { lanes, rows, scale } = self;
-        let mut sums = *lanes;
-        let square = |value: T| {
-            let value = value.to_f64() * scale;
-            value * value
-        };
-        let blocks = rows.map(|row| row.as_chunks::<LANES>().0);
-        let count = blocks[0].len();
-        let blocks = blocks.map(|row| &row[..count]);
-        let add = |sums: &mut [f64; LANES], row: &[T; LANES]| {
-            for (sum, &value) in sums.iter_mut().zip(row) {
-                *sum += square(value);
-            }
-        };
-        for at in 0..count {
-            for (sums, row) in sums.iter_mut().zip(&blocks) {
-                add(sums, &row[at]);
+        let len = rows[0].len();
+        for start in (0..len).step_by(STEP) {
+            let end = len.min(start + STEP);
+            for (sums, row) in lanes.iter_mut().zip(&rows) {
+                *sums = add_squares(*sums, &row[start..end], scale);
             }
         }
-        for (sums, row) in sums.iter_mut().zip(&rows) {
-            add(sums, &padded(row.as_chunks::<LANES>().1));
-        }
-        *lanes = sums;
     }
+}
+
+#[inline(always)]
+fn add_squares<T: Float>(mut sums: [f64; LANES], values: &[T], scale: f64) -> [f64; LANES] {
+    let mut add = |block: &[T; LANES]| {
+        for (sum, &value) in sums.iter_mut().zip(block) {
+            let value = value.to_f64() * scale;
+            *sum += value * value;
+        }
+    };
+    let (blocks, tail) = values.as_chunks();
+    blocks.iter().for_each(&mut add);
+    if !tail.is_empty() {
+        add(&padded(tail));
+    }
+    sums
 }
 
 /// The sum of all lanes: neighbours, then neighbours of those.
