@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections import OrderedDict, defaultdict
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optree
 
-from gradmill._tree import NAMESPACE, flatten, flatten_like, leaf_path
+from gradmill._tree import flatten, flatten_like, leaf_path
 from gradmill.errors import LeafValueError, TreeError
 
 if TYPE_CHECKING:
@@ -18,81 +16,13 @@ if TYPE_CHECKING:
     from gradmill._base import PyTree
     from gradmill._tree import Treespec
 
-Small: TypeAlias = "list[tuple[tuple[Any, ...], Any]]"
-"""Leaves that may equal others, each with the keys that lead to it."""
-
-
-class _Anything:
-    """Equals whatever it is compared with."""
-
-    __slots__ = ()
-    __array_ufunc__ = None
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return True
-
-
-ANYTHING = _Anything()
+ANYTHING = object()
 """Stands among the leaves that are bound for one that steps do not write."""
 
 
-def watched(
-    trees: tuple[PyTree, PyTree], spec: Treespec, leaves: Sequence[Any]
-) -> tuple[Any, Small]:
-    """What equals ``trees`` as long as they have their leaves, but for those to be looked at alone.
-
-    To compare them takes a fraction of the time of flattening: containers look for the very same
-    object before they ask it. Where they do ask, arrays of two elements or more have no truth
-    value. Trees with containers of the user's own are equal to nothing, nor are those with more
-    than a few leaves that have one.
-    """
-    small: Small = []
-    free: set[tuple[Any, ...]] = set()
-    if any(leaf is ANYTHING for leaf in leaves):
-        pairs = zip(spec.paths(), leaves, strict=True)
-        paths = [path for path, leaf in pairs if leaf is ANYTHING]
-        free = {(root, *path) for root in range(len(trees)) for path in paths}
-    copy = _copied(trees, small, free, ())
-    return (copy, small) if len(small) <= _FEW else (object(), [])
-
-
-_FEW = 8
-
-
-def _copied(tree: PyTree, small: Small, free: set[tuple[Any, ...]], keys: tuple[Any, ...]) -> Any:
-    """New containers around the leaves of ``tree``; leaves that may equal others are collected."""
-    if optree.tree_is_leaf(tree, none_is_leaf=True, namespace=NAMESPACE):
-        if keys in free:
-            return ANYTHING
-        if tree is not None and not (isinstance(tree, np.ndarray) and tree.size > 1):
-            small.append((keys, tree))
-        return tree
-    if len(keys) < _DEEP:
-        if type(tree) in _MAPPINGS:
-            return {key: _copied(child, small, free, (*keys, key)) for key, child in tree.items()}
-        if type(tree) in _SEQUENCES or optree.is_namedtuple_instance(tree):
-            children = [_copied(child, small, free, (*keys, at)) for at, child in enumerate(tree)]
-            return children if isinstance(tree, list) else tuple(children)
-    return object()
-
-
-_DEEP = 100
-"""Trees of more levels are not looked into."""
-
-_MAPPINGS = {dict, OrderedDict, defaultdict}
-_SEQUENCES = {list, tuple}
-
-
-def has_moved(trees: PyTree, small: Small) -> bool:
-    """Whether one of the leaves in ``small`` has left its place."""
-    for keys, leaf in small:
-        node = trees
-        for key in keys:
-            node = node[key]
-        if node is not leaf:
-            return True
-    return False
+def addresses(leaves: Sequence[Any], unbound: set[int]) -> list[int]:
+    """Where each leaf is, by which the core knows it; 0 for one that steps do not write."""
+    return [0 if at in unbound else id(leaf) for at, leaf in enumerate(leaves)]
 
 
 def check_bound(spec: Treespec, tree: PyTree, name: str, leaves: Sequence[Any]) -> None:

@@ -30,6 +30,7 @@ _T = TypeVar("_T")
 _Leaves: TypeAlias = list[Any]
 _Found: TypeAlias = tuple[list[float | None], bool, tuple[list[bool], list[list[bool]]] | None]
 _Key: TypeAlias = Sequence[int]
+_Report: TypeAlias = tuple[float | None, bool, int]
 
 class _Pass(TypedDict):
     ops: list[int]
@@ -92,10 +93,14 @@ class InPlace:
         slots: list[_Leaves],
         skip: list[int] | None,
         clocks: list[tuple[np.ndarray[Any, Any] | None, Scalars]],
+        watched: tuple[Any, list[int], list[int] | None],
         masters: _Leaves | None = None,
         seed: _Key | None = None,
     ) -> InPlace: ...
-    def step(self, updates: _Leaves, threads: int = 0) -> tuple[float | None, bool, int]: ...
+    def holds(self, params: Any, master: Any) -> bool: ...
+    def step_soon(self, params: Any, master: Any, updates: Any, threads: int) -> _Report | None: ...
+    def step(self, updates: _Leaves, threads: int = 0) -> _Report: ...
+    def learn(self, params: Any, master: Any, updates: Any) -> None: ...
     def step_with(
         self, updates: _Leaves, scalars: list[float], off: int = 0, threads: int = 0
     ) -> None: ...

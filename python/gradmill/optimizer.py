@@ -12,7 +12,7 @@ import numpy as np
 
 from gradmill import _core, errors
 from gradmill._arrays import plain_view
-from gradmill._bound import ANYTHING, check_bound, has_moved, leaves_now, owned, watched
+from gradmill._bound import ANYTHING, addresses, check_bound, leaves_now, owned
 from gradmill._control import Context
 from gradmill._copies import copied, copy_all, masters_of, new_values, number_of_steps
 from gradmill._frame import Frame
@@ -154,6 +154,7 @@ class Optimizer:
         skips = self._tail.skips(select)
         unbound = left_out(self._links, select, leaves)
         frame = Frame(self._structure, Match(works_on, self._treespec), works_on)
+        has_copies = any(copy is not None for copy in self._masters)
         try:
             bound = _core.InPlace(
                 self._tail.program,
@@ -161,6 +162,11 @@ class Optimizer:
                 [slot.leaves for slot in self._tail.slot_matches(own, frame)],
                 skips,
                 self._tail.clocks(own),
+                (
+                    self._treespec.unflatten(range(len(leaves))),
+                    addresses(leaves, unbound),
+                    addresses(works_on, unbound) if has_copies else None,
+                ),
                 self._masters,
                 self._rounding,
             )
@@ -173,8 +179,7 @@ class Optimizer:
         self._bound, self._select, self._leaves, self._master = bound, select, leaves, master
         self._at_step = steps, states
         self._pending: Callable[[_Found], list[PyTree]] | None = None
-        self._copies = master if any(copy is not None for copy in self._masters) else None
-        self._seen, self._small = watched((self.params, self._copies), self._treespec, leaves)
+        self._copies = master if has_copies else None
 
     @property
     def master(self) -> PyTree:
@@ -232,26 +237,28 @@ class Optimizer:
             array([0.5])
         """
         try:
-            # An array that is no longer the same is compared by element, which may raise anything.
-            is_bound = (self.params, self._copies) == self._seen
-        except Exception:  # noqa: BLE001
-            is_bound = False
-        if not is_bound or self._small:
-            self._check_bound(is_bound)
-        try:
             if self._is_simple:
-                try:
-                    leaves = self._flatten_up_to(grads)
-                except ValueError:
-                    leaves = self._matched(grads)
-                if self._nones:
-                    self._check_nones(leaves)
-                norm, finite, steps = self._bound.step(leaves, scoped.get())
+                done = self._bound.step_soon(self.params, self._copies, grads, scoped.get())
+                norm, finite, steps = done or self._step_anew(grads)
             else:
+                self._check_bound()
                 norm, finite, steps = self._step_alone(grads, extra_args)
         except _core.CoreError as fault:
             raise self._fault(fault, grads) from None
         return make(StepReport, (steps, norm, finite))
+
+    def _step_anew(self, grads: PyTree) -> tuple[float | None, bool, int]:
+        """A step with gradients in a tree, or of a kind, that is not like those of the last."""
+        self._check_bound()
+        try:
+            leaves = self._flatten_up_to(grads)
+        except ValueError:
+            leaves = self._matched(grads)
+        if self._nones:
+            self._check_nones(leaves)
+        report = self._bound.step(leaves, scoped.get())
+        self._bound.learn(self.params, self._copies, grads)
+        return report
 
     def _matched(self, updates: PyTree) -> list[Any]:
         """The leaves of updates in the order of the parameters."""
@@ -274,20 +281,21 @@ class Optimizer:
         except errors.TreeError as error:
             return error
 
-    def _check_bound(self, is_bound: bool = False) -> None:
-        """See that the trees hold the arrays that are bound; ``is_bound`` if large ones are there.
+    def _check_bound(self) -> None:
+        """See that the trees hold the arrays that are bound.
 
         Raises:
             TreeError: One has another structure.
             LeafValueError: One holds another array.
         """
-        if is_bound and not has_moved((self.params, self._copies), self._small):
+        if self._bound.holds(self.params, self._copies):
             return
         check_bound(self._treespec, self.params, "params", self._leaves)
         if self._copies is not None:
             check_bound(
                 self._treespec, self._copies, "master", flatten(self._works_on(self._leaves))[0]
             )
+        self._bound.learn(self.params, self._copies, None)
 
     def _step_alone(
         self, grads: PyTree, extra_args: dict[str, Any]
@@ -494,6 +502,6 @@ class Optimizer:
 
 _DERIVED = set(
     "_at _at_step _bound _busy _copies _flatten_up_to _head _is_simple _layout _leaves"  # noqa: SIM905
-    " _links _master _nones _pending _seen _select _small _structure _tail _treespec".split()
+    " _links _master _nones _pending _select _structure _tail _treespec".split()
 )
 """Attributes that are made anew in a copy."""

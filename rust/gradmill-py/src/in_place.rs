@@ -1,22 +1,21 @@
 //! Programs over arrays that are bound once and then written step after step.
 
-use std::ops::Range;
-
-use gradmill_core::leaf::{Params, Slot};
 use gradmill_core::rng::{self, Key};
-use gradmill_core::{DType, Float, Leaf, Outcome, Row, Step, run_rows};
+use gradmill_core::{Outcome, Row, Step, run_rows};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use smallvec::SmallVec;
 
-use crate::buffers::{CHANGED, Counter, Held, Order, Raw, Readable, Writable};
+use crate::bound_leaf::{Arrays, BoundLeaf};
+use crate::buffers::{Counter, Writable};
 use crate::compute::compute;
 use crate::fault::{Place, Tree, core_error};
-use crate::program::{Found, Program, Shape, check_shape, found, shape_for};
+use crate::program::{Found, Program, check_shape, found, shape_for};
 use crate::scalars::Scalars;
 use crate::settings::config;
+use crate::watched::Watched;
 use crate::written::Written;
 
 /// A program bound to parameters and state.
@@ -24,12 +23,15 @@ use crate::written::Written;
 pub struct InPlace {
     program: Py<Program>,
     leaves: Vec<BoundLeaf>,
-    /// Number of leaves of the tree, those without an array among them.
-    tree: usize,
     /// What half precision is rounded at random with.
     seed: Option<Key>,
     written: Written,
     clocks: Vec<(Option<Counter>, Py<Scalars>)>,
+    /// The scalars of the step to come, where they are known already.
+    planned: Option<Row64>,
+    watched: Watched,
+    /// Where in `leaves` each leaf of the tree is.
+    places: Vec<Option<usize>>,
     /// Steps taken.
     steps: u64,
     /// What the last step found whose counts the host keeps.
@@ -37,6 +39,13 @@ pub struct InPlace {
     /// Whether a step broke off in the middle, which takes a bug.
     is_torn: bool,
 }
+
+/// The scalars of all ops.
+type Row64 = SmallVec<[f64; 32]>;
+
+/// The first global norm that was taken, whether all updates were finite, and the number of steps taken, the last
+/// one included.
+type Report = (Option<f64>, bool, u64);
 
 /// The count that an op's scalars depend on, if any, and the scalars.
 type Clock<'py> = (Option<Bound<'py, PyAny>>, Py<Scalars>);
@@ -46,9 +55,10 @@ impl InPlace {
     /// Binds `params` and, for each slot, a list of arrays; `None` parameters have no leaf. `clocks` has a row
     /// for each op and for each other member of the chain that counts steps. Where a parameter has a master,
     /// that is what the ops work on, and the parameter receives a copy of it. With a `seed`, half precision is
-    /// rounded at random.
+    /// rounded at random. `watched`: a tree like the parameters of the positions of leaves, the addresses of the
+    /// objects at the leaves of theirs (0 for any), and the same for the masters' tree where there is one.
     #[new]
-    #[pyo3(signature = (program, params, slots, skip, clocks, masters=None, seed=None))]
+    #[pyo3(signature = (program, params, slots, skip, clocks, watched, masters=None, seed=None))]
     #[expect(
         clippy::needless_pass_by_value,
         clippy::too_many_arguments,
@@ -61,6 +71,7 @@ impl InPlace {
         slots: Vec<Bound<'_, PyList>>,
         skip: Option<Vec<u64>>,
         clocks: Vec<Clock<'_>>,
+        watched: (Py<PyAny>, Vec<usize>, Option<Vec<usize>>),
         masters: Option<Bound<'_, PyList>>,
         seed: Option<Key>,
     ) -> PyResult<Self> {
@@ -101,39 +112,87 @@ impl InPlace {
             counter.map(|counter| (counter, scalars))
         };
         let clocks = clocks.into_iter().map(count).collect::<PyResult<_>>()?;
-        let (tree, steps, last, is_torn) = (params.len(), 0, None, false);
-        Ok(Self { program, leaves, tree, seed, written, clocks, steps, last, is_torn })
+        let watched = Watched::new(watched.0, watched.1, watched.2);
+        let mut places = vec![None; params.len()];
+        for (place, leaf) in leaves.iter().enumerate() {
+            places[leaf.index] = Some(place);
+        }
+        let (planned, steps, last, is_torn) = (None, 0, None, false);
+        Ok(Self {
+            program,
+            leaves,
+            seed,
+            written,
+            clocks,
+            planned,
+            watched,
+            places,
+            steps,
+            last,
+            is_torn,
+        })
+    }
+
+    /// Whether the trees of parameters and masters are seen at once to hold what is bound.
+    fn holds(
+        slf: &Bound<'_, Self>,
+        params: &Bound<'_, PyAny>,
+        master: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        Ok(exclusive(slf)?.watched.hold(params, master))
+    }
+
+    /// A step with `updates` in a tree like those of the last step, as `step` takes it with a list of them. None,
+    /// with nothing written, where the trees or their arrays want a closer look, or something is wrong with them.
+    fn step_soon(
+        slf: &Bound<'_, Self>,
+        params: &Bound<'_, PyAny>,
+        master: &Bound<'_, PyAny>,
+        updates: &Bound<'_, PyAny>,
+        threads: usize,
+    ) -> PyResult<Option<Report>> {
+        let py = slf.py();
+        let this = &mut *exclusive(slf)?;
+        if this.is_torn {
+            return Ok(None);
+        }
+        // Schedules are code of the user's, which could change any array that has been looked at.
+        let scalars = this.plan(py)?;
+        let elements =
+            this.watched.hold(params, master).then(|| this.take_plain(updates)).flatten();
+        let Some(elements) = elements else {
+            this.release(py);
+            this.planned = Some(scalars);
+            return Ok(None);
+        };
+        this.step_by(py, &scalars, elements, threads).map(Some)
     }
 
     /// One step: `params` and the slots are overwritten and the counts go up, or nothing happens and an
     /// error is raised.
-    ///
-    /// Returns the first global norm that was taken, whether all updates were finite, and the number of steps
-    /// taken, this one included.
     #[pyo3(signature = (updates, threads=0))]
     fn step(
         slf: &Bound<'_, Self>,
         updates: &Bound<'_, PyList>,
         threads: usize,
-    ) -> PyResult<(Option<f64>, bool, u64)> {
+    ) -> PyResult<Report> {
         let py = slf.py();
         let this = &mut *exclusive(slf)?;
-        let mut scalars = SmallVec::<[f64; 32]>::new();
-        for (leaf, (count, row)) in this.clocks.iter().enumerate() {
-            let count = count.as_ref().map_or(Some(0), |count| count.get(py));
-            let count =
-                count.ok_or_else(|| Place { tree: Tree::Count, leaf }.value_error(COUNT))?;
-            row.get().extend(py, count.max(0).unsigned_abs().into(), &mut scalars)?;
-        }
-        let step = Step { scalars: &scalars, rounding: this.rounding(), ..Step::default() };
-        let outcome = this.run(py, updates, step, threads, true)?;
-        for (leaf, (count, _)) in this.clocks.iter().enumerate() {
-            if count.as_ref().is_some_and(|count| !count.advance(py)) {
-                this.is_torn = true;
-                return Err(Place { tree: Tree::Count, leaf }.value_error(COUNT_DURING));
-            }
-        }
-        Ok((outcome.norms.first().copied().flatten(), outcome.finite, this.steps))
+        this.check_whole()?;
+        let scalars = this.planned.take().map_or_else(|| this.plan(py), Ok)?;
+        let elements = this.take(updates).inspect_err(|_| this.release(py))?;
+        this.step_by(py, &scalars, elements, threads)
+    }
+
+    /// Notes the structures of trees, so that the next ones like them are recognised by `step_soon`.
+    fn learn(
+        slf: &Bound<'_, Self>,
+        params: &Bound<'_, PyAny>,
+        master: &Bound<'_, PyAny>,
+        updates: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        exclusive(slf)?.watched.learn(params, master, updates);
+        Ok(())
     }
 
     /// As `step`, with the scalars of all ops in a row, where the host keeps the counts. `off` holds the ops
@@ -147,9 +206,12 @@ impl InPlace {
         off: u64,
         threads: usize,
     ) -> PyResult<()> {
+        let py = slf.py();
         let this = &mut *exclusive(slf)?;
+        this.check_whole()?;
+        let elements = this.take(updates).inspect_err(|_| this.release(py))?;
         let step = Step { scalars: &scalars, off, rounding: this.rounding(), ..Step::default() };
-        let outcome = this.run(slf.py(), updates, step, threads, false)?;
+        let outcome = this.run(py, elements, step, threads)?;
         let bound: Vec<usize> = this.leaves.iter().map(|leaf| leaf.index).collect();
         this.last = Some(found(outcome, || {
             let takes = |(index, update): (usize, Bound<'_, PyAny>)| {
@@ -166,8 +228,9 @@ impl InPlace {
         Ok((this.steps, this.last.clone()))
     }
 
-    /// Arrays of floats and programs refer to nothing that could refer to this; schedules do.
+    /// Arrays of floats and programs refer to nothing that could refer to this; schedules and keys do.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.watched.traverse(&visit)?;
         self.clocks.iter().try_for_each(|(_, scalars)| visit.call(scalars))
     }
 
@@ -195,33 +258,65 @@ impl InPlace {
         self.seed.map(|seed| rng::split(seed, self.steps))
     }
 
-    /// `counts`: whether those of the state are to be written afterwards.
+    /// # Errors
+    /// A step broke off in the middle.
+    fn check_whole(&self) -> PyResult<()> {
+        if self.is_torn { Err(PyRuntimeError::new_err(TORN)) } else { Ok(()) }
+    }
+
+    /// The scalars of the step to come.
+    fn plan(&mut self, py: Python<'_>) -> PyResult<Row64> {
+        self.planned = None;
+        let mut scalars = Row64::new();
+        for (leaf, (count, row)) in self.clocks.iter().enumerate() {
+            let count = count.as_ref().map_or(Some(0), |count| count.get(py));
+            let count =
+                count.ok_or_else(|| Place { tree: Tree::Count, leaf }.value_error(COUNT))?;
+            row.get().extend(py, count.max(0).unsigned_abs().into(), &mut scalars)?;
+        }
+        Ok(scalars)
+    }
+
+    /// The step, and its counts, with updates that are taken.
+    fn step_by(
+        &mut self,
+        py: Python<'_>,
+        scalars: &[f64],
+        elements: usize,
+        threads: usize,
+    ) -> PyResult<Report> {
+        self.check_counts(py).inspect_err(|_| self.release(py))?;
+        let step = Step { scalars, rounding: self.rounding(), ..Step::default() };
+        let outcome = self.run(py, elements, step, threads)?;
+        for (leaf, (count, _)) in self.clocks.iter().enumerate() {
+            if count.as_ref().is_some_and(|count| !count.advance(py)) {
+                self.is_torn = true;
+                return Err(Place { tree: Tree::Count, leaf }.value_error(COUNT_DURING));
+            }
+        }
+        Ok((outcome.norms.first().copied().flatten(), outcome.finite, self.steps))
+    }
+
+    /// Runs the program over updates that are taken, and lets go of them.
     fn run(
         &mut self,
         py: Python<'_>,
-        updates: &Bound<'_, PyList>,
+        elements: usize,
         step: Step<'_>,
         threads: usize,
-        counts: bool,
     ) -> PyResult<Outcome> {
-        if self.is_torn {
-            return Err(PyRuntimeError::new_err(TORN));
-        }
-        let outcome = self.take(updates).and_then(|elements| {
-            if counts {
-                self.check_counts(py)?;
-            }
-            let Self { program, leaves, .. } = self;
-            let (core, config) = (&program.get().core, config(threads));
-            let outcome = compute(py, elements, || run_rows(core, leaves, step, &config));
-            self.is_torn = outcome.is_err();
-            outcome?.map_err(|error| core_error(&error))
-        });
-        for leaf in &mut self.leaves {
-            leaf.update = None;
-        }
-        self.steps += u64::from(outcome.is_ok());
-        outcome
+        let Self { program, leaves, .. } = self;
+        let (core, config) = (&program.get().core, config(threads));
+        let outcome = compute(py, elements, || run_rows(core, leaves, step, &config));
+        self.is_torn = outcome.is_err();
+        self.release(py);
+        let outcome = outcome?.map_err(|error| core_error(&error))?;
+        self.steps += 1;
+        Ok(outcome)
+    }
+
+    fn release(&mut self, py: Python<'_>) {
+        self.leaves.iter_mut().for_each(|leaf| leaf.release(py));
     }
 
     /// Looks at the counts once more: schedules, and what converts updates, are code of the user's.
@@ -238,9 +333,9 @@ impl InPlace {
     /// Checks all arrays of a step and keeps the updates; the number of elements.
     fn take(&mut self, updates: &Bound<'_, PyList>) -> PyResult<usize> {
         let py = updates.py();
-        let Self { program, leaves, tree, written, .. } = self;
-        if updates.len() != *tree {
-            let got = updates.len();
+        let Self { program, leaves, places, written, .. } = self;
+        if updates.len() != places.len() {
+            let (got, tree) = (updates.len(), places.len());
             return Err(PyValueError::new_err(format!("{got} updates for {tree} params")));
         }
         let core = &program.get().core;
@@ -263,6 +358,30 @@ impl InPlace {
         }
         Ok(elements)
     }
+
+    /// Checks all arrays of a step and keeps the updates, where they are as those of the last step were, or arrays
+    /// that no code of others has to look at; the number of elements.
+    fn take_plain(&mut self, updates: &Bound<'_, PyAny>) -> Option<usize> {
+        let py = updates.py();
+        let Self { program, leaves, places, written, watched, .. } = self;
+        let core = &program.get().core;
+        let mut elements = 0;
+        let taken = watched.each_update(updates, |at, update| match places[at] {
+            Some(place) => {
+                // Array objects lie scattered; those of leaves to come arrive while this one is looked at.
+                if let Some(later) = leaves.get(place + AHEAD) {
+                    later.arrays.prefetch();
+                }
+                let leaf = &mut leaves[place];
+                update.is_none() || {
+                    elements += leaf.len();
+                    leaf.take_plain(py, core, written, update)
+                }
+            }
+            None => update.is_none() || watched.is_free(at),
+        });
+        taken.then_some(elements)
+    }
 }
 
 /// What is wrong with a count that was changed.
@@ -278,187 +397,3 @@ const TORN: &str =
 
 /// How many leaves ahead array objects are asked for.
 const AHEAD: usize = 8;
-
-/// The arrays of a leaf, some for all steps and the update for one.
-struct BoundLeaf {
-    /// Its position in the tree.
-    index: usize,
-    skip: u64,
-    shape: Shape,
-    arrays: Arrays,
-    update: Option<Held>,
-    order: Order,
-    /// Whether results depend on the order in which elements are walked.
-    ordered: bool,
-    /// The widest dtype of what the ops read beside the update.
-    dtype: Option<DType>,
-    /// Memory that an update had and that no array written overlaps; updates tend to come in the same.
-    apart: Option<(usize, usize)>,
-}
-
-/// What a step writes of a leaf.
-struct Arrays {
-    param: Writable,
-    /// Receives a copy of the parameter.
-    copy: Option<Writable>,
-    /// The slots of the ops that do not pass it by.
-    slots: SmallVec<[Writable; 2]>,
-}
-
-impl Arrays {
-    fn prefetch(&self) {
-        let Self { param, copy, slots } = self;
-        slots.iter().chain([param]).chain(copy).for_each(|array| array.raw.prefetch());
-    }
-
-    #[inline]
-    fn are_unmoved(&self, py: Python<'_>) -> bool {
-        let Self { param, copy, slots } = self;
-        slots.iter().chain([param]).chain(copy).all(|array| array.is_unmoved(py))
-    }
-
-    /// All of them, and what each is; `slots` are the numbers of its slots.
-    fn all(&self, slots: impl Iterator<Item = usize>) -> impl Iterator<Item = (Tree, &Writable)> {
-        let param = if self.copy.is_some() { Tree::Master } else { Tree::Params };
-        let copy = self.copy.iter().map(|copy| (Tree::Params, copy));
-        slots.map(Tree::Slot).zip(&self.slots).chain([(param, &self.param)]).chain(copy)
-    }
-}
-
-impl BoundLeaf {
-    fn new(
-        core: &gradmill_core::Program,
-        index: usize,
-        skip: u64,
-        shape: Shape,
-        arrays: Arrays,
-        ordered: bool,
-    ) -> Self {
-        let reads = core.reads_params_of(skip).then(|| arrays.param.raw.dtype());
-        let dtype = arrays.slots.iter().map(|slot| slot.raw.dtype()).chain(reads).max();
-        let (update, order, apart) = (None, Order::Logical, None);
-        Self { index, skip, shape, arrays, update, order, ordered, dtype, apart }
-    }
-
-    /// Checks the arrays of this step and keeps the update; whether code other than ours ran, which converted
-    /// or copied it.
-    #[inline]
-    fn take(
-        &mut self,
-        py: Python<'_>,
-        core: &gradmill_core::Program,
-        written: &Written,
-        update: Bound<'_, PyAny>,
-    ) -> PyResult<bool> {
-        let leaf = self.index;
-        let has_shape = || self.arrays.param.raw.shape(py) == &self.shape[..];
-        if !self.arrays.are_unmoved(py) || core.has_units() && !has_shape() {
-            return Err(self.moved(py, core));
-        }
-        let place = Place { tree: Tree::Updates, leaf };
-        let given = update.as_ptr();
-        let mut update = Readable::new(update, place)?;
-        let mut others_ran = update.object().as_ptr() != given;
-        check_shape(py, core, leaf, &update.raw, Tree::Params, &self.arrays.param.raw)?;
-        let span = update.raw.span(false);
-        if self.apart != Some((span.start, span.end)) {
-            let copy = written.copy_if_between(&update, span, place)?;
-            self.apart = copy.is_none().then_some((span.start, span.end));
-            others_ran |= copy.is_some();
-            update = copy.unwrap_or(update);
-        }
-        let Arrays { param, copy, slots } = &self.arrays;
-        let written = slots.iter().chain([param]).chain(copy).map(|array| &array.raw);
-        self.order = Raw::common_order(written.chain([&update.raw]), self.ordered);
-        self.update = Some(update.hold());
-        Ok(others_ran)
-    }
-
-    /// Looks at all arrays of this step once more.
-    fn check_unmoved(&self, py: Python<'_>, core: &gradmill_core::Program) -> PyResult<()> {
-        let has_shape = || self.arrays.param.raw.shape(py) == &self.shape[..];
-        if !self.arrays.are_unmoved(py) || core.has_units() && !has_shape() {
-            return Err(self.moved(py, core));
-        }
-        match &self.update {
-            Some(update) if !update.raw.is_unmoved(py) => {
-                Err(Place { tree: Tree::Updates, leaf: self.index }.value_error(CHANGED))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    #[cold]
-    fn moved(&self, py: Python<'_>, core: &gradmill_core::Program) -> PyErr {
-        let mut all = self.arrays.all(core.slots_of(self.skip));
-        let tree =
-            all.find(|(_, array)| !array.is_unmoved(py)).map_or(Tree::Params, |(tree, _)| tree);
-        let place = Place { tree, leaf: self.index };
-        place.value_error("was resized, reshaped, moved or made read-only since it was bound")
-    }
-}
-impl Row for BoundLeaf {
-    fn is_present(&self) -> bool {
-        self.update.is_some()
-    }
-
-    fn prefetch(&self) {
-        let Arrays { param, slots, .. } = &self.arrays;
-        slots.iter().chain([param]).for_each(|array| array.raw.prefetch_elements());
-        self.update.iter().for_each(|update| update.raw.prefetch_elements());
-    }
-
-    fn len(&self) -> usize {
-        self.arrays.param.raw.len()
-    }
-
-    fn skip(&self) -> u64 {
-        self.skip
-    }
-
-    fn dtype(&self, _: &gradmill_core::Program) -> DType {
-        let update = self.update.as_ref().map(|update| update.raw.dtype());
-        self.dtype.max(update).unwrap_or(DType::F32).computed_in()
-    }
-
-    fn updates<T: Float>(&self) -> Option<&[T]> {
-        self.update.as_ref()?.dense(self.order)
-    }
-
-    #[inline]
-    fn with_dense<T: Float, R>(
-        &mut self,
-        slots: Range<usize>,
-        kernel: impl FnOnce(&[T], &mut [T], &mut [&mut [T]]) -> R,
-    ) -> Option<R> {
-        let order = self.order;
-        let Arrays { param, copy: None, slots: own } = &mut self.arrays else {
-            return None;
-        };
-        let updates = self.update.as_ref()?.dense(order)?;
-        let params = param.dense(order)?;
-        let mut states = SmallVec::<[&mut [T]; 2]>::new();
-        for slot in &mut own[slots] {
-            states.push(slot.dense(order)?);
-        }
-        Some(kernel(updates, params, &mut states))
-    }
-
-    fn leaf(&mut self, program: &gradmill_core::Program) -> Leaf<'_> {
-        let Self { order, skip, shape, update, arrays, .. } = self;
-        let Arrays { param, copy, slots } = arrays;
-        let updates = match update {
-            Some(update) => update.source(*order),
-            None => unreachable!("only leaves that are present are walked over"),
-        };
-        let mut own = slots.iter_mut();
-        let slots = (0..program.slots()).map(|number| {
-            let slot = if program.skips_slot(*skip, number) { None } else { own.next() };
-            slot.map(|slot| Slot { from: None, to: slot.sink(*order) })
-        });
-        let params = Params::Write(Slot { from: None, to: param.sink(*order) });
-        let leaf = Leaf::new(updates, params, None, slots.collect());
-        let copy = copy.as_mut().map(|copy| copy.sink(*order));
-        Leaf { skip: *skip, shape, copy, ..leaf }
-    }
-}

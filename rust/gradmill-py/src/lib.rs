@@ -1,5 +1,6 @@
 //! The extension module `gradmill._core`: glue between NumPy arrays and `gradmill-core`.
 
+mod bound_leaf;
 mod buffers;
 mod compute;
 mod fault;
@@ -10,6 +11,7 @@ mod program;
 mod recycle;
 mod scalars;
 mod settings;
+mod watched;
 mod written;
 mod xla;
 

@@ -263,8 +263,7 @@ pub fn check_shape(
     other: &Raw,
 ) -> PyResult<()> {
     let (own, theirs) = (update.shape(py), other.shape(py));
-    // A loop, since comparing slices calls a function that takes longer than a few lengths do.
-    if own.len() == theirs.len() && own.iter().zip(theirs).all(|(own, other)| own == other) {
+    if have_one_shape(own, theirs) {
         return Ok(());
     }
     let (name, op) = match tree {
@@ -274,6 +273,13 @@ pub fn check_shape(
     let (got, expected) = (Lengths(own), Lengths(theirs));
     let place = Place { tree: Tree::Updates, leaf };
     Err(place.value_error(format!("shape {got}, {name} has {expected} ({op})")))
+}
+
+/// Whether two shapes are one. A loop, since comparing slices calls a function that takes longer than a few
+/// lengths do.
+#[inline]
+pub fn have_one_shape(own: &[usize], other: &[usize]) -> bool {
+    own.len() == other.len() && own.iter().zip(other).all(|(own, other)| own == other)
 }
 
 struct Lengths<'s>(&'s [usize]);

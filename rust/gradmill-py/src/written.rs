@@ -50,20 +50,26 @@ impl Written {
         Ok(Self { reach: reach.collect(), arrays })
     }
 
-    /// A copy of the update where its memory merely interleaves with an array to be written. None where no code
-    /// of NumPy's was asked.
-    pub fn copy_if_between<'py>(
+    /// Whether memory surely has no byte between the first and the last that are written. Says so without code of
+    /// NumPy's.
+    pub fn is_apart(&self, span: Span) -> bool {
+        let below = self.below(span);
+        below == 0 || self.reach[below - 1] <= span.start || span.start == span.end
+    }
+
+    /// How many of the arrays begin before `span` ends.
+    fn below(&self, span: Span) -> usize {
+        self.arrays.partition_point(|(written, _)| written.start < span.end)
+    }
+
+    /// A copy of an update that is not apart and whose memory merely interleaves with an array to be written.
+    pub fn copy_between<'py>(
         &self,
         update: &Readable<'py>,
-        span: Span,
         place: Place,
-    ) -> PyResult<Option<Readable<'py>>> {
-        let below = self.arrays.partition_point(|(written, _)| written.start < span.end);
-        if below == 0 || self.reach[below - 1] <= span.start || span.start == span.end {
-            return Ok(None);
-        }
-        let py = update.object().py();
-        for (written, array) in &self.arrays[..below] {
+    ) -> PyResult<Readable<'py>> {
+        let (py, span) = (update.object().py(), update.raw.span(false));
+        for (written, array) in &self.arrays[..self.below(span)] {
             let may_share = written.end > span.start && !written.interleaves(&span);
             if may_share && shares_memory(array.bind(py), update.object())? {
                 let message =
@@ -71,8 +77,7 @@ impl Written {
                 return Err(place.value_error(message));
             }
         }
-        let copy = update.object().call_method0(intern!(py, "copy"))?;
-        Readable::new(copy, place).map(Some)
+        Readable::new(update.object().call_method0(intern!(py, "copy"))?, place)
     }
 }
 

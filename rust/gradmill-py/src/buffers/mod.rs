@@ -8,6 +8,7 @@
 mod counter;
 mod memory;
 mod raw;
+mod tree;
 
 use gradmill_core::leaf::{Sink, Source};
 use gradmill_core::{DType, Float};
@@ -22,6 +23,7 @@ pub use self::memory::Block;
 use self::memory::recycled;
 use self::raw::{DTYPES, Unfit, itemsize, kind};
 pub use self::raw::{Order, Raw};
+pub use self::tree::Structure;
 use crate::fault::Place;
 
 /// What an array whose layout cannot be written is refused with.
@@ -44,6 +46,11 @@ impl<'py> Readable<'py> {
             Ok(raw) => Ok(Self { object, raw, place }),
             Err(_) => Self::converted(&object, place),
         }
+    }
+
+    /// `object` itself, where its memory is as the kernels need it.
+    pub fn plain(object: Bound<'py, PyAny>, place: Place) -> Option<Self> {
+        Raw::of(&object).ok().map(|raw| Self { object, raw, place })
     }
 
     #[cold]
@@ -91,31 +98,64 @@ impl<'py> Readable<'py> {
         unsafe { self.raw.source(order) }
     }
 
-    /// The same array, kept beyond the lifetime of the token.
-    pub fn hold(self) -> Held {
-        Held { _object: self.object.unbind(), raw: self.raw }
+}
+
+/// An array that is read in one step, and where the elements of the last one lay: an array in the same place tends
+/// to come again.
+#[derive(Default)]
+pub struct Incoming {
+    object: Option<Py<PyAny>>,
+    raw: Option<Raw>,
+}
+
+impl Incoming {
+    /// Keeps an array for a step.
+    pub fn keep(&mut self, array: Readable<'_>) {
+        self.object = Some(array.object.unbind());
+        self.raw = Some(array.raw);
     }
-}
 
-/// An array that is read during one call, kept in a place of its own.
-pub struct Held {
-    _object: Py<PyAny>,
-    pub raw: Raw,
-}
+    /// Keeps `object` for a step, if it is an array of NumPy's own like the last one, in the same memory.
+    #[inline]
+    pub fn keep_again(&mut self, object: &Bound<'_, PyAny>) -> bool {
+        let is_like = self.raw.as_mut().is_some_and(|raw| raw.becomes(object));
+        if is_like {
+            self.object = Some(object.clone().unbind());
+        }
+        is_like
+    }
 
-impl Held {
+    /// Lets go of the array.
+    #[inline]
+    pub fn release(&mut self, py: Python<'_>) {
+        drop(self.object.take().map(|object| object.into_bound(py)));
+    }
+
+    /// Whether there is an array.
+    #[inline]
+    pub fn is_there(&self) -> bool {
+        self.object.is_some()
+    }
+
+    /// The array, as NumPy described it.
+    #[inline]
+    pub fn raw(&self) -> Option<&Raw> {
+        self.raw.as_ref().filter(|_| self.is_there())
+    }
+
     /// The elements; see [`Readable::source`].
-    pub fn source(&self, order: Order) -> Source<'_> {
-        // SAFETY: `self._object` keeps the array alive; see `Readable::source` for the rest.
-        unsafe { self.raw.source(order) }
+    pub fn source(&self, order: Order) -> Option<Source<'_>> {
+        // SAFETY: `self.object` is there and keeps the array alive; see `Readable::source` for the rest.
+        self.raw().map(|raw| unsafe { raw.source(order) })
     }
 
     /// The elements as a slice, where they are dense in this order and of this type.
+    #[inline]
     pub fn dense<T: Float>(&self, order: Order) -> Option<&[T]> {
-        // SAFETY: a dense array of `len` elements of this type, kept alive by `self._object`; see
+        // SAFETY: a dense array of `len` elements of this type, kept alive by `self.object`; see
         // `Readable::source` for the rest.
-        self.raw.is_slice::<T>(order).then(|| unsafe {
-            std::slice::from_raw_parts(self.raw.data.cast_const().cast(), self.raw.len)
+        self.raw().filter(|raw| raw.is_slice::<T>(order)).map(|raw| unsafe {
+            std::slice::from_raw_parts(raw.data.cast_const().cast(), raw.len)
         })
     }
 }

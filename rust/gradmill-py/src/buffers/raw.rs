@@ -196,6 +196,19 @@ impl Raw {
         prefetch::<4>(self.data);
     }
 
+    /// Whether `object` is an array whose elements are where those of the last one were, which it takes the place
+    /// of.
+    #[inline]
+    pub(super) fn becomes(&mut self, object: &Bound<'_, PyAny>) -> bool {
+        let py = object.py();
+        // SAFETY: `object` is a valid reference; the call only compares its type.
+        if unsafe { npyffi::PyArray_CheckExact(py, object.as_ptr()) } == 0 {
+            return false;
+        }
+        self.object = object.as_ptr().cast();
+        self.is_unmoved(py)
+    }
+
     /// Whether the elements of the array are where they were.
     #[inline]
     pub fn is_unmoved(&self, py: Python<'_>) -> bool {

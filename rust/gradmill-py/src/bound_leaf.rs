@@ -1,0 +1,235 @@
+//! A leaf of a program that is bound: arrays for all steps, and the update of one.
+
+use std::ops::Range;
+
+use gradmill_core::leaf::{Params, Slot};
+use gradmill_core::{DType, Float, Leaf, Program, Row};
+use pyo3::prelude::*;
+use smallvec::SmallVec;
+
+use crate::buffers::{CHANGED, Incoming, Order, Raw, Readable, Writable};
+use crate::fault::{Place, Tree};
+use crate::program::{Shape, check_shape, have_one_shape};
+use crate::written::Written;
+
+/// The arrays of a leaf, some for all steps and the update for one.
+pub struct BoundLeaf {
+    /// Its position in the tree.
+    pub index: usize,
+    pub skip: u64,
+    pub arrays: Arrays,
+    shape: Shape,
+    update: Incoming,
+    order: Order,
+    /// Whether results depend on the order in which elements are walked.
+    ordered: bool,
+    /// The widest dtype of what the ops read beside the update.
+    dtype: Option<DType>,
+}
+
+/// What a step writes of a leaf.
+pub struct Arrays {
+    pub param: Writable,
+    /// Receives a copy of the parameter.
+    pub copy: Option<Writable>,
+    /// The slots of the ops that do not pass it by.
+    pub slots: SmallVec<[Writable; 2]>,
+}
+
+impl Arrays {
+    /// Asks for the array objects, to be looked at soon.
+    pub fn prefetch(&self) {
+        let Self { param, copy, slots } = self;
+        slots.iter().chain([param]).chain(copy).for_each(|array| array.raw.prefetch());
+    }
+
+    #[inline]
+    fn are_unmoved(&self, py: Python<'_>) -> bool {
+        let Self { param, copy, slots } = self;
+        slots.iter().chain([param]).chain(copy).all(|array| array.is_unmoved(py))
+    }
+
+    /// All of them, and what each is; `slots` are the numbers of its slots.
+    pub fn all(
+        &self,
+        slots: impl Iterator<Item = usize>,
+    ) -> impl Iterator<Item = (Tree, &Writable)> {
+        let param = if self.copy.is_some() { Tree::Master } else { Tree::Params };
+        let copy = self.copy.iter().map(|copy| (Tree::Params, copy));
+        slots.map(Tree::Slot).zip(&self.slots).chain([(param, &self.param)]).chain(copy)
+    }
+}
+
+impl BoundLeaf {
+    pub fn new(
+        core: &Program,
+        index: usize,
+        skip: u64,
+        shape: Shape,
+        arrays: Arrays,
+        ordered: bool,
+    ) -> Self {
+        let reads = core.reads_params_of(skip).then(|| arrays.param.raw.dtype());
+        let dtype = arrays.slots.iter().map(|slot| slot.raw.dtype()).chain(reads).max();
+        let (update, order) = (Incoming::default(), Order::Logical);
+        Self { index, skip, shape, arrays, update, order, ordered, dtype }
+    }
+
+    /// Checks the arrays of this step and keeps the update; whether code other than ours ran, which converted
+    /// or copied it.
+    pub fn take(
+        &mut self,
+        py: Python<'_>,
+        core: &Program,
+        written: &Written,
+        update: Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        let leaf = self.index;
+        if !self.is_unmoved(py, core) {
+            return Err(self.moved(py, core));
+        }
+        let place = Place { tree: Tree::Updates, leaf };
+        let given = update.as_ptr();
+        let mut update = Readable::new(update, place)?;
+        let mut others_ran = update.object().as_ptr() != given;
+        check_shape(py, core, leaf, &update.raw, Tree::Params, &self.arrays.param.raw)?;
+        if !written.is_apart(update.raw.span(false)) {
+            others_ran = true;
+            update = written.copy_between(&update, place)?;
+        }
+        self.keep(update);
+        Ok(others_ran)
+    }
+
+    /// Keeps the update if that takes no code of others, and nothing is wrong; whether it did.
+    #[inline]
+    pub fn take_plain(
+        &mut self,
+        py: Python<'_>,
+        core: &Program,
+        written: &Written,
+        update: &Bound<'_, PyAny>,
+    ) -> bool {
+        if !self.is_unmoved(py, core) {
+            return false;
+        }
+        if self.update.keep_again(update) {
+            return self.update.raw().is_some_and(|raw| self.has_shape_of(py, raw));
+        }
+        let place = Place { tree: Tree::Updates, leaf: self.index };
+        let update = Readable::plain(update.clone(), place).filter(|update| {
+            self.has_shape_of(py, &update.raw) && written.is_apart(update.raw.span(false))
+        });
+        update.map(|update| self.keep(update)).is_some()
+    }
+
+    fn has_shape_of(&self, py: Python<'_>, update: &Raw) -> bool {
+        have_one_shape(update.shape(py), self.arrays.param.raw.shape(py))
+    }
+
+    fn keep(&mut self, update: Readable<'_>) {
+        let Arrays { param, copy, slots } = &self.arrays;
+        let written = slots.iter().chain([param]).chain(copy).map(|array| &array.raw);
+        self.order = Raw::common_order(written.chain([&update.raw]), self.ordered);
+        self.update.keep(update);
+    }
+
+    /// Lets go of the update.
+    #[inline]
+    pub fn release(&mut self, py: Python<'_>) {
+        self.update.release(py);
+    }
+
+    #[inline]
+    fn is_unmoved(&self, py: Python<'_>, core: &Program) -> bool {
+        let has_shape = || self.arrays.param.raw.shape(py) == &self.shape[..];
+        self.arrays.are_unmoved(py) && (!core.has_units() || has_shape())
+    }
+
+    /// Looks at all arrays of this step once more.
+    pub fn check_unmoved(&self, py: Python<'_>, core: &Program) -> PyResult<()> {
+        if !self.is_unmoved(py, core) {
+            return Err(self.moved(py, core));
+        }
+        match self.update.raw() {
+            Some(update) if !update.is_unmoved(py) => {
+                Err(Place { tree: Tree::Updates, leaf: self.index }.value_error(CHANGED))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn moved(&self, py: Python<'_>, core: &Program) -> PyErr {
+        let mut all = self.arrays.all(core.slots_of(self.skip));
+        let tree =
+            all.find(|(_, array)| !array.is_unmoved(py)).map_or(Tree::Params, |(tree, _)| tree);
+        let place = Place { tree, leaf: self.index };
+        place.value_error("was resized, reshaped, moved or made read-only since it was bound")
+    }
+}
+
+impl Row for BoundLeaf {
+    fn is_present(&self) -> bool {
+        self.update.is_there()
+    }
+
+    fn prefetch(&self) {
+        let Arrays { param, slots, .. } = &self.arrays;
+        slots.iter().chain([param]).for_each(|array| array.raw.prefetch_elements());
+        self.update.raw().iter().for_each(|update| update.prefetch_elements());
+    }
+
+    fn len(&self) -> usize {
+        self.arrays.param.raw.len()
+    }
+
+    fn skip(&self) -> u64 {
+        self.skip
+    }
+
+    fn dtype(&self, _: &Program) -> DType {
+        let update = self.update.raw().map(Raw::dtype);
+        self.dtype.max(update).unwrap_or(DType::F32).computed_in()
+    }
+
+    fn updates<T: Float>(&self) -> Option<&[T]> {
+        self.update.dense(self.order)
+    }
+
+    #[inline]
+    fn with_dense<T: Float, R>(
+        &mut self,
+        slots: Range<usize>,
+        kernel: impl FnOnce(&[T], &mut [T], &mut [&mut [T]]) -> R,
+    ) -> Option<R> {
+        let order = self.order;
+        let Arrays { param, copy: None, slots: own } = &mut self.arrays else {
+            return None;
+        };
+        let updates = self.update.dense(order)?;
+        let params = param.dense(order)?;
+        let mut states = SmallVec::<[&mut [T]; 2]>::new();
+        for slot in &mut own[slots] {
+            states.push(slot.dense(order)?);
+        }
+        Some(kernel(updates, params, &mut states))
+    }
+
+    fn leaf(&mut self, program: &Program) -> Leaf<'_> {
+        let Self { order, skip, shape, update, arrays, .. } = self;
+        let Arrays { param, copy, slots } = arrays;
+        let Some(updates) = update.source(*order) else {
+            unreachable!("only leaves that are present are walked over")
+        };
+        let mut own = slots.iter_mut();
+        let slots = (0..program.slots()).map(|number| {
+            let slot = if program.skips_slot(*skip, number) { None } else { own.next() };
+            slot.map(|slot| Slot { from: None, to: slot.sink(*order) })
+        });
+        let params = Params::Write(Slot { from: None, to: param.sink(*order) });
+        let leaf = Leaf::new(updates, params, None, slots.collect());
+        let copy = copy.as_mut().map(|copy| copy.sink(*order));
+        Leaf { skip: *skip, shape, copy, ..leaf }
+    }
+}
