@@ -99,9 +99,10 @@ fn passes<R: Row>(
     config: &Config,
 ) -> Result<Outcome, Error> {
     program.check_scalars(step.scalars)?;
-    let run = Run::new(program, step, config);
+    let mut run = Run::new(program, step, config);
     if !program.carries(step.off) {
-        return Ok(run.passes(rows));
+        run.passes(rows);
+        return Ok(run.outcome);
     }
     let carrier = |row: &mut R| Carrier::new(program, &row.leaf(program));
     let mut carriers = present(rows).map(carrier).collect::<Result<Vec<_>, _>>()?;
@@ -111,7 +112,8 @@ fn passes<R: Row>(
         Leaf { out, ..leaf }
     };
     let mut leaves: Vec<Leaf<'_>> = present(rows).zip(&mut carriers).map(with_carrier).collect();
-    Ok(run.passes(&mut leaves))
+    run.passes(&mut leaves);
+    Ok(run.outcome)
 }
 
 /// For each leaf the sum of squares of the update that reaches the last op of `program`, which asks for a norm
@@ -229,7 +231,7 @@ impl<'r> Run<'r> {
         self.off >> op & 1 == 1
     }
 
-    fn passes<R: Row>(mut self, rows: &mut [R]) -> Outcome {
+    fn passes<R: Row>(&mut self, rows: &mut [R]) {
         self.draw_keys(rows);
         let mut cursor = Cursor::start();
         loop {
@@ -239,7 +241,7 @@ impl<'r> Run<'r> {
             }
             let Some(op) = pass.ends_for else {
                 self.walk(&pass, rows, false);
-                return self.outcome;
+                return;
             };
             self.find(op, &pass, rows);
             cursor.advance(&pass);
@@ -471,8 +473,9 @@ impl<'r> Run<'r> {
         add: impl FnMut(f64),
     ) -> bool {
         let Self { program, config, off, rounding, others, .. } = self;
-        let mut kernels = Kernels::default();
+        let (mut kernels, mut elements) = (Kernels::default(), 0);
         for row in present(rows) {
+            elements += row.len();
             let (skip, bind) = (row.skip(), self.binding());
             match row.dtype(program) {
                 DType::F64 => kernels.f64.add(skip, || program.bind(pass, skip, bind)),
@@ -481,6 +484,7 @@ impl<'r> Run<'r> {
         }
         let kernels = &kernels;
         let (off, rounding) = (*off, *rounding);
-        Walk { program, pass, kernels, off, rounding, others, norm, config, scale }.over(rows, add)
+        let walk = Walk { program, pass, kernels, off, rounding, others, norm, config, scale };
+        walk.over(rows, elements, add)
     }
 }

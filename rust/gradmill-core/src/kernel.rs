@@ -1,5 +1,6 @@
 //! What runs on a stretch of dense memory: one fused loop, or the ops in turn over blocks.
 
+use std::hint::black_box;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -10,11 +11,11 @@ use crate::blocks::{self, Target};
 use crate::convert::Element;
 use crate::dtype::{DType, Float};
 use crate::fused::{Pattern, Visitor};
-use crate::leaf::Origin;
+use crate::leaf::{Dense, Origin};
 use crate::ops::{Op, Step};
 use crate::others::Others;
 use crate::simd::Tier;
-use crate::stride::{pad, whole};
+use crate::stride::{STRIDE, pad, whole};
 
 /// A step of a pass.
 #[derive(Clone, Copy, Debug)]
@@ -80,23 +81,23 @@ pub struct Kernel<T> {
     steps: SmallVec<[Placed<T>; 4]>,
     /// The same as one loop, in registers, where there is one.
     fused: Option<Pattern<T>>,
-    /// The steps that matter where the update is to be applied and is zero in any case: those with state, and
-    /// those before them. Parameters are left alone then.
-    silent: Option<SmallVec<[Placed<T>; 4]>>,
+    /// How many of the steps matter where the update is to be applied and is zero in any case: those with state,
+    /// and those before them. Parameters are left alone then.
+    silent: Option<usize>,
 }
 
 /// The steps that have state, and those before them, where the update that leaves `steps` is surely zero.
-fn silent<T: Float>(steps: &[Placed<T>]) -> Option<&[Placed<T>]> {
+fn silent<T: Float>(steps: &[Placed<T>]) -> Option<usize> {
     let zeroed = steps.iter().rposition(|placed| placed.step.gives_zero())?;
     let (head, tail) = steps.split_at(zeroed + 1);
     let stays = |placed: &Placed<T>| placed.step.keeps_zero() && !placed.step.has_slots();
     let last = head.iter().rposition(|placed| placed.step.has_slots());
-    tail.iter().all(stays).then(|| &head[..last.map_or(0, |last| last + 1)])
+    tail.iter().all(stays).then(|| last.map_or(0, |last| last + 1))
 }
 
 impl<T: Float> Kernel<T> {
     pub fn new(steps: SmallVec<[Placed<T>; 4]>, fuse: bool) -> Self {
-        let silent = silent(&steps).map(SmallVec::from_slice);
+        let silent = silent(&steps);
         let fused = fuse.then(|| Pattern::of(&steps)).flatten();
         Self { steps, fused, silent }
     }
@@ -111,6 +112,16 @@ impl<T: Float> Kernel<T> {
         self.fused.is_some()
     }
 
+    /// The loop that applies it, where it is one.
+    fn one_loop(&self, tier: Tier) -> Option<&Pattern<T>> {
+        self.fused.as_ref().filter(|_| tier.is_wide() && self.silent.is_none())
+    }
+
+    /// Whether [`Kernel::apply_each`] takes leaves whose arrays are of one type.
+    pub fn takes_each(&self, tier: Tier) -> bool {
+        self.one_loop(tier).is_some()
+    }
+
     /// Adds the update to `params`; the result tells whether an incoming update was not
     /// finite.
     #[inline]
@@ -121,33 +132,34 @@ impl<T: Float> Kernel<T> {
         params: &mut [T],
         slots: &mut [&mut [T]],
     ) -> T::Bits {
-        if let Some(steps) = &self.silent {
-            return blocks::run(site, steps, updates, Target::Nowhere { params }, slots);
+        if let Some(pattern) = self.one_loop(site.tier) {
+            let slots = slots.iter_mut().skip(pattern.first_slot()).take(2).map(|slot| &mut **slot);
+            let leaves = &mut [Dense { updates, params, slots: slots.collect() }];
+            return pattern.visit(Apply { tier: site.tier, leaves, first: 0 });
         }
-        match &self.fused {
-            Some(pattern) if site.tier.is_wide() => {
-                let slots = &mut slots[pattern.first_slot()..];
-                pattern.visit(Apply { tier: site.tier, updates, params, slots })
+        match self.silent {
+            Some(count) => {
+                let nowhere = Target::Nowhere { params };
+                blocks::run(site, &self.steps[..count], updates, nowhere, slots)
             }
-            _ => blocks::run(site, &self.steps, updates, Target::Params(params), slots),
+            None => blocks::run(site, &self.steps, updates, Target::Params(params), slots),
         }
     }
 
-    /// As [`Kernel::apply`] for arrays that differ in type, where there is such a loop.
+    /// As [`Kernel::apply`] for several leaves, whose arrays may differ in type, where there is such a loop.
     #[inline]
-    pub fn apply_mixed<U: Element, P: Element, S: Element>(
+    pub fn apply_each<U: Element, P: Element, S: Element>(
         &self,
         tier: Tier,
-        updates: &[U],
-        params: &mut [P],
-        slots: &mut [&mut [S]],
+        leaves: &mut [Dense<'_, U, P, S>],
     ) -> Option<T::Bits> {
-        match (&self.silent, &self.fused) {
-            (None, Some(pattern)) if tier.is_wide() => {
-                let slots = &mut slots[pattern.first_slot()..];
-                pattern.visit_frequent(Apply { tier, updates, params, slots })
+        let pattern = self.one_loop(tier)?;
+        let apply = Apply { tier, leaves, first: pattern.first_slot() };
+        match (U::DTYPE, P::DTYPE, S::DTYPE) {
+            (updates, params, slots) if updates == params && params == slots => {
+                Some(pattern.visit(apply))
             }
-            _ => None,
+            _ => pattern.visit_frequent(apply),
         }
     }
 
@@ -182,12 +194,12 @@ impl<T: Float> Kernel<T> {
     }
 }
 
-/// The arrays of updates, parameters and state, each of a type of its own.
+/// Leaves to be updated by one loop, one after the other.
 struct Apply<'k, 'd, U, P, S> {
     tier: Tier,
-    updates: &'k [U],
-    params: &'k mut [P],
-    slots: &'k mut [&'d mut [S]],
+    leaves: &'k mut [Dense<'d, U, P, S>],
+    /// The position of the op's first slot.
+    first: usize,
 }
 
 impl<T: Float, U: Element, P: Element, S: Element> Visitor<T> for Apply<'_, '_, U, P, S> {
@@ -198,45 +210,19 @@ impl<T: Float, U: Element, P: Element, S: Element> Visitor<T> for Apply<'_, '_, 
 
     #[inline]
     fn visit<const N: usize, O: Op<T, N>>(self, op: &O) -> T::Bits {
-        let Self { tier, updates, params, slots } = self;
-        let (updates, updates_tail) = updates.split_at(whole(updates.len()));
-        let (params, params_tail) = params.split_at_mut(updates.len());
-        let (slots, slots_tail) = split_columns::<S, N>(slots, updates.len());
-        let mut bad = T::Bits::default();
-        if !updates.is_empty() {
-            bad |= tier.run_wide(ApplyLoop::<T, O, U, P, S, N>::new(op, updates, params, slots));
-        }
-        let len = updates_tail.len();
-        if len > 0 {
-            let (updates, mut params) = (pad(updates_tail), pad(params_tail));
-            let mut copies = slots_tail.each_ref().map(|slot| pad(slot));
-            let slots = copies.each_mut().map(|slot| &mut slot[..]);
-            let padded_loop = ApplyLoop::<T, O, U, P, S, N>::new(op, &updates, &mut params, slots);
-            bad |= tier.run_wide(padded_loop);
-            params_tail.copy_from_slice(&params[..len]);
-            for (slot, copy) in slots_tail.into_iter().zip(&copies) {
-                slot.copy_from_slice(&copy[..len]);
-            }
-        }
-        bad
+        let Self { tier, leaves, first } = self;
+        tier.run_wide(ApplyLoop { op, leaves, first, computed_in: PhantomData })
     }
 }
 
-struct ApplyLoop<'k, T, O, U, P, S, const N: usize> {
+struct ApplyLoop<'k, 'd, T, O, U, P, S, const N: usize> {
     op: &'k O,
-    updates: &'k [U],
-    params: &'k mut [P],
-    slots: [&'k mut [S]; N],
+    leaves: &'k mut [Dense<'d, U, P, S>],
+    first: usize,
     computed_in: PhantomData<T>,
 }
 
-impl<'k, T, O, U, P, S, const N: usize> ApplyLoop<'k, T, O, U, P, S, N> {
-    fn new(op: &'k O, updates: &'k [U], params: &'k mut [P], slots: [&'k mut [S]; N]) -> Self {
-        Self { op, updates, params, slots, computed_in: PhantomData }
-    }
-}
-
-impl<T, O, U, P, S, const N: usize> NullaryFnOnce for ApplyLoop<'_, T, O, U, P, S, N>
+impl<T, O, U, P, S, const N: usize> NullaryFnOnce for ApplyLoop<'_, '_, T, O, U, P, S, N>
 where
     T: Float,
     O: Op<T, N>,
@@ -248,10 +234,44 @@ where
 
     #[inline(always)]
     fn call(self) -> T::Bits {
-        let Self { op, updates, params, slots, .. } = self;
-        let mut slots = slots.into_iter();
-        let mut next = || slots.next().unwrap_or_default();
-        op.apply(updates, params, next(), next())
+        let Self { op, leaves, first, .. } = self;
+        let mut bad = T::Bits::default();
+        // Room for what is left over of a leaf, which the same loop takes after the whole strides: a length that the
+        // compiler knew would make it a second one.
+        let stride = black_box(STRIDE);
+        let (mut u, mut p) = ([U::default(); STRIDE], [P::default(); STRIDE]);
+        let (mut a, mut b) = ([S::default(); STRIDE], [S::default(); STRIDE]);
+        for part in 0..2 * leaves.len() {
+            let Dense { updates, params, slots } = &mut leaves[part / 2];
+            let (is_rest, mid) = (part % 2 == 1, whole(updates.len()));
+            let mut own = slots[first..].iter_mut().take(N).map(|slot| &mut **slot);
+            let (one, other) = (own.next().unwrap_or_default(), own.next().unwrap_or_default());
+            if is_rest {
+                if mid == updates.len() {
+                    continue;
+                }
+                u = pad(&updates[mid..]);
+                p = pad(&params[mid..]);
+                a = pad(one.get(mid..).unwrap_or_default());
+                b = pad(other.get(mid..).unwrap_or_default());
+            }
+            let (from, to, one_slot, other_slot) = if is_rest {
+                (&u[..stride], &mut p[..stride], &mut a[..stride], &mut b[..stride])
+            } else {
+                (&updates[..mid], &mut **params, &mut *one, &mut *other)
+            };
+            bad |= op.apply(from, to, one_slot, other_slot);
+            if is_rest {
+                let len = updates.len() - mid;
+                params[mid..].copy_from_slice(&p[..len]);
+                for (slot, copy) in [(one, &a), (other, &b)] {
+                    if let Some(slot) = slot.get_mut(mid..) {
+                        slot.copy_from_slice(&copy[..slot.len()]);
+                    }
+                }
+            }
+        }
+        bad
     }
 }
 
@@ -349,23 +369,4 @@ impl<T: Float> NullaryFnOnce for Sum<'_, T> {
         }
         bad
     }
-}
-
-/// The first `N` slots, each split at `mid`.
-fn split_columns<'s, T, const N: usize>(
-    slots: &'s mut [&mut [T]],
-    mid: usize,
-) -> ([&'s mut [T]; N], [&'s mut [T]; N]) {
-    let mut tails = [const { None }; N];
-    let mut slots = slots.iter_mut().zip(&mut tails);
-    let heads = std::array::from_fn(|_| match slots.next() {
-        Some((slot, tail)) => {
-            let (head, rest) = slot.split_at_mut(mid);
-            *tail = Some(rest);
-            head
-        }
-        None => unreachable!("the program counts each op's slots"),
-    });
-    drop(slots);
-    (heads, tails.map(Option::unwrap_or_default))
 }

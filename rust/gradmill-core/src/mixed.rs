@@ -31,8 +31,5 @@ fn with<U: Element, P: Element, S: Element>(
     leaf: &mut Leaf<'_>,
     slots: &Range<usize>,
 ) -> Option<u32> {
-    let apply = |updates: &[U], params: &mut [P], slots: &mut [&mut [S]]| {
-        kernel.apply_mixed(tier, updates, params, slots)
-    };
-    leaf.with_mixed(slots.clone(), apply)?
+    kernel.apply_each(tier, &mut [leaf.mixed::<U, P, S>(slots.clone())?])
 }

@@ -9,7 +9,7 @@ use crate::convert::Rounding;
 use crate::dtype::{DType, Float};
 use crate::exec::Config;
 use crate::kernel::{Across, Bound, Kernel, KernelSet, Kernels, Site, Sum};
-use crate::leaf::{Chunks, Leaf, Origin, Params, Row, Sink, Slot, Source as Array};
+use crate::leaf::{Chunks, Dense, Leaf, Origin, Params, Row, Sink, Slot, Source as Array};
 use crate::others::Others;
 use crate::par;
 use crate::program::{Pass, Program, Source};
@@ -24,6 +24,9 @@ pub const CHUNK: usize = 1 << 17;
 const BLOCK: usize = 1 << 12;
 /// Elements of small leaves that a thread takes at once.
 const BUNDLE: usize = par::PARALLEL_FROM >> 3;
+
+/// How many small leaves one loop takes, one after the other.
+const TOGETHER: usize = 16;
 
 /// How many leaves ahead the first elements are asked for.
 const AHEAD: usize = 2;
@@ -54,11 +57,10 @@ enum Task<'t, R> {
 }
 
 impl Walk<'_> {
-    /// Whether all incoming updates were finite; `add` gets for each leaf the sum of squares of those that leave
-    /// the pass, where it ends with one.
-    pub fn over<R: Row>(&self, rows: &mut [R], add: impl FnMut(f64)) -> bool {
-        let total: usize = rows.iter().filter(|row| row.is_present()).map(Row::len).sum();
-        match par::threads_for(self.config.threads, total) {
+    /// Whether all incoming updates, so many `elements`, were finite; `add` gets for each leaf the sum of squares of
+    /// those that leave the pass, where it ends with one.
+    pub fn over<R: Row>(&self, rows: &mut [R], elements: usize, add: impl FnMut(f64)) -> bool {
+        match par::threads_for(self.config.threads, elements) {
             1 => self.in_turn(rows, add),
             threads => self.spread(rows, threads, add),
         }
@@ -130,19 +132,71 @@ impl Walk<'_> {
     }
 
     /// Sends leaves through the pass, one after the other; `first` is the position of the first.
-    fn each<R: Row>(&self, rows: &mut [R], first: usize, mut done: impl FnMut(bool, f64)) {
+    fn each<R: Row>(&self, mut rows: &mut [R], first: usize, mut done: impl FnMut(bool, f64)) {
         let mut position = first;
-        for at in 0..rows.len() {
-            if let Some(later) = rows.get(at + AHEAD) {
+        while let Some(row) = rows.first() {
+            if !row.is_present() {
+                rows = &mut rows[1..];
+                continue;
+            }
+            let together = match row.dtype(self.program) {
+                DType::F64 => self.together(&self.kernels.f64, rows),
+                _ => self.together(&self.kernels.f32, rows),
+            };
+            let (taken, present) = if let Some((taken, present, finite)) = together {
+                (0..present).for_each(|_| done(finite, 0.0));
+                (taken, present)
+            } else {
+                if let Some(later) = rows.get(AHEAD) {
+                    later.prefetch();
+                }
+                let (finite, sum) = self.row(&mut rows[0], position);
+                done(finite, sum);
+                (1, 1)
+            };
+            position += present;
+            rows = &mut rows[taken..];
+        }
+    }
+
+    /// Sends the first of these leaves through the last pass, as many as one loop takes: how many, how many of
+    /// these take part, and whether their updates were finite. None where there is no such loop.
+    fn together<T: Float, R: Row>(
+        &self,
+        kernels: &KernelSet<T>,
+        rows: &mut [R],
+    ) -> Option<(usize, usize, bool)> {
+        let Self { pass, config, program, .. } = self;
+        let skip = rows.first()?.skip();
+        let bound = kernels.of(skip);
+        let is_last = pass.ends_for.is_none() && pass.source == Source::Updates;
+        if !is_last || !bound.kernel.takes_each(config.tier) {
+            return None;
+        }
+        let (mut leaves, mut taken) = (SmallVec::<[Dense<'_, T, T, T>; TOGETHER]>::new(), 0);
+        let mut rest = rows;
+        while let Some((row, behind)) = rest.split_first_mut()
+            && leaves.len() < TOGETHER
+        {
+            if let Some(later) = behind.get(AHEAD - 1) {
                 later.prefetch();
             }
-            let row = &mut rows[at];
             if row.is_present() {
-                let (finite, sum) = self.row(row, position);
-                done(finite, sum);
-                position += 1;
+                let fits = row.skip() == skip
+                    && row.len() <= CHUNK
+                    && (row.dtype(program) == DType::F64) == (T::DTYPE == DType::F64);
+                leaves.push(Dense::default());
+                let last = leaves.len() - 1;
+                if !fits || !row.dense::<T>(bound.slots.clone(), &mut leaves[last]) {
+                    leaves.pop();
+                    break;
+                }
             }
+            taken += 1;
+            rest = behind;
         }
+        let finite = !T::any(bound.kernel.apply_each(config.tier, &mut leaves)?);
+        (taken > 0).then_some((taken, leaves.len(), finite))
     }
 
     /// Sends a leaf, or a chunk of one, through the pass: whether its updates were finite, and its sum.
@@ -194,10 +248,11 @@ impl Walk<'_> {
         if pass.ends_for.is_none() {
             let origin = Origin { leaf: position, start: row.start() };
             let site = Site { tier: config.tier, origin, others };
-            let apply = |updates: &[T], params: &mut [T], slots: &mut [&mut [T]]| {
-                bound.kernel.apply(site, updates, params, slots)
-            };
-            let bad = row.with_dense(bound.slots.clone(), apply)?;
+            let mut arrays = Dense::default();
+            if !row.dense(bound.slots.clone(), &mut arrays) {
+                return None;
+            }
+            let bad = bound.kernel.apply(site, arrays.updates, arrays.params, &mut arrays.slots);
             return Some((!T::any(bad), 0.0));
         }
         if !pass.ops.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use gradmill_core::leaf::{Params, Slot};
+use gradmill_core::leaf::{Dense, Params, Slot};
 use gradmill_core::{DType, Float, Leaf, Program, Row};
 use pyo3::prelude::*;
 use smallvec::SmallVec;
@@ -18,7 +18,7 @@ pub struct BoundLeaf {
     pub index: usize,
     pub skip: u64,
     pub arrays: Arrays,
-    shape: Shape,
+    shape: Box<[usize]>,
     update: Incoming,
     order: Order,
     /// Whether results depend on the order in which elements are walked.
@@ -31,22 +31,16 @@ pub struct BoundLeaf {
 pub struct Arrays {
     pub param: Writable,
     /// Receives a copy of the parameter.
-    pub copy: Option<Writable>,
+    pub copy: Option<Box<Writable>>,
     /// The slots of the ops that do not pass it by.
     pub slots: SmallVec<[Writable; 2]>,
 }
 
 impl Arrays {
-    /// Asks for the array objects, to be looked at soon.
-    pub fn prefetch(&self) {
-        let Self { param, copy, slots } = self;
-        slots.iter().chain([param]).chain(copy).for_each(|array| array.raw.prefetch());
-    }
-
     #[inline]
     fn are_unmoved(&self, py: Python<'_>) -> bool {
         let Self { param, copy, slots } = self;
-        slots.iter().chain([param]).chain(copy).all(|array| array.is_unmoved(py))
+        slots.iter().chain([param]).chain(copy.as_deref()).all(|array| array.is_unmoved(py))
     }
 
     /// All of them, and what each is; `slots` are the numbers of its slots.
@@ -55,7 +49,7 @@ impl Arrays {
         slots: impl Iterator<Item = usize>,
     ) -> impl Iterator<Item = (Tree, &Writable)> {
         let param = if self.copy.is_some() { Tree::Master } else { Tree::Params };
-        let copy = self.copy.iter().map(|copy| (Tree::Params, copy));
+        let copy = self.copy.as_deref().map(|copy| (Tree::Params, copy));
         slots.map(Tree::Slot).zip(&self.slots).chain([(param, &self.param)]).chain(copy)
     }
 }
@@ -71,8 +65,17 @@ impl BoundLeaf {
     ) -> Self {
         let reads = core.reads_params_of(skip).then(|| arrays.param.raw.dtype());
         let dtype = arrays.slots.iter().map(|slot| slot.raw.dtype()).chain(reads).max();
-        let (update, order) = (Incoming::default(), Order::Logical);
+        let (update, order, shape) = (Incoming::default(), Order::Logical, shape.as_slice().into());
         Self { index, skip, shape, arrays, update, order, ordered, dtype }
+    }
+
+    /// Asks for the array objects, to be looked at soon.
+    #[inline]
+    pub fn prefetch_objects(&self) {
+        let Arrays { param, copy, slots } = &self.arrays;
+        let arrays = slots.iter().chain([param]).chain(copy.as_deref());
+        arrays.for_each(|array| array.raw.prefetch());
+        self.update.prefetch();
     }
 
     /// Checks the arrays of this step and keeps the update; whether code other than ours ran, which converted
@@ -129,7 +132,7 @@ impl BoundLeaf {
 
     fn keep(&mut self, update: Readable<'_>) {
         let Arrays { param, copy, slots } = &self.arrays;
-        let written = slots.iter().chain([param]).chain(copy).map(|array| &array.raw);
+        let written = slots.iter().chain([param]).chain(copy.as_deref()).map(|array| &array.raw);
         self.order = Raw::common_order(written.chain([&update.raw]), self.ordered);
         self.update.keep(update);
     }
@@ -198,22 +201,26 @@ impl Row for BoundLeaf {
     }
 
     #[inline]
-    fn with_dense<T: Float, R>(
-        &mut self,
+    fn dense<'r, T: Float>(
+        &'r mut self,
         slots: Range<usize>,
-        kernel: impl FnOnce(&[T], &mut [T], &mut [&mut [T]]) -> R,
-    ) -> Option<R> {
+        dense: &mut Dense<'r, T, T, T>,
+    ) -> bool {
         let order = self.order;
         let Arrays { param, copy: None, slots: own } = &mut self.arrays else {
-            return None;
+            return false;
         };
-        let updates = self.update.dense(order)?;
-        let params = param.dense(order)?;
-        let mut states = SmallVec::<[&mut [T]; 2]>::new();
-        for slot in &mut own[slots] {
-            states.push(slot.dense(order)?);
-        }
-        Some(kernel(updates, params, &mut states))
+        let (Some(updates), Some(params)) = (self.update.dense(order), param.dense(order)) else {
+            return false;
+        };
+        (dense.updates, dense.params) = (updates, params);
+        own[slots].iter_mut().all(|slot| match slot.dense(order) {
+            Some(slot) => {
+                dense.slots.push(slot);
+                true
+            }
+            None => false,
+        })
     }
 
     fn leaf(&mut self, program: &Program) -> Leaf<'_> {

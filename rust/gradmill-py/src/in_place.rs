@@ -27,8 +27,9 @@ pub struct InPlace {
     seed: Option<Key>,
     written: Written,
     clocks: Vec<(Option<Counter>, Py<Scalars>)>,
-    /// The scalars of the step to come, where they are known already.
-    planned: Option<Row64>,
+    /// The scalars of all ops, of the step to come where they are planned already.
+    scalars: SmallVec<[f64; 32]>,
+    is_planned: bool,
     watched: Watched,
     /// Where in `leaves` each leaf of the tree is.
     places: Vec<Option<usize>>,
@@ -39,9 +40,6 @@ pub struct InPlace {
     /// Whether a step broke off in the middle, which takes a bug.
     is_torn: bool,
 }
-
-/// The scalars of all ops.
-type Row64 = SmallVec<[f64; 32]>;
 
 /// The first global norm that was taken, whether all updates were finite, and the number of steps taken, the last
 /// one included.
@@ -87,7 +85,7 @@ impl InPlace {
                 let place = Place { tree: Tree::Master, leaf: index };
                 let master = Writable::new(&master, place)?;
                 check_shape(py, core, index, &master.raw, Tree::Params, &param.raw)?;
-                copy = Some(std::mem::replace(&mut param, master));
+                copy = Some(Box::new(std::mem::replace(&mut param, master)));
             }
             let shape = shape_for(py, core, index, skip, &param.raw)?;
             let mut states = SmallVec::new();
@@ -117,14 +115,16 @@ impl InPlace {
         for (place, leaf) in leaves.iter().enumerate() {
             places[leaf.index] = Some(place);
         }
-        let (planned, steps, last, is_torn) = (None, 0, None, false);
+        let (scalars, is_planned) = (SmallVec::new(), false);
+        let (steps, last, is_torn) = (0, None, false);
         Ok(Self {
             program,
             leaves,
             seed,
             written,
             clocks,
-            planned,
+            scalars,
+            is_planned,
             watched,
             places,
             steps,
@@ -157,15 +157,14 @@ impl InPlace {
             return Ok(None);
         }
         // Schedules are code of the user's, which could change any array that has been looked at.
-        let scalars = this.plan(py)?;
+        this.plan(py)?;
         let elements =
             this.watched.hold(params, master).then(|| this.take_plain(updates)).flatten();
         let Some(elements) = elements else {
             this.release(py);
-            this.planned = Some(scalars);
             return Ok(None);
         };
-        this.step_by(py, &scalars, elements, threads).map(Some)
+        this.step_by_plan(py, elements, threads).map(Some)
     }
 
     /// One step: `params` and the slots are overwritten and the counts go up, or nothing happens and an
@@ -179,9 +178,11 @@ impl InPlace {
         let py = slf.py();
         let this = &mut *exclusive(slf)?;
         this.check_whole()?;
-        let scalars = this.planned.take().map_or_else(|| this.plan(py), Ok)?;
+        if !this.is_planned {
+            this.plan(py)?;
+        }
         let elements = this.take(updates).inspect_err(|_| this.release(py))?;
-        this.step_by(py, &scalars, elements, threads)
+        this.step_by_plan(py, elements, threads)
     }
 
     /// Notes the structures of trees, so that the next ones like them are recognised by `step_soon`.
@@ -210,8 +211,7 @@ impl InPlace {
         let this = &mut *exclusive(slf)?;
         this.check_whole()?;
         let elements = this.take(updates).inspect_err(|_| this.release(py))?;
-        let step = Step { scalars: &scalars, off, rounding: this.rounding(), ..Step::default() };
-        let outcome = this.run(py, elements, step, threads)?;
+        let outcome = this.run(py, elements, Some((&scalars, off)), threads)?;
         let bound: Vec<usize> = this.leaves.iter().map(|leaf| leaf.index).collect();
         this.last = Some(found(outcome, || {
             let takes = |(index, update): (usize, Bound<'_, PyAny>)| {
@@ -254,40 +254,36 @@ fn exclusive<'py>(slf: &Bound<'py, InPlace>) -> PyResult<PyRefMut<'py, InPlace>>
 }
 
 impl InPlace {
-    fn rounding(&self) -> Option<Key> {
-        self.seed.map(|seed| rng::split(seed, self.steps))
-    }
-
     /// # Errors
     /// A step broke off in the middle.
     fn check_whole(&self) -> PyResult<()> {
         if self.is_torn { Err(PyRuntimeError::new_err(TORN)) } else { Ok(()) }
     }
 
-    /// The scalars of the step to come.
-    fn plan(&mut self, py: Python<'_>) -> PyResult<Row64> {
-        self.planned = None;
-        let mut scalars = Row64::new();
+    /// Makes the scalars of the step to come.
+    fn plan(&mut self, py: Python<'_>) -> PyResult<()> {
+        self.is_planned = false;
+        self.scalars.clear();
         for (leaf, (count, row)) in self.clocks.iter().enumerate() {
             let count = count.as_ref().map_or(Some(0), |count| count.get(py));
             let count =
                 count.ok_or_else(|| Place { tree: Tree::Count, leaf }.value_error(COUNT))?;
-            row.get().extend(py, count.max(0).unsigned_abs().into(), &mut scalars)?;
+            row.get().extend(py, count.max(0).unsigned_abs().into(), &mut self.scalars)?;
         }
-        Ok(scalars)
+        self.is_planned = true;
+        Ok(())
     }
 
-    /// The step, and its counts, with updates that are taken.
-    fn step_by(
+    /// The step that is planned, and its counts, with updates that are taken.
+    fn step_by_plan(
         &mut self,
         py: Python<'_>,
-        scalars: &[f64],
         elements: usize,
         threads: usize,
     ) -> PyResult<Report> {
+        self.is_planned = false;
         self.check_counts(py).inspect_err(|_| self.release(py))?;
-        let step = Step { scalars, rounding: self.rounding(), ..Step::default() };
-        let outcome = self.run(py, elements, step, threads)?;
+        let outcome = self.run(py, elements, None, threads)?;
         for (leaf, (count, _)) in self.clocks.iter().enumerate() {
             if count.as_ref().is_some_and(|count| !count.advance(py)) {
                 self.is_torn = true;
@@ -297,15 +293,19 @@ impl InPlace {
         Ok((outcome.norms.first().copied().flatten(), outcome.finite, self.steps))
     }
 
-    /// Runs the program over updates that are taken, and lets go of them.
+    /// Runs the program over updates that are taken, and lets go of them: as planned, or with scalars and ops that
+    /// are off.
     fn run(
         &mut self,
         py: Python<'_>,
         elements: usize,
-        step: Step<'_>,
+        given: Option<(&[f64], u64)>,
         threads: usize,
     ) -> PyResult<Outcome> {
-        let Self { program, leaves, .. } = self;
+        let rounding = self.seed.map(|seed| rng::split(seed, self.steps));
+        let Self { program, leaves, scalars, .. } = self;
+        let (scalars, off) = given.unwrap_or((scalars, 0));
+        let step = Step { scalars, off, rounding, ..Step::default() };
         let (core, config) = (&program.get().core, config(threads));
         let outcome = compute(py, elements, || run_rows(core, leaves, step, &config));
         self.is_torn = outcome.is_err();
@@ -344,7 +344,7 @@ impl InPlace {
         for at in 0..leaves.len() {
             // Array objects lie scattered; those of leaves to come arrive while this one is looked at.
             if let Some(later) = leaves.get(at + AHEAD) {
-                later.arrays.prefetch();
+                later.prefetch_objects();
             }
             let leaf = &mut leaves[at];
             let update = updates.get_item(leaf.index)?;
@@ -370,7 +370,7 @@ impl InPlace {
             Some(place) => {
                 // Array objects lie scattered; those of leaves to come arrive while this one is looked at.
                 if let Some(later) = leaves.get(place + AHEAD) {
-                    later.arrays.prefetch();
+                    later.prefetch_objects();
                 }
                 let leaf = &mut leaves[place];
                 update.is_none() || {

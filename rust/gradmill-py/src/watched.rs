@@ -88,7 +88,8 @@ impl Watched {
     /// Keys of trees may refer to anything.
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.numbers)?;
-        (0..self.structures.len())
-            .try_for_each(|tree| self.structure(tree).map_or(Ok(()), |structure| structure.traverse(visit)))
+        (0..self.structures.len()).try_for_each(|tree| {
+            self.structure(tree).map_or(Ok(()), |structure| structure.traverse(visit))
+        })
     }
 }

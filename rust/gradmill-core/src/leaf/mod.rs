@@ -7,7 +7,7 @@ mod view;
 use smallvec::SmallVec;
 
 pub(crate) use row::incoming;
-pub use row::{Chunks, Row};
+pub use row::{Chunks, Dense, Row};
 pub use strided::{Layout, Strided, StridedMut};
 pub use view::{Sink, Source, View, ViewMut};
 

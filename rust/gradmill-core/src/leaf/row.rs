@@ -9,6 +9,17 @@ use crate::convert::Element;
 use crate::dtype::{DType, Float};
 use crate::program::Program;
 
+/// The arrays of a leaf that is updated in place, all dense, each of a type of its own.
+#[derive(Debug, Default)]
+pub struct Dense<'d, U, P, S> {
+    /// The incoming update.
+    pub updates: &'d [U],
+    /// The parameter, which is overwritten.
+    pub params: &'d mut [P],
+    /// The state, which is overwritten.
+    pub slots: SmallVec<[&'d mut [S]; 2]>,
+}
+
 /// One leaf of a tree that a program runs over.
 ///
 /// A [`Leaf`] is one. Who keeps arrays from step to step can hand them out one leaf at a time instead, which
@@ -44,15 +55,16 @@ pub trait Row: Send {
     /// The incoming update, where it is dense and of this type.
     fn updates<T: Float>(&self) -> Option<&[T]>;
 
-    /// Calls `kernel` with update, parameter and state, where all are dense and of this type, and parameters
-    /// and state are overwritten.
+    /// Puts update, parameter and state into `dense`, where all are dense and of this type, and parameters and
+    /// state are overwritten; whether they are.
     ///
-    /// `slots` are positions among the slots of the ops that do not pass the leaf by.
-    fn with_dense<T: Float, R>(
-        &mut self,
+    /// `slots` are positions among the slots of the ops that do not pass the leaf by. What is put in place takes
+    /// no copy, which would have to wait until it is written.
+    fn dense<'r, T: Float>(
+        &'r mut self,
         slots: Range<usize>,
-        kernel: impl FnOnce(&[T], &mut [T], &mut [&mut [T]]) -> R,
-    ) -> Option<R>;
+        dense: &mut Dense<'r, T, T, T>,
+    ) -> bool;
 
     /// Its arrays as views.
     fn leaf(&mut self, program: &Program) -> Leaf<'_>;
@@ -79,12 +91,12 @@ impl Row for Leaf<'_> {
         self.updates.dense()
     }
 
-    fn with_dense<T: Float, R>(
-        &mut self,
+    fn dense<'r, T: Float>(
+        &'r mut self,
         slots: Range<usize>,
-        kernel: impl FnOnce(&[T], &mut [T], &mut [&mut [T]]) -> R,
-    ) -> Option<R> {
-        self.with_mixed(slots, kernel)
+        dense: &mut Dense<'r, T, T, T>,
+    ) -> bool {
+        self.mixed(slots).map(|arrays| *dense = arrays).is_some()
     }
 
     fn leaf(&mut self, _: &Program) -> Leaf<'_> {
@@ -93,25 +105,21 @@ impl Row for Leaf<'_> {
 }
 
 impl Leaf<'_> {
-    /// As [`Row::with_dense`], where updates, parameters and state may be of different types.
-    pub(crate) fn with_mixed<U: Element, P: Element, S: Element, R>(
+    /// As [`Row::dense`], where updates, parameters and state may be of different types.
+    pub(crate) fn mixed<U: Element, P: Element, S: Element>(
         &mut self,
         slots: Range<usize>,
-        kernel: impl FnOnce(&[U], &mut [P], &mut [&mut [S]]) -> R,
-    ) -> Option<R> {
+    ) -> Option<Dense<'_, U, P, S>> {
         let Params::Write(Slot { from: None, to }) = &mut self.params else {
             return None;
         };
         if self.copy.is_some() {
             return None;
         }
-        let updates = self.updates.dense()?;
-        let params = to.dense()?;
-        let mut states = SmallVec::<[&mut [S]; 2]>::new();
-        for slot in self.slots.iter_mut().flatten().skip(slots.start).take(slots.len()) {
-            states.push(slot.to.dense().filter(|_| slot.from.is_none())?);
-        }
-        Some(kernel(updates, params, &mut states))
+        let (updates, params) = (self.updates.dense()?, to.dense()?);
+        let own = self.slots.iter_mut().flatten().skip(slots.start).take(slots.len());
+        let slots = own.map(|slot| slot.to.dense().filter(|_| slot.from.is_none()));
+        Some(Dense { updates, params, slots: slots.collect::<Option<_>>()? })
     }
 }
 

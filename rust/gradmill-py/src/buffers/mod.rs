@@ -97,7 +97,6 @@ impl<'py> Readable<'py> {
         // their addresses.
         unsafe { self.raw.source(order) }
     }
-
 }
 
 /// An array that is read in one step, and where the elements of the last one lay: an array in the same place tends
@@ -123,6 +122,12 @@ impl Incoming {
             self.object = Some(object.clone().unbind());
         }
         is_like
+    }
+
+    /// Asks for the object of the last array, which may be there again.
+    #[inline]
+    pub fn prefetch(&self) {
+        self.raw.iter().for_each(Raw::prefetch);
     }
 
     /// Lets go of the array.
@@ -154,9 +159,9 @@ impl Incoming {
     pub fn dense<T: Float>(&self, order: Order) -> Option<&[T]> {
         // SAFETY: a dense array of `len` elements of this type, kept alive by `self.object`; see
         // `Readable::source` for the rest.
-        self.raw().filter(|raw| raw.is_slice::<T>(order)).map(|raw| unsafe {
-            std::slice::from_raw_parts(raw.data.cast_const().cast(), raw.len)
-        })
+        self.raw()
+            .filter(|raw| raw.is_slice::<T>(order))
+            .map(|raw| unsafe { std::slice::from_raw_parts(raw.data.cast_const().cast(), raw.len) })
     }
 }
 

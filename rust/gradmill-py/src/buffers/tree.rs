@@ -17,8 +17,14 @@ enum Node {
     Leaf(usize),
     List(isize),
     /// A tuple, or a named one.
-    Tuple { kind: Py<PyType>, len: isize },
-    Dict { kind: Py<PyType>, keys: Box<[Py<PyAny>]> },
+    Tuple {
+        kind: Py<PyType>,
+        len: isize,
+    },
+    Dict {
+        kind: Py<PyType>,
+        keys: Box<[Py<PyAny>]>,
+    },
 }
 
 /// Trees of more levels are not looked into.
@@ -165,7 +171,7 @@ unsafe fn visit(
                     && ffi::PyList_Size(object) == *len
                     && (0..*len).all(|at| {
                         let child = ffi::PyList_GetItem(object, at);
-                        is_there(child) && visit(nodes, child, leaf)
+                        is_there(child) && visit_child(nodes, child, leaf)
                     })
             }
             Some(Node::Tuple { kind: known, len }) => {
@@ -174,7 +180,7 @@ unsafe fn visit(
                     && ffi::PyTuple_Size(object) == *len
                     && (0..*len).all(|at| {
                         let child = ffi::PyTuple_GetItem(object, at);
-                        is_there(child) && visit(nodes, child, leaf)
+                        is_there(child) && visit_child(nodes, child, leaf)
                     })
             }
             Some(Node::Dict { kind: known, keys }) => {
@@ -185,11 +191,29 @@ unsafe fn visit(
                     && keys.iter().all(|known| {
                         ffi::PyDict_Next(object, &raw mut at, &raw mut key, &raw mut child) != 0
                             && is_key(key, known.as_ptr())
-                            && visit(nodes, child, leaf)
+                            && visit_child(nodes, child, leaf)
                     })
             }
         }
     }
+}
+
+/// As [`visit`], without a call of it for each leaf.
+///
+/// # Safety
+/// As for [`visit`].
+#[inline]
+unsafe fn visit_child(
+    nodes: &mut Iter<'_, Node>,
+    object: *mut ffi::PyObject,
+    leaf: &mut impl FnMut(usize, *mut ffi::PyObject) -> bool,
+) -> bool {
+    if let [Node::Leaf(at), rest @ ..] = nodes.as_slice() {
+        *nodes = rest.iter();
+        return leaf(*at, object);
+    }
+    // SAFETY: as the caller says.
+    unsafe { visit(nodes, object, leaf) }
 }
 
 /// Whether a container had an item; the exception is dropped where it had none.
