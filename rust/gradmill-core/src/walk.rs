@@ -28,9 +28,6 @@ const BUNDLE: usize = par::PARALLEL_FROM >> 3;
 /// How many small leaves one loop takes, one after the other.
 const TOGETHER: usize = 16;
 
-/// How many leaves ahead the first elements are asked for.
-const AHEAD: usize = 2;
-
 /// What all chunks of a pass share.
 pub struct Walk<'w> {
     pub program: &'w Program,
@@ -147,9 +144,6 @@ impl Walk<'_> {
                 (0..present).for_each(|_| done(finite, 0.0));
                 (taken, present)
             } else {
-                if let Some(later) = rows.get(AHEAD) {
-                    later.prefetch();
-                }
                 let (finite, sum) = self.row(&mut rows[0], position);
                 done(finite, sum);
                 (1, 1)
@@ -178,9 +172,6 @@ impl Walk<'_> {
         while let Some((row, behind)) = rest.split_first_mut()
             && leaves.len() < TOGETHER
         {
-            if let Some(later) = behind.get(AHEAD - 1) {
-                later.prefetch();
-            }
             if row.is_present() {
                 let fits = row.skip() == skip
                     && row.len() <= CHUNK

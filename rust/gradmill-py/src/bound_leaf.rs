@@ -177,12 +177,6 @@ impl Row for BoundLeaf {
         self.update.is_there()
     }
 
-    fn prefetch(&self) {
-        let Arrays { param, slots, .. } = &self.arrays;
-        slots.iter().chain([param]).for_each(|array| array.raw.prefetch_elements());
-        self.update.raw().iter().for_each(|update| update.prefetch_elements());
-    }
-
     fn len(&self) -> usize {
         self.arrays.param.raw.len()
     }

@@ -30,9 +30,6 @@ pub trait Row: Send {
         true
     }
 
-    /// Asks for the first elements of its arrays, which are to be walked over soon.
-    fn prefetch(&self) {}
-
     /// Number of elements.
     fn len(&self) -> usize;
 

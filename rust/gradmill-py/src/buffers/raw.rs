@@ -99,11 +99,11 @@ fn dtype_of(fields: &PyArrayObject_fields) -> Result<DType, Unfit> {
     if descr.byteorder.cast_unsigned() == foreign { Err(Unfit::NotNative) } else { Ok(dtype) }
 }
 
-/// Asks for so many lines of a cache, where the processor takes such hints.
+/// Asks for two lines of a cache, where the processor takes such hints.
 #[inline]
-fn prefetch<const LINES: usize>(start: *const u8) {
+fn prefetch(start: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    for line in 0..LINES {
+    for line in 0..2 {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a hint, for which no address is invalid.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64 * line).cast()) };
@@ -187,13 +187,7 @@ impl Raw {
     /// Asks for the array object, to be looked at soon.
     #[inline]
     pub fn prefetch(&self) {
-        prefetch::<2>(self.object.cast());
-    }
-
-    /// Asks for the first elements; the processor itself sees that more are to come.
-    #[inline]
-    pub fn prefetch_elements(&self) {
-        prefetch::<4>(self.data);
+        prefetch(self.object.cast());
     }
 
     /// Whether `object` is an array whose elements are where those of the last one were, which it takes the place
