@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 _Leaves: TypeAlias = list[Any]
 _Found: TypeAlias = tuple[list[float | None], bool, tuple[list[bool], list[list[bool]]] | None]
 _Key: TypeAlias = Sequence[int]
-_Report: TypeAlias = tuple[float | None, bool, int]
+_Report: TypeAlias = tuple[int, float | None, bool]
 
 class _Pass(TypedDict):
     ops: list[int]
@@ -98,7 +98,9 @@ class InPlace:
         seed: _Key | None = None,
     ) -> InPlace: ...
     def holds(self, params: Any, master: Any) -> bool: ...
-    def step_soon(self, params: Any, master: Any, updates: Any, threads: int) -> _Report | None: ...
+    def step_soon(
+        self, params: Any, master: Any, updates: Any, threads: Callable[[], int]
+    ) -> _Report | None: ...
     def step(self, updates: _Leaves, threads: int = 0) -> _Report: ...
     def learn(self, params: Any, master: Any, updates: Any) -> None: ...
     def step_with(

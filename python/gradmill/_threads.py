@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 scoped: ContextVar[int] = ContextVar("gradmill_num_threads", default=0)
 """The number in force inside :func:`num_threads`; 0 outside."""
 
+threads_asked = scoped.get
+"""Gives that number."""
+
 
 def set_num_threads(n: int) -> None:
     """Set the number of threads for this process.

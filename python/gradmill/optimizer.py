@@ -23,7 +23,7 @@ from gradmill._report import StepReport, make
 from gradmill._rounding import rounding_key
 from gradmill._run import runs_in_place
 from gradmill._state import new_fields, steps_counted
-from gradmill._threads import scoped
+from gradmill._threads import scoped, threads_asked
 from gradmill._tree import Flattener, Match, Structure, flatten, flatten_like, leaf_path, match
 from gradmill._update import none_error
 
@@ -238,16 +238,17 @@ class Optimizer:
         """
         try:
             if self._is_simple:
-                done = self._bound.step_soon(self.params, self._copies, grads, scoped.get())
-                norm, finite, steps = done or self._step_anew(grads)
+                done = self._bound.step_soon(self.params, self._copies, grads, threads_asked)
+                if done is None:
+                    done = self._step_anew(grads)
             else:
                 self._check_bound()
-                norm, finite, steps = self._step_alone(grads, extra_args)
+                done = self._step_alone(grads, extra_args)
         except _core.CoreError as fault:
             raise self._fault(fault, grads) from None
-        return make(StepReport, (steps, norm, finite))
+        return make(StepReport, done)
 
-    def _step_anew(self, grads: PyTree) -> tuple[float | None, bool, int]:
+    def _step_anew(self, grads: PyTree) -> tuple[int, float | None, bool]:
         """A step with gradients in a tree, or of a kind, that is not like those of the last."""
         self._check_bound()
         try:
@@ -299,7 +300,7 @@ class Optimizer:
 
     def _step_alone(
         self, grads: PyTree, extra_args: dict[str, Any]
-    ) -> tuple[float | None, bool, int]:
+    ) -> tuple[int, float | None, bool]:
         """A step that the host takes part in, and no other thread meanwhile."""
         if self._busy:
             raise RuntimeError("another thread is inside a step of this optimizer")
@@ -309,7 +310,7 @@ class Optimizer:
             steps, _ = self._at_step
         finally:
             self._busy = False
-        return next((norm for norm in norms if norm is not None), None), finite, steps
+        return steps, next((norm for norm in norms if norm is not None), None), finite
 
     def _step_with_controls(
         self, updates: PyTree, extra_args: dict[str, Any]

@@ -162,25 +162,29 @@ def handler(*_):
         raise KeyboardInterrupt
 
 signal.signal(signal.SIGALRM, handler)
-opt, at, rounds, interrupts = fresh(), 0, 0, 0
-while at + 10 <= STEPS:
-    rounds += 1
-    try:
-        armed = True
-        signal.setitimer(signal.ITIMER_REAL, took * 10 * (rounds * 0.618 % 1))
-        for _ in range(10):
-            opt.step(grads)
-        armed = False
-        at += 10
-    except KeyboardInterrupt:
-        armed = False
-        interrupts += 1
-        now = gm.state_digest((opt.params, opt.state))
-        assert now in expected[at : at + 11], "torn"
-        at = expected.index(now, at)
-signal.setitimer(signal.ITIMER_REAL, 0)
-assert gm.state_digest((opt.params, opt.state)) == expected[at]
-print(interrupts > 5)
+rounds, interrupts = 0, 0
+while interrupts <= 5:
+    opt, at = fresh(), 0
+    while at + 10 <= STEPS:
+        rounds += 1
+        try:
+            armed = True
+            signal.setitimer(signal.ITIMER_REAL, took * 10 * (rounds * 0.618 % 1))
+            for _ in range(10):
+                opt.step(grads)
+            armed = False
+            at += 10
+        except KeyboardInterrupt:
+            armed = False
+            interrupts += 1
+            now = gm.state_digest((opt.params, opt.state))
+            assert now in expected[at : at + 11], "torn"
+            at = expected.index(now, at)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert gm.state_digest((opt.params, opt.state)) == expected[at]
+    # Where steps take less time than those before did, most end before they are interrupted.
+    took /= 2
+print("whole")
 """
 
 
@@ -188,7 +192,7 @@ print(interrupts > 5)
 @pytest.mark.parametrize("name", ["simple", "schedule", "gated", "every", "python"])
 def test_interrupts(size: int, name: str) -> None:
     """A step that is interrupted ends whole or never began, and the state with it."""
-    assert python(INTERRUPTED, size, name, timeout=100) == "True"
+    assert python(INTERRUPTED, size, name, timeout=200) == "whole"
 
 
 def test_control_c_during_a_long_step() -> None:

@@ -43,7 +43,7 @@ def arrays() -> Any:
 
 def is_soon(opt: gm.Optimizer, grads: Any) -> bool:
     """Take a step if the core recognises all trees; whether it did."""
-    return opt._bound.step_soon(opt.params, opt._copies, grads, 0) is not None
+    return opt._bound.step_soon(opt.params, opt._copies, grads, int) is not None
 
 
 TREES: dict[str, Callable[[], Any]] = {

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::buffers::{CHANGED, Incoming, Order, Raw, Readable, Writable};
 use crate::fault::{Place, Tree};
-use crate::program::{Shape, check_shape, have_one_shape};
+use crate::program::{check_shape, have_one_shape};
 use crate::written::Written;
 
 /// The arrays of a leaf, some for all steps and the update for one.
@@ -59,14 +59,14 @@ impl BoundLeaf {
         core: &Program,
         index: usize,
         skip: u64,
-        shape: Shape,
+        shape: &[usize],
         arrays: Arrays,
         ordered: bool,
     ) -> Self {
         let reads = core.reads_params_of(skip).then(|| arrays.param.raw.dtype());
         let dtype = arrays.slots.iter().map(|slot| slot.raw.dtype()).chain(reads).max();
-        let (update, order, shape) = (Incoming::default(), Order::Logical, shape.as_slice().into());
-        Self { index, skip, shape, arrays, update, order, ordered, dtype }
+        let (update, order, shape) = (Incoming::default(), Order::Logical, shape.into());
+        Self { index, skip, arrays, shape, update, order, ordered, dtype }
     }
 
     /// Asks for the array objects, to be looked at soon.

@@ -1,5 +1,6 @@
 //! Programs over arrays that are bound once and then written step after step.
 
+use gradmill_core::par::PARALLEL_FROM;
 use gradmill_core::rng::{self, Key};
 use gradmill_core::{Outcome, Row, Step, run_rows};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
@@ -41,9 +42,9 @@ pub struct InPlace {
     is_torn: bool,
 }
 
-/// The first global norm that was taken, whether all updates were finite, and the number of steps taken, the last
-/// one included.
-type Report = (Option<f64>, bool, u64);
+/// The number of steps taken, the last one included, the first global norm that was taken, and whether all updates
+/// were finite.
+type Report = (u64, Option<f64>, bool);
 
 /// The count that an op's scalars depend on, if any, and the scalars.
 type Clock<'py> = (Option<Bound<'py, PyAny>>, Py<Scalars>);
@@ -97,7 +98,7 @@ impl InPlace {
                 states.push(state);
             }
             let arrays = Arrays { param, copy, slots: states };
-            leaves.push(BoundLeaf::new(core, index, skip, shape, arrays, ordered));
+            leaves.push(BoundLeaf::new(core, index, skip, &shape, arrays, ordered));
         }
         let arrays = leaves.iter().flat_map(|leaf| {
             let place = |tree| Place { tree, leaf: leaf.index };
@@ -144,12 +145,13 @@ impl InPlace {
 
     /// A step with `updates` in a tree like those of the last step, as `step` takes it with a list of them. None,
     /// with nothing written, where the trees or their arrays want a closer look, or something is wrong with them.
+    /// `threads` gives their number, and is called where there is work for several.
     fn step_soon(
         slf: &Bound<'_, Self>,
         params: &Bound<'_, PyAny>,
         master: &Bound<'_, PyAny>,
         updates: &Bound<'_, PyAny>,
-        threads: usize,
+        threads: &Bound<'_, PyAny>,
     ) -> PyResult<Option<Report>> {
         let py = slf.py();
         let this = &mut *exclusive(slf)?;
@@ -163,6 +165,12 @@ impl InPlace {
         let Some(elements) = elements else {
             this.release(py);
             return Ok(None);
+        };
+        let threads = if elements < PARALLEL_FROM {
+            1
+        } else {
+            let asked = threads.call0().and_then(|count| count.extract());
+            asked.inspect_err(|_| this.release(py))?
         };
         this.step_by_plan(py, elements, threads).map(Some)
     }
@@ -290,7 +298,7 @@ impl InPlace {
                 return Err(Place { tree: Tree::Count, leaf }.value_error(COUNT_DURING));
             }
         }
-        Ok((outcome.norms.first().copied().flatten(), outcome.finite, self.steps))
+        Ok((self.steps, outcome.norms.first().copied().flatten(), outcome.finite))
     }
 
     /// Runs the program over updates that are taken, and lets go of them: as planned, or with scalars and ops that
