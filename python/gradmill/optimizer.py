@@ -50,6 +50,10 @@ class Optimizer:
     what rounding draws with; the copy has arrays of its own and goes on with the same bits. What
     else the same ``deepcopy`` or pickle holds of these arrays, it holds in the copy as well.
 
+    Steps allocate nothing once a few have been taken. Where a chain has to know its update as a
+    whole behind an op with state, as for a clip behind Adam, the optimizer keeps memory of that
+    size.
+
     Two optimizers may be bound to the same parameters, as for two losses. Their steps then follow
     each other on the same numbers; from two threads at once they are torn.
 

@@ -55,9 +55,15 @@ def test_out_of_memory(threads: int) -> None:
     code = """
 assert short_of_memory(lambda: tx.update(grads, state, params))
 assert short_of_memory(lambda: gm.apply_updates(params, grads))
-assert short_of_memory(lambda: opt.step(grads))
+fresh = gm.Optimizer(tx, zeros())
+before = gm.state_digest((fresh.params, fresh.state))
+assert short_of_memory(lambda: fresh.step(grads))
+assert gm.state_digest((fresh.params, fresh.state)) == before
 after = [gm.state_digest(tree) for tree in ((opt.params, opt.state), (params, state))]
 assert after == digests
+# Its first step has made what a step needs.
+assert not short_of_memory(lambda: opt.step(grads))
+other.step(grads)
 assert opt.step(grads) == other.step(grads)
 same = gm.state_digest((other.params, other.state))
 print(gm.state_digest((opt.params, opt.state)) == same)

@@ -32,6 +32,22 @@ def test_same_bits_as_the_functional_path(case: Case, grads_of: Any) -> None:
             assert bits((opt.params, opt.state)) == bits((params, state))
 
 
+def test_what_waits_between_passes_follows_the_updates() -> None:
+    """Each step may have updates of another dtype, and leaves without one."""
+    tx = gm.chain(gm.scale_by_adam(), gm.clip_by_global_norm(0.5), gm.centralize(), gm.trace(0.9))
+    params = random_tree(0)
+    opt, state = gm.Optimizer(tx, copy_tree(params)), tx.init(params)
+    dtypes = [np.float32, np.float64, np.float32, np.float16, np.float64, np.float64]
+    for step, dtype in enumerate(dtypes):
+        grads = random_tree(step + 1, dtype)
+        if step % 2:
+            grads["bias"] = None
+        updates, state = tx.update(grads, state, params)
+        params = gm.apply_updates(params, updates)
+        opt.step(grads)
+        assert bits((opt.params, opt.state)) == bits((params, state))
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_resuming_is_exact(case: Case) -> None:
     tx = case.make(gm)

@@ -194,16 +194,15 @@ struct Typed<T> {
     first: usize,
     len: usize,
     /// `None` for a slice.
-    axes: Option<Axes>,
+    layout: Option<Layout>,
 }
 
 impl<T: Bits> Typed<T> {
     fn new(recipe: &Recipe, len: usize, write: bool) -> Self {
-        let axes = recipe.lie.of(len, write);
-        let extent = match &axes {
+        let layout = recipe.lie.of(len, write).map(Layout::new);
+        let extent = match &layout {
             None => (len > 0).then(|| (0, len.cast_signed() - 1)),
-            Some(axes) => {
-                let layout = Layout::new(axes.iter().copied());
+            Some(layout) => {
                 assert_eq!(layout.len(), len);
                 layout.extent()
             }
@@ -212,7 +211,7 @@ impl<T: Bits> Typed<T> {
             .map_or((0, 0), |(low, high)| (low.unsigned_abs(), (high - low).unsigned_abs() + 1));
         let mut random = Random(recipe.seed);
         let buffer = (0..room + 2 * GUARD).map(|_| T::of_bits(random.bits())).collect();
-        let mut typed = Self { buffer, first: GUARD + before, len, axes };
+        let mut typed = Self { buffer, first: GUARD + before, len, layout };
         for position in typed.positions() {
             typed.buffer[position] = recipe.values.value(&mut random);
         }
@@ -221,40 +220,38 @@ impl<T: Bits> Typed<T> {
 
     /// Places of the elements in the buffer, in order.
     fn positions(&self) -> Vec<usize> {
-        match &self.axes {
+        match &self.layout {
             None => (self.first..self.first + self.len).collect(),
-            Some(axes) => {
+            Some(layout) => {
                 let walk = |places: Vec<isize>, &(length, stride): &(usize, isize)| {
                     let along =
                         |&at: &isize| (0..length.cast_signed()).map(move |i| at + i * stride);
                     places.iter().flat_map(along).collect()
                 };
-                let places = axes.iter().fold(vec![self.first.cast_signed()], walk);
+                let places = layout.axes().iter().fold(vec![self.first.cast_signed()], walk);
                 places.into_iter().map(isize::cast_unsigned).collect()
             }
         }
     }
 
     fn view(&self) -> View<'_, T> {
-        let Some(axes) = &self.axes else {
+        let Some(layout) = &self.layout else {
             return View::Dense(&self.buffer[self.first..][..self.len]);
         };
-        let layout = Layout::new(axes.iter().copied());
         let first = self.buffer.as_ptr().wrapping_add(self.first);
         // SAFETY: `new` made the buffer so large that each element of the layout is inside of it, and the
         // view borrows the buffer.
-        View::Strided(Box::new(unsafe { Strided::new(first, layout) }))
+        View::Strided(unsafe { Strided::new(first, layout) })
     }
 
     fn view_mut(&mut self) -> ViewMut<'_, T> {
-        let Some(axes) = &self.axes else {
+        let Some(layout) = &self.layout else {
             return ViewMut::Dense(&mut self.buffer[self.first..][..self.len]);
         };
-        let layout = Layout::new(axes.iter().copied());
         let first = self.buffer.as_mut_ptr().wrapping_add(self.first);
         // SAFETY: as above, the view is the only one to this buffer, and arrays to be written are made with
         // strides that grow with the lengths of the axes inside, so that no element is reached twice.
-        ViewMut::Strided(Box::new(unsafe { StridedMut::new(first, layout) }))
+        ViewMut::Strided(unsafe { StridedMut::new(first, layout) })
     }
 
     fn elements(&self) -> Vec<u64> {
@@ -346,7 +343,7 @@ impl Memory {
             let elements = typed.positions().into_iter().map(|position| typed.buffer[position]);
             let guard = || std::iter::repeat_n(T::of_bits(0x5a5a_5a5a_5a5a_5a5a), GUARD);
             let buffer = guard().chain(elements).chain(guard()).collect();
-            Typed { buffer, first: GUARD, len: typed.len, axes: None }
+            Typed { buffer, first: GUARD, len: typed.len, layout: None }
         }
         Self(match &self.0 {
             Inner::F16(typed) => Inner::F16(dense(typed)),
@@ -365,7 +362,7 @@ impl Memory {
     }
 
     pub fn is_dense(&self) -> bool {
-        inside!(&self.0, typed => typed.axes.is_none())
+        inside!(&self.0, typed => typed.layout.is_none())
     }
 
     pub fn source(&self) -> Source<'_> {

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use crate::dtype::Float;
 use crate::kernel::{Placed, Site};
+use crate::leaf::ROOM;
 use crate::ops::Reads;
 use crate::stride::{STRIDE, pad, whole};
 
@@ -87,7 +88,7 @@ fn run_in<T: Float, const BLOCK: usize>(
     if !rest.is_empty() {
         // The same loops take what is left over, padded.
         let at = whole..updates.len();
-        let mut copies: SmallVec<[[T; STRIDE]; 4]> =
+        let mut copies: SmallVec<[[T; STRIDE]; ROOM]> =
             slots.iter().map(|slot| pad(slot.get(at.clone()).unwrap_or_default())).collect();
         let mut views: Views<'_, T> = copies.iter_mut().map(|slot| &mut slot[..]).collect();
         let block = Block { start: whole, len: rest.len(), updates: &pad(rest) };
@@ -104,7 +105,7 @@ fn run_in<T: Float, const BLOCK: usize>(
     bad
 }
 
-type Views<'v, T> = SmallVec<[&'v mut [T]; 4]>;
+type Views<'v, T> = SmallVec<[&'v mut [T]; ROOM]>;
 
 /// What blocks are worked on in.
 struct Buffers<T, const BLOCK: usize> {

@@ -177,6 +177,16 @@ pub enum Rounding {
     },
 }
 
+impl Rounding {
+    /// That of what begins so many elements later.
+    pub fn behind(self, elements: usize) -> Self {
+        match self {
+            Self::Nearest => self,
+            Self::AtRandom { key, start } => Self::AtRandom { key, start: start + elements as u64 },
+        }
+    }
+}
+
 /// Cut off to f32, with the last bit set where anything was lost: rounding that to fewer bits gives what a
 /// single rounding would.
 #[inline(always)]

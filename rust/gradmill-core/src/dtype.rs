@@ -1,7 +1,9 @@
 //! The element types of a leaf.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::{Add, BitOrAssign, Div, Mul, Neg, Range, Sub};
+use std::thread::LocalKey;
 
 use crate::convert::{Element, to_odd};
 use crate::kernel::Kernel;
@@ -9,6 +11,7 @@ use crate::leaf::Leaf;
 use crate::mixed;
 use crate::rng::{self, Key};
 use crate::simd::Tier;
+use crate::staging::{DOUBLE, SINGLE, Scratch};
 
 /// The element type of one array, narrow ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,6 +95,8 @@ pub trait Float:
         leaf: &mut Leaf<'_>,
         slots: &Range<usize>,
     ) -> Option<Self::Bits>;
+    /// The blocks that this thread keeps.
+    fn scratch() -> &'static LocalKey<Cell<Scratch<Self>>>;
     /// Zero where the value is subnormal, as arithmetic in a kernel takes it; of the same sign.
     #[must_use]
     fn flush(self) -> Self;
@@ -102,7 +107,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($type:ident, $bits:ident, $exponent:literal, $load:ident, $store:ident, $single:expr, $mixed:expr) => {
+    ($type:ident, $bits:ident, $exponent:literal, $load:ident, $store:ident, $single:expr, $mixed:expr, $scratch:ident) => {
         impl Float for $type {
             type Bits = $bits;
             const ZERO: Self = 0.0;
@@ -153,6 +158,9 @@ macro_rules! float {
             ) -> Option<$bits> {
                 $mixed(kernel, tier, leaf, slots)
             }
+            fn scratch() -> &'static LocalKey<Cell<Scratch<Self>>> {
+                &$scratch
+            }
             #[inline(always)]
             fn flush(self) -> Self {
                 let bits = self.to_bits();
@@ -174,5 +182,5 @@ macro_rules! float {
     };
 }
 
-float!(f32, u32, 0x7f80_0000, to_f32, from_f32, |value| value, mixed::apply);
-float!(f64, u64, 0x7ff0_0000_0000_0000, to_f64, from_f64, to_odd, |_, _, _, _| None);
+float!(f32, u32, 0x7f80_0000, to_f32, from_f32, |value| value, mixed::apply, SINGLE);
+float!(f64, u64, 0x7ff0_0000_0000_0000, to_f64, from_f64, to_odd, |_, _, _, _| None, DOUBLE);

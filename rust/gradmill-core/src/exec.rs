@@ -1,24 +1,22 @@
 //! Runs a program over leaves: validates, then walks memory once for each pass.
 
-use smallvec::SmallVec;
-
 use crate::carrier::Carrier;
 use crate::dtype::DType;
 use crate::error::Error;
-use crate::kernel::Kernels;
 use crate::known::{Known, SMALLER, root};
-use crate::leaf::{Leaf, Params, Row, Slots, Source as Array, incoming};
-use crate::measure::measure;
+use crate::leaf::{Leaf, Params, Row, Slots, Source as Array, present};
+use crate::measure::{Measures, OfRows, Sums, Which};
 use crate::ops::Reduce;
-use crate::others::Others;
+use crate::outcome::Outcome;
 use crate::program::{Binding, Cursor, Pass, Program, Source};
 use crate::reduce::Pairwise;
 use crate::rng::{self, Key};
 use crate::simd::Tier;
 use crate::sys::mode::in_default_mode;
-use crate::units::{Measure, Numbers, UnitRule, Units};
+use crate::units::{Measure, UnitRule, Units};
 use crate::validate::validate;
 use crate::walk::Walk;
+use crate::workspace::Workspace;
 
 /// How to run, none of which changes a bit of the result.
 #[derive(Clone, Copy, Debug)]
@@ -47,20 +45,6 @@ pub struct Step<'s> {
     pub drawn: &'s [u64],
 }
 
-/// What a step found on its way.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// The global norms that ops asked for, in chain order, each taken before its op; `None` for an op
-    /// that was off.
-    pub norms: SmallVec<[Option<f64>; 2]>,
-    /// For each op that asks whether all updates are finite, whether they were.
-    pub all_finite: SmallVec<[bool; 2]>,
-    /// For each op that asks for NaN, whether each leaf had one; empty for an op that was off.
-    pub nans: Vec<Vec<bool>>,
-    /// Whether every incoming update was finite.
-    pub finite: bool,
-}
-
 /// Sends `leaves` through `program`.
 ///
 /// The update goes to each leaf's `out`, or is added to its parameter where that is to be written.
@@ -76,10 +60,13 @@ pub fn run(
     for (index, leaf) in leaves.iter().enumerate() {
         validate(program, index, leaf)?;
     }
-    run_rows(program, leaves, step, config)
+    let mut workspace = Workspace::default();
+    run_rows(program, leaves, step, config, &mut workspace)?;
+    Ok(workspace.outcome)
 }
 
-/// As [`run`], for leaves of which the caller knows that they fit the program.
+/// As [`run`], for leaves of which the caller knows that they fit the program, in memory that is kept. What was
+/// found is there.
 ///
 /// # Errors
 /// [`Error::Scalars`], [`Error::NotANumber`], [`Error::OutOfMemory`]; nothing was written then.
@@ -88,8 +75,9 @@ pub fn run_rows<R: Row>(
     rows: &mut [R],
     step: Step<'_>,
     config: &Config,
-) -> Result<Outcome, Error> {
-    in_default_mode(|| passes(program, rows, step, config))
+    workspace: &mut Workspace,
+) -> Result<(), Error> {
+    in_default_mode(|| passes(program, rows, step, config, workspace))
 }
 
 fn passes<R: Row>(
@@ -97,23 +85,33 @@ fn passes<R: Row>(
     rows: &mut [R],
     step: Step<'_>,
     config: &Config,
-) -> Result<Outcome, Error> {
+    workspace: &mut Workspace,
+) -> Result<(), Error> {
     program.check_scalars(step.scalars)?;
-    let mut run = Run::new(program, step, config);
-    if !program.carries(step.off) {
-        run.passes(rows);
-        return Ok(run.outcome);
+    let mut has_room = true;
+    if program.carries(step.off) {
+        for row in present(rows) {
+            has_room &= row.make_room(program)?;
+        }
     }
-    let carrier = |row: &mut R| Carrier::new(program, &row.leaf(program));
-    let mut carriers = present(rows).map(carrier).collect::<Result<Vec<_>, _>>()?;
+    if has_room {
+        Run::new(program, step, config, workspace).passes(rows);
+        return Ok(());
+    }
+    let mut carriers = Vec::with_capacity(rows.len());
+    for row in rows.iter_mut() {
+        let needs_one = row.is_present() && !row.make_room(program)?;
+        carriers.push(Carrier::new(row.dtype(program), if needs_one { row.len() } else { 0 })?);
+    }
     let with_carrier = |(row, carrier)| {
         let leaf = Row::leaf(row, program);
         let out = leaf.out.or_else(|| Some(Carrier::sink(carrier)));
         Leaf { out, ..leaf }
     };
-    let mut leaves: Vec<Leaf<'_>> = present(rows).zip(&mut carriers).map(with_carrier).collect();
-    run.passes(&mut leaves);
-    Ok(run.outcome)
+    let pairs = rows.iter_mut().zip(&mut carriers).filter(|(row, _)| row.is_present());
+    let mut leaves: Vec<Leaf<'_>> = pairs.map(with_carrier).collect();
+    Run::new(program, step, config, workspace).passes(&mut leaves);
+    Ok(())
 }
 
 /// For each leaf the sum of squares of the update that reaches the last op of `program`, which asks for a norm
@@ -137,22 +135,18 @@ fn squares_of(
     config: &Config,
 ) -> Result<Vec<Known>, Error> {
     program.check_scalars(step.scalars)?;
-    let run = Run::new(program, step, config);
+    let mut workspace = Workspace::default();
+    let run = Run::new(program, step, config, &mut workspace);
     if !program.carries(step.off) {
         return Ok(run.squares_of(leaves));
     }
-    let carrier = |leaf: &Leaf<'_>| Carrier::new(program, leaf);
+    let carrier = |leaf: &Leaf<'_>| Carrier::new(program.dtype(leaf), leaf.len());
     let mut carriers = leaves.iter().map(carrier).collect::<Result<Vec<_>, _>>()?;
     let mut with_carriers = Vec::with_capacity(leaves.len());
     for (leaf, carrier) in leaves.iter_mut().zip(&mut carriers) {
         with_carriers.push(Leaf { out: Some(carrier.sink()), ..leaf.reborrow() });
     }
     Ok(run.squares_of(&mut with_carriers))
-}
-
-/// The rows that take part.
-pub fn present<R: Row>(rows: &mut [R]) -> impl Iterator<Item = &mut R> {
-    rows.iter_mut().filter(|row| row.is_present())
 }
 
 /// The root of the sum of squares of all elements, without overflow on the way.
@@ -162,7 +156,9 @@ pub fn global_norm(arrays: Vec<Array<'_>>, config: &Config) -> f64 {
     let mut leaves: Vec<Leaf<'_>> = arrays.into_iter().map(leaf).collect();
     let names = ["clip_by_global_norm"];
     let Ok(program) = Program::new(names) else { unreachable!("{names:?} is an op") };
-    let run = Run::new(&program, Step { scalars: &[f64::INFINITY], ..Step::default() }, config);
+    let mut workspace = Workspace::default();
+    let step = Step { scalars: &[f64::INFINITY], ..Step::default() };
+    let mut run = Run::new(&program, step, config, &mut workspace);
     let pass = program.pass_from(Cursor::start(), 0);
     in_default_mode(|| {
         let sum = run.pass(&pass, &mut leaves, true, 1.0).1;
@@ -177,8 +173,8 @@ pub fn count_not_finite(arrays: &[Array<'_>], config: &Config) -> u64 {
     let units: Vec<Units> = arrays.iter().map(|array| Units::whole(array.len())).collect();
     let pairs: Vec<_> = arrays.iter().cloned().zip(&units).collect();
     in_default_mode(|| {
-        let counts = measure(&pairs, Measure::NotFinite, config);
-        counts.iter().flatten().sum::<f64>() as u64
+        let mut sums = Sums::default();
+        sums.measure(&mut &pairs[..], Measure::NotFinite, config).iter().sum::<f64>() as u64
     })
 }
 
@@ -190,10 +186,8 @@ struct Run<'r> {
     rounding: Option<Key>,
     known: &'r [Known],
     drawn: &'r [u64],
-    norms: SmallVec<[f64; 2]>,
-    others: Others,
     squares: Option<Squares>,
-    outcome: Outcome,
+    work: &'r mut Workspace,
 }
 
 /// The sum of squares of the update that reaches an op, over the leaves that the op does not pass by.
@@ -204,27 +198,15 @@ struct Squares {
 }
 
 impl<'r> Run<'r> {
-    fn new(program: &'r Program, step: Step<'r>, config: &'r Config) -> Self {
-        let outcome = Outcome {
-            norms: SmallVec::new(),
-            all_finite: SmallVec::new(),
-            nans: Vec::new(),
-            finite: true,
-        };
+    fn new(
+        program: &'r Program,
+        step: Step<'r>,
+        config: &'r Config,
+        work: &'r mut Workspace,
+    ) -> Self {
+        work.clear();
         let Step { scalars, off, rounding, known, drawn } = step;
-        Self {
-            program,
-            scalars,
-            config,
-            off,
-            rounding,
-            known,
-            drawn,
-            norms: SmallVec::new(),
-            others: Others::default(),
-            squares: None,
-            outcome,
-        }
+        Self { program, scalars, config, off, rounding, known, drawn, squares: None, work }
     }
 
     fn is_off(&self, op: usize) -> bool {
@@ -259,26 +241,23 @@ impl<'r> Run<'r> {
                     let sum = self.squares(pass, op, rows);
                     root(sum, |scale| self.again(pass, rows, scale))
                 };
-                self.norms.push(norm);
-                self.outcome.norms.push(Some(norm));
+                self.work.norms.push(norm);
+                self.work.outcome.norms.push(Some(norm));
             }
             Reduce::Finite => {
                 let known = self.known(op).map(|known| known.is_finite());
                 let finite = known.unwrap_or_else(|| self.is_finite(pass, op, rows));
                 let accept = self.program.scalars_of(op, self.scalars)[0] != 0.0;
                 self.off |= if finite || accept { 1 << op } else { self.program.governs(op) };
-                self.outcome.all_finite.push(finite);
+                self.work.outcome.all_finite.push(finite);
             }
             Reduce::Units(rule) => {
                 self.carry(pass, rows);
-                let leaves = self.leaves(rows);
-                let numbers = self.numbers(pass, op, &rule, &leaves);
-                self.others.add_numbers(op, numbers);
+                self.find_numbers(pass, op, &rule, rows);
             }
             Reduce::Nans => {
                 self.carry(pass, rows);
-                let leaves = self.leaves(rows);
-                self.outcome.nans.push(self.nans(pass, op, &leaves));
+                self.find_nans(pass, op, rows);
             }
         }
     }
@@ -311,14 +290,10 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn leaves<'l, R: Row>(&self, rows: &'l mut [R]) -> Vec<Leaf<'l>> {
-        present(rows).map(|row| row.leaf(self.program)).collect()
-    }
-
     /// Walks over `rows` and notes whether the incoming updates are finite.
     fn walk<R: Row>(&mut self, pass: &Pass, rows: &mut [R], norm: bool) -> f64 {
         let (finite, sum) = self.pass(pass, rows, norm, 1.0);
-        self.outcome.finite &= finite || pass.source == Source::Carried;
+        self.work.outcome.finite &= finite || pass.source == Source::Carried;
         sum
     }
 
@@ -363,20 +338,21 @@ impl<'r> Run<'r> {
     }
 
     fn binding(&self) -> Binding<'_> {
-        let Self { scalars, norms, off, config, .. } = self;
-        Binding { scalars, norms, off: *off, fuse: config.fuse }
+        let Self { scalars, work, off, config, .. } = self;
+        Binding { scalars, norms: &work.norms, off: *off, fuse: config.fuse }
     }
 
     /// Keeps the places of an op's results among those of others.
     fn record_nothing(&mut self, op: usize) {
+        let Workspace { outcome, norms, .. } = self.work;
         match self.program.reduce(op) {
             Reduce::None | Reduce::Units(_) => {}
             Reduce::Norm => {
-                self.norms.push(f64::NAN);
-                self.outcome.norms.push(None);
+                norms.push(f64::NAN);
+                outcome.norms.push(None);
             }
-            Reduce::Finite => self.outcome.all_finite.push(true),
-            Reduce::Nans => self.outcome.nans.push(Vec::new()),
+            Reduce::Finite => outcome.all_finite.push(true),
+            Reduce::Nans => outcome.nans.add(std::iter::empty()),
         }
     }
 
@@ -392,99 +368,92 @@ impl<'r> Run<'r> {
                 0 => rng::split(key, taken.next().unwrap_or_default()),
                 _ => key,
             });
-            self.others.add_keys(op, keys.collect());
+            self.work.others.add_keys(op, keys);
         }
     }
 
     /// The sum of squares at the end of `pass`, which has run, of values multiplied by `scale`.
-    fn again<R: Row>(&self, pass: &Pass, rows: &mut [R], scale: f64) -> f64 {
+    fn again<R: Row>(&mut self, pass: &Pass, rows: &mut [R], scale: f64) -> f64 {
         let again = if pass.carries { pass.over_carried() } else { pass.clone() };
         self.pass(&again, rows, true, scale).1
     }
 
-    /// The numbers that `rule` makes of the units of each leaf.
-    fn numbers(
-        &self,
-        pass: &Pass,
-        op: usize,
-        rule: &UnitRule,
-        leaves: &[Leaf<'_>],
-    ) -> Vec<Option<Numbers>> {
-        let scalars = self.program.scalars_of(op, self.scalars);
-        let units: Vec<Option<Units>> = leaves
-            .iter()
-            .map(|leaf| {
-                let takes = leaf.skip >> op & 1 == 0 && !leaf.is_empty();
-                takes.then(|| self.program.units(op, rule, leaf.shape).ok().flatten()).flatten()
-            })
-            .collect();
-        let with_units = || leaves.iter().zip(&units).filter_map(|(l, u)| Some((l, u.as_ref()?)));
-        let carried = pass.leaves_behind();
-        let updates = with_units().map(|(leaf, units)| (incoming(leaf, carried), units));
-        let updates: Vec<_> = updates.collect();
-        let mut of_updates = measure(&updates, rule.measure, self.config).into_iter();
-        let params = with_units().filter(|_| rule.params);
-        let params: Vec<_> =
-            params.filter_map(|(l, units)| Some((l.params.view()?, units))).collect();
-        let mut of_params = measure(&params, rule.measure, self.config).into_iter();
-        leaves
-            .iter()
-            .zip(units)
-            .map(|(leaf, units)| {
-                let units = units?;
-                let dtype = self.program.dtype(leaf);
-                let elements = units.size() as f64;
-                let params = of_params.next().unwrap_or_default();
-                let values = of_updates.next()?.into_iter().enumerate().map(|(unit, of_update)| {
-                    let of_param = params.get(unit).copied().unwrap_or_default();
-                    rule.number_in(dtype, scalars, of_update, of_param, elements)
-                });
-                Some(Numbers { values: values.collect(), units })
-            })
-            .collect()
+    /// The numbers that `rule` makes of the units of each leaf, for `op` to read.
+    fn find_numbers<R: Row>(&mut self, pass: &Pass, op: usize, rule: &UnitRule, rows: &mut [R]) {
+        let Self { program, scalars, config, work, .. } = self;
+        let Workspace { others, measures, .. } = &mut **work;
+        let Measures { units, of_updates, of_params } = measures;
+        units.clear();
+        units.extend(present(rows).map(|row| {
+            let takes = row.skip() >> op & 1 == 0 && !row.is_empty();
+            takes.then(|| program.units(op, rule, row.leaf(program).shape).ok().flatten()).flatten()
+        }));
+        let mut measure = |which, sums: &'_ mut Sums| {
+            let mut arrays = OfRows { program, rows, units, which };
+            sums.measure(&mut arrays, rule.measure, config);
+        };
+        measure(Which::Update { carried: pass.leaves_behind() }, of_updates);
+        of_params.clear();
+        if rule.params {
+            measure(Which::Params, of_params);
+        }
+        let scalars = program.scalars_of(op, scalars);
+        let rows = present(rows).map(|row| row.dtype(program)).zip(&*units);
+        let dtypes = rows.filter_map(|(dtype, units)| Some((dtype, units.as_ref()?)));
+        let of_units = dtypes.flat_map(|(dtype, units)| {
+            std::iter::repeat_n((dtype, units.size() as f64), units.count())
+        });
+        let numbers = of_units.enumerate().map(|(unit, (dtype, elements))| {
+            let [of_update, of_param] = [&*of_updates, of_params].map(|sums| sums.of(unit));
+            rule.number_in(dtype, scalars, of_update, of_param, elements)
+        });
+        others.add_numbers(op, units.iter().cloned(), numbers);
     }
 
     /// Whether each leaf has a NaN; those that `op` passes by count as having none.
-    fn nans(&self, pass: &Pass, op: usize, leaves: &[Leaf<'_>]) -> Vec<bool> {
-        let units: Vec<Units> = leaves.iter().map(|leaf| Units::whole(leaf.len())).collect();
-        let takes = |leaf: &&Leaf<'_>| leaf.skip >> op & 1 == 0;
-        let pairs = leaves.iter().zip(&units).filter(|(leaf, _)| takes(leaf));
-        let carried = pass.leaves_behind();
-        let pairs: Vec<_> = pairs.map(|(leaf, units)| (incoming(leaf, carried), units)).collect();
-        let mut counts = measure(&pairs, Measure::Nans, self.config).into_iter();
-        let has_nan = |leaf| takes(&leaf) && counts.next().is_some_and(|counts| counts[0] > 0.0);
-        leaves.iter().map(has_nan).collect()
+    fn find_nans<R: Row>(&mut self, pass: &Pass, op: usize, rows: &mut [R]) {
+        let Self { program, config, work, .. } = self;
+        let Workspace { outcome, measures: Measures { units, of_updates, .. }, .. } = &mut **work;
+        let takes = |row: &R| row.is_present() && row.skip() >> op & 1 == 0;
+        units.clear();
+        units.extend(present(rows).map(|row| takes(row).then(|| Units::whole(row.len()))));
+        let which = Which::Update { carried: pass.leaves_behind() };
+        let mut arrays = OfRows { program, rows, units, which };
+        let mut counts = of_updates.measure(&mut arrays, Measure::Nans, config).iter();
+        let has_nan = |row| takes(row) && counts.next().is_some_and(|&count| count > 0.0);
+        outcome.nans.add(rows.iter().map(has_nan));
     }
 
     /// Walks over `rows`: whether all updates were finite, and the sum of squares if asked for.
-    fn pass<R: Row>(&self, pass: &Pass, rows: &mut [R], norm: bool, scale: f64) -> (bool, f64) {
+    fn pass<R: Row>(&mut self, pass: &Pass, rows: &mut [R], norm: bool, scale: f64) -> (bool, f64) {
         let mut sum = Pairwise::default();
         let finite = self.over(pass, rows, norm, scale, |own| sum.add(own));
         (finite, sum.total())
     }
 
-    /// Likewise, with the sums of all leaves one by one.
+    /// As [`Run::pass`], with the sums of all leaves one by one.
     fn over<R: Row>(
-        &self,
+        &mut self,
         pass: &Pass,
         rows: &mut [R],
         norm: bool,
         scale: f64,
         add: impl FnMut(f64),
     ) -> bool {
-        let Self { program, config, off, rounding, others, .. } = self;
-        let (mut kernels, mut elements) = (Kernels::default(), 0);
+        let Self { program, scalars, config, off, rounding, .. } = *self;
+        let Workspace { kernels, norms, others, sums, .. } = &mut *self.work;
+        kernels.clear();
+        let mut elements = 0;
+        let binding = Binding { scalars, norms, off, fuse: config.fuse };
         for row in present(rows) {
             elements += row.len();
-            let (skip, bind) = (row.skip(), self.binding());
+            let skip = row.skip();
             match row.dtype(program) {
-                DType::F64 => kernels.f64.add(skip, || program.bind(pass, skip, bind)),
-                _ => kernels.f32.add(skip, || program.bind(pass, skip, bind)),
+                DType::F64 => kernels.f64.add(skip, |it| program.bind(pass, skip, binding, it)),
+                _ => kernels.f32.add(skip, |it| program.bind(pass, skip, binding, it)),
             }
         }
-        let kernels = &kernels;
-        let (off, rounding) = (*off, *rounding);
         let walk = Walk { program, pass, kernels, off, rounding, others, norm, config, scale };
-        walk.over(rows, elements, add)
+        walk.over(rows, elements, sums, add)
     }
 }

@@ -49,26 +49,48 @@ pub struct Kernels {
     pub f64: KernelSet<f64>,
 }
 
-/// The kernels of one dtype, by skipped ops.
-pub struct KernelSet<T>(SmallVec<[(u64, Bound<T>); 1]>);
-
-impl<T> Default for KernelSet<T> {
-    fn default() -> Self {
-        Self(SmallVec::new())
+impl Kernels {
+    /// Forgets all kernels and keeps their memory.
+    pub fn clear(&mut self) {
+        (self.f32.bound, self.f64.bound) = (0, 0);
     }
 }
 
-impl<T> KernelSet<T> {
-    /// Binds the kernel for leaves with this `skip`, where that has not been done.
-    pub fn add(&mut self, skip: u64, bind: impl FnOnce() -> Bound<T>) {
-        if self.0.iter().all(|(known, _)| *known != skip) {
-            self.0.push((skip, bind()));
+/// The kernels of one dtype, by skipped ops.
+pub struct KernelSet<T> {
+    all: SmallVec<[(u64, Bound<T>); 1]>,
+    /// How many are those of this pass; the others are there for their memory.
+    bound: usize,
+}
+
+impl<T> Default for KernelSet<T> {
+    fn default() -> Self {
+        Self { all: SmallVec::new(), bound: 0 }
+    }
+}
+
+impl<T: Float> KernelSet<T> {
+    fn bound(&self) -> &[(u64, Bound<T>)] {
+        &self.all[..self.bound]
+    }
+
+    /// Binds the kernel for leaves with this `skip`, where that has not been done; `bind` overwrites one.
+    pub fn add(&mut self, skip: u64, bind: impl FnOnce(&mut Bound<T>)) {
+        if self.bound().iter().any(|(known, _)| *known == skip) {
+            return;
         }
+        if self.bound == self.all.len() {
+            self.all.push((skip, Bound { kernel: Kernel::default(), slots: 0..0 }));
+        }
+        let (known, bound) = &mut self.all[self.bound];
+        *known = skip;
+        bind(bound);
+        self.bound += 1;
     }
 
     /// The kernel for leaves with this `skip`.
     pub fn of(&self, skip: u64) -> &Bound<T> {
-        match self.0.iter().find(|(known, _)| *known == skip) {
+        match self.bound().iter().find(|(known, _)| *known == skip) {
             Some((_, bound)) => bound,
             None => unreachable!("each leaf's kernel was bound before the walk"),
         }
@@ -81,12 +103,18 @@ pub struct Kernel<T> {
     steps: SmallVec<[Placed<T>; 4]>,
     /// The same as one loop, in registers, where there is one.
     fused: Option<Pattern<T>>,
-    /// How many of the steps matter where the update is to be applied and is zero in any case: those with state,
-    /// and those before them. Parameters are left alone then.
+    /// How many steps matter where the update is to be applied and is zero in any case: those with state, and
+    /// those before them. Parameters are left alone then.
     silent: Option<usize>,
 }
 
-/// The steps that have state, and those before them, where the update that leaves `steps` is surely zero.
+impl<T> Default for Kernel<T> {
+    fn default() -> Self {
+        Self { steps: SmallVec::new(), fused: None, silent: None }
+    }
+}
+
+/// How many steps have state or come before one that has, where the update that leaves `steps` is surely zero.
 fn silent<T: Float>(steps: &[Placed<T>]) -> Option<usize> {
     let zeroed = steps.iter().rposition(|placed| placed.step.gives_zero())?;
     let (head, tail) = steps.split_at(zeroed + 1);
@@ -96,10 +124,12 @@ fn silent<T: Float>(steps: &[Placed<T>]) -> Option<usize> {
 }
 
 impl<T: Float> Kernel<T> {
-    pub fn new(steps: SmallVec<[Placed<T>; 4]>, fuse: bool) -> Self {
-        let silent = silent(&steps);
-        let fused = fuse.then(|| Pattern::of(&steps)).flatten();
-        Self { steps, fused, silent }
+    /// Makes it that of these steps.
+    pub fn rebind(&mut self, steps: impl Iterator<Item = Placed<T>>, fuse: bool) {
+        self.steps.clear();
+        self.steps.extend(steps);
+        self.silent = silent(&self.steps);
+        self.fused = fuse.then(|| Pattern::of(&self.steps)).flatten();
     }
 
     /// Whether it leaves parameters alone when it is applied to them.

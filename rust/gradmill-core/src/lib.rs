@@ -19,6 +19,7 @@ mod measure;
 mod mixed;
 pub mod ops;
 mod others;
+mod outcome;
 pub mod par;
 pub mod per_example;
 #[cfg(feature = "planted")]
@@ -34,11 +35,15 @@ pub mod sys;
 pub mod units;
 mod validate;
 mod walk;
+mod workspace;
 
+pub use carrier::Carrier;
 pub use convert::Element;
 pub use dtype::{DType, Float};
 pub use error::{Error, Role};
-pub use exec::{Config, Outcome, Step, count_not_finite, global_norm, run, run_rows, squares};
+pub use exec::{Config, Step, count_not_finite, global_norm, run, run_rows, squares};
 pub use known::Known;
 pub use leaf::{Leaf, Row};
+pub use outcome::{Flags, Outcome};
 pub use program::{Entry, Pass, Program, Source};
+pub use workspace::Workspace;

@@ -4,12 +4,12 @@
 //! so no bit depends on threads, instruction set or memory layout.
 
 use pulp::NullaryFnOnce;
-use smallvec::{SmallVec, smallvec};
 
 use crate::dtype::{DType, Float};
 use crate::exec::Config;
-use crate::leaf::Source;
+use crate::leaf::{Leaf, Row, Source, present};
 use crate::par;
+use crate::program::Program;
 use crate::units::{Measure, Units};
 use crate::walk::CHUNK;
 
@@ -19,90 +19,227 @@ const BLOCK: usize = 1 << 10;
 /// vectorises, and few enough for short rows.
 const LANES: usize = 64;
 
-/// One number for each unit.
-pub type Sums = SmallVec<[f64; 1]>;
-
-/// The measure of each unit of each array.
-pub fn measure(arrays: &[(Source<'_>, &Units)], what: Measure, config: &Config) -> Vec<Sums> {
-    let mut result = sums(arrays, what, 1.0, config);
-    if what != Measure::Norm {
-        return result;
-    }
-    // Squares of f32 stay within f64; those of f64 may leave it at either end.
-    let wide = arrays.iter().any(|(source, _)| source.dtype() == DType::F64);
-    let huge: fn(f64) -> bool = |sum| sum == f64::INFINITY;
-    let tiny: fn(f64) -> bool = |sum| sum < 1e-270;
-    let again = [(huge, 1023 - 600), (tiny, 1023 + 600)].map(|(wrong, exponent)| {
-        let scale = f64::from_bits(exponent << 52);
-        let needed = wide && result.iter().flatten().any(|&sum| wrong(sum));
-        (wrong, scale, needed.then(|| sums(arrays, what, scale, config)))
-    });
-    for (leaf, sums) in result.iter_mut().enumerate() {
-        for (unit, sum) in sums.iter_mut().enumerate() {
-            let scaled = again.iter().find_map(|(wrong, scale, sums)| {
-                let sums = sums.as_ref().filter(|_| wrong(*sum))?;
-                Some(sums[leaf][unit].sqrt() / scale)
-            });
-            *sum = scaled.unwrap_or_else(|| sum.sqrt());
-        }
-    }
-    result
+/// Arrays that are measured, with the units of each, handed out as often as it takes.
+pub trait Arrays {
+    /// The units of all, which have as many elements as their arrays.
+    fn units(&self) -> impl Iterator<Item = &Units>;
+    /// All of them, in the same order.
+    fn each(&mut self) -> impl Iterator<Item = (Source<'_>, &Units)> + Send;
 }
 
-/// Part of an array: some steps of its outermost axis.
-struct Part<'p, 'a> {
-    leaf: usize,
-    source: Source<'a>,
+impl Arrays for &[(Source<'_>, &Units)] {
+    fn units(&self) -> impl Iterator<Item = &Units> {
+        self.iter().map(|(_, units)| *units)
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = (Source<'_>, &Units)> + Send {
+        self.iter().map(|(source, units)| (source.clone(), *units))
+    }
+}
+
+/// One array of each leaf that takes part and has units.
+pub struct OfRows<'m, R> {
+    pub program: &'m Program,
+    pub rows: &'m mut [R],
+    /// Those of the leaves that take part.
+    pub units: &'m [Option<Units>],
+    pub which: Which,
+}
+
+/// Which array of a leaf.
+#[derive(Clone, Copy)]
+pub enum Which {
+    /// The update: that which a pass left behind, or the incoming one.
+    Update { carried: bool },
+    /// The parameter.
+    Params,
+}
+
+impl<R: Row> Arrays for OfRows<'_, R> {
+    fn units(&self) -> impl Iterator<Item = &Units> {
+        self.units.iter().flatten()
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = (Source<'_>, &Units)> + Send {
+        let Self { program, rows, units, which } = self;
+        let rows = present(rows).zip(units.iter());
+        rows.filter_map(|(row, units)| {
+            let units = units.as_ref()?;
+            Some((which.of(row.leaf(program)), units))
+        })
+    }
+}
+
+impl Which {
+    fn of(self, leaf: Leaf<'_>) -> Source<'_> {
+        match self {
+            Self::Update { carried } => leaf.into_update(carried),
+            Self::Params => match leaf.params.into_view() {
+                Some(params) => params,
+                None => unreachable!("ops that measure parameters read them"),
+            },
+        }
+    }
+}
+
+/// What the measures of an op are formed in.
+#[derive(Debug, Default)]
+pub struct Measures {
+    /// The units of each leaf that takes part.
+    pub units: Vec<Option<Units>>,
+    pub of_updates: Sums,
+    pub of_params: Sums,
+}
+
+/// Measures of units, and the memory that they are formed in.
+#[derive(Debug, Default)]
+pub struct Sums {
+    /// One number for each unit of each array.
+    of_units: Vec<f64>,
+    of_parts: Vec<f64>,
+    /// The sums that norms are the roots of, and those of scaled values.
+    squares: Vec<f64>,
+    scaled: Vec<f64>,
+}
+
+impl Sums {
+    /// Forgets all of them.
+    pub fn clear(&mut self) {
+        self.of_units.clear();
+    }
+
+    /// That of a unit by its number; zero where nothing was measured.
+    pub fn of(&self, unit: usize) -> f64 {
+        self.of_units.get(unit).copied().unwrap_or_default()
+    }
+
+    /// The measure of each unit of each array, in a row.
+    pub fn measure(&mut self, arrays: &mut impl Arrays, what: Measure, config: &Config) -> &[f64] {
+        let Self { of_units, of_parts, squares, scaled } = self;
+        sums(arrays, what, 1.0, config, of_parts, of_units);
+        if what != Measure::Norm {
+            return of_units;
+        }
+        squares.clone_from(of_units);
+        for sum in of_units.iter_mut() {
+            *sum = sum.sqrt();
+        }
+        // Squares of f32 stay within f64; those of f64 may leave it at either end.
+        let huge: fn(f64) -> bool = |sum| sum == f64::INFINITY;
+        let tiny: fn(f64) -> bool = |sum| sum < 1e-270;
+        for (wrong, exponent) in [(huge, 1023 - 600), (tiny, 1023 + 600)] {
+            let is_wide = |(source, _): (Source<'_>, _)| source.dtype() == DType::F64;
+            if !squares.iter().any(|&sum| wrong(sum)) || !arrays.each().any(is_wide) {
+                continue;
+            }
+            let scale = f64::from_bits(exponent << 52);
+            sums(arrays, what, scale, config, of_parts, scaled);
+            for ((norm, &sum), scaled) in of_units.iter_mut().zip(&*squares).zip(&*scaled) {
+                if wrong(sum) {
+                    *norm = scaled.sqrt() / scale;
+                }
+            }
+        }
+        of_units
+    }
+}
+
+/// Some steps of the outermost axis of an array.
+struct Cut {
+    start: usize,
+    len: usize,
+    first_unit: usize,
+    /// How many units have a share in it.
+    units: usize,
+}
+
+/// Cuts an array into parts.
+fn cuts(units: &Units) -> impl Iterator<Item = Cut> + Send + use<> {
+    let (steps, inside, step_len, step_units) = units.outermost();
+    let count = units.count();
+    // Where units extend over the axis, each part has sums for all of them, so it must be worth them.
+    let least = if inside { CHUNK.max(8 * count) } else { CHUNK };
+    let per_part = (least / step_len.max(1)).max(1);
+    let steps = if step_len == 0 { 0 } else { steps };
+    (0..steps).step_by(per_part).map(move |first| {
+        let taken = per_part.min(steps - first);
+        let (first_unit, units) =
+            if inside { (0, count) } else { (first * step_units, taken * step_units) };
+        Cut { start: first * step_len, len: taken * step_len, first_unit, units }
+    })
+}
+
+/// Part of an array.
+struct Part<'p> {
+    source: Source<'p>,
     units: &'p Units,
     start: usize,
     first_unit: usize,
-    sums: Sums,
+    sums: &'p mut [f64],
 }
 
-fn sums(arrays: &[(Source<'_>, &Units)], what: Measure, scale: f64, config: &Config) -> Vec<Sums> {
-    let mut parts: Vec<Part<'_, '_>> = Vec::with_capacity(arrays.len());
-    for (leaf, (source, units)) in arrays.iter().enumerate() {
-        cut(leaf, source, units, &mut parts);
+/// The sums of all units go to `of_units`; those of parts are formed in `of_parts`.
+fn sums(
+    arrays: &mut impl Arrays,
+    what: Measure,
+    scale: f64,
+    config: &Config,
+    of_parts: &mut Vec<f64>,
+    of_units: &mut Vec<f64>,
+) {
+    let (mut elements, mut in_parts, mut in_units) = (0, 0, 0);
+    for units in arrays.units() {
+        elements += units.len();
+        in_parts += cuts(units).map(|cut| cut.units).sum::<usize>();
+        in_units += units.count();
     }
-    let total: usize = arrays.iter().map(|(source, _)| source.len()).sum();
-    let threads = par::threads_for(config.threads, total);
-    par::for_each(threads, parts.iter_mut(), |part| match part.source.dtype() {
+    for (list, len) in [(&mut *of_parts, in_parts), (&mut *of_units, in_units)] {
+        list.clear();
+        list.resize(len, 0.0);
+    }
+    let threads = par::threads_for(config.threads, elements);
+    par::for_each(threads, parts(arrays, of_parts), |mut part| match part.source.dtype() {
         DType::F64 => part.run::<f64>(what, scale, config),
         _ => part.run::<f32>(what, scale, config),
     });
-    let mut result: Vec<Sums> =
-        arrays.iter().map(|(_, units)| smallvec![0.0; units.count()]).collect();
-    for part in parts {
-        for (total, sum) in result[part.leaf][part.first_unit..].iter_mut().zip(part.sums) {
-            *total += sum;
+    let (mut of_parts, mut of_units) = (&of_parts[..], &mut of_units[..]);
+    for units in arrays.units() {
+        let totals = of_units.split_off_mut(..units.count()).unwrap_or_default();
+        for cut in cuts(units) {
+            let sums = of_parts.split_off(..cut.units).unwrap_or_default();
+            for (total, sum) in totals[cut.first_unit..].iter_mut().zip(sums) {
+                *total += sum;
+            }
         }
     }
-    result
 }
 
-fn cut<'p, 'a>(leaf: usize, source: &Source<'a>, units: &'p Units, parts: &mut Vec<Part<'p, 'a>>) {
-    if source.is_empty() {
-        return;
-    }
-    let (steps, inside, step_len, step_units) = units.outermost();
-    // Where units extend over the axis, each part has sums for all of them, so it must be worth them.
-    let least = if inside { CHUNK.max(8 * units.count()) } else { CHUNK };
-    let per_part = (least / step_len).max(1);
-    let mut rest = source.clone();
-    for first in (0..steps).step_by(per_part) {
-        let taken = per_part.min(steps - first);
-        let (source, tail) = rest.split_at(taken * step_len);
-        rest = tail;
-        let (first_unit, count) =
-            if inside { (0, units.count()) } else { (first * step_units, taken * step_units) };
-        let sums = smallvec![0.0; count];
-        parts.push(Part { leaf, source, units, start: first * step_len, first_unit, sums });
-    }
+/// The parts of all arrays, each with its places in `sums`.
+fn parts<'p>(
+    arrays: &'p mut impl Arrays,
+    mut sums: &'p mut [f64],
+) -> impl Iterator<Item = Part<'p>> + Send {
+    let mut arrays = arrays.each();
+    let mut rest: Option<(Source<'p>, &'p Units, _)> = None;
+    std::iter::from_fn(move || {
+        loop {
+            if let Some((source, units, cuts)) = &mut rest
+                && let Some(Cut { start, len, first_unit, units: count }) = Iterator::next(cuts)
+            {
+                let (own, tail) = Source::clone(source).split_at(len);
+                *source = tail;
+                let sums = sums.split_off_mut(..count)?;
+                return Some(Part { source: own, units, start, first_unit, sums });
+            }
+            let (source, units) = arrays.next()?;
+            rest = Some((source, units, cuts(units)));
+        }
+    })
 }
 
-impl Part<'_, '_> {
+impl Part<'_> {
     fn run<T: Float>(&mut self, what: Measure, scale: f64, config: &Config) {
-        let Self { source, units, start, first_unit, sums, .. } = self;
+        let Self { source, units, start, first_unit, sums } = self;
         let mut add = |at: usize, values: &[T]| {
             let start = *start + at;
             let first_unit = *first_unit;
@@ -249,18 +386,19 @@ mod tests {
             let sources = [Source::F64(View::Dense(&values)), Source::F32(View::Dense(&single))];
             let pairs = sources.map(|source| (source, &units));
             for what in [Measure::Norm, Measure::Sum, Measure::NotFinite, Measure::Nans] {
-                let of = |threads, tier| measure(&pairs, what, &Config { threads, tier, fuse: true });
+                let of = |threads, tier| {
+                    let config = Config { threads, tier, fuse: true };
+                    Sums::default().measure(&mut &pairs[..], what, &config).to_vec()
+                };
                 let measured = of(1, Tier::best());
                 for (threads, tier) in [(2, Tier::best()), (3, Tier::Scalar)] {
                     prop_assert_eq!(&of(threads, tier), &measured);
                 }
                 let wide: Vec<f64> = single.iter().map(|&value| f64::from(value)).collect();
-                for (sums, values) in measured.iter().zip([&values, &wide]) {
-                    let expected = naive(values, &units, what);
-                    prop_assert_eq!(sums.len(), expected.len());
-                    for (sum, expected) in sums.iter().zip(expected) {
-                        prop_assert!((sum - expected).abs() <= 1e-9 * (1.0 + expected.abs()));
-                    }
+                let expected = [&values, &wide].map(|values| naive(values, &units, what)).concat();
+                prop_assert_eq!(measured.len(), expected.len());
+                for (sum, expected) in measured.iter().zip(expected) {
+                    prop_assert!((sum - expected).abs() <= 1e-9 * (1.0 + expected.abs()));
                 }
             }
         }
@@ -272,7 +410,8 @@ mod tests {
         let units = Units::new(Axes::AllButFirst, None, &[3, 2]).unwrap().unwrap();
         let config = Config { threads: 1, tier: Tier::Scalar, fuse: true };
         let pairs = [(Source::F64(View::Dense(&values)), &units)];
-        let norms = &measure(&pairs, Measure::Norm, &config)[0];
+        let mut sums = Sums::default();
+        let norms = sums.measure(&mut &pairs[..], Measure::Norm, &config);
         for (norm, expected) in norms.iter().zip([5e200, 0.0, 5e-200]) {
             assert!((norm - expected).abs() <= 1e-12 * expected, "{norm}");
         }

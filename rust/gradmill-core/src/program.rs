@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::dtype::{DType, Float};
 use crate::error::Error;
-use crate::kernel::{Bound, Kernel, Placed};
+use crate::kernel::{Bound, KernelSet, Placed};
 use crate::leaf::Leaf;
 use crate::ops::{Meta, OPS, Reduce, Step};
 use crate::units::{UnitRule, Units};
@@ -156,26 +156,27 @@ impl Program {
         let passes = Vec::new();
         let mut program =
             Self { ops, governs, axes, slots, scalars, passes, param_ops, unit_ops, noise_ops };
-        program.passes = program.passes_without(0);
+        program.passes = program.passes_without(0).collect();
         Ok(program)
     }
 
     /// Whether a pass leaves its update behind where the ops in `off` do not run.
     pub(crate) fn carries(&self, off: u64) -> bool {
-        let carries = |passes: &[Pass]| passes.iter().any(|pass| pass.carries);
-        if off == 0 { carries(&self.passes) } else { carries(&self.passes_without(off)) }
+        if off == 0 {
+            return self.passes.iter().any(|pass| pass.carries);
+        }
+        self.passes_without(off).any(|pass| pass.carries)
     }
 
     /// The walks over memory where the ops in `off` do not run.
-    pub(crate) fn passes_without(&self, off: u64) -> Vec<Pass> {
-        let mut cursor = Cursor::start();
-        let mut passes = Vec::new();
-        loop {
-            passes.push(self.pass_from(cursor, off));
-            if passes.last().is_none_or(|pass| !cursor.advance(pass)) {
-                return passes;
-            }
-        }
+    fn passes_without(&self, off: u64) -> impl Iterator<Item = Pass> {
+        let mut next = Some(Cursor::start());
+        std::iter::from_fn(move || {
+            let mut cursor = next.take()?;
+            let pass = self.pass_from(cursor, off);
+            next = cursor.advance(&pass).then_some(cursor);
+            Some(pass)
+        })
     }
 
     /// The walk that comes next: up to the next op that runs and has to know of the update as a whole.
@@ -387,7 +388,9 @@ impl Program {
         // A factor that is neither one nor minus one, as most are.
         let norms = vec![2.0; self.ops.len()];
         let binding = Binding { scalars, norms: &norms, off: 0, fuse: true };
-        self.bind::<f32>(pass, 0, binding).kernel.is_fused()
+        let mut kernels = KernelSet::<f32>::default();
+        kernels.add(0, |bound| self.bind(pass, 0, binding, bound));
+        kernels.of(0).kernel.is_fused()
     }
 
     /// The constants of `op`; `norms` holds those of all ops before it that take one.
@@ -400,18 +403,24 @@ impl Program {
         Step::new(self.ops[op], &own)
     }
 
-    /// The kernel of `pass` for leaves with this `skip`.
-    pub(crate) fn bind<T: Float>(&self, pass: &Pass, skip: u64, binding: Binding<'_>) -> Bound<T> {
-        let mut steps = SmallVec::<[Placed<T>; 4]>::new();
-        let mut first_slot = 0;
-        for op in pass.ops.clone().filter(|op| skip >> op & 1 == 0) {
-            if binding.off >> op & 1 == 0 {
-                steps.push(Placed { step: self.step(op, binding), op, first_slot });
-            }
-            first_slot += self.slots[op + 1] - self.slots[op];
-        }
+    /// Makes `bound` the kernel of `pass` for leaves with this `skip`.
+    pub(crate) fn bind<T: Float>(
+        &self,
+        pass: &Pass,
+        skip: u64,
+        binding: Binding<'_>,
+        bound: &mut Bound<T>,
+    ) {
+        let mut slots = 0;
+        let steps = pass.ops.clone().filter(|op| skip >> op & 1 == 0).filter_map(|op| {
+            let first_slot = slots;
+            slots += self.slots[op + 1] - self.slots[op];
+            let runs = binding.off >> op & 1 == 0;
+            runs.then(|| Placed { step: self.step(op, binding), op, first_slot })
+        });
+        bound.kernel.rebind(steps, binding.fuse);
         let start = self.slots_within(0..pass.ops.start, skip);
-        Bound { kernel: Kernel::new(steps, binding.fuse), slots: start..start + first_slot }
+        bound.slots = start..start + slots;
     }
 
     /// Whether what is finite before the ops in `ops` that run is finite behind them, for sure.

@@ -85,7 +85,7 @@ impl<T: Float> NullaryFnOnce for SumSquares<'_, T> {
 /// their number, largest first.
 #[derive(Default)]
 pub struct Pairwise {
-    trees: SmallVec<[f64; 16]>,
+    trees: SmallVec<[f64; 64]>,
     count: usize,
 }
 

@@ -1,10 +1,14 @@
 //! Arrays that a kernel cannot walk over as they are: brought into dense blocks, and back.
+//!
+//! The memory of blocks stays with the thread: a block for each array of a leaf, whatever leaves it has worked on.
+
+use std::cell::Cell;
 
 use smallvec::SmallVec;
 
 use crate::convert::Rounding;
 use crate::dtype::Float;
-use crate::leaf::Slot;
+use crate::leaf::{ROOM, Slot};
 use crate::simd::Tier;
 
 /// The states that the leaf has as slices that can be written: the slots' own memory, or copies in `buffers`.
@@ -13,8 +17,10 @@ pub fn staged_states<'s, T: Float>(
     slots: &'s mut [Option<Slot<'_>>],
     buffers: &'s mut Vec<Vec<T>>,
     len: usize,
-) -> SmallVec<[&'s mut [T]; 4]> {
-    buffers.resize_with(slots.len(), Vec::new);
+) -> SmallVec<[&'s mut [T]; ROOM]> {
+    if buffers.len() < slots.len() {
+        buffers.resize_with(slots.len(), Vec::new);
+    }
     let stage = |(slot, buffer): (&'s mut Option<Slot<'_>>, &'s mut Vec<T>)| {
         let slot = slot.as_mut()?;
         if slot.to.is_dense::<T>() {
@@ -44,14 +50,19 @@ pub fn write_back<T: Float>(
     }
 }
 
-/// Adds the update to parameters of a wider dtype, in that; the new ones.
-pub fn add_to_wider<T: Float>(tier: Tier, updates: &[T], params: &mut Slot<'_>) -> Vec<f64> {
-    let mut buffer = vec![0.0f64; updates.len()];
-    params.read(tier, &mut buffer);
+/// Adds the update to parameters of a wider dtype, in that; the new ones, in `buffer`.
+pub fn add_to_wider<'b, T: Float>(
+    tier: Tier,
+    updates: &[T],
+    params: &mut Slot<'_>,
+    buffer: &'b mut Vec<f64>,
+) -> &'b [f64] {
+    let buffer = grown(buffer, updates.len());
+    params.read(tier, buffer);
     for (param, update) in buffer.iter_mut().zip(updates) {
         *param = param.updated(update.to_f64());
     }
-    params.to.write(tier, &buffer, Rounding::Nearest);
+    params.to.write(tier, buffer, Rounding::Nearest);
     buffer
 }
 
@@ -62,12 +73,29 @@ pub struct Scratch<T> {
     pub slots: Vec<Vec<T>>,
 }
 
+thread_local! {
+    pub static SINGLE: Cell<Scratch<f32>> = Cell::default();
+    pub static DOUBLE: Cell<Scratch<f64>> = Cell::default();
+}
+
+impl<T: Float> Scratch<T> {
+    /// Calls `work` with what this thread has kept, and keeps what comes of it.
+    pub fn with<R>(work: impl FnOnce(&mut Self) -> R) -> R {
+        let mut scratch = T::scratch().take();
+        let done = work(&mut scratch);
+        T::scratch().set(scratch);
+        done
+    }
+}
+
 /// Those of a leaf's arrays that are no slots.
 #[derive(Default)]
 pub struct Copies<T> {
     pub updates: Vec<T>,
     pub params: Vec<T>,
     pub out: Vec<T>,
+    /// The parameters, where they are of a wider type.
+    pub wider: Vec<f64>,
 }
 
 /// A dense copy, made by `read`.

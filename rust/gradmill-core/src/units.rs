@@ -2,7 +2,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::dtype::DType;
+use crate::dtype::{DType, Float};
 
 /// Over which axes a unit extends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Units {
         shape: &[usize],
     ) -> Result<Option<Self>, String> {
         let rank = shape.len();
-        let mut inside: SmallVec<[bool; 4]> = smallvec![false; rank];
+        let mut inside: SmallVec<[bool; 64]> = smallvec![false; rank];
         if let Some(chosen) = chosen {
             for &axis in chosen {
                 let from_front = if axis < 0 { axis + rank.cast_signed() } else { axis };
@@ -140,6 +140,11 @@ impl Units {
         axes.iter().filter(counts).map(|axis| axis.length).product()
     }
 
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        Self::product(&self.axes, None)
+    }
+
     /// Number of units.
     pub fn count(&self) -> usize {
         Self::product(&self.axes, Some(false))
@@ -178,27 +183,18 @@ impl Units {
             done += run;
         }
     }
-}
 
-/// A number for each unit of a leaf.
-#[derive(Clone, Debug)]
-pub(crate) struct Numbers {
-    pub units: Units,
-    pub values: Vec<f64>,
-}
-
-impl Numbers {
-    /// The numbers of the elements from `start` on.
+    /// What the elements from `start` on read, where `numbers` has one for each unit.
     #[inline]
-    pub fn fill<T: crate::dtype::Float>(&self, start: usize, into: &mut [T]) {
-        self.units.runs(start, into.len(), |at, run| {
+    pub fn fill<T: Float>(&self, numbers: &[f64], start: usize, into: &mut [T]) {
+        self.runs(start, into.len(), |at, run| {
             let into = &mut into[at..at + run.len];
             if run.one_unit {
-                into.fill(T::from_f64(self.values[run.unit]));
+                into.fill(T::from_f64(numbers[run.unit]));
             } else {
-                let values = &self.values[run.unit..run.unit + run.len];
-                for (element, &value) in into.iter_mut().zip(values) {
-                    *element = T::from_f64(value);
+                let numbers = &numbers[run.unit..run.unit + run.len];
+                for (element, &number) in into.iter_mut().zip(numbers) {
+                    *element = T::from_f64(number);
                 }
             }
         });

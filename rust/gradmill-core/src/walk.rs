@@ -9,7 +9,7 @@ use crate::convert::Rounding;
 use crate::dtype::{DType, Float};
 use crate::exec::Config;
 use crate::kernel::{Across, Bound, Kernel, KernelSet, Kernels, Site, Sum};
-use crate::leaf::{Chunks, Dense, Leaf, Origin, Params, Row, Sink, Slot, Source as Array};
+use crate::leaf::{Chunks, Dense, Leaf, Origin, Params, ROOM, Row, Sink, Slot, Source as Array};
 use crate::others::Others;
 use crate::par;
 use crate::program::{Pass, Program, Source};
@@ -46,20 +46,27 @@ pub struct Walk<'w> {
 }
 
 /// What a thread works on at a time.
+#[expect(clippy::large_enum_variant, reason = "a box for each chunk would be memory of its own")]
 enum Task<'t, R> {
     /// Leaves that are no longer than a chunk; a sum for each that is present.
     Rows { rows: &'t mut [R], first: usize, sums: &'t mut [f64] },
     /// A chunk of a longer one.
-    Chunk { chunk: Box<Leaf<'t>>, sum: Option<&'t mut f64> },
+    Chunk { chunk: Leaf<'t>, sum: Option<&'t mut f64> },
 }
 
 impl Walk<'_> {
     /// Whether all incoming updates, so many `elements`, were finite; `add` gets for each leaf the sum of squares of
-    /// those that leave the pass, where it ends with one.
-    pub fn over<R: Row>(&self, rows: &mut [R], elements: usize, add: impl FnMut(f64)) -> bool {
+    /// those that leave the pass, where it ends with one. `sums` is what those of chunks are formed in.
+    pub fn over<R: Row>(
+        &self,
+        rows: &mut [R],
+        elements: usize,
+        sums: &mut Vec<f64>,
+        add: impl FnMut(f64),
+    ) -> bool {
         match par::threads_for(self.config.threads, elements) {
             1 => self.in_turn(rows, add),
-            threads => self.spread(rows, threads, add),
+            threads => self.spread(rows, threads, sums, add),
         }
     }
 
@@ -74,19 +81,27 @@ impl Walk<'_> {
         finite
     }
 
-    fn spread<R: Row>(&self, rows: &mut [R], threads: usize, mut add: impl FnMut(f64)) -> bool {
+    fn spread<R: Row>(
+        &self,
+        rows: &mut [R],
+        threads: usize,
+        sums: &mut Vec<f64>,
+        mut add: impl FnMut(f64),
+    ) -> bool {
         // A sum for each chunk; which thread computes it does not matter.
-        let chunks = |row: &R| row.len().div_ceil(CHUNK).max(1);
-        let counted = rows.iter().filter(|row| self.norm && row.is_present());
-        let counts: Vec<usize> = counted.map(chunks).collect();
-        let mut sums = vec![0.0; counts.iter().sum()];
+        let chunks = |row: &R| {
+            let counts = self.norm && row.is_present();
+            if counts { row.len().div_ceil(CHUNK).max(1) } else { 0 }
+        };
+        sums.clear();
+        sums.resize(rows.iter().map(chunks).sum(), 0.0);
         let finite = AtomicBool::new(true);
-        par::for_each(threads, tasks(self.program, rows, &mut sums), |task| {
+        par::for_each(threads, tasks(self.program, rows, sums), |task| {
             let own = self.in_mode(|| match task {
                 Task::Rows { rows, first, sums } => self.bundle(rows, first, sums),
                 Task::Chunk { mut chunk, sum } => {
                     let position = chunk.origin.leaf;
-                    let (own, found) = self.row(&mut *chunk, position);
+                    let (own, found) = self.row(&mut chunk, position);
                     if let Some(sum) = sum {
                         *sum = found;
                     }
@@ -98,7 +113,7 @@ impl Walk<'_> {
             }
         });
         let mut rest = &sums[..];
-        for count in counts {
+        for count in rows.iter().map(chunks).filter(|&count| count > 0) {
             let (own, tail) = rest.split_at(count);
             rest = tail;
             add(pairwise(own));
@@ -291,7 +306,8 @@ impl Walk<'_> {
             _ => &[],
         };
         let out = out.as_mut()?.dense()?;
-        let (mut old, mut new) = (SmallVec::<[&[T]; 4]>::new(), SmallVec::<[&mut [T]; 4]>::new());
+        let mut old = SmallVec::<[&[T]; ROOM]>::new();
+        let mut new = SmallVec::<[&mut [T]; ROOM]>::new();
         for slot in slots[self.pass.slots.clone()].iter_mut().flatten() {
             old.push(slot.from.as_ref()?.dense()?);
             new.push(slot.to.dense()?);
@@ -314,16 +330,18 @@ impl Walk<'_> {
         if let Some(bad) = self.across(&bound.kernel, leaf) {
             return (!T::any(bad), 0.0);
         }
-        let mut scratch = Scratch::default();
         let mut lanes = self.counts(leaf.skip).then(Lanes::new);
-        let mut bad = T::Bits::default();
-        if self.runs_in_place::<T>(leaf) {
-            bad |= self.block(bound, leaf, &mut scratch, lanes.as_mut());
-        } else {
-            for mut block in leaf.reborrow().chunks(BLOCK) {
-                bad |= self.block(bound, &mut block, &mut scratch, lanes.as_mut());
+        let bad = Scratch::with(|scratch| {
+            if leaf.len() <= BLOCK || self.runs_in_place::<T>(leaf) {
+                return self.block(bound, leaf, scratch, lanes.as_mut());
             }
-        }
+            let mut bad = T::Bits::default();
+            for start in (0..leaf.len()).step_by(BLOCK) {
+                let mut block = leaf.part(start..leaf.len().min(start + BLOCK));
+                bad |= self.block(bound, &mut block, scratch, lanes.as_mut());
+            }
+            bad
+        });
         (!T::any(bad), lanes.map_or(0.0, |lanes| lanes.total()))
     }
 
@@ -455,11 +473,11 @@ impl Walk<'_> {
         square(result);
         match (params, out) {
             (Params::Write(slot), _) if writes_params => {
-                let params = add_to_wider(tier, result, slot);
+                let params = add_to_wider(tier, result, slot, &mut copies.wider);
                 if let Some(copy) = copy
                     && !kernel.is_silent()
                 {
-                    copy.write(tier, &params, self.rounding_of(site.origin, 0));
+                    copy.write(tier, params, self.rounding_of(site.origin, 0));
                 }
             }
             (_, Some(out)) if finishes || pass.carries => {
@@ -483,10 +501,7 @@ fn tasks<'t, R: Row>(
     std::iter::from_fn(move || {
         loop {
             if let Some(chunk) = chunks.as_mut().and_then(Iterator::next) {
-                return Some(Task::Chunk {
-                    chunk: Box::new(chunk),
-                    sum: sums.split_off_first_mut(),
-                });
+                return Some(Task::Chunk { chunk, sum: sums.split_off_first_mut() });
             }
             let is_long = |row: &R| row.is_present() && row.len() > CHUNK;
             if rows.first().is_some_and(is_long) {

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 /// An array whose elements lie apart, backwards or transposed among others that nobody may write.
 struct Scattered {
     buffer: Data,
-    axes: Vec<(usize, isize)>,
+    layout: Layout,
     /// Position of the first element in the buffer.
     first: usize,
 }
@@ -25,13 +25,9 @@ struct Scattered {
 const FILLER: f64 = 0.5;
 
 impl Scattered {
-    fn layout(&self) -> Layout {
-        Layout::new(self.axes.iter().copied())
-    }
-
     /// Leaves may hold dense and strided arrays side by side.
     fn is_dense(&self) -> bool {
-        matches!(self.axes[..], [(_, 1)])
+        matches!(self.layout.axes(), [(_, 1)])
     }
 
     /// Positions of the elements in the buffer, in order.
@@ -40,7 +36,7 @@ impl Scattered {
             let along = |&at: &isize| (0..length.cast_signed()).map(move |i| at + i * stride);
             positions.iter().flat_map(along).collect()
         };
-        let positions = self.axes.iter().fold(vec![self.first.cast_signed()], walk);
+        let positions = self.layout.axes().iter().fold(vec![self.first.cast_signed()], walk);
         positions.into_iter().map(isize::cast_unsigned).collect()
     }
 }
@@ -57,11 +53,11 @@ impl Memory for Scattered {
             3 => vec![(rows, 2), (columns, 2 * pitch)],
             _ => vec![(rows, 1), (1, 9), (columns, -pitch)],
         };
-        let extent = Layout::new(axes.iter().copied()).extent();
-        let (first, size) = extent.map_or((0, 0), |(low, high)| {
+        let layout = Layout::new(axes);
+        let (first, size) = layout.extent().map_or((0, 0), |(low, high)| {
             (low.unsigned_abs(), low.unsigned_abs() + high.unsigned_abs() + 1)
         });
-        let mut scattered = Self { buffer: Data::F64(Vec::new()), axes, first };
+        let mut scattered = Self { buffer: Data::F64(Vec::new()), layout, first };
         let mut buffer = vec![FILLER; size];
         for (position, value) in scattered.positions().into_iter().zip(data.values()) {
             buffer[position] = value;
@@ -79,25 +75,30 @@ impl Memory for Scattered {
     }
 
     fn source(&self) -> Source<'_> {
-        fn view<T: Float>(buffer: &[T], first: usize, layout: Layout) -> View<'_, T> {
+        fn view<'v, T: Float>(buffer: &'v [T], first: usize, layout: &'v Layout) -> View<'v, T> {
             let first = buffer.as_ptr().wrapping_add(first);
             // SAFETY: `layout` reaches elements of `buffer` alone, which the view borrows.
-            View::Strided(Box::new(unsafe { Strided::new(first, layout) }))
+            View::Strided(unsafe { Strided::new(first, layout) })
         }
         match &self.buffer {
             buffer if self.is_dense() => buffer.source(),
-            Data::F32(buffer) => Source::F32(view(buffer, self.first, self.layout())),
-            Data::F64(buffer) => Source::F64(view(buffer, self.first, self.layout())),
+            Data::F32(buffer) => Source::F32(view(buffer, self.first, &self.layout)),
+            Data::F64(buffer) => Source::F64(view(buffer, self.first, &self.layout)),
         }
     }
 
     fn sink(&mut self) -> Sink<'_> {
-        fn view<T: Float>(buffer: &mut [T], first: usize, layout: Layout) -> ViewMut<'_, T> {
+        fn view<'v, T: Float>(
+            buffer: &'v mut [T],
+            first: usize,
+            layout: &'v Layout,
+        ) -> ViewMut<'v, T> {
             let first = buffer.as_mut_ptr().wrapping_add(first);
             // SAFETY: as above; the borrow is an exclusive one and the layout has no element twice.
-            ViewMut::Strided(Box::new(unsafe { StridedMut::new(first, layout) }))
+            ViewMut::Strided(unsafe { StridedMut::new(first, layout) })
         }
-        let (dense, layout) = (self.is_dense(), self.layout());
+        let dense = self.is_dense();
+        let layout = &self.layout;
         match &mut self.buffer {
             buffer if dense => buffer.sink(),
             Data::F32(buffer) => Sink::F32(view(buffer, self.first, layout)),

@@ -189,7 +189,8 @@ fn each_number(case: &Case, agree: impl Fn(f64, Term) -> bool) -> Result<(), Tes
 /// With the tolerance of a whole chain, where errors pass through divisions by small numbers.
 fn all_near(got: &Data, expected: &Data) -> Result<(), TestCaseError> {
     for (at, (got, expected)) in got.values().into_iter().zip(expected.values()).enumerate() {
-        let near = (got - expected).abs() <= 1e-8 * (1e-6 + expected.abs());
+        // Both may be infinite.
+        let near = got == expected || (got - expected).abs() <= 1e-8 * (1e-6 + expected.abs());
         prop_assert!(near, "[{at}] is {got:e}, not {expected:e}");
     }
     Ok(())

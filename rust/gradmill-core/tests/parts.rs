@@ -128,8 +128,8 @@ fn check((entries, scalars): Chain, given: &[Given], part: usize) -> Result<(), 
         prop_assert_eq!(format!("{norms:?}"), format!("{:?}", expected.norms));
         prop_assert_eq!(all_finite, expected.all_finite.clone());
         let own = at * part..at * part + given.len();
-        for (nans, all) in nans.iter().zip(&expected.nans) {
-            prop_assert_eq!(&nans[..], &all[own.clone()]);
+        for (nans, all) in nans.lists().zip(expected.nans.lists()) {
+            prop_assert_eq!(nans, &all[own.clone()]);
         }
         let all = tree.params.iter().zip(&whole.params[own.clone()]);
         let slots = tree.slots.iter().flatten().zip(whole.slots[own].iter().flatten());

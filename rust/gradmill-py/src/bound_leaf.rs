@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use gradmill_core::leaf::{Dense, Params, Slot};
-use gradmill_core::{DType, Float, Leaf, Program, Row};
+use gradmill_core::{Carrier, DType, Error, Float, Leaf, Program, Row};
 use pyo3::prelude::*;
 use smallvec::SmallVec;
 
@@ -25,6 +25,8 @@ pub struct BoundLeaf {
     ordered: bool,
     /// The widest dtype of what the ops read beside the update.
     dtype: Option<DType>,
+    /// Where an update waits between passes, of a chain in which it does.
+    carrier: Option<Carrier>,
 }
 
 /// What a step writes of a leaf.
@@ -66,7 +68,7 @@ impl BoundLeaf {
         let reads = core.reads_params_of(skip).then(|| arrays.param.raw.dtype());
         let dtype = arrays.slots.iter().map(|slot| slot.raw.dtype()).chain(reads).max();
         let (update, order, shape) = (Incoming::default(), Order::Logical, shape.into());
-        Self { index, skip, arrays, shape, update, order, ordered, dtype }
+        Self { index, skip, arrays, shape, update, order, ordered, dtype, carrier: None }
     }
 
     /// Asks for the array objects, to be looked at soon.
@@ -93,7 +95,7 @@ impl BoundLeaf {
         }
         let place = Place { tree: Tree::Updates, leaf };
         let given = update.as_ptr();
-        let mut update = Readable::new(update, place)?;
+        let mut update = Readable::like(update, place, self.update.layout())?;
         let mut others_ran = update.object().as_ptr() != given;
         check_shape(py, core, leaf, &update.raw, Tree::Params, &self.arrays.param.raw)?;
         if !written.is_apart(update.raw.span(false)) {
@@ -120,7 +122,8 @@ impl BoundLeaf {
             return self.update.raw().is_some_and(|raw| self.has_shape_of(py, raw));
         }
         let place = Place { tree: Tree::Updates, leaf: self.index };
-        let update = Readable::plain(update.clone(), place).filter(|update| {
+        let update = Readable::plain(update.clone(), place, self.update.layout());
+        let update = update.filter(|update| {
             self.has_shape_of(py, &update.raw) && written.is_apart(update.raw.span(false))
         });
         update.map(|update| self.keep(update)).is_some()
@@ -218,7 +221,7 @@ impl Row for BoundLeaf {
     }
 
     fn leaf(&mut self, program: &Program) -> Leaf<'_> {
-        let Self { order, skip, shape, update, arrays, .. } = self;
+        let Self { order, skip, shape, update, arrays, carrier, .. } = self;
         let Arrays { param, copy, slots } = arrays;
         let Some(updates) = update.source(*order) else {
             unreachable!("only leaves that are present are walked over")
@@ -229,8 +232,18 @@ impl Row for BoundLeaf {
             slot.map(|slot| Slot { from: None, to: slot.sink(*order) })
         });
         let params = Params::Write(Slot { from: None, to: param.sink(*order) });
-        let leaf = Leaf::new(updates, params, None, slots.collect());
+        let out = carrier.as_mut().map(Carrier::sink);
+        let leaf = Leaf::new(updates, params, out, slots.collect());
         let copy = copy.as_mut().map(|copy| copy.sink(*order));
         Leaf { skip: *skip, shape, copy, ..leaf }
+    }
+
+    fn make_room(&mut self, program: &Program) -> Result<bool, Error> {
+        let (dtype, len) = (self.dtype(program), self.len());
+        if !self.carrier.as_ref().is_some_and(|carrier| carrier.fits(dtype, len)) {
+            self.carrier = None;
+            self.carrier = Some(Carrier::new(dtype, len)?);
+        }
+        Ok(true)
     }
 }

@@ -2,7 +2,7 @@
 
 use gradmill_core::par::PARALLEL_FROM;
 use gradmill_core::rng::{self, Key};
-use gradmill_core::{Outcome, Row, Step, run_rows};
+use gradmill_core::{Row, Step, Workspace, run_rows};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -28,7 +28,7 @@ pub struct InPlace {
     seed: Option<Key>,
     written: Written,
     clocks: Vec<(Option<Counter>, Py<Scalars>)>,
-    /// The scalars of all ops, of the step to come where they are planned already.
+    /// The scalars of all ops: of the last step, or of the one to come where that is planned.
     scalars: SmallVec<[f64; 32]>,
     is_planned: bool,
     watched: Watched,
@@ -36,8 +36,10 @@ pub struct InPlace {
     places: Vec<Option<usize>>,
     /// Steps taken.
     steps: u64,
-    /// What the last step found whose counts the host keeps.
-    last: Option<Found>,
+    /// Whether a step was taken whose counts the host keeps.
+    found: bool,
+    /// What steps work in, and what the last one found.
+    workspace: Workspace,
     /// Whether a step broke off in the middle, which takes a bug.
     is_torn: bool,
 }
@@ -116,21 +118,20 @@ impl InPlace {
         for (place, leaf) in leaves.iter().enumerate() {
             places[leaf.index] = Some(place);
         }
-        let (scalars, is_planned) = (SmallVec::new(), false);
-        let (steps, last, is_torn) = (0, None, false);
         Ok(Self {
             program,
             leaves,
             seed,
             written,
             clocks,
-            scalars,
-            is_planned,
+            scalars: SmallVec::new(),
+            is_planned: false,
             watched,
             places,
-            steps,
-            last,
-            is_torn,
+            steps: 0,
+            found: false,
+            workspace: Workspace::default(),
+            is_torn: false,
         })
     }
 
@@ -207,33 +208,33 @@ impl InPlace {
     /// As `step`, with the scalars of all ops in a row, where the host keeps the counts. `off` holds the ops
     /// that pass all leaves by in this step. What was found is there to be asked for by `last`.
     #[pyo3(signature = (updates, scalars, off=0, threads=0))]
-    #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
     fn step_with(
         slf: &Bound<'_, Self>,
         updates: &Bound<'_, PyList>,
-        scalars: Vec<f64>,
+        scalars: &Bound<'_, PyList>,
         off: u64,
         threads: usize,
     ) -> PyResult<()> {
         let py = slf.py();
         let this = &mut *exclusive(slf)?;
         this.check_whole()?;
+        this.is_planned = false;
+        this.scalars.clear();
+        for scalar in scalars {
+            this.scalars.push(scalar.extract()?);
+        }
         let elements = this.take(updates).inspect_err(|_| this.release(py))?;
-        let outcome = this.run(py, elements, Some((&scalars, off)), threads)?;
-        let bound: Vec<usize> = this.leaves.iter().map(|leaf| leaf.index).collect();
-        this.last = Some(found(outcome, || {
-            let takes = |(index, update): (usize, Bound<'_, PyAny>)| {
-                !update.is_none() && bound.binary_search(&index).is_ok()
-            };
-            updates.iter().enumerate().map(takes).collect()
-        }));
+        this.run(py, elements, off, threads)?;
+        this.found = true;
         Ok(())
     }
 
     /// The number of steps taken, and what the last one found that was taken by `step_with`.
-    fn last(slf: &Bound<'_, Self>) -> PyResult<(u64, Option<Found>)> {
+    fn last<'py>(slf: &Bound<'py, Self>) -> PyResult<(u64, Option<Found<'py>>)> {
         let this = exclusive(slf)?;
-        Ok((this.steps, this.last.clone()))
+        let places = || this.leaves.iter().map(|leaf| leaf.index);
+        let found = || found(slf.py(), &this.workspace.outcome, this.places.len(), places);
+        Ok((this.steps, this.found.then(found).transpose()?))
     }
 
     /// Arrays of floats and programs refer to nothing that could refer to this; schedules and keys do.
@@ -276,7 +277,8 @@ impl InPlace {
             let count = count.as_ref().map_or(Some(0), |count| count.get(py));
             let count =
                 count.ok_or_else(|| Place { tree: Tree::Count, leaf }.value_error(COUNT))?;
-            row.get().extend(py, count.max(0).unsigned_abs().into(), &mut self.scalars)?;
+            let count = count.max(0).unsigned_abs().into();
+            row.get().each(py, count, |scalar| self.scalars.push(scalar))?;
         }
         self.is_planned = true;
         Ok(())
@@ -291,36 +293,29 @@ impl InPlace {
     ) -> PyResult<Report> {
         self.is_planned = false;
         self.check_counts(py).inspect_err(|_| self.release(py))?;
-        let outcome = self.run(py, elements, None, threads)?;
+        self.run(py, elements, 0, threads)?;
         for (leaf, (count, _)) in self.clocks.iter().enumerate() {
             if count.as_ref().is_some_and(|count| !count.advance(py)) {
                 self.is_torn = true;
                 return Err(Place { tree: Tree::Count, leaf }.value_error(COUNT_DURING));
             }
         }
+        let outcome = &self.workspace.outcome;
         Ok((self.steps, outcome.norms.first().copied().flatten(), outcome.finite))
     }
 
-    /// Runs the program over updates that are taken, and lets go of them: as planned, or with scalars and ops that
-    /// are off.
-    fn run(
-        &mut self,
-        py: Python<'_>,
-        elements: usize,
-        given: Option<(&[f64], u64)>,
-        threads: usize,
-    ) -> PyResult<Outcome> {
+    /// Runs the program over updates that are taken, with the scalars that are there, and lets go of them.
+    fn run(&mut self, py: Python<'_>, elements: usize, off: u64, threads: usize) -> PyResult<()> {
         let rounding = self.seed.map(|seed| rng::split(seed, self.steps));
-        let Self { program, leaves, scalars, .. } = self;
-        let (scalars, off) = given.unwrap_or((scalars, 0));
+        let Self { program, leaves, scalars, workspace, .. } = self;
         let step = Step { scalars, off, rounding, ..Step::default() };
         let (core, config) = (&program.get().core, config(threads));
-        let outcome = compute(py, elements, || run_rows(core, leaves, step, &config));
+        let outcome = compute(py, elements, || run_rows(core, leaves, step, &config, workspace));
         self.is_torn = outcome.is_err();
         self.release(py);
-        let outcome = outcome?.map_err(|error| core_error(&error))?;
+        outcome?.map_err(|error| core_error(&error))?;
         self.steps += 1;
-        Ok(outcome)
+        Ok(())
     }
 
     fn release(&mut self, py: Python<'_>) {

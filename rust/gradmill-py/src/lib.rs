@@ -38,7 +38,7 @@ mod _core {
     #[pymodule_export]
     use crate::scalars::{Correction, Scalars};
     #[pymodule_export]
-    use crate::settings::{build_info, force, plant_panic, set_num_threads};
+    use crate::settings::{allocations, build_info, force, plant_panic, set_num_threads};
     #[pymodule_export]
     use crate::xla::{xla_handler, xla_layout};
 

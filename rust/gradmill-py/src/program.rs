@@ -21,24 +21,32 @@ pub struct Program {
 }
 
 /// New updates, new slots, and what was found.
-type Updated<'py> = (Bound<'py, PyList>, Vec<Bound<'py, PyList>>, Found);
+type Updated<'py> = (Bound<'py, PyList>, Vec<Bound<'py, PyList>>, Found<'py>);
 
 /// The global norms, whether all incoming updates were finite, and where ops ask for them: whether all
 /// updates that reach the op are finite, and which leaves have a NaN.
-pub type Found = (SmallVec<[Option<f64>; 2]>, bool, Option<(Vec<bool>, Vec<Vec<bool>>)>);
+pub type Found<'py> = (Bound<'py, PyList>, bool, Option<(Bound<'py, PyList>, Bound<'py, PyList>)>);
 
-/// The outcome for leaves of which some have no update; `present` says which have one.
-pub fn found(outcome: Outcome, present: impl FnOnce() -> Vec<bool>) -> Found {
+/// The outcome for a tree of so many leaves, of which those at `places`, in ascending order, went into the program.
+pub fn found<'py, P: Iterator<Item = usize>>(
+    py: Python<'py>,
+    outcome: &Outcome,
+    tree: usize,
+    places: impl Fn() -> P,
+) -> PyResult<Found<'py>> {
     let Outcome { norms, all_finite, nans, finite } = outcome;
+    let norms = PyList::new(py, norms)?;
     if all_finite.is_empty() && nans.is_empty() {
-        return (norms, finite, None);
+        return Ok((norms, *finite, None));
     }
-    let present = present();
-    let spread = |flags: Vec<bool>| {
-        let mut flags = flags.into_iter();
-        present.iter().map(|&present| present && flags.next().unwrap_or(false)).collect()
-    };
-    (norms, finite, Some((all_finite.to_vec(), nans.into_iter().map(spread).collect())))
+    let lists = PyList::empty(py);
+    for flags in nans.lists() {
+        let mut flags = places().zip(flags).peekable();
+        let has_nan =
+            |leaf| flags.next_if(|(place, _)| *place == leaf).is_some_and(|(_, &has)| has);
+        lists.append(PyList::new(py, (0..tree).map(has_nan))?)?;
+    }
+    Ok((norms, *finite, Some((PyList::new(py, all_finite)?, lists))))
 }
 
 #[pymethods]
@@ -120,7 +128,8 @@ impl Program {
         let step = Step { scalars: &scalars, off, ..Step::default() };
         let outcome = execute(py, &self.core, &mut views, step, &config(threads))?;
         drop(views);
-        let found = found(outcome, || updates.iter().map(|update| !update.is_none()).collect());
+        let places = || leaves.iter().map(|leaf| leaf.index);
+        let found = found(py, &outcome, updates.len(), places)?;
 
         let mut done = leaves.into_iter().peekable();
         let mut out = Vec::with_capacity(updates.len());

@@ -43,17 +43,12 @@ enum Scalar {
 pub struct Scalars(SmallVec<[Scalar; 8]>);
 
 impl Scalars {
-    /// Appends those of the step behind `count` others. Schedules compute in the mode in which kernels do, so
+    /// Calls `add` with those of the step behind `count` others. Schedules compute in the mode in which kernels do, so
     /// that what a step makes does not depend on the caller's.
-    pub fn extend<A: smallvec::Array<Item = f64>>(
-        &self,
-        py: Python<'_>,
-        count: u64,
-        row: &mut SmallVec<A>,
-    ) -> PyResult<()> {
+    pub fn each(&self, py: Python<'_>, count: u64, mut add: impl FnMut(f64)) -> PyResult<()> {
         in_default_mode(|| {
             for scalar in &self.0 {
-                row.push(match scalar {
+                add(match scalar {
                     Scalar::Constant(value) => *value,
                     Scalar::Correction(correction) => correction.get().__call__(count),
                     Scalar::Schedule(schedule) => schedule.bind(py).call1((count,))?.extract()?,
@@ -67,9 +62,9 @@ impl Scalars {
 #[pymethods]
 impl Scalars {
     #[new]
-    #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
-    fn new(scalars: Vec<Bound<'_, PyAny>>) -> PyResult<Self> {
-        let scalar = |scalar: &Bound<'_, PyAny>| {
+    fn new(scalars: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let scalar = |scalar: PyResult<Bound<'_, PyAny>>| {
+            let scalar = scalar?;
             if let Ok(correction) = scalar.cast::<Correction>() {
                 return Ok(Scalar::Correction(correction.clone().unbind()));
             }
@@ -78,7 +73,7 @@ impl Scalars {
             }
             scalar.extract().map(Scalar::Constant)
         };
-        Ok(Self(scalars.iter().map(scalar).collect::<PyResult<_>>()?))
+        Ok(Self(scalars.try_iter()?.map(scalar).collect::<PyResult<_>>()?))
     }
 
     /// What it was made from.
@@ -107,7 +102,7 @@ impl Scalars {
     /// Those of the step behind `count` others.
     fn __call__<'py>(&self, py: Python<'py>, count: u64) -> PyResult<Bound<'py, PyTuple>> {
         let mut row = SmallVec::<[f64; 8]>::new();
-        self.extend(py, count, &mut row)?;
+        self.each(py, count, |scalar| row.push(scalar))?;
         PyTuple::new(py, row)
     }
 }

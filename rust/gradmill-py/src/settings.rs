@@ -62,6 +62,22 @@ pub fn plant_panic(after: i64) -> bool {
     cfg!(feature = "planted")
 }
 
+#[cfg(feature = "planted")]
+#[global_allocator]
+static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
+
+/// How often the extension has allocated memory so far. Builds for tests count it; 0 in any other.
+#[pyfunction]
+pub fn allocations() -> usize {
+    #[cfg(feature = "planted")]
+    {
+        let stats = ALLOCATOR.stats();
+        stats.allocations + stats.reallocations
+    }
+    #[cfg(not(feature = "planted"))]
+    0
+}
+
 /// Sets the number of threads; 0 returns to the environment's or the machine's.
 #[pyfunction]
 pub fn set_num_threads(count: usize) {

@@ -4,9 +4,11 @@ mod row;
 mod strided;
 mod view;
 
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
-pub(crate) use row::incoming;
+pub(crate) use row::present;
 pub use row::{Chunks, Dense, Row};
 pub use strided::{Layout, Strided, StridedMut};
 pub use view::{Sink, Source, View, ViewMut};
@@ -23,7 +25,7 @@ pub struct Slot<'a> {
     pub to: Sink<'a>,
 }
 
-impl Slot<'_> {
+impl<'a> Slot<'a> {
     /// Whether the old value is a slice of this type that can be written.
     #[inline]
     pub(crate) fn is_in_place<T: Float>(&self) -> bool {
@@ -52,8 +54,8 @@ impl Slot<'_> {
     }
 
     /// The old value.
-    fn view(&self) -> Source<'_> {
-        self.from.clone().unwrap_or_else(|| self.to.view())
+    fn into_view(self) -> Source<'a> {
+        self.from.unwrap_or_else(|| self.to.into_view())
     }
 
     fn split_at(self, mid: usize) -> (Self, Self) {
@@ -62,8 +64,9 @@ impl Slot<'_> {
         (Self { from, to }, Self { from: from_tail, to: to_tail })
     }
 
-    fn reborrow(&mut self) -> Slot<'_> {
-        Slot { from: self.from.clone(), to: self.to.reborrow() }
+    fn part(&mut self, at: Range<usize>) -> Slot<'_> {
+        let from = self.from.as_ref().map(|source| source.part(at.clone()));
+        Slot { from, to: self.to.part(at) }
     }
 }
 
@@ -78,7 +81,7 @@ pub enum Params<'a> {
     Write(Slot<'a>),
 }
 
-impl Params<'_> {
+impl<'a> Params<'a> {
     /// Number of elements, where there are parameters.
     pub(crate) fn elements(&self) -> Option<usize> {
         match self {
@@ -99,11 +102,11 @@ impl Params<'_> {
     }
 
     /// The old value, where there are parameters.
-    pub(crate) fn view(&self) -> Option<Source<'_>> {
+    pub(crate) fn into_view(self) -> Option<Source<'a>> {
         match self {
             Self::None => None,
-            Self::Read(source) => Some(source.clone()),
-            Self::Write(slot) => Some(slot.view()),
+            Self::Read(source) => Some(source),
+            Self::Write(slot) => Some(slot.into_view()),
         }
     }
 
@@ -140,17 +143,20 @@ impl Params<'_> {
         }
     }
 
-    fn reborrow(&mut self) -> Params<'_> {
+    fn part(&mut self, at: Range<usize>) -> Params<'_> {
         match self {
             Self::None => Params::None,
-            Self::Read(source) => Params::Read(source.clone()),
-            Self::Write(slot) => Params::Write(slot.reborrow()),
+            Self::Read(source) => Params::Read(source.part(at)),
+            Self::Write(slot) => Params::Write(slot.part(at)),
         }
     }
 }
 
+/// How many slots a leaf has room for without memory of its own: more than chains have in practice.
+pub const ROOM: usize = 8;
+
 /// The slots of one leaf; those of ops that pass the leaf by are `None`.
-pub type Slots<'a> = SmallVec<[Option<Slot<'a>>; 2]>;
+pub type Slots<'a> = SmallVec<[Option<Slot<'a>>; ROOM]>;
 
 /// Where a stretch of a leaf begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -209,15 +215,22 @@ impl<'a> Leaf<'a> {
 
     /// The same arrays for a shorter time.
     pub fn reborrow(&mut self) -> Leaf<'_> {
+        self.part(0..self.len())
+    }
+
+    /// Those of its elements, for a shorter time.
+    pub(crate) fn part(&mut self, at: Range<usize>) -> Leaf<'_> {
+        let Self { updates, params, out, copy, slots, skip, shape, origin } = self;
+        let slots = slots.iter_mut();
         Leaf {
-            updates: self.updates.clone(),
-            params: self.params.reborrow(),
-            out: self.out.as_mut().map(Sink::reborrow),
-            copy: self.copy.as_mut().map(Sink::reborrow),
-            slots: self.slots.iter_mut().map(|slot| slot.as_mut().map(Slot::reborrow)).collect(),
-            skip: self.skip,
-            shape: self.shape,
-            origin: self.origin,
+            updates: updates.part(at.clone()),
+            params: params.part(at.clone()),
+            out: out.as_mut().map(|sink| sink.part(at.clone())),
+            copy: copy.as_mut().map(|sink| sink.part(at.clone())),
+            slots: slots.map(|slot| slot.as_mut().map(|slot| slot.part(at.clone()))).collect(),
+            skip: *skip,
+            shape,
+            origin: Origin { start: origin.start + at.start, ..*origin },
         }
     }
 

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::{Leaf, Params, Slot, Source};
+use super::{Leaf, Params, ROOM, Slot, Source};
 use crate::convert::Element;
 use crate::dtype::{DType, Float};
+use crate::error::Error;
 use crate::program::Program;
 
 /// The arrays of a leaf that is updated in place, all dense, each of a type of its own.
@@ -17,7 +18,7 @@ pub struct Dense<'d, U, P, S> {
     /// The parameter, which is overwritten.
     pub params: &'d mut [P],
     /// The state, which is overwritten.
-    pub slots: SmallVec<[&'d mut [S]; 2]>,
+    pub slots: SmallVec<[&'d mut [S]; ROOM]>,
 }
 
 /// One leaf of a tree that a program runs over.
@@ -65,6 +66,18 @@ pub trait Row: Send {
 
     /// Its arrays as views.
     fn leaf(&mut self, program: &Program) -> Leaf<'_>;
+
+    /// Makes room for an update that waits between two passes, where that is kept with the arrays; whether
+    /// [`Row::leaf`] has an `out` from now on.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    fn make_room(&mut self, program: &Program) -> Result<bool, Error>;
+}
+
+/// The rows that take part.
+pub fn present<R: Row>(rows: &mut [R]) -> impl Iterator<Item = &mut R> + Send {
+    rows.iter_mut().filter(|row| row.is_present())
 }
 
 impl Row for Leaf<'_> {
@@ -98,6 +111,10 @@ impl Row for Leaf<'_> {
 
     fn leaf(&mut self, _: &Program) -> Leaf<'_> {
         self.reborrow()
+    }
+
+    fn make_room(&mut self, _: &Program) -> Result<bool, Error> {
+        Ok(self.out.is_some())
     }
 }
 
@@ -141,10 +158,12 @@ impl<'a> Iterator for Chunks<'a> {
     }
 }
 
-/// The update of a leaf as a view.
-pub(crate) fn incoming<'l>(leaf: &'l Leaf<'_>, carried: bool) -> Source<'l> {
-    match &leaf.out {
-        Some(out) if carried => out.view(),
-        _ => leaf.updates.clone(),
+impl<'a> Leaf<'a> {
+    /// The update as a view: what a pass left behind, where one did.
+    pub(crate) fn into_update(self, carried: bool) -> Source<'a> {
+        match self.out {
+            Some(out) if carried => out.into_view(),
+            _ => self.updates,
+        }
     }
 }

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "strided arrays are read and written through raw pointers")]
 
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -59,7 +60,7 @@ impl Layout {
         if count == 0 {
             return;
         }
-        let mut index: SmallVec<[usize; 4]> = SmallVec::from_elem(0, self.axes.len());
+        let mut index: SmallVec<[usize; 8]> = SmallVec::from_elem(0, self.axes.len());
         let mut rest = start;
         let mut offset = 0;
         for (position, &(length, stride)) in index.iter_mut().zip(&*self.axes).rev() {
@@ -87,7 +88,7 @@ impl Layout {
 #[derive(Clone, Debug)]
 pub struct Strided<'a, T> {
     first: *const T,
-    layout: Layout,
+    layout: &'a Layout,
     start: usize,
     len: usize,
     borrow: PhantomData<&'a [T]>,
@@ -107,11 +108,11 @@ unsafe impl<T: Sync> Sync for Strided<'_, T> {}
 // SAFETY: a `StridedMut` has sole access to its elements, as a `&mut [T]` has.
 unsafe impl<T: Send> Send for StridedMut<'_, T> {}
 
-impl<T: Element> Strided<'_, T> {
+impl<'a, T: Element> Strided<'a, T> {
     /// # Safety
     /// Each element that `layout` reaches from `first` is aligned and readable for `'a`, and nobody
     /// writes it meanwhile.
-    pub unsafe fn new(first: *const T, layout: Layout) -> Self {
+    pub unsafe fn new(first: *const T, layout: &'a Layout) -> Self {
         let len = layout.len();
         Self { first, layout, start: 0, len, borrow: PhantomData }
     }
@@ -120,10 +121,16 @@ impl<T: Element> Strided<'_, T> {
         self.len
     }
 
+    /// Those of its elements. Panics where there are fewer, as a slice does.
+    pub(super) fn part(&self, at: Range<usize>) -> Self {
+        assert!(at.start <= at.end && at.end <= self.len, "a part of {} elements", self.len);
+        Self { start: self.start + at.start, len: at.len(), ..*self }
+    }
+
     /// Panics where there are fewer elements, as a slice does.
     pub(super) fn split_at(self, mid: usize) -> (Self, Self) {
         assert!(mid <= self.len, "mid > len");
-        let tail = Self { start: self.start + mid, len: self.len - mid, ..self.clone() };
+        let tail = Self { start: self.start + mid, len: self.len - mid, ..self };
         (Self { len: mid, ..self }, tail)
     }
 
@@ -139,11 +146,11 @@ impl<T: Element> Strided<'_, T> {
     }
 }
 
-impl<T: Element> StridedMut<'_, T> {
+impl<'a, T: Element> StridedMut<'a, T> {
     /// # Safety
     /// Each element that `layout` reaches from `first` is aligned, readable and writable for `'a`, no
     /// two are the same, and nobody else touches them meanwhile.
-    pub unsafe fn new(first: *mut T, layout: Layout) -> Self {
+    pub unsafe fn new(first: *mut T, layout: &'a Layout) -> Self {
         // SAFETY: what is asked of this caller includes what `Strided::new` asks.
         let inner = unsafe { Strided::new(first.cast_const(), layout) };
         Self { inner, borrow: PhantomData }
@@ -153,12 +160,13 @@ impl<T: Element> StridedMut<'_, T> {
         self.inner.len
     }
 
-    pub(super) fn view(&self) -> Strided<'_, T> {
-        self.inner.clone()
+    pub(super) fn into_view(self) -> Strided<'a, T> {
+        self.inner
     }
 
-    pub(super) fn reborrow(&mut self) -> StridedMut<'_, T> {
-        StridedMut { inner: self.inner.clone(), borrow: PhantomData }
+    /// See [`Strided::part`].
+    pub(super) fn part(&mut self, at: Range<usize>) -> StridedMut<'_, T> {
+        StridedMut { inner: self.inner.part(at), borrow: PhantomData }
     }
 
     pub(super) fn read<U: Float>(&self, into: &mut [U]) {
@@ -195,7 +203,7 @@ mod tests {
         let layout = Layout::new([(4, 1), (3, 4)]);
         assert_eq!(layout.extent(), Some((0, 11)));
         // SAFETY: the layout reaches each of the twelve elements once, and `data` outlives the view.
-        let mut view = unsafe { StridedMut::new(data.as_mut_ptr(), layout) };
+        let mut view = unsafe { StridedMut::new(data.as_mut_ptr(), &layout) };
         let mut read = [0.0f64; 12];
         view.inner.read(&mut read);
         assert_eq!(read[..4], [0.0, 4.0, 8.0, 1.0]);

@@ -1,5 +1,7 @@
 //! Arrays of any dtype and any layout, behind one interface.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
 use super::strided::{Strided, StridedMut};
@@ -20,8 +22,8 @@ fn converting<T: Element, U: Element, R>(work: impl FnOnce() -> R) -> R {
 pub enum View<'a, T> {
     /// Elements next to each other.
     Dense(&'a [T]),
-    /// Any other layout. Boxed, since it is rare and a leaf holds many views.
-    Strided(Box<Strided<'a, T>>),
+    /// Any other layout.
+    Strided(Strided<'a, T>),
 }
 
 impl<T: Element> View<'_, T> {
@@ -40,8 +42,15 @@ impl<T: Element> View<'_, T> {
             }
             Self::Strided(view) => {
                 let (head, tail) = view.split_at(mid);
-                (Self::Strided(Box::new(head)), Self::Strided(Box::new(tail)))
+                (Self::Strided(head), Self::Strided(tail))
             }
+        }
+    }
+
+    fn part(&self, at: Range<usize>) -> View<'_, T> {
+        match self {
+            Self::Dense(slice) => View::Dense(&slice[at]),
+            Self::Strided(view) => View::Strided(view.part(at)),
         }
     }
 
@@ -58,11 +67,11 @@ impl<T: Element> View<'_, T> {
 pub enum ViewMut<'a, T> {
     /// Elements next to each other.
     Dense(&'a mut [T]),
-    /// Any other layout. Boxed, since it is rare and a leaf holds many views.
-    Strided(Box<StridedMut<'a, T>>),
+    /// Any other layout.
+    Strided(StridedMut<'a, T>),
 }
 
-impl<T: Element> ViewMut<'_, T> {
+impl<'a, T: Element> ViewMut<'a, T> {
     fn len(&self) -> usize {
         match self {
             Self::Dense(slice) => slice.len(),
@@ -78,23 +87,23 @@ impl<T: Element> ViewMut<'_, T> {
             }
             Self::Strided(view) => {
                 let (head, tail) = view.split_at(mid);
-                (Self::Strided(Box::new(head)), Self::Strided(Box::new(tail)))
+                (Self::Strided(head), Self::Strided(tail))
             }
         }
     }
 
-    fn reborrow(&mut self) -> ViewMut<'_, T> {
+    fn part(&mut self, at: Range<usize>) -> ViewMut<'_, T> {
         match self {
-            Self::Dense(slice) => ViewMut::Dense(slice),
-            Self::Strided(view) => ViewMut::Strided(Box::new(view.reborrow())),
+            Self::Dense(slice) => ViewMut::Dense(&mut slice[at]),
+            Self::Strided(view) => ViewMut::Strided(view.part(at)),
         }
     }
 
-    /// The same elements, to read.
-    fn view(&self) -> View<'_, T> {
+    /// The same elements, to be read from now on.
+    fn into_view(self) -> View<'a, T> {
         match self {
             Self::Dense(slice) => View::Dense(slice),
-            Self::Strided(view) => View::Strided(Box::new(view.view())),
+            Self::Strided(view) => View::Strided(view.into_view()),
         }
     }
 
@@ -106,23 +115,30 @@ impl<T: Element> ViewMut<'_, T> {
     }
 
     fn write<U: Float>(&mut self, tier: Tier, from: &[U], rounding: Rounding) {
-        let mut buffer = Vec::new();
-        let into: &mut [T] = match self {
-            Self::Dense(into) => into,
-            Self::Strided(_) => {
-                buffer.resize(from.len(), T::default());
-                &mut buffer
+        match self {
+            Self::Dense(into) => store(tier, from, into, rounding),
+            Self::Strided(view) => {
+                let mut buffer = [T::default(); PIECE];
+                for (piece, from) in from.chunks(PIECE).enumerate() {
+                    let (start, into) = (piece * PIECE, &mut buffer[..from.len()]);
+                    store(tier, from, into, rounding.behind(start));
+                    view.part(start..start + from.len()).write(into);
+                }
             }
-        };
-        match rounding {
-            Rounding::AtRandom { key, start } if T::DTYPE < DType::F32 => {
-                tier.run(StoreAtRandom { from, into, key, start });
-            }
-            _ => converting::<T, U, _>(|| tier.run(Store { from, into })),
         }
-        if let Self::Strided(view) = self {
-            view.write(&buffer);
+    }
+}
+
+/// Elements that are rounded at once on their way to an array that is not dense.
+const PIECE: usize = 1 << 10;
+
+/// `into = from`, rounded to the type of the array.
+fn store<T: Element, U: Float>(tier: Tier, from: &[U], into: &mut [T], rounding: Rounding) {
+    match rounding {
+        Rounding::AtRandom { key, start } if T::DTYPE < DType::F32 => {
+            tier.run(StoreAtRandom { from, into, key, start });
         }
+        _ => converting::<T, U, _>(|| tier.run(Store { from, into })),
     }
 }
 
@@ -216,6 +232,11 @@ impl Source<'_> {
         split!(self, mid, F16 BF16 F32 F64)
     }
 
+    /// Those of its elements.
+    pub(super) fn part(&self, at: Range<usize>) -> Source<'_> {
+        rewrap!(self, Source, view => view.part(at))
+    }
+
     /// Copies all elements, converted.
     pub(crate) fn read<T: Float>(&self, tier: Tier, into: &mut [T]) {
         inside!(self, view => view.read(tier, into));
@@ -237,7 +258,7 @@ impl Source<'_> {
     }
 }
 
-impl Sink<'_> {
+impl<'a> Sink<'a> {
     /// Number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -265,13 +286,14 @@ impl Sink<'_> {
         split!(self, mid, F16 BF16 F32 F64)
     }
 
-    /// The same elements, to read.
-    pub(crate) fn view(&self) -> Source<'_> {
-        rewrap!(self, Source, view => view.view())
+    /// The same elements, to be read from now on.
+    pub(crate) fn into_view(self) -> Source<'a> {
+        rewrap!(self, Source, view => view.into_view())
     }
 
-    pub(super) fn reborrow(&mut self) -> Sink<'_> {
-        rewrap!(self, Sink, view => view.reborrow())
+    /// Those of its elements.
+    pub(super) fn part(&mut self, at: Range<usize>) -> Sink<'_> {
+        rewrap!(self, Sink, view => view.part(at))
     }
 
     /// Copies all elements, converted.

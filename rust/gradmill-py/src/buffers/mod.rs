@@ -10,7 +10,7 @@ mod memory;
 mod raw;
 mod tree;
 
-use gradmill_core::leaf::{Sink, Source};
+use gradmill_core::leaf::{Layout, Sink, Source};
 use gradmill_core::{DType, Float};
 use numpy::npyffi::{NPY_ARRAY_WRITEABLE, NPY_ORDER, PY_ARRAY_API};
 use pyo3::exceptions::{PyException, PyMemoryError};
@@ -42,15 +42,24 @@ pub struct Readable<'py> {
 impl<'py> Readable<'py> {
     /// `object` itself, or a native copy where its memory is not as the kernels need it.
     pub fn new(object: Bound<'py, PyAny>, place: Place) -> PyResult<Self> {
-        match Raw::of(&object) {
+        Self::like(object, place, None)
+    }
+
+    /// As [`Readable::new`], for an array that may lie like the one of this layout.
+    pub fn like(
+        object: Bound<'py, PyAny>,
+        place: Place,
+        layout: Option<&Layout>,
+    ) -> PyResult<Self> {
+        match Raw::like(&object, layout) {
             Ok(raw) => Ok(Self { object, raw, place }),
             Err(_) => Self::converted(&object, place),
         }
     }
 
     /// `object` itself, where its memory is as the kernels need it.
-    pub fn plain(object: Bound<'py, PyAny>, place: Place) -> Option<Self> {
-        Raw::of(&object).ok().map(|raw| Self { object, raw, place })
+    pub fn plain(object: Bound<'py, PyAny>, place: Place, layout: Option<&Layout>) -> Option<Self> {
+        Raw::like(&object, layout).ok().map(|raw| Self { object, raw, place })
     }
 
     #[cold]
@@ -122,6 +131,11 @@ impl Incoming {
             self.object = Some(object.clone().unbind());
         }
         is_like
+    }
+
+    /// The layout of the last array, which the next one may share.
+    pub fn layout(&self) -> Option<&Layout> {
+        self.raw.as_ref().and_then(Raw::layout)
     }
 
     /// Asks for the object of the last array, which may be there again.

@@ -115,6 +115,11 @@ fn prefetch(start: *const u8) {
 impl Raw {
     /// Describes `object`, an array of native, aligned floats.
     pub(super) fn of(object: &Bound<'_, PyAny>) -> Result<Self, Unfit> {
+        Self::like(object, None)
+    }
+
+    /// As [`Raw::of`]; an array that lies like the one of this layout shares it.
+    pub(super) fn like(object: &Bound<'_, PyAny>, layout: Option<&Layout>) -> Result<Self, Unfit> {
         let py = object.py();
         // SAFETY: `object` is a valid reference; the call only compares its type.
         if unsafe { npyffi::PyArray_CheckExact(py, object.as_ptr()) } == 0 {
@@ -138,7 +143,9 @@ impl Raw {
             if raw.axes(py).any(|(_, stride)| stride % size != 0) {
                 return Err(Unfit::Strides);
             }
-            raw.layout = Some(Layout::new(raw.axes(py).map(|(length, by)| (length, by / size))));
+            let alike = layout.filter(|layout| raw.axes(py).eq(raw.in_bytes(layout)));
+            let new = || Layout::new(raw.axes(py).map(|(length, by)| (length, by / size)));
+            raw.layout = Some(alike.cloned().unwrap_or_else(new));
         }
         Ok(raw)
     }
@@ -172,6 +179,11 @@ impl Raw {
             }
         };
         self.shape(py).iter().copied().zip(strides.iter().copied())
+    }
+
+    /// Lengths and strides, of an array that is not dense row by row.
+    pub fn layout(&self) -> Option<&Layout> {
+        self.layout.as_ref()
     }
 
     /// Element type.
@@ -265,7 +277,7 @@ impl Raw {
 
     /// # Safety
     /// The memory of the array stays where it is, and nobody writes to it, as long as the view lives.
-    pub(super) unsafe fn source<'a>(&self, order: Order) -> Source<'a> {
+    pub(super) unsafe fn source(&self, order: Order) -> Source<'_> {
         // SAFETY: passed on to the caller.
         unsafe {
             match self.dtype {
@@ -280,7 +292,7 @@ impl Raw {
     /// # Safety
     /// The memory of the array stays where it is and may be written, and nobody else touches it, as long as the
     /// view lives.
-    pub(super) unsafe fn sink<'a>(&self, order: Order) -> Sink<'a> {
+    pub(super) unsafe fn sink(&self, order: Order) -> Sink<'_> {
         // SAFETY: passed on to the caller.
         unsafe {
             match self.dtype {
@@ -292,31 +304,31 @@ impl Raw {
         }
     }
 
-    unsafe fn view<'a, T: Element>(&self, order: Order) -> View<'a, T> {
+    unsafe fn view<T: Element>(&self, order: Order) -> View<'_, T> {
         let first: *const T = self.data.cast_const().cast();
         match self.strided(order) {
             // SAFETY: NumPy vouches that the shape and strides that were noted stay within the memory at
             // `data`, which is aligned; that it is there and left alone is what `source`'s caller vouches for.
-            Some(layout) => View::Strided(Box::new(unsafe { Strided::new(first, layout) })),
+            Some(layout) => View::Strided(unsafe { Strided::new(first, layout) }),
             // SAFETY: a dense array of `len` aligned elements; the caller of `source` vouches for the rest.
             None => View::Dense(unsafe { std::slice::from_raw_parts(first, self.len) }),
         }
     }
 
-    unsafe fn view_mut<'a, T: Element>(&self, order: Order) -> ViewMut<'a, T> {
+    unsafe fn view_mut<T: Element>(&self, order: Order) -> ViewMut<'_, T> {
         let first: *mut T = self.data.cast();
         match self.strided(order) {
             // SAFETY: as NumPy vouches for what `view` says; `Writable` refuses arrays whose elements overlap,
             // a fresh array has none, and that nobody else touches them is what `sink`'s caller vouches for.
-            Some(layout) => ViewMut::Strided(Box::new(unsafe { StridedMut::new(first, layout) })),
+            Some(layout) => ViewMut::Strided(unsafe { StridedMut::new(first, layout) }),
             // SAFETY: a dense array of `len` aligned elements; the caller of `sink` vouches for sole access.
             None => ViewMut::Dense(unsafe { std::slice::from_raw_parts_mut(first, self.len) }),
         }
     }
 
     /// The layout to walk by, where the array is not walked as it lies in memory.
-    fn strided(&self, order: Order) -> Option<Layout> {
-        if self.is_dense(dense_in(order)) || self.len == 0 { None } else { self.layout.clone() }
+    fn strided(&self, order: Order) -> Option<&Layout> {
+        if self.is_dense(dense_in(order)) || self.len == 0 { None } else { self.layout.as_ref() }
     }
 
     /// Whether the elements are of this type and next to each other, in this order.

@@ -266,7 +266,7 @@ fn write_found(outcome: &Outcome, leaves: usize, found: &mut [u32]) {
     found.fill(0);
     let flags = outcome
         .nans
-        .iter()
+        .lists()
         .flat_map(|nans| (0..leaves).map(|leaf| nans.get(leaf).copied().unwrap_or(false)));
     for (word, flag) in found.iter_mut().zip(outcome.all_finite.iter().copied().chain(flags)) {
         *word = flag.into();

@@ -1,0 +1,68 @@
+//! What a step found on its way.
+
+use smallvec::SmallVec;
+
+/// What a step found on its way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The global norms that ops asked for, in chain order, each taken before its op; `None` for an op
+    /// that was off.
+    pub norms: SmallVec<[Option<f64>; 2]>,
+    /// For each op that asks whether all updates are finite, whether they were.
+    pub all_finite: SmallVec<[bool; 2]>,
+    /// For each op that asks for NaN, whether each leaf had one.
+    pub nans: Flags,
+    /// Whether every incoming update was finite.
+    pub finite: bool,
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        let (norms, all_finite, nans) = Default::default();
+        Self { norms, all_finite, nans, finite: true }
+    }
+}
+
+impl Outcome {
+    pub(crate) fn clear(&mut self) {
+        self.norms.clear();
+        self.all_finite.clear();
+        self.nans.clear();
+        self.finite = true;
+    }
+}
+
+/// Lists of flags, one behind the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    all: Vec<bool>,
+    ends: SmallVec<[usize; 2]>,
+}
+
+impl Flags {
+    /// The lists: of each op those of all leaves, of one that does not take part false; empty for an op that was
+    /// off.
+    #[must_use]
+    pub fn lists(&self) -> impl ExactSizeIterator<Item = &[bool]> {
+        (0..self.ends.len()).map(|list| {
+            let start = if list == 0 { 0 } else { self.ends[list - 1] };
+            &self.all[start..self.ends[list]]
+        })
+    }
+
+    /// Whether there are no lists.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    pub(crate) fn add(&mut self, flags: impl Iterator<Item = bool>) {
+        self.all.extend(flags);
+        self.ends.push(self.all.len());
+    }
+
+    fn clear(&mut self) {
+        self.all.clear();
+        self.ends.clear();
+    }
+}
