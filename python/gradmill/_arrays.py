@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradmill._numbers import TRACED, is_traced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DTYPES = "float16, bfloat16, float32 or float64"
 """What kernels take, in words."""
@@ -20,6 +23,14 @@ def is_half(dtype: np.dtype[Any]) -> bool:
 def is_float(dtype: np.dtype[Any]) -> bool:
     """Whether kernels take arrays of ``dtype``."""
     return dtype in (np.dtype(np.float32), np.dtype(np.float64)) or is_half(dtype)
+
+
+def widest(leaves: Iterable[Any]) -> np.dtype[Any]:
+    """The widest dtype of floats among leaves, and at least float32."""
+    given = [leaf for leaf in leaves if leaf is not None]
+    dtypes = {leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype for leaf in given}
+    native = [dtype.newbyteorder("=") for dtype in dtypes if getattr(dtype, "kind", "") == "f"]
+    return np.result_type(np.float32, *filter(is_float, native))
 
 
 def as_array(value: object) -> np.ndarray[Any, Any]:

@@ -11,6 +11,7 @@ from gradmill.errors import LeafTypeError, LeafValueError
 
 if TYPE_CHECKING:
     from gradmill._base import PyTree, TransformationLike
+    from gradmill._host import After, Recipe
     from gradmill._spec import Spec
 
 
@@ -111,6 +112,15 @@ class Control(ABC):
 
     counts: tuple[str, ...] = ()
     """The fields that count something; they are checked before ``plan``."""
+
+    @property
+    def is_arithmetic(self) -> bool:
+        """Whether ``plan`` and ``advance`` are arithmetic among fields of the state alone."""
+        return False
+
+    def written(self, recipe: Recipe, link: int) -> tuple[Plan, After] | None:  # noqa: ARG002
+        """Write down what the host does at ``link``, where that is more than arithmetic."""
+        return None
 
     @abstractmethod
     def init(self, params: PyTree) -> dict[str, Any]:

@@ -13,12 +13,15 @@ from gradmill._bound import ANYTHING
 from gradmill._control import COUNT_TOP
 from gradmill._numbers import is_foreign
 from gradmill._spec import is_integer, is_real, number_of
-from gradmill._tree import Treespec, flatten_like, leaf_path
+from gradmill._state import steps_counted
+from gradmill._tree import Structure, Treespec, flatten, flatten_like, leaf_path, match
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from gradmill._base import PyTree
+    from gradmill._layout import Layout
+    from gradmill._state import Link
 
 
 def masters_of(master: bool | PyTree, leaves: list[Any], treespec: Treespec) -> list[Any]:
@@ -118,6 +121,50 @@ def new_values(
         if master is not None:
             values.append((master, array.astype(np.float32)))
     return values
+
+
+def read_states(
+    own: PyTree,
+    state: PyTree,
+    layout: Layout,
+    links: Sequence[Link],
+    at: int,
+    steps: int | None,
+) -> tuple[int, list[PyTree], list[tuple[Any, Any]]]:
+    """Of a state that is given the steps taken, the links' states, and what to copy where.
+
+    Args:
+        own: The optimizer's state, whose arrays are kept.
+        state: The state that is given.
+        layout: How both are made up.
+        links: The links.
+        at: The position from which on the arrays of links' states are kept.
+        steps: The steps taken; None for the largest count in the state.
+
+    Raises:
+        TreeError: The structure differs.
+        LeafTypeError: A leaf is no array.
+        LeafValueError: A shape or dtype differs, a count is negative, or an array is read-only.
+        ValueError: ``steps`` is negative.
+    """
+    layout.parts(state)
+    current, treespec = flatten(own)
+    given = match(state, Structure(treespec), "state", "the optimizer's state").leaves
+    copies = [
+        copied(old, new, partial(leaf_path, treespec, index, "state"))
+        for index, (old, new) in enumerate(zip(current, given, strict=True))
+    ]
+    kept = [
+        old if isinstance(old, np.ndarray) else new
+        for old, new in zip(current, copies, strict=True)
+    ]
+    parts = layout.parts(treespec.unflatten(copies))
+    tail = layout.parts(treespec.unflatten(kept))[at:]
+    counted = steps_counted(links, parts)
+    taken = counted if steps is None else number_of_steps(steps)
+    pairs = zip(flatten(tail)[0], flatten(parts[at:])[0], strict=True)
+    values = [(old, new) for old, new in pairs if isinstance(old, np.ndarray)]
+    return taken, [*parts[:at], *tail], values
 
 
 def copy_all(values: Iterable[tuple[Any, Any]]) -> None:

@@ -6,9 +6,13 @@ import numpy as np
 __all__ = [
     "CoreError",
     "Correction",
+    "Curve",
+    "Host",
     "InPlace",
+    "Nest",
     "Program",
     "Scalars",
+    "apply_trees",
     "apply_updates",
     "build_info",
     "clear_cache",
@@ -21,7 +25,10 @@ __all__ = [
     "plant_panic",
     "set_num_threads",
     "split_key",
+    "step_by",
+    "tape_codes",
     "touch",
+    "update_trees",
     "xla_handler",
     "xla_layout",
 ]
@@ -84,6 +91,39 @@ class Scalars:
     def __call__(self, count: int, /) -> tuple[float, ...]: ...
     def __reduce__(self) -> tuple[type[Scalars], tuple[list[Any]]]: ...
 
+_Written: TypeAlias = tuple[int, int, int, int]
+
+@final
+class Curve:
+    def __new__(
+        cls,
+        constants: list[float],
+        ops: list[_Written],
+        result: int,
+        schedule: Callable[[int], float],
+    ) -> Curve: ...
+    def __call__(self, count: int, /) -> float: ...
+    def __reduce__(self) -> tuple[type[Curve], tuple[Any, ...]]: ...
+
+@final
+class Nest:
+    def __new__(cls, described: Any) -> Nest: ...
+    def take(self, tree: Any, kinds: Sequence[type[Any]]) -> _Leaves | None: ...
+    def build(self, leaves: _Leaves) -> Any: ...
+
+@final
+class Host:
+    def __new__(
+        cls,
+        nest: Nest,
+        constants: list[float],
+        ops: list[_Written],
+        functions: list[Callable[[int], Any]],
+        cells: list[tuple[int, int, str, float | None, str | None, int, int | None]],
+        slots: list[int],
+        links: Sequence[Any],
+    ) -> Host: ...
+
 @final
 class InPlace:
     def __new__(
@@ -110,6 +150,7 @@ class InPlace:
     def restart(self, steps: int) -> None: ...
 
 def allocations() -> int: ...
+def apply_trees(nest: Nest, params: Any, updates: Any, threads: int = 0) -> Any: ...
 def apply_updates(params: _Leaves, updates: _Leaves, threads: int = 0) -> _Leaves: ...
 def build_info() -> _BuildInfo: ...
 def clear_cache() -> int: ...
@@ -128,11 +169,31 @@ def per_example_clip(
 def plant_panic(after: int) -> bool: ...
 def set_num_threads(count: int) -> None: ...
 def split_key(key: _Key, index: int) -> list[int]: ...
+def step_by(
+    bound: InPlace,
+    trees: Sequence[Any],
+    leaves_of: Callable[[Any], _Leaves],
+    host: Host,
+    states: list[Any],
+    wide: bool,
+    threads: int,
+) -> tuple[_Report, list[tuple[int, Any]]] | None: ...
+def tape_codes() -> list[tuple[str, int]]: ...
 def touch(
     updates: np.ndarray[Any, Any],
     arrays: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]],
     norm: bool,
     threads: int = 0,
 ) -> None: ...
+def update_trees(
+    program: Program,
+    host: Host,
+    nest: Nest,
+    updates: Any,
+    params: Any,
+    state: Any,
+    wide: bool | None = None,
+    threads: int = 0,
+) -> tuple[Any, Any] | None: ...
 def xla_handler() -> object: ...
 def xla_layout() -> list[tuple[str, int]]: ...

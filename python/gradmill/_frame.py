@@ -74,10 +74,14 @@ class Frame(NamedTuple):
 
 
 class Framer:
-    """Makes frames; trees of the structures of the last are recognised soon."""
+    """Makes frames; trees of the structures of the last are recognised soon.
+
+    Attributes:
+        of_updates: Flattens updates.
+    """
 
     def __init__(self) -> None:
-        self._of_updates = Flattener()
+        self.of_updates = Flattener()
         self._of_params = Flattener()
 
     def __call__(self, updates: PyTree, params: PyTree | None, *, needs_params: bool) -> Frame:
@@ -92,7 +96,7 @@ class Framer:
         Raises:
             TreeError: The updates do not match parameters that somebody looks at.
         """
-        leaves, structure = self._of_updates(updates)
+        leaves, structure = self.of_updates(updates)
         given = Match(leaves, structure.spec)
         if params is None:
             return Frame(structure, given, None)

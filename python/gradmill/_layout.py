@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradmill._align import kind_of, with_article
 from gradmill._spec import Chained, Gated, Masked, Partitioned, Spec
+from gradmill._tape import UnwritableError
 from gradmill.errors import TreeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradmill._base import PyTree, TransformationLike
+    from gradmill._host import Pattern, Recipe
 
 
 class MaskedState(NamedTuple):
@@ -75,6 +78,24 @@ class Layout(ABC):
     def join(self, parts: Iterator[PyTree]) -> PyTree:
         """The state whose links have these states."""
 
+    def pattern(
+        self,
+        recipe: Recipe,  # noqa: ARG002  (the usual layout has none)
+        links: Iterator[int],  # noqa: ARG002
+        labels: list[Any],  # noqa: ARG002
+    ) -> Pattern:
+        """The state as a pattern for the core; see :meth:`Recipe.pattern`.
+
+        Args:
+            recipe: What the host does, which says where it looks at the state.
+            links: The positions of the links.
+            labels: Takes what the leaves of the pattern stand for.
+
+        Raises:
+            UnwritableError: There are nodes in it that patterns do not have.
+        """
+        raise UnwritableError
+
     def misfit(self, expected: str, state: PyTree) -> TreeError:
         """The error for a state of another kind."""
         of = f" of {len(state)}" if type(state) is tuple else ""
@@ -97,6 +118,9 @@ class _One(Layout):
     def join(self, parts: Iterator[PyTree]) -> PyTree:
         return next(parts)
 
+    def pattern(self, recipe: Recipe, links: Iterator[int], labels: list[Any]) -> Pattern:
+        return recipe.pattern(next(links), labels)
+
 
 class _Chain(Layout):
     def __init__(self, path: str, members: tuple[TransformationLike, ...]) -> None:
@@ -111,6 +135,9 @@ class _Chain(Layout):
 
     def join(self, parts: Iterator[PyTree]) -> PyTree:
         return tuple([member.join(parts) for member in self.members])
+
+    def pattern(self, recipe: Recipe, links: Iterator[int], labels: list[Any]) -> Pattern:
+        return tuple, [each.pattern(recipe, links, labels) for each in self.members], [], []
 
 
 class _Named(Layout):
@@ -178,6 +205,10 @@ class _Gate(Layout):
     def join(self, parts: Iterator[PyTree]) -> PyTree:
         own = next(parts)
         return own._replace(**{self.field: self.inner.join(parts)})
+
+    def pattern(self, recipe: Recipe, links: Iterator[int], labels: list[Any]) -> Pattern:
+        inner = partial(self.inner.pattern, recipe, links, labels)
+        return recipe.pattern(next(links), labels, (self.field, inner))
 
 
 def _has_fields(state: PyTree, kind: type[Any]) -> bool:

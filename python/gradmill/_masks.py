@@ -227,7 +227,7 @@ class _Values:
 _NOTHING: Any = object()
 """What becomes of the value for a leaf that is not there."""
 
-_PLAIN = {bool, np.bool_, str, int, MaskedNode, type(None)}
+_PLAIN = (bool, np.bool_, str, int, MaskedNode, type(None))
 """The kinds of the leaves of most masks and labels."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,9 +15,9 @@ from gradmill._base import NO_PARAMS_MSG
 from gradmill._control import Context, Control, FieldError, Plan, count_of
 from gradmill._frame import Framer
 from gradmill._fresh import copied, zeroed
+from gradmill._host import Recipe
 from gradmill._numbers import TRACED, is_of_tracing
-from gradmill._scalars import READS_PARAMS, SCALARS, next_count, step_scalars
-from gradmill._spec import Gated
+from gradmill._scalars import READS_PARAMS, SCALARS, next_count, scalars_now
 from gradmill._state import check_counts, links_of, new_fields
 from gradmill._threads import scoped
 from gradmill._tree import Match, Structure, leaf_path, tree_map
@@ -67,7 +68,7 @@ class NativeRun:
         self.reads_params = self.program.reads_params
         # Random numbers are drawn, and norms added up, in the order of the parameters.
         self.numbers_leaves = any(x.op == "add_noise" or x.looks_for == "norm" for x in self.ops)
-        self._frame = Framer()
+        self.framer = Framer()
         self.scalars_of = [
             (position if link.counts else None, link.scalars_of)
             for position, link in enumerate(links)
@@ -78,6 +79,21 @@ class NativeRun:
             for position, spec in enumerate(self.specs)
             for slot in spec.slots
         ]
+
+    @cached_property
+    def recipe(self) -> Recipe | None:
+        """What the host does in each step, where it can be written down."""
+        if not self.ops:
+            return None
+        try:
+            return Recipe(self.links, self.bits)
+        except Exception:  # noqa: BLE001  (factories and schedules may do more than a tape can)
+            return None
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether some op looks at each leaf, whatever the trees are."""
+        return bool(self.ops) and not self.selects and (not self._zeros or bool(self._looks))
 
     def skips(self, select: Selection) -> list[int] | None:
         """For each leaf the ops that pass it by, as bits; None where there are no masks."""
@@ -126,7 +142,7 @@ class NativeRun:
                     if plan is not ALWAYS:
                         continue
                 injected = context.specs.get(link.index)
-                scalars_of = link.scalars_of if injected is None else step_scalars(injected)
+                scalars_of = link.scalars_of if injected is None else scalars_now(injected)
                 values += scalars_of(count_of(state) if link.counts else 0)
             except FieldError as fault:
                 raise fault.at(link.path) from None
@@ -192,7 +208,7 @@ class NativeRun:
             return tree_map(copied, updates), new_states, Found((), True)
         needs_params = self.selects or self.reads_params
         looks_at_params = needs_params or self.numbers_leaves
-        frame = self._frame(updates, params if looks_at_params else None, needs_params=needs_params)
+        frame = self.framer(updates, params if looks_at_params else None, needs_params=needs_params)
         structure, given = frame.structure, frame.updates
         leaves = given.leaves
         select = frame.selection() if self.selects else None
@@ -202,7 +218,7 @@ class NativeRun:
             slots = self.slot_matches(states, frame)
         except TreeError:
             # It is the updates that are wrong, unless they match the parameters.
-            self.slot_matches(states, self._frame(updates, params, needs_params=True))
+            self.slot_matches(states, self.framer(updates, params, needs_params=True))
             raise
         unseen = self.unseen(skips, len(leaves))
         try:
@@ -317,8 +333,8 @@ def planned(link: Link, state: PyTree, context: Context) -> Plan:
     control = control_of(context.specs.get(link.index, link.spec))
     plan = _core.in_default_mode(control.plan, state, context)
     if plan.inner is not None:
-        usual, now = links_of(_gate(link).inner), links_of(plan.inner)
-        if [one.op for one in usual] != [one.op for one in now]:
+        now = links_of(plan.inner)
+        if link.inner_ops != [one.op for one in now]:
             raise ValueError(
                 f"{link.path}: what the transformation consists of depends on the value of a"
                 " hyperparameter; name it in static_args"
@@ -336,12 +352,6 @@ def control_of(spec: Spec | None) -> Control:
     control = None if spec is None else spec.control
     assert control is not None  # noqa: S101  (for the type checker)
     return control
-
-
-def _gate(link: Link) -> Gated:
-    description = getattr(link.tx, "description", None)
-    assert isinstance(description, Gated)  # noqa: S101  (nothing else hands out such plans)
-    return description
 
 
 ALWAYS = Plan()

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from gradmill._tape import Number
+
 
 class _Host:
     """Functions of Python's numbers, under the names that array libraries have for them."""
@@ -58,9 +60,12 @@ _AT_HAND = {bool, int, float, np.ndarray, np.bool_, np.int32, np.float32, np.flo
 
 
 def is_traced(value: object) -> bool:
-    """Whether ``value`` stands for what a program of JAX will compute, and is not known yet."""
-    if type(value) in _AT_HAND:
+    """Whether ``value`` stands for what a program of JAX, or a tape, will compute."""
+    kind = type(value)
+    if kind in _AT_HAND:
         return False
+    if kind is Number:
+        return True
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(value, jax.core.Tracer)
 

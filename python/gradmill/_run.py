@@ -12,6 +12,7 @@ from gradmill._fresh import apart, copied
 from gradmill._layout import Layout, layout_of
 from gradmill._masks import Selection
 from gradmill._native import MAX_LINKS, Found, NativeRun
+from gradmill._quick import QuickUpdate, quick_update
 from gradmill._state import init_link, links_of
 from gradmill._tree import HOLE, Flattener, Structure, match, tree_map
 
@@ -104,6 +105,8 @@ class Fused:
     def __init__(self, kind: type[GradientTransformation], description: Description) -> None:
         self.kind = kind
         self.description = description
+        # Who takes a single step has no use for a way that is short from the second one on.
+        self._was_used = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Fused, (self.kind, self.description)
@@ -129,6 +132,11 @@ class Fused:
         """What an update consists of."""
         return runs_of(self.tx)
 
+    @cached_property
+    def quick(self) -> QuickUpdate | None:
+        """A short way through most updates."""
+        return quick_update(self.runs, self.layout)
+
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state for ``params``."""
         links = links_of(self.tx)
@@ -144,7 +152,9 @@ class Fused:
         self, updates: PyTree, state: PyTree, params: PyTree | None = None
     ) -> tuple[PyTree, PyTree]:
         """Return the new updates and the new state."""
-        return self.update_with_extra(updates, state, params)
+        quick = self.quick if self._was_used else None
+        done = None if quick is None else quick(updates, state, params)
+        return self._updated(updates, state, params, {}) if done is None else done
 
     def update_with_extra(
         self,
@@ -154,6 +164,14 @@ class Fused:
         **extra_args: Any,
     ) -> tuple[PyTree, PyTree]:
         """Return the new updates and the new state."""
+        quick = self.quick if self._was_used else None
+        done = None if quick is None else quick(updates, state, params)
+        return self._updated(updates, state, params, extra_args) if done is None else done
+
+    def _updated(
+        self, updates: PyTree, state: PyTree, params: PyTree | None, extra_args: dict[str, Any]
+    ) -> tuple[PyTree, PyTree]:
+        """The new updates and the new state, run by run."""
         states = self.layout.parts(state)
         context = Context(updates, params, extra_args)
         given = updates
@@ -167,6 +185,7 @@ class Fused:
         elif isinstance(self.runs[-1], PythonRun):
             # What is written in Python may hand on what it was given.
             updates = apart(updates, (given, state, params, extra_args))
+        self._was_used = True
         if all(new is old for new, old in zip(new_states, states, strict=True)):
             return updates, state
         return updates, self.layout.join(iter(new_states))

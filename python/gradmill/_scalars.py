@@ -13,6 +13,7 @@ import numpy as np
 
 from gradmill import _core
 from gradmill._numbers import TRACED, is_traced, library_of
+from gradmill._tape import Tape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,10 +84,35 @@ def step_scalars(spec: Spec) -> _core.Scalars:
     Raises:
         TypeError: A hyperparameter is traced by JAX.
     """
+    return _core.Scalars([_curve_of(value) if callable(value) else value for value in _row(spec)])
+
+
+def scalars_now(spec: Spec) -> _core.Scalars:
+    """The same for a single step, for which it does not pay to write schedules down."""
+    return _core.Scalars(_row(spec))
+
+
+def _row(spec: Spec) -> list[Scalar]:
     for name, value in spec.hyper.items():
         if is_traced(value):
             raise TypeError(f"{name} {TRACED}")
-    return _core.Scalars(scalars_of(spec, _core.Correction))
+    return scalars_of(spec, _core.Correction)
+
+
+def _curve_of(schedule: Any) -> Any:
+    """A schedule as a tape for the core, where it is one of ours; else as it is."""
+    if isinstance(schedule, _core.Correction):
+        return schedule
+    tape = Tape()
+    count = tape.input(_INT32)
+    try:
+        result = tape.number(schedule(count))
+    except Exception:  # noqa: BLE001  (it does more than a tape can)
+        return schedule
+    if tape.functions:
+        return schedule
+    constants, ops = tape.written()
+    return _core.Curve(constants, ops, tape.index(result), schedule)
 
 
 def next_count(count: Any) -> Any:

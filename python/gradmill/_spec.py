@@ -10,6 +10,7 @@ import numpy as np
 
 from gradmill._arrays import DTYPES, is_float, is_half
 from gradmill._numbers import is_traced, library_of
+from gradmill._tape import Number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -262,6 +263,8 @@ def real(
     """
     found = number(name, value)
     if is_traced(found):
+        if isinstance(found, Number):
+            found.tape.within(found, above, at_least, below, at_most)
         return cast("float", found)
     try:
         result = float(found)

@@ -70,6 +70,13 @@ class Link:
         return Scalars([]) if self.spec is None else step_scalars(self.spec)
 
     @cached_property
+    def inner_ops(self) -> list[str | None]:
+        """The ops of the links that it governs, where it is a gate."""
+        description = getattr(self.tx, "description", None)
+        inner = description.inner if isinstance(description, Gated) else None
+        return [] if inner is None else [link.op for link in links_of(inner)]
+
+    @cached_property
     def looks_for(self) -> str | None:
         """What its op has to know of the update as a whole."""
         return None if self.op is None else LOOKS_FOR[self.op]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import optree
 
+from gradmill import _core
 from gradmill._align import Difference, align, words
 from gradmill.errors import TreeError
 
@@ -49,99 +49,92 @@ class Structure:
 
     Attributes:
         spec: It, for optree.
+        nest: It, for the core; None where it has other nodes than dicts, lists and tuples.
     """
 
-    __slots__ = ("_dicts", "spec")
+    __slots__ = ("nest", "spec")
 
-    def __init__(self, spec: Treespec, dicts: _Dicts | None = None) -> None:
+    def __init__(self, spec: Treespec, nest: _core.Nest | None = None) -> None:
         self.spec = spec
-        self._dicts = dicts
+        self.nest = nest
 
-    def exact(self, tree: PyTree, kinds: set[type[Any]]) -> list[Any] | None:
+    def exact(self, tree: PyTree, kinds: Sequence[type[Any]]) -> list[Any] | None:
         """The leaves of a tree that is soon seen to have this structure and leaves of these kinds.
 
         None for any other, and where the structure has other nodes than dicts, lists and tuples.
         """
-        if self._dicts is None:
+        if self.nest is None:
             return None
         try:
-            leaves = self.spec.flatten_up_to(tree)
-            # A subtree in a leaf's place passes so far, and so does another kind of dict.
-            is_same = kinds.issuperset(map(type, leaves)) and self._dicts.are_in(tree)
-        except Exception:  # noqa: BLE001  (to compare is to run the code of classes and keys)
+            return self.nest.take(tree, kinds)
+        except Exception:  # noqa: BLE001  (to look for a key is to run the code of its class)
             return None
-        return leaves if is_same else None
+
+    def rebuild(self, leaves: list[Any]) -> PyTree:
+        """The tree with other leaves."""
+        return self.spec.unflatten(leaves) if self.nest is None else self.nest.build(leaves)
 
 
-ARRAYS: set[type[Any]] = {np.ndarray, type(None)}
+ARRAYS: tuple[type[Any], ...] = (np.ndarray, type(None))
 """The kinds of most leaves."""
-ARRAYS_AND_HOLES = {*ARRAYS, MaskedNode}
+ARRAYS_AND_HOLES = (*ARRAYS, MaskedNode)
 
 _DEEP = 100
 """Trees of more levels are not looked into."""
 
 
-class _Dicts:
-    """Where the dicts of a tree are.
+def pattern_of(tree: PyTree, spec: Treespec, depth: int = 0) -> Any:
+    """The structure ``spec`` of a tree as a pattern for the core.
 
-    Attributes:
-        at_top: Whether the tree is one itself.
-        below: For each node with dicts among its children the way there, a function that picks
-            these, and whether there are several.
+    Raises:
+        ValueError: It is a deep one, or has nodes of other classes.
     """
+    if spec.is_leaf(strict=True):
+        return None
+    kind = type(tree)
+    if depth == _DEEP or not (kind in (dict, list, tuple) or spec.kind == _NAMED):
+        raise ValueError
+    keys, order = [], []
+    entries = spec.entries()
+    if kind is dict:
+        keys = entries
+        places = {key: at for at, key in enumerate(keys)}
+        order = [places[key] for key in tree]
+    nodes = [tree[key] for key in entries] if kind is dict else list(tree)
+    pairs = zip(nodes, spec.children(), strict=True)
+    return kind, [pattern_of(node, child, depth + 1) for node, child in pairs], keys, order
 
-    def __init__(self, tree: PyTree) -> None:
-        self.at_top = type(tree) is dict
-        self.below: list[tuple[tuple[Any, ...], Callable[[Any], Any], bool]] = []
 
-    def find(self, tree: PyTree, path: tuple[Any, ...] = ()) -> bool:
-        """Note those of a tree; false for a deep one, or one with nodes of other classes."""
-        if type(tree) in ARRAYS:
-            return True
-        if len(path) == _DEEP:
-            return False
-        if type(tree) is dict:
-            items = list(tree.items())
-        elif isinstance(tree, (list, tuple)):
-            items = list(enumerate(tree))
-        else:
-            return False
-        dicts = [key for key, child in items if type(child) is dict]
-        if dicts:
-            self.below.append((path, itemgetter(*dicts), len(dicts) > 1))
-        return all(self.find(child, (*path, key)) for key, child in items)
+_NAMED = optree.PyTreeKind.NAMEDTUPLE
 
-    def are_in(self, tree: PyTree) -> bool:
-        """Whether there is a dict in each of these places of ``tree``."""
-        if self.at_top and type(tree) is not dict:
-            return False
-        for path, pick, are_several in self.below:
-            node = tree
-            for key in path:
-                node = node[key]
-            found = pick(node)
-            kinds = set(map(type, found)) if are_several else {type(found)}
-            if kinds != {dict}:
-                return False
-        return True
+
+def structure_of(tree: PyTree, spec: Treespec) -> Structure:
+    """The structure ``spec`` of a tree, by which others like it are soon taken apart."""
+    try:
+        return Structure(spec, _core.Nest(pattern_of(tree, spec)))
+    except Exception:  # noqa: BLE001  (keys may be of any class)
+        return Structure(spec)
 
 
 class Flattener:
-    """Flattens trees; one of the same structure as the last is recognised soon."""
+    """Flattens trees; one of the same structure as the last is recognised soon.
+
+    Attributes:
+        last: The structure of the last tree.
+    """
 
     def __init__(self) -> None:
-        self._last = Structure(flatten(None)[1])
+        self.last = Structure(flatten(None)[1])
 
     def __call__(self, tree: PyTree) -> tuple[list[Any], Structure]:
         """The leaves, ``None`` among them, and the structure."""
         # Read once: another thread may replace it at any time.
-        last = self._last
+        last = self.last
         leaves = last.exact(tree, ARRAYS)
         if leaves is not None:
             return leaves, last
         leaves, spec = flatten(tree)
-        dicts = _Dicts(tree)
-        self._last = structure = Structure(spec, dicts if dicts.find(tree) else None)
+        self.last = structure = structure_of(tree, spec)
         return leaves, structure
 
 

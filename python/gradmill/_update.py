@@ -58,6 +58,15 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
         >>> gm.apply_updates({"w": np.ones(2)}, {"w": np.array([-0.5, 0.5])})
         {'w': array([0.5, 1.5])}
     """
+    nest = _flatten_params.last.nest
+    if nest is not None:
+        try:
+            summed = _core.apply_trees(nest, params, updates, scoped.get())
+        except _core.CoreError:
+            # What is wrong is found once more, and called by its name.
+            summed = None
+        if summed is not None:
+            return summed
     leaves, structure = _flatten_params(params)
     steps = match(updates, structure, "updates", "params", leaves=leaves).leaves
     if type(None) in set(map(type, leaves)):

@@ -5,26 +5,24 @@ from __future__ import annotations
 import copy
 import operator
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
 
 from gradmill import _core, errors
 from gradmill._arrays import plain_view
 from gradmill._bound import ANYTHING, addresses, check_bound, leaves_now, owned
 from gradmill._control import Context
-from gradmill._copies import copied, copy_all, masters_of, new_values, number_of_steps
+from gradmill._copies import copy_all, masters_of, new_values, read_states
 from gradmill._frame import Frame
 from gradmill._layout import layout_of
 from gradmill._masks import Selection
 from gradmill._native import left_out
+from gradmill._quick import quick_step
 from gradmill._report import StepReport, make
 from gradmill._rounding import rounding_key
 from gradmill._run import runs_in_place
-from gradmill._state import new_fields, steps_counted
+from gradmill._state import new_fields
 from gradmill._threads import scoped, threads_asked
-from gradmill._tree import Flattener, Match, Structure, flatten, flatten_like, leaf_path, match
+from gradmill._tree import Flattener, Match, flatten, flatten_like, match
 from gradmill._update import none_error
 
 if TYPE_CHECKING:
@@ -182,6 +180,7 @@ class Optimizer:
         leaves = [ANYTHING if at in unbound else leaf for at, leaf in enumerate(leaves)]
         self._bound, self._select, self._leaves, self._master = bound, select, leaves, master
         self._at_step = steps, states
+        self._quick = quick_step(self._head, self._tail, bound, master)
         self._pending: Callable[[_Found], list[PyTree]] | None = None
         self._copies = master if has_copies else None
 
@@ -244,16 +243,15 @@ class Optimizer:
             if self._is_simple:
                 done = self._bound.step_soon(self.params, self._copies, grads, threads_asked)
                 if done is None:
-                    done = self._step_anew(grads)
+                    done = self._bound.step(self._leaves_of(grads), scoped.get())
             else:
-                self._check_bound()
                 done = self._step_alone(grads, extra_args)
         except _core.CoreError as fault:
             raise self._fault(fault, grads) from None
         return make(StepReport, done)
 
-    def _step_anew(self, grads: PyTree) -> tuple[int, float | None, bool]:
-        """A step with gradients in a tree, or of a kind, that is not like those of the last."""
+    def _leaves_of(self, grads: PyTree) -> list[Any]:
+        """The leaves of gradients in a tree that may be unlike the last one; see ``step``."""
         self._check_bound()
         try:
             leaves = self._flatten_up_to(grads)
@@ -261,9 +259,8 @@ class Optimizer:
             leaves = self._matched(grads)
         if self._nones:
             self._check_nones(leaves)
-        report = self._bound.step(leaves, scoped.get())
         self._bound.learn(self.params, self._copies, grads)
-        return report
+        return leaves
 
     def _matched(self, updates: PyTree) -> list[Any]:
         """The leaves of updates in the order of the parameters."""
@@ -278,7 +275,7 @@ class Optimizer:
 
     def _fault(self, fault: _core.CoreError, grads: PyTree) -> errors.GradmillError:
         """The error for what the core reports of a step."""
-        if not self._is_simple:
+        if not self._is_simple and self._quick is None:
             return self._tail.error(fault, self._structure)
         try:
             # It may have met a tree in the place of an array.
@@ -308,6 +305,12 @@ class Optimizer:
         """A step that the host takes part in, and no other thread meanwhile."""
         if self._busy:
             raise RuntimeError("another thread is inside a step of this optimizer")
+        if self._quick is not None:
+            trees = self.params, self._copies, grads
+            done = self._quick(trees, self._leaves_of, self._states())
+            if done is not None:
+                return done
+        self._check_bound()
         self._busy = True
         try:
             norms, finite = self._step_with_controls(grads, extra_args)
@@ -439,24 +442,7 @@ class Optimizer:
         self, state: PyTree, steps: int | None
     ) -> tuple[int, list[PyTree], list[tuple[Any, Any]]]:
         """Of a state that is given the steps taken, the links' states, and what to copy where."""
-        self._layout.parts(state)
-        current, treespec = flatten(self.state)
-        given = match(state, Structure(treespec), "state", "the optimizer's state").leaves
-        copies = [
-            copied(old, new, partial(leaf_path, treespec, index, "state"))
-            for index, (old, new) in enumerate(zip(current, given, strict=True))
-        ]
-        kept = [
-            old if isinstance(old, np.ndarray) else new
-            for old, new in zip(current, copies, strict=True)
-        ]
-        parts = self._layout.parts(treespec.unflatten(copies))
-        tail = self._layout.parts(treespec.unflatten(kept))[self._at :]
-        counted = steps_counted(self._links, parts)
-        taken = counted if steps is None else number_of_steps(steps)
-        pairs = zip(flatten(tail)[0], flatten(parts[self._at :])[0], strict=True)
-        values = [(old, new) for old, new in pairs if isinstance(old, np.ndarray)]
-        return taken, [*parts[: self._at], *tail], values
+        return read_states(self.state, state, self._layout, self._links, self._at, steps)
 
     def _go_on(self, steps: int, states: list[PyTree]) -> None:
         """Take it that so many steps led to these states."""
@@ -507,6 +493,6 @@ class Optimizer:
 
 _DERIVED = set(
     "_at _at_step _bound _busy _copies _flatten_up_to _head _is_simple _layout _leaves"  # noqa: SIM905
-    " _links _master _nones _pending _select _structure _tail _treespec".split()
+    " _links _master _nones _pending _quick _select _structure _tail _treespec".split()
 )
 """Attributes that are made anew in a copy."""

@@ -72,7 +72,7 @@ def test_the_second_tree_is_recognised(name: str) -> None:
     usual.step(grads)
     for given in (grads, grads, TREES[name](), copy_tree(grads)):
         assert is_soon(opt, given)
-        usual._step_anew(given)
+        usual._bound.step(usual._leaves_of(given))
     assert bits((opt.params, opt.state)) == bits((usual.params, usual.state))
 
 

@@ -158,9 +158,13 @@ def test_a_schedule_may_know_its_optimizer() -> None:
     assert not schedule.opt.params.any()
 
 
+def own_adam(learning_rate: float) -> gm.GradientTransformation:
+    return gm.adam(learning_rate)
+
+
 def test_a_step_that_is_not_finished_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """The arrays are one step ahead of what the host keeps; the copy has both at that step."""
-    tx = gm.apply_if_finite(gm.inject_hyperparams(gm.adam)(gm.linear_schedule(0.1, 0.0, 9)))
+    tx = gm.apply_if_finite(gm.inject_hyperparams(own_adam)(gm.linear_schedule(0.1, 0.0, 9)))
     opt, whole = (gm.Optimizer(tx, np.zeros(3)) for _ in range(2))
 
     def interrupted(self: Any) -> Any:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradmill._numbers import is_foreign, is_traced
+from gradmill._quiet import quietly
 from gradmill._spec import number_of, real, refusal
+from gradmill._tape import Number, UnwritableError
 from gradmill.schedules._base import is_own
 
 if TYPE_CHECKING:
@@ -17,17 +20,25 @@ if TYPE_CHECKING:
     from gradmill._base import ScalarOrSchedule, Schedule
 
 
-def call_at(function: Callable[..., Any], count: Any, *args: Any, **kwargs: Any) -> Any:
+def call_at(function: Callable[..., Any], count: Any, **kwargs: Any) -> Any:
     """What a function of a count returns, whoever wrote it.
 
     This package's schedules take Python's ints, which are the fastest. To others a count is what it
     is in optax, an array: it has a dtype, and to the power of -0.5 it is infinite at 0. It is an
     int64, in which a count of samples or of tokens does not overflow as it would in an int32.
     """
-    if is_foreign(count) or is_own(function):
-        return function(count, *args, **kwargs)
-    with np.errstate(all="ignore"):
-        return function(np.int64(count), *args, **kwargs)
+    if type(count) is int and type(function) is FunctionType:
+        return quietly(function, np.int64(count), kwargs)
+    if is_foreign(count):
+        if isinstance(count, Number) and not (
+            isinstance(function, NamedSchedule) or is_own(function)
+        ):
+            # It would be called once, and what it returns would not be looked at.
+            raise UnwritableError
+        return function(count, **kwargs)
+    if is_own(function):
+        return function(count, **kwargs)
+    return quietly(function, np.int64(count), kwargs)
 
 
 def value_of(name: str, value: Any) -> Any:
@@ -64,6 +75,8 @@ class NamedSchedule:
 
     def __call__(self, count: Any) -> Any:
         """Return the value at a count, checked."""
+        if isinstance(count, Number):
+            return count.tape.call(self, count)
         return value_of(self.name, call_at(self.schedule, count))
 
 

@@ -11,6 +11,7 @@ from gradmill._recorded import recorded
 from gradmill._run import native_with_extra
 from gradmill._scalars import next_count
 from gradmill._spec import Gated, Spec, is_real
+from gradmill._tape import Tape
 from gradmill._tree import is_bool
 from gradmill.schedules._named import call_at
 
@@ -68,20 +69,33 @@ class _Condition(Control):
         self.holds = holds
         self.forward_extra_args = forward_extra_args
 
+    @property
+    def is_arithmetic(self) -> bool:
+        """Whether the condition looks at nothing but the step."""
+        return not self.forward_extra_args
+
     def init(self, params: PyTree) -> dict[str, Any]:
         return {"step": np.zeros((), np.int32)}
 
     def plan(self, state: Any, context: Context) -> Plan:
+        xp, step = context.xp, state.step
         extra = context.extra if self.forward_extra_args else {}
-        on_host = context.xp is HOST
-        holds = call_at(self.holds, int(state.step) if on_host else state.step, **extra)
-        if on_host:
-            if not (is_bool(holds) or is_real(holds)):
-                raise TypeError(
-                    f"{self.name}: the condition returned {holds!r:.80}, expected a bool"
-                )
-            holds = bool(holds)
-        return Plan(on=context.xp.logical_not(holds), open=holds)
+        holds: Any
+        if isinstance(xp, Tape):
+            holds = xp.call(lambda count: self._checked(call_at(self.holds, count)), step)
+        elif xp is HOST:
+            holds = self._checked(call_at(self.holds, int(step), **extra))
+        else:
+            holds = call_at(self.holds, step, **extra)
+        return Plan(on=xp.logical_not(holds), open=holds)
+
+    def _checked(self, holds: Any) -> bool:
+        """What the condition says, as a bool."""
+        if type(holds) in (bool, np.bool_):
+            return bool(holds)
+        if not (is_bool(holds) or is_real(holds)):
+            raise TypeError(f"{self.name}: the condition returned {holds!r:.80}, expected a bool")
+        return bool(holds)
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
         return {"step": next_count(state.step)}

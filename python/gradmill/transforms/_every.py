@@ -55,6 +55,7 @@ class ApplyEveryInner(NamedTuple):
 
 class _Every(Control):
     counts = ("count",)
+    is_arithmetic = True
 
     def __init__(self, k: int) -> None:
         self.k = k

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradmill._arrays import is_float
+from gradmill._arrays import widest
 from gradmill._base import is_transformation
 from gradmill._control import Context, Control, FieldError, Plan
 from gradmill._numbers import HOST, TRACED, is_foreign, is_traced, namespace_of
@@ -14,9 +14,11 @@ from gradmill._recorded import Call, recorded
 from gradmill._run import native_with_extra
 from gradmill._scalars import next_count
 from gradmill._spec import Gated, Spec, float_dtype, is_integer, is_real, number_of, refusal
+from gradmill._tape import UnwritableError, is_own
 from gradmill._tree import flatten
 from gradmill.errors import LeafTypeError, TreeError
 from gradmill.schedules._named import value_of
+from gradmill.schedules._stateful import WrappedSchedule, WrappedScheduleState
 from gradmill.transforms._arguments import sort_arguments
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         PyTree,
         TransformationLike,
     )
+    from gradmill._host import After, Recipe
     from gradmill.schedules import StatefulSchedule
 
 
@@ -126,7 +129,7 @@ class _Injection(Control):
             return array
         if isinstance(value, np.ndarray) and self.dtype is None and array.dtype.kind == "f":
             return array.copy()
-        return _rounded(array, self.dtype or _widest(params))
+        return _rounded(array, self.dtype or widest(flatten(params)[0]))
 
     def _exact(self, name: str, value: Any) -> Any:
         """What the factory was given, if the 0-d array ``value`` is that number, rounded."""
@@ -178,10 +181,43 @@ class _Injection(Control):
             states[name] = schedule.update(own, **context.extra)
         return Plan(inner=self.build(exact), memo=(stored, states))
 
+    def written(self, recipe: Recipe, link: int) -> tuple[Plan, After]:
+        # A factory of the user's may compute anything of its numbers.
+        is_known = is_own(self.factory)
+        if not all(is_known and _is_wrapped(schedule) for schedule in self.schedules.values()):
+            raise UnwritableError
+        dtype = None if self.dtype is None else self.dtype.name
+        count = recipe.cell(link, ("count",), "count")
+        exact: dict[str, Any] = {}
+        new: dict[Any, Any] = {("count",): next_count(count)}
+        for name, given in self.numbers.items():
+            number = number_of(given)
+            if not isinstance(number, float):
+                # An integer stays one in the state.
+                raise UnwritableError
+            path = "hyperparams", name
+            exact[name] = recipe.cell(link, path, "number", given=number, dtype=dtype)
+            if not is_known:
+                recipe.tape.need(exact[name] == number)
+        for name, schedule in self.schedules.items():
+            path = "hyperparams", name
+            recipe.cell(link, path, "number", dtype=dtype)
+            steps = recipe.cell(link, ("hyperparams_states", name, "count"), "count")
+            exact[name] = new[path] = schedule(WrappedScheduleState(steps))
+            new["hyperparams_states", name, "count"] = next_count(steps)
+        if is_known:
+            recipe.inject(link, self.factory(**self.fixed, **exact))
+        return Plan(), lambda _: new
+
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
         values, states = plan.memo
         count = next_count(state.count)
         return {"count": count, "hyperparams": values, "hyperparams_states": states}
+
+
+def _is_wrapped(schedule: StatefulSchedule) -> bool:
+    """Whether a schedule is one of the count of steps, as :func:`sort_arguments` wraps it."""
+    return type(schedule) is WrappedSchedule
 
 
 def _is_stored(value: Any) -> bool:
@@ -210,14 +246,6 @@ def _rounded(array: Any, dtype: np.dtype[Any]) -> Any:
     """``array`` in ``dtype``; numbers that are too large for it become infinite."""
     with np.errstate(all="ignore"):
         return array.astype(dtype)
-
-
-def _widest(params: PyTree) -> np.dtype[Any]:
-    """The widest dtype of floats among the parameters, and at least float32."""
-    leaves = [leaf for leaf in flatten(params)[0] if leaf is not None]
-    dtypes = {leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype for leaf in leaves}
-    native = [dtype.newbyteorder("=") for dtype in dtypes if getattr(dtype, "kind", "") == "f"]
-    return np.result_type(np.float32, *filter(is_float, native))
 
 
 def inject_hyperparams(

@@ -62,6 +62,11 @@ class _Collect(Control):
         self.skips = skips
         self.needs_updates = skips is not None
 
+    @property
+    def is_arithmetic(self) -> bool:
+        """Whether no function of the user's says how long a round is, and what to leave out."""
+        return self.skips is None and not callable(self.k)
+
     def steps(self, gradient_step: Any) -> Any:
         """The length of a round."""
         if not callable(self.k):

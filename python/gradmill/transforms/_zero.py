@@ -127,6 +127,7 @@ class ApplyIfFiniteState(NamedTuple):
 
 class _IfFinite(Control):
     counts = ("notfinite_count", "total_notfinite")
+    is_arithmetic = True
 
     def __init__(self, max_consecutive_errors: int | None) -> None:
         most = COUNT_MAX if max_consecutive_errors is None else max_consecutive_errors

@@ -201,8 +201,11 @@ impl Walk<'_> {
             taken += 1;
             rest = behind;
         }
+        if taken == 0 {
+            return None;
+        }
         let finite = !T::any(bound.kernel.apply_each(config.tier, &mut leaves)?);
-        (taken > 0).then_some((taken, leaves.len(), finite))
+        Some((taken, leaves.len(), finite))
     }
 
     /// Sends a leaf, or a chunk of one, through the pass: whether its updates were finite, and its sum.

@@ -1,62 +1,16 @@
 //! Functions over arrays that need no program of their own.
 
-use gradmill_core::leaf::{Params, Slot, Slots};
 use gradmill_core::ops::{OPS, Reduce};
 use gradmill_core::sys::mode;
-use gradmill_core::{Entry, Leaf, Step, limit, rng};
+use gradmill_core::{limit, rng};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use crate::buffers::{Fresh, Order, Raw, Readable, Writable};
+use crate::buffers::{Order, Raw, Readable, Writable};
 use crate::compute::compute;
 use crate::fault::{Place, Tree, core_error};
-use crate::program::{check_shape, execute};
 use crate::settings::config;
-
-/// `params + updates` in fresh arrays of the parameters' dtypes. A `None` update keeps its parameter.
-#[pyfunction]
-#[pyo3(signature = (params, updates, threads=0))]
-#[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
-pub fn apply_updates<'py>(
-    py: Python<'py>,
-    params: Bound<'py, PyList>,
-    updates: Bound<'py, PyList>,
-    threads: usize,
-) -> PyResult<Bound<'py, PyList>> {
-    let program =
-        gradmill_core::Program::new::<Entry<'_>>([]).map_err(|error| core_error(&error))?;
-    let mut arrays: Vec<(Order, Readable<'py>, Readable<'py>, Fresh<'py>)> = Vec::new();
-    let mut result = Vec::with_capacity(params.len());
-    for (index, (param, update)) in params.iter().zip(updates.iter()).enumerate() {
-        if param.is_none() || update.is_none() {
-            result.push(param);
-            continue;
-        }
-        let param = Readable::new(param, Place { tree: Tree::Params, leaf: index })?;
-        let update = Readable::new(update, Place { tree: Tree::Updates, leaf: index })?;
-        check_shape(py, &program, index, &update.raw, Tree::Params, &param.raw)?;
-        let fresh = Fresh::like(&param, param.raw.dtype())?;
-        result.push(fresh.object().clone());
-        arrays.push((
-            Raw::common_order([&param.raw, &update.raw].into_iter(), false),
-            update,
-            param,
-            fresh,
-        ));
-    }
-    Readable::check_unmoved(arrays.iter().flat_map(|(_, update, param, _)| [update, param]))?;
-    let mut views: Vec<Leaf<'_>> = arrays
-        .iter_mut()
-        .map(|(order, update, param, fresh)| {
-            let slot = Slot { from: Some(param.source(*order)), to: fresh.sink(*order) };
-            Leaf::new(update.source(*order), Params::Write(slot), None, Slots::new())
-        })
-        .collect();
-    execute(py, &program, &mut views, Step::default(), &config(threads))?;
-    drop(views);
-    PyList::new(py, result)
-}
 
 /// The root of the sum of squares over all leaves, accumulated in float64 and without overflow.
 #[pyfunction]

@@ -2,7 +2,7 @@
 
 use gradmill_core::par::PARALLEL_FROM;
 use gradmill_core::rng::{self, Key};
-use gradmill_core::{Row, Step, Workspace, run_rows};
+use gradmill_core::{Outcome, Row, Step, Workspace, run_rows};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -35,18 +35,20 @@ pub struct InPlace {
     /// Where in `leaves` each leaf of the tree is.
     places: Vec<Option<usize>>,
     /// Steps taken.
-    steps: u64,
+    pub steps: u64,
     /// Whether a step was taken whose counts the host keeps.
-    found: bool,
+    pub found: bool,
     /// What steps work in, and what the last one found.
-    workspace: Workspace,
+    pub workspace: Workspace,
     /// Whether a step broke off in the middle, which takes a bug.
-    is_torn: bool,
+    pub is_torn: bool,
+    /// The arrays of hyperparameters that steps have made.
+    pub numbers: Vec<Option<Py<PyAny>>>,
 }
 
 /// The number of steps taken, the last one included, the first global norm that was taken, and whether all updates
 /// were finite.
-type Report = (u64, Option<f64>, bool);
+pub type Report = (u64, Option<f64>, bool);
 
 /// The count that an op's scalars depend on, if any, and the scalars.
 type Clock<'py> = (Option<Bound<'py, PyAny>>, Py<Scalars>);
@@ -132,6 +134,7 @@ impl InPlace {
             found: false,
             workspace: Workspace::default(),
             is_torn: false,
+            numbers: Vec::new(),
         })
     }
 
@@ -161,12 +164,7 @@ impl InPlace {
         }
         // Schedules are code of the user's, which could change any array that has been looked at.
         this.plan(py)?;
-        let elements =
-            this.watched.hold(params, master).then(|| this.take_plain(updates)).flatten();
-        let Some(elements) = elements else {
-            this.release(py);
-            return Ok(None);
-        };
+        let Some(elements) = this.take_soon(params, master, updates) else { return Ok(None) };
         let threads = if elements < PARALLEL_FROM {
             1
         } else {
@@ -190,7 +188,7 @@ impl InPlace {
         if !this.is_planned {
             this.plan(py)?;
         }
-        let elements = this.take(updates).inspect_err(|_| this.release(py))?;
+        let elements = this.take(updates)?;
         this.step_by_plan(py, elements, threads)
     }
 
@@ -215,16 +213,11 @@ impl InPlace {
         off: u64,
         threads: usize,
     ) -> PyResult<()> {
-        let py = slf.py();
         let this = &mut *exclusive(slf)?;
-        this.check_whole()?;
-        this.is_planned = false;
-        this.scalars.clear();
-        for scalar in scalars {
-            this.scalars.push(scalar.extract()?);
-        }
-        let elements = this.take(updates).inspect_err(|_| this.release(py))?;
-        this.run(py, elements, off, threads)?;
+        let scalars = scalars.iter().map(|scalar| scalar.extract());
+        let scalars = scalars.collect::<PyResult<SmallVec<[f64; 32]>>>()?;
+        let elements = this.take(updates)?;
+        this.run_given(updates.py(), elements, &scalars, off, threads)?;
         this.found = true;
         Ok(())
     }
@@ -257,7 +250,7 @@ impl InPlace {
     }
 }
 
-fn exclusive<'py>(slf: &Bound<'py, InPlace>) -> PyResult<PyRefMut<'py, InPlace>> {
+pub fn exclusive<'py>(slf: &Bound<'py, InPlace>) -> PyResult<PyRefMut<'py, InPlace>> {
     slf.try_borrow_mut()
         .map_err(|_| PyRuntimeError::new_err("another thread is inside a step of this optimizer"))
 }
@@ -300,8 +293,28 @@ impl InPlace {
                 return Err(Place { tree: Tree::Count, leaf }.value_error(COUNT_DURING));
             }
         }
-        let outcome = &self.workspace.outcome;
-        Ok((self.steps, outcome.norms.first().copied().flatten(), outcome.finite))
+        Ok(self.report())
+    }
+
+    /// Runs the program with scalars that are given, over updates that are taken. Counts are others' affair.
+    pub fn run_given(
+        &mut self,
+        py: Python<'_>,
+        elements: usize,
+        scalars: &[f64],
+        off: u64,
+        threads: usize,
+    ) -> PyResult<()> {
+        (self.is_planned, self.found) = (false, false);
+        self.scalars.clear();
+        self.scalars.extend_from_slice(scalars);
+        self.run(py, elements, off, threads)
+    }
+
+    /// What the last step found.
+    pub fn report(&self) -> Report {
+        let Outcome { norms, finite, .. } = &self.workspace.outcome;
+        (self.steps, norms.iter().copied().flatten().next(), *finite)
     }
 
     /// Runs the program over updates that are taken, with the scalars that are there, and lets go of them.
@@ -318,7 +331,8 @@ impl InPlace {
         Ok(())
     }
 
-    fn release(&mut self, py: Python<'_>) {
+    /// Lets go of updates that are taken.
+    pub fn release(&mut self, py: Python<'_>) {
         self.leaves.iter_mut().for_each(|leaf| leaf.release(py));
     }
 
@@ -334,7 +348,28 @@ impl InPlace {
     }
 
     /// Checks all arrays of a step and keeps the updates; the number of elements.
-    fn take(&mut self, updates: &Bound<'_, PyList>) -> PyResult<usize> {
+    pub fn take(&mut self, updates: &Bound<'_, PyList>) -> PyResult<usize> {
+        self.check_whole()?;
+        self.take_all(updates).inspect_err(|_| self.release(updates.py()))
+    }
+
+    /// As [`InPlace::take`], with updates in a tree like those of the last step. None where the trees or their arrays
+    /// want a closer look.
+    pub fn take_soon(
+        &mut self,
+        params: &Bound<'_, PyAny>,
+        master: &Bound<'_, PyAny>,
+        updates: &Bound<'_, PyAny>,
+    ) -> Option<usize> {
+        let are_known = !self.is_torn && self.watched.hold(params, master);
+        let taken = are_known.then(|| self.take_plain(updates)).flatten();
+        if taken.is_none() {
+            self.release(updates.py());
+        }
+        taken
+    }
+
+    fn take_all(&mut self, updates: &Bound<'_, PyList>) -> PyResult<usize> {
         let py = updates.py();
         let Self { program, leaves, places, written, .. } = self;
         if updates.len() != places.len() {
@@ -388,10 +423,10 @@ impl InPlace {
 }
 
 /// What is wrong with a count that was changed.
-const COUNT: &str = "was made read-only, or something else than an int32 without axes";
+pub const COUNT: &str = "was made read-only, or something else than an int32 without axes";
 
 /// What is wrong where it was changed during a step, whose parameters and slots are written.
-const COUNT_DURING: &str = "was made read-only, or something else than an int32 without axes, by another thread \
+pub const COUNT_DURING: &str = "was made read-only, or something else than an int32 without axes, by another thread \
      during a step, which is not counted; restore params, and the state with init_from";
 
 /// What an optimizer refuses to go on with.

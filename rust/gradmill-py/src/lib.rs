@@ -5,12 +5,17 @@ mod buffers;
 mod compute;
 mod fault;
 mod functions;
+mod host;
 mod in_place;
+mod nest;
 mod per_example;
 mod program;
 mod recycle;
 mod scalars;
 mod settings;
+mod sums;
+mod tape;
+mod trees;
 mod watched;
 mod written;
 mod xla;
@@ -25,10 +30,14 @@ mod _core {
     use crate::fault::CoreError;
     #[pymodule_export]
     use crate::functions::{
-        apply_updates, count_not_finite, global_norm, in_default_mode, list_ops, split_key, touch,
+        count_not_finite, global_norm, in_default_mode, list_ops, split_key, touch,
     };
     #[pymodule_export]
+    use crate::host::Host;
+    #[pymodule_export]
     use crate::in_place::InPlace;
+    #[pymodule_export]
+    use crate::nest::Nest;
     #[pymodule_export]
     use crate::per_example::per_example_clip;
     #[pymodule_export]
@@ -39,6 +48,12 @@ mod _core {
     use crate::scalars::{Correction, Scalars};
     #[pymodule_export]
     use crate::settings::{allocations, build_info, force, plant_panic, set_num_threads};
+    #[pymodule_export]
+    use crate::sums::apply_updates;
+    #[pymodule_export]
+    use crate::tape::{Curve, tape_codes};
+    #[pymodule_export]
+    use crate::trees::{apply_trees, step_by, update_trees};
     #[pymodule_export]
     use crate::xla::{xla_handler, xla_layout};
 

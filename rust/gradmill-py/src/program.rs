@@ -1,12 +1,13 @@
 //! Programs over lists of arrays, without writing to any of them.
 
 use gradmill_core::leaf::{Params, Slot};
-use gradmill_core::{Config, Entry, Leaf, Outcome, Source, Step, run};
+use gradmill_core::{DType, Entry, Float, Leaf, Outcome, Row, Source, Step, Workspace, run_rows};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use smallvec::SmallVec;
 
-use crate::buffers::{Fresh, Order, Raw, Readable};
+use crate::buffers::{CHANGED, Fresh, Held, Made, Order, Raw, Readable};
 use crate::compute::compute;
 use crate::fault::{Place, Tree, core_error};
 use crate::settings::config;
@@ -21,7 +22,7 @@ pub struct Program {
 }
 
 /// New updates, new slots, and what was found.
-type Updated<'py> = (Bound<'py, PyList>, Vec<Bound<'py, PyList>>, Found<'py>);
+type Lists<'py> = (Bound<'py, PyList>, Vec<Bound<'py, PyList>>, Found<'py>);
 
 /// The global norms, whether all incoming updates were finite, and where ops ask for them: whether all
 /// updates that reach the op are finite, and which leaves have a NaN.
@@ -105,120 +106,176 @@ impl Program {
     fn update<'py>(
         &self,
         py: Python<'py>,
-        updates: Bound<'py, PyList>,
-        params: Option<Bound<'py, PyList>>,
-        slots: Vec<Bound<'py, PyList>>,
+        updates: Vec<Bound<'py, PyAny>>,
+        params: Option<Vec<Bound<'py, PyAny>>>,
+        slots: Vec<Vec<Bound<'py, PyAny>>>,
         skip: Option<Vec<u64>>,
         scalars: Vec<f64>,
         off: u64,
         threads: usize,
+    ) -> PyResult<Lists<'py>> {
+        let given = Given { updates: &updates, params: params.as_deref(), slots: &slots };
+        let step = Step { scalars: &scalars, off, ..Step::default() };
+        let done = self.run(py, &given, skip.as_deref(), step, threads)?;
+        let slots = done.slots.into_iter().map(|slot| PyList::new(py, slot));
+        Ok((PyList::new(py, done.updates)?, slots.collect::<PyResult<_>>()?, done.found))
+    }
+}
+
+/// The leaves of the trees that a program reads.
+pub struct Given<'g, 'py> {
+    pub updates: &'g [Bound<'py, PyAny>],
+    pub params: Option<&'g [Bound<'py, PyAny>]>,
+    pub slots: &'g [Vec<Bound<'py, PyAny>>],
+}
+
+/// The leaves of those that it made, and what it found.
+pub struct Updated<'py> {
+    pub updates: Vec<Bound<'py, PyAny>>,
+    pub slots: Vec<Vec<Bound<'py, PyAny>>>,
+    pub found: Found<'py>,
+    /// For each op that asks whether all updates are finite, whether they were.
+    pub finite: SmallVec<[bool; 2]>,
+}
+
+impl Program {
+    /// Sends updates through the chain and writes to nothing that is given; see [`Program::update`].
+    pub fn run<'py>(
+        &self,
+        py: Python<'py>,
+        given: &Given<'_, 'py>,
+        skip: Option<&[u64]>,
+        step: Step<'_>,
+        threads: usize,
     ) -> PyResult<Updated<'py>> {
+        let &Given { updates, slots, .. } = given;
         let mut leaves = Vec::with_capacity(updates.len());
         for (index, update) in updates.iter().enumerate() {
             if update.is_none() {
                 continue;
             }
-            let skip = skip.as_ref().and_then(|skip| skip.get(index)).copied().unwrap_or(0);
-            let param = params.as_ref().map(|params| params.get_item(index)).transpose()?;
-            let old = slots.iter().map(|slot| slot.get_item(index)).collect::<PyResult<_>>()?;
-            leaves.push(PureLeaf::new(&self.core, index, skip, update, param, old)?);
+            let skip = skip.and_then(|skip| skip.get(index)).copied().unwrap_or(0);
+            leaves.push(PureLeaf::new(&self.core, given, index, skip)?);
         }
-        Readable::check_unmoved(leaves.iter().flat_map(PureLeaf::read))?;
-        let mut views: Vec<Leaf<'_>> = leaves.iter_mut().map(PureLeaf::view).collect();
-        let step = Step { scalars: &scalars, off, ..Step::default() };
-        let outcome = execute(py, &self.core, &mut views, step, &config(threads))?;
-        drop(views);
+        leaves.iter().try_for_each(|leaf| leaf.check_unmoved(py))?;
+        let elements = leaves.iter().map(Row::len).sum();
+        let (config, mut workspace) = (config(threads), Workspace::default());
+        compute(py, elements, || run_rows(&self.core, &mut leaves, step, &config, &mut workspace))?
+            .map_err(|error| core_error(&error))?;
         let places = || leaves.iter().map(|leaf| leaf.index);
-        let found = found(py, &outcome, updates.len(), places)?;
+        let found = found(py, &workspace.outcome, updates.len(), places)?;
 
-        let mut done = leaves.into_iter().peekable();
-        let mut out = Vec::with_capacity(updates.len());
-        let mut new_slots = vec![Vec::with_capacity(updates.len()); slots.len()];
-        for index in 0..updates.len() {
-            let leaf = done.next_if(|leaf| leaf.index == index);
-            for (number, (slot, new)) in slots.iter().zip(&mut new_slots).enumerate() {
-                new.push(match leaf.as_ref().and_then(|leaf| leaf.slots[number].as_ref()) {
-                    Some((_, fresh)) => fresh.object().clone(),
-                    None => slot.get_item(index)?,
-                });
+        let finite = workspace.outcome.all_finite;
+        let mut made = Updated { updates: updates.to_vec(), slots: slots.to_vec(), found, finite };
+        for leaf in leaves {
+            for (new, slot) in made.slots.iter_mut().zip(leaf.slots) {
+                if let Some((_, fresh)) = slot {
+                    new[leaf.index] = fresh.into_object().into_bound(py);
+                }
             }
-            out.push(leaf.map(|leaf| leaf.out.object().clone()));
+            made.updates[leaf.index] = leaf.out.into_object().into_bound(py);
         }
-        let new_slots =
-            new_slots.into_iter().map(|slot| PyList::new(py, slot)).collect::<PyResult<_>>()?;
-        Ok((PyList::new(py, out)?, new_slots, found))
+        Ok(made)
     }
 }
 
 /// The arrays of a leaf that is not updated in place.
-struct PureLeaf<'py> {
+struct PureLeaf {
     index: usize,
     skip: u64,
     shape: Shape,
     order: Order,
-    update: Readable<'py>,
-    param: Option<Readable<'py>>,
-    out: Fresh<'py>,
-    slots: SmallVec<[Option<(Readable<'py>, Fresh<'py>)>; 2]>,
+    dtype: DType,
+    update: Held,
+    param: Option<Held>,
+    out: Made,
+    slots: SmallVec<[Option<(Held, Made)>; 2]>,
 }
 
-impl<'py> PureLeaf<'py> {
+impl PureLeaf {
     fn new(
         program: &gradmill_core::Program,
+        given: &Given<'_, '_>,
         index: usize,
         skip: u64,
-        update: Bound<'py, PyAny>,
-        param: Option<Bound<'py, PyAny>>,
-        slots: SmallVec<[Bound<'py, PyAny>; 2]>,
     ) -> PyResult<Self> {
-        let py = update.py();
+        let &Given { updates, params, slots: trees } = given;
+        let (update, py) = (updates[index].clone(), updates[index].py());
+        let short = || PyValueError::new_err("lists of different lengths");
         let update = Readable::new(update, Place { tree: Tree::Updates, leaf: index })?;
         let shape = shape_for(py, program, index, skip, &update.raw)?;
-        let param = match param {
-            Some(param) if program.reads_params_of(skip) => {
-                let param = Readable::new(param, Place { tree: Tree::Params, leaf: index })?;
-                check_shape(py, program, index, &update.raw, Tree::Params, &param.raw)?;
-                Some(param)
+        let mut dtype = update.raw.dtype().computed_in();
+        let mut param = None;
+        if program.reads_params_of(skip) {
+            let tree = Tree::Params;
+            let missing = || Place { tree, leaf: index }.value_error("missing");
+            let object = params.ok_or_else(missing)?.get(index).ok_or_else(short)?.clone();
+            let read = Readable::new(object, Place { tree, leaf: index })?;
+            check_shape(py, program, index, &update.raw, tree, &read.raw)?;
+            dtype = dtype.max(read.raw.dtype());
+            param = Some(read.hold());
+        }
+        let mut slots = SmallVec::new();
+        for (number, slot) in trees.iter().enumerate() {
+            if program.skips_slot(skip, number) {
+                slots.push(None);
+                continue;
             }
-            _ => None,
-        };
-        let old = slots
-            .into_iter()
-            .enumerate()
-            .map(|(number, slot)| {
-                if program.skips_slot(skip, number) {
-                    return Ok(None);
-                }
-                let tree = Tree::Slot(number);
-                let slot = Readable::new(slot, Place { tree, leaf: index })?;
-                check_shape(py, program, index, &update.raw, tree, &slot.raw)?;
-                Ok(Some(slot))
-            })
-            .collect::<PyResult<SmallVec<[Option<Readable<'py>>; 2]>>>()?;
-        let arrays = || old.iter().flatten().chain(&param).chain([&update]).map(|array| &array.raw);
-        let dtype = arrays().map(Raw::dtype).fold(update.raw.dtype().computed_in(), Ord::max);
-        let out = Fresh::like(&update, dtype)?;
-        // Row by row whatever the old state is: what saves it may know no other order.
-        let fresh = |old: Readable<'py>| {
-            Fresh::new(py, old.raw.shape(py), old.raw.dtype()).map(|new| (old, new))
-        };
-        let slots = old
-            .into_iter()
-            .map(|old| old.map(fresh).transpose())
-            .collect::<PyResult<SmallVec<[Option<(Readable<'py>, Fresh<'py>)>; 2]>>>()?;
-        let states = slots.iter().flatten().flat_map(|(old, new)| [&old.raw, &new.raw]);
-        let others = param.iter().chain([&update]).map(|array| &array.raw);
-        let order = Raw::common_order(states.chain(others).chain([&out.raw]), program.has_order());
-        Ok(Self { index, skip, shape, order, update, param, out, slots })
+            let tree = Tree::Slot(number);
+            let object = slot.get(index).ok_or_else(short)?.clone();
+            let old = Readable::new(object, Place { tree, leaf: index })?;
+            check_shape(py, program, index, &update.raw, tree, &old.raw)?;
+            dtype = dtype.max(old.raw.dtype());
+            // Row by row whatever the old state is: what saves it may know no other order.
+            let new = Fresh::new(py, old.raw.shape(py), old.raw.dtype())?;
+            slots.push(Some((old.hold(), new.keep())));
+        }
+        let out = Fresh::like(&update, dtype)?.keep();
+        let (order, update) = (Order::Logical, update.hold());
+        let mut leaf = Self { index, skip, shape, order, dtype, update, param, out, slots };
+        let new = leaf.slots.iter().flatten().map(|(_, new)| &new.raw).chain([&leaf.out.raw]);
+        leaf.order =
+            Raw::common_order(new.chain(leaf.read().map(|(_, raw)| raw)), program.has_order());
+        Ok(leaf)
     }
 
     /// The arrays that it reads.
-    fn read(&self) -> impl Iterator<Item = &Readable<'py>> {
-        let slots = self.slots.iter().flatten().map(|(old, _)| old);
-        slots.chain(&self.param).chain([&self.update])
+    fn read(&self) -> impl Iterator<Item = (Tree, &Raw)> {
+        let slots = self.slots.iter().enumerate();
+        let slots =
+            slots.filter_map(|(number, slot)| Some((Tree::Slot(number), &slot.as_ref()?.0)));
+        let param = self.param.iter().map(|param| (Tree::Params, param));
+        let all = slots.chain(param).chain([(Tree::Updates, &self.update)]);
+        all.map(|(tree, held)| (tree, &held.raw))
     }
 
-    fn view(&mut self) -> Leaf<'_> {
+    /// Looks at these once more; see [`Readable::check_unmoved`].
+    fn check_unmoved(&self, py: Python<'_>) -> PyResult<()> {
+        match self.read().find(|(_, raw)| !raw.is_unmoved(py)) {
+            Some((tree, _)) => Err(Place { tree, leaf: self.index }.value_error(CHANGED)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Row for PureLeaf {
+    fn len(&self) -> usize {
+        self.update.raw.len()
+    }
+
+    fn skip(&self) -> u64 {
+        self.skip
+    }
+
+    fn dtype(&self, _: &gradmill_core::Program) -> DType {
+        self.dtype
+    }
+
+    fn updates<T: Float>(&self) -> Option<&[T]> {
+        self.update.dense(self.order)
+    }
+
+    fn leaf(&mut self, _: &gradmill_core::Program) -> Leaf<'_> {
         let order = self.order;
         let slots = self.slots.iter_mut().map(|slot| {
             slot.as_mut()
@@ -247,19 +304,6 @@ pub fn shape_for(
         Place { tree: Tree::Updates, leaf }.value_error(format!("{problem} ({op})"))
     })?;
     Ok(update.shape(py).into())
-}
-
-/// Runs the program.
-pub fn execute(
-    py: Python<'_>,
-    program: &gradmill_core::Program,
-    leaves: &mut [Leaf<'_>],
-    step: Step<'_>,
-    config: &Config,
-) -> PyResult<Outcome> {
-    let elements = leaves.iter().map(Leaf::len).sum();
-    compute(py, elements, || run(program, leaves, step, config))?
-        .map_err(|error| core_error(&error))
 }
 
 /// Compares the shape of an update with that of an array that belongs to it.

@@ -7,6 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyList, PyTuple, PyType};
 use smallvec::SmallVec;
 
+use crate::tape::Curve;
+
 /// `1 - decay**(count + ahead)` as a function of the count, the power by repeated multiplication.
 #[pyclass(frozen, module = "gradmill._core")]
 pub struct Correction {
@@ -35,6 +37,7 @@ impl Correction {
 enum Scalar {
     Constant(f64),
     Correction(Py<Correction>),
+    Curve(Py<Curve>),
     Schedule(Py<PyAny>),
 }
 
@@ -51,6 +54,7 @@ impl Scalars {
                 add(match scalar {
                     Scalar::Constant(value) => *value,
                     Scalar::Correction(correction) => correction.get().__call__(count),
+                    Scalar::Curve(curve) => curve.get().at(py, count)?,
                     Scalar::Schedule(schedule) => schedule.bind(py).call1((count,))?.extract()?,
                 });
             }
@@ -68,6 +72,9 @@ impl Scalars {
             if let Ok(correction) = scalar.cast::<Correction>() {
                 return Ok(Scalar::Correction(correction.clone().unbind()));
             }
+            if let Ok(curve) = scalar.cast::<Curve>() {
+                return Ok(Scalar::Curve(curve.clone().unbind()));
+            }
             if scalar.is_callable() {
                 return Ok(Scalar::Schedule(scalar.clone().unbind()));
             }
@@ -84,6 +91,7 @@ impl Scalars {
         let scalar = |scalar: &Scalar| match scalar {
             Scalar::Constant(value) => PyFloat::new(py, *value).into_any(),
             Scalar::Correction(correction) => correction.bind(py).clone().into_any(),
+            Scalar::Curve(curve) => curve.bind(py).clone().into_any(),
             Scalar::Schedule(schedule) => schedule.bind(py).clone(),
         };
         let scalars = PyList::new(py, slf.get().0.iter().map(scalar))?;
@@ -95,6 +103,7 @@ impl Scalars {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.0.iter().try_for_each(|scalar| match scalar {
             Scalar::Schedule(schedule) => visit.call(schedule),
+            Scalar::Curve(curve) => visit.call(curve),
             Scalar::Constant(_) | Scalar::Correction(_) => Ok(()),
         })
     }

@@ -62,7 +62,10 @@ pub trait Row: Send {
         &'r mut self,
         slots: Range<usize>,
         dense: &mut Dense<'r, T, T, T>,
-    ) -> bool;
+    ) -> bool {
+        let _ = (slots, dense);
+        false
+    }
 
     /// Its arrays as views.
     fn leaf(&mut self, program: &Program) -> Leaf<'_>;
@@ -72,7 +75,9 @@ pub trait Row: Send {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    fn make_room(&mut self, program: &Program) -> Result<bool, Error>;
+    fn make_room(&mut self, program: &Program) -> Result<bool, Error> {
+        Ok(self.leaf(program).out.is_some())
+    }
 }
 
 /// The rows that take part.
@@ -111,10 +116,6 @@ impl Row for Leaf<'_> {
 
     fn leaf(&mut self, _: &Program) -> Leaf<'_> {
         self.reborrow()
-    }
-
-    fn make_room(&mut self, _: &Program) -> Result<bool, Error> {
-        Ok(self.out.is_some())
     }
 }
 

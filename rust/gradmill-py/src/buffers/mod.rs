@@ -5,6 +5,7 @@
 //! and the views made from it live no longer than one call, which holds a reference to each array.
 #![expect(unsafe_code, reason = "array objects are read, and slices made, through raw pointers")]
 
+mod cell;
 mod counter;
 mod memory;
 mod raw;
@@ -18,6 +19,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+pub use self::cell::{Cell, Element};
 pub use self::counter::Counter;
 pub use self::memory::Block;
 use self::memory::recycled;
@@ -92,6 +94,11 @@ impl<'py> Readable<'py> {
         }
     }
 
+    /// The same array, kept beyond the lifetime of the token.
+    pub fn hold(self) -> Held {
+        Held { _object: self.object.unbind(), raw: self.raw }
+    }
+
     /// The array itself, or the copy of it that is read instead.
     pub fn object(&self) -> &Bound<'py, PyAny> {
         &self.object
@@ -105,6 +112,29 @@ impl<'py> Readable<'py> {
         // Arrays that a call writes overlap none that it reads: they are fresh, or `InPlace` has compared
         // their addresses.
         unsafe { self.raw.source(order) }
+    }
+}
+
+/// An array that is read during one call, kept in a place of its own.
+pub struct Held {
+    _object: Py<PyAny>,
+    pub raw: Raw,
+}
+
+impl Held {
+    /// The elements; see [`Readable::source`].
+    pub fn source(&self, order: Order) -> Source<'_> {
+        // SAFETY: `self._object` keeps the array alive; see `Readable::source` for the rest.
+        unsafe { self.raw.source(order) }
+    }
+
+    /// The elements as a slice, where they are dense in this order and of this type.
+    pub fn dense<T: Float>(&self, order: Order) -> Option<&[T]> {
+        // SAFETY: a dense array of `len` elements of this type, kept alive by `self._object`; see
+        // `Readable::source` for the rest.
+        self.raw.is_slice::<T>(order).then(|| unsafe {
+            std::slice::from_raw_parts(self.raw.data.cast_const().cast(), self.raw.len)
+        })
     }
 }
 
@@ -235,10 +265,42 @@ impl<'py> Fresh<'py> {
         &self.object
     }
 
+    /// The same array, kept beyond the lifetime of the token.
+    pub fn keep(self) -> Made {
+        Made { object: self.object.unbind(), raw: self.raw }
+    }
+
     /// The elements.
     pub fn sink(&mut self, order: Order) -> Sink<'_> {
         // SAFETY: `self.object` keeps the array alive, and is the only reference to it so far.
         unsafe { self.raw.sink(order) }
+    }
+}
+
+/// A new array that nobody else has seen yet, kept beyond the lifetime of the token.
+pub struct Made {
+    object: Py<PyAny>,
+    pub raw: Raw,
+}
+
+impl Made {
+    /// The elements.
+    pub fn sink(&mut self, order: Order) -> Sink<'_> {
+        // SAFETY: `self.object` keeps the array alive, and is the only reference to it so far.
+        unsafe { self.raw.sink(order) }
+    }
+
+    /// The elements as a slice, where they are dense in this order and of this type.
+    pub fn dense<T: Float>(&mut self, order: Order) -> Option<&mut [T]> {
+        // SAFETY: a dense array of `len` elements of this type; for the rest as in `sink`.
+        self.raw
+            .is_slice::<T>(order)
+            .then(|| unsafe { std::slice::from_raw_parts_mut(self.raw.data.cast(), self.raw.len) })
+    }
+
+    /// The array.
+    pub fn into_object(self) -> Py<PyAny> {
+        self.object
     }
 }
 
