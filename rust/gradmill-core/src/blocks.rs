@@ -5,6 +5,7 @@
 //! and writes it to another: where it chooses between two values for the same memory, compilers store behind a
 //! mask, which takes tens of cycles on some processors.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use pulp::NullaryFnOnce;
@@ -18,8 +19,28 @@ use crate::stride::{STRIDE, pad, whole};
 
 /// Elements of a block: the update twice, a second argument, the parameter and two slots fill most of such a cache.
 const BLOCK: usize = 1 << 10;
-/// The same for leaves that are no longer: the memory of a block has to be made, which takes longer than they do.
-const SMALL: usize = 1 << 7;
+
+thread_local! {
+    pub static SINGLE: Cell<Blocks<f32>> = Cell::default();
+    pub static DOUBLE: Cell<Blocks<f64>> = Cell::default();
+}
+
+/// What blocks are worked on in, kept by the thread: to make it takes longer than small leaves do.
+#[derive(Default)]
+pub struct Blocks<T>(Vec<T>);
+
+impl<T: Float> Blocks<T> {
+    /// Calls `work` with three blocks.
+    fn with<R>(work: impl FnOnce([&mut [T]; 3]) -> R) -> R {
+        let mut blocks = T::blocks().take();
+        blocks.0.resize(3 * BLOCK, T::ZERO);
+        let (from, rest) = blocks.0.split_at_mut(BLOCK);
+        let (to, others) = rest.split_at_mut(BLOCK);
+        let done = work([from, to, others]);
+        T::blocks().set(blocks);
+        done
+    }
+}
 
 /// What becomes of the update, and the parameters that ops read, which may be none.
 pub enum Target<'t, T> {
@@ -58,21 +79,17 @@ pub fn run<T: Float>(
     target: Target<'_, T>,
     slots: &mut [&mut [T]],
 ) -> T::Bits {
-    if updates.len() <= SMALL {
-        run_in::<T, SMALL>(site, steps, updates, target, slots)
-    } else {
-        run_in::<T, BLOCK>(site, steps, updates, target, slots)
-    }
+    Blocks::with(|blocks| run_in(site, steps, updates, target, slots, blocks))
 }
 
-fn run_in<T: Float, const BLOCK: usize>(
+fn run_in<T: Float>(
     site: Site<'_>,
     steps: &[Placed<T>],
     updates: &[T],
     mut target: Target<'_, T>,
     slots: &mut [&mut [T]],
+    mut blocks: [&mut [T]; 3],
 ) -> T::Bits {
-    let mut buffers = Buffers::<T, BLOCK>::new();
     let mut bad = T::Bits::default();
     let whole = whole(updates.len());
     for start in (0..whole).step_by(BLOCK) {
@@ -81,7 +98,7 @@ fn run_in<T: Float, const BLOCK: usize>(
             slots.iter_mut().map(|slot| slot.get_mut(at.clone()).unwrap_or_default()).collect();
         let block = Block { start, len: at.len(), updates: &updates[at.clone()] };
         let updates =
-            block.run(site, steps, target.params(at.clone()), &mut views, &mut buffers, &mut bad);
+            block.run(site, steps, target.params(at.clone()), &mut views, &mut blocks, &mut bad);
         target.take(site, at, updates);
     }
     let rest = &updates[whole..];
@@ -93,7 +110,7 @@ fn run_in<T: Float, const BLOCK: usize>(
         let mut views: Views<'_, T> = copies.iter_mut().map(|slot| &mut slot[..]).collect();
         let block = Block { start: whole, len: rest.len(), updates: &pad(rest) };
         let params = pad(target.params(at.clone()));
-        let updates = block.run(site, steps, &params, &mut views, &mut buffers, &mut bad);
+        let updates = block.run(site, steps, &params, &mut views, &mut blocks, &mut bad);
         target.take(site, at.clone(), &updates[..rest.len()]);
         drop(views);
         for (slot, copy) in slots.iter_mut().zip(&copies) {
@@ -107,19 +124,6 @@ fn run_in<T: Float, const BLOCK: usize>(
 
 type Views<'v, T> = SmallVec<[&'v mut [T]; ROOM]>;
 
-/// What blocks are worked on in.
-struct Buffers<T, const BLOCK: usize> {
-    from: [T; BLOCK],
-    to: [T; BLOCK],
-    others: [T; BLOCK],
-}
-
-impl<T: Float, const BLOCK: usize> Buffers<T, BLOCK> {
-    fn new() -> Self {
-        Self { from: [T::ZERO; BLOCK], to: [T::ZERO; BLOCK], others: [T::ZERO; BLOCK] }
-    }
-}
-
 /// Updates that make whole strides, of which the first `len` are there.
 struct Block<'u, T> {
     start: usize,
@@ -129,18 +133,17 @@ struct Block<'u, T> {
 
 impl<T: Float> Block<'_, T> {
     /// The updates behind all steps.
-    fn run<'b, const BLOCK: usize>(
+    fn run<'b>(
         self,
         site: Site<'_>,
         steps: &[Placed<T>],
         params: &[T],
         slots: &mut [&mut [T]],
-        buffers: &'b mut Buffers<T, BLOCK>,
+        [from, to, others]: &'b mut [&mut [T]; 3],
         bad: &mut T::Bits,
     ) -> &'b [T] {
         let Self { start, len, updates } = self;
         let count = updates.len();
-        let Buffers { from, to, others } = buffers;
         let (mut from, mut to) = (&mut from[..count], &mut to[..count]);
         *bad |= site.tier.run(Load { updates, block: from });
         for Placed { step, op, first_slot } in steps {

@@ -5,13 +5,14 @@ use std::fmt;
 use std::ops::{Add, BitOrAssign, Div, Mul, Neg, Range, Sub};
 use std::thread::LocalKey;
 
+use crate::blocks::{self, Blocks};
 use crate::convert::{Element, to_odd};
 use crate::kernel::Kernel;
 use crate::leaf::Leaf;
 use crate::mixed;
 use crate::rng::{self, Key};
 use crate::simd::Tier;
-use crate::staging::{DOUBLE, SINGLE, Scratch};
+use crate::staging::{self, Scratch};
 
 /// The element type of one array, narrow ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,8 +96,10 @@ pub trait Float:
         leaf: &mut Leaf<'_>,
         slots: &Range<usize>,
     ) -> Option<Self::Bits>;
-    /// The blocks that this thread keeps.
+    /// What this thread keeps to bring arrays into dense memory.
     fn scratch() -> &'static LocalKey<Cell<Scratch<Self>>>;
+    /// What this thread keeps to work on blocks in.
+    fn blocks() -> &'static LocalKey<Cell<Blocks<Self>>>;
     /// Zero where the value is subnormal, as arithmetic in a kernel takes it; of the same sign.
     #[must_use]
     fn flush(self) -> Self;
@@ -107,7 +110,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($type:ident, $bits:ident, $exponent:literal, $load:ident, $store:ident, $single:expr, $mixed:expr, $scratch:ident) => {
+    ($type:ident, $bits:ident, $exponent:literal, $load:ident, $store:ident, $single:expr, $mixed:expr, $kept:ident) => {
         impl Float for $type {
             type Bits = $bits;
             const ZERO: Self = 0.0;
@@ -159,7 +162,10 @@ macro_rules! float {
                 $mixed(kernel, tier, leaf, slots)
             }
             fn scratch() -> &'static LocalKey<Cell<Scratch<Self>>> {
-                &$scratch
+                &staging::$kept
+            }
+            fn blocks() -> &'static LocalKey<Cell<Blocks<Self>>> {
+                &blocks::$kept
             }
             #[inline(always)]
             fn flush(self) -> Self {
