@@ -15,9 +15,8 @@ pub struct Structure(Vec<Node>);
 enum Node {
     /// The position among all leaves.
     Leaf(usize),
-    List(isize),
-    /// A tuple, or a named one.
-    Tuple {
+    /// A list, a tuple, or a named one.
+    Row {
         kind: Py<PyType>,
         len: isize,
     },
@@ -26,6 +25,15 @@ enum Node {
         keys: Box<[Py<PyAny>]>,
     },
 }
+
+impl Node {
+    fn row(tree: &Bound<'_, PyAny>, len: usize) -> Self {
+        Self::Row { kind: tree.get_type().unbind(), len: len.cast_signed() }
+    }
+}
+
+type Size = unsafe extern "C" fn(*mut ffi::PyObject) -> isize;
+type Item = unsafe extern "C" fn(*mut ffi::PyObject, isize) -> *mut ffi::PyObject;
 
 /// Trees of more levels are not looked into.
 const DEEP: usize = 100;
@@ -74,8 +82,8 @@ impl Structure {
     /// Keys may refer to anything.
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.0.iter().try_for_each(|node| match node {
-            Node::Leaf(_) | Node::List(_) => Ok(()),
-            Node::Tuple { kind, .. } => visit.call(kind),
+            Node::Leaf(_) => Ok(()),
+            Node::Row { kind, .. } => visit.call(kind),
             Node::Dict { kind, keys } => {
                 visit.call(kind)?;
                 keys.iter().try_for_each(|key| visit.call(key))
@@ -100,12 +108,12 @@ fn collect(
     }
     if let Ok(list) = tree.cast_exact::<PyList>() {
         let numbers = numbers.cast_exact::<PyList>().ok()?;
-        nodes.push(Node::List(list.len().cast_signed()));
+        nodes.push(Node::row(tree, list.len()));
         return each_child(list.iter(), numbers.iter(), nodes, depth);
     }
     if let Ok(tuple) = tree.cast::<PyTuple>() {
         let numbers = numbers.cast::<PyTuple>().ok().filter(|_| is_alike(tree, numbers))?;
-        nodes.push(Node::Tuple { kind: tree.get_type().unbind(), len: tuple.len().cast_signed() });
+        nodes.push(Node::row(tree, tuple.len()));
         return each_child(tuple.iter(), numbers.iter(), nodes, depth);
     }
     let dict = tree.cast::<PyDict>().ok().filter(|_| is_plain_dict(tree))?;
@@ -165,21 +173,17 @@ unsafe fn visit(
         match nodes.next() {
             None => false,
             Some(Node::Leaf(at)) => leaf(*at, object),
-            Some(Node::List(len)) => {
+            Some(Node::Row { kind: known, len }) => {
                 let _kept = Kept::new(object);
-                kind == &raw mut ffi::PyList_Type
-                    && ffi::PyList_Size(object) == *len
-                    && (0..*len).all(|at| {
-                        let child = ffi::PyList_GetItem(object, at);
-                        is_there(child) && visit_child(nodes, child, leaf)
-                    })
-            }
-            Some(Node::Tuple { kind: known, len }) => {
-                let _kept = Kept::new(object);
+                let (size, item): (Size, Item) = if kind == &raw mut ffi::PyList_Type {
+                    (ffi::PyList_Size, ffi::PyList_GetItem)
+                } else {
+                    (ffi::PyTuple_Size, ffi::PyTuple_GetItem)
+                };
                 kind == known.as_ptr().cast()
-                    && ffi::PyTuple_Size(object) == *len
+                    && size(object) == *len
                     && (0..*len).all(|at| {
-                        let child = ffi::PyTuple_GetItem(object, at);
+                        let child = item(object, at);
                         is_there(child) && visit_child(nodes, child, leaf)
                     })
             }
