@@ -58,7 +58,7 @@ class Structure:
         self.spec = spec
         self.nest = nest
 
-    def exact(self, tree: PyTree, kinds: Sequence[type[Any]]) -> list[Any] | None:
+    def exact(self, tree: PyTree, kinds: tuple[type[Any], ...]) -> list[Any] | None:
         """The leaves of a tree that is soon seen to have this structure and leaves of these kinds.
 
         None for any other, and where the structure has other nodes than dicts, lists and tuples.

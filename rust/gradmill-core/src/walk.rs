@@ -188,6 +188,8 @@ impl Walk<'_> {
             && leaves.len() < TOGETHER
         {
             if row.is_present() {
+                #[cfg(feature = "planted")]
+                crate::planted::point();
                 let fits = row.skip() == skip
                     && row.len() <= CHUNK
                     && (row.dtype(program) == DType::F64) == (T::DTYPE == DType::F64);

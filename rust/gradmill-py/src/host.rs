@@ -9,7 +9,7 @@ use pyo3::types::{PyFloat, PyType};
 use smallvec::SmallVec;
 
 use crate::buffers::{Cell, Element};
-use crate::nest::Nest;
+use crate::nest::{Leaves, Nest};
 use crate::tape::{Tape, Values};
 
 /// What the host does in each step, as arithmetic that is written down once.
@@ -77,9 +77,9 @@ pub struct Plan<'py> {
     open: SmallVec<[Option<bool>; 8]>,
     /// Whether each link's state stays as it is.
     kept: SmallVec<[bool; 8]>,
-    numbers: SmallVec<[Number<'py>; 8]>,
+    numbers: SmallVec<[Number<'py>; 16]>,
     /// What the pattern has found.
-    pub leaves: Vec<Bound<'py, PyAny>>,
+    pub leaves: Leaves<'py>,
 }
 
 /// A number as a step has found it.
@@ -324,7 +324,7 @@ impl Host {
         own: &mut Vec<Option<Py<PyAny>>>,
     ) -> PyResult<(Option<usize>, Moved<'py>)> {
         own.resize_with(self.cells.len(), || None);
-        let (mut closed, mut moved) = (None, Vec::new());
+        let (mut closed, mut moved) = (None, Moved::new());
         for (at, spot, number, value) in self.changed(plan) {
             let is_own = |cell: &&Cell<'_>| {
                 let own = own[at].as_ref();
@@ -346,4 +346,4 @@ impl Host {
 }
 
 /// Numbers by their place among all, and the arrays that they are in now.
-pub type Moved<'py> = Vec<(usize, Bound<'py, PyAny>)>;
+pub type Moved<'py> = SmallVec<[(usize, Bound<'py, PyAny>); 4]>;

@@ -5,6 +5,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyAnyMethods, PyDict, PyList, PyTuple, PyType};
+use smallvec::SmallVec;
 
 /// A node of a pattern. Leaves are numbered in their order.
 enum Node {
@@ -22,6 +23,9 @@ pub struct Nest {
     root: Node,
     leaves: usize,
 }
+
+/// What stands at the leaves of a state, with room for those of most.
+pub type Leaves<'py> = SmallVec<[Bound<'py, PyAny>; 16]>;
 
 /// The type of NumPy's arrays.
 fn array_type(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
@@ -62,16 +66,16 @@ impl Node {
         })
     }
 
-    /// Appends the leaves of `tree`; whether it has this pattern.
+    /// Hands over the leaves of `tree`; whether it has this pattern.
     fn take<'py>(
         &self,
         tree: &Bound<'py, PyAny>,
-        leaves: &mut Vec<Bound<'py, PyAny>>,
+        leaf: &mut dyn FnMut(&Bound<'py, PyAny>) -> PyResult<()>,
     ) -> PyResult<bool> {
         let py = tree.py();
         let nodes = match self {
             Self::Leaf => {
-                leaves.push(tree.clone());
+                leaf(tree)?;
                 return Ok(true);
             }
             Self::Dict(pairs, _) => {
@@ -81,7 +85,7 @@ impl Node {
                 }
                 for (key, node) in pairs {
                     match dict.get_item(key.bind(py)) {
-                        Ok(Some(child)) if node.take(&child, leaves)? => {}
+                        Ok(Some(child)) if node.take(&child, leaf)? => {}
                         Err(error) if !error.is_instance_of::<PyException>(py) => {
                             return Err(error);
                         }
@@ -97,7 +101,7 @@ impl Node {
                     return Ok(false);
                 }
                 for (node, child) in nodes.iter().zip(list) {
-                    if !node.take(&child, leaves)? {
+                    if !node.take(&child, leaf)? {
                         return Ok(false);
                     }
                 }
@@ -121,7 +125,7 @@ impl Node {
             return Ok(false);
         }
         for (node, child) in nodes.iter().zip(tuple.iter_borrowed()) {
-            if !node.take(&child, leaves)? {
+            if !node.take(&child, leaf)? {
                 return Ok(false);
             }
         }
@@ -203,15 +207,23 @@ impl Nest {
         tree: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
         let array = array_type(tree.py())?;
-        let leaves = self.found(tree)?;
-        let is_plain = |leaf: &Bound<'py, PyAny>| leaf.get_type().is(array) || leaf.is_none();
-        Ok(leaves.filter(|leaves| leaves.iter().all(is_plain)))
+        let (mut leaves, mut are_plain) = (Vec::with_capacity(self.leaves), true);
+        let is_alike = self.root.take(tree, &mut |leaf| {
+            are_plain &= leaf.get_type().is(array) || leaf.is_none();
+            leaves.push(leaf.clone());
+            Ok(())
+        })?;
+        Ok((is_alike && are_plain).then_some(leaves))
     }
 
     /// What stands in the places of leaves, where `tree` has this pattern.
-    pub fn found<'py>(&self, tree: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
-        let mut leaves = Vec::with_capacity(self.leaves);
-        Ok(self.root.take(tree, &mut leaves)?.then_some(leaves))
+    pub fn found<'py>(&self, tree: &Bound<'py, PyAny>) -> PyResult<Option<Leaves<'py>>> {
+        let mut leaves = Leaves::with_capacity(self.leaves);
+        let is_alike = self.root.take(tree, &mut |leaf| {
+            leaves.push(leaf.clone());
+            Ok(())
+        })?;
+        Ok(is_alike.then_some(leaves))
     }
 
     /// The tree with these leaves.
@@ -236,18 +248,18 @@ impl Nest {
     }
 
     /// The leaves of a tree of this pattern, where each is of one of these classes; None for any other tree.
-    #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
     fn take<'py>(
         &self,
         tree: &Bound<'py, PyAny>,
-        kinds: Vec<Bound<'py, PyType>>,
+        kinds: &Bound<'py, PyTuple>,
     ) -> PyResult<Option<Bound<'py, PyList>>> {
-        let is_usual = |leaf: &Bound<'py, PyAny>| {
+        let (leaves, mut are_usual) = (PyList::empty(tree.py()), true);
+        let is_alike = self.root.take(tree, &mut |leaf| {
             let kind = leaf.get_type();
-            kinds.iter().any(|usual| kind.is(usual))
-        };
-        let leaves = self.found(tree)?.filter(|leaves| leaves.iter().all(is_usual));
-        leaves.map(|leaves| PyList::new(tree.py(), leaves)).transpose()
+            are_usual &= kinds.iter_borrowed().any(|usual| kind.is(&*usual));
+            leaves.append(leaf)
+        })?;
+        Ok((is_alike && are_usual).then_some(leaves))
     }
 
     /// The tree of this pattern with other leaves.
