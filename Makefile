@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-jax-matrix fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-doors bench-kernels cycles check wheel clean
+.PHONY: help build dev demo test test-jax-matrix fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-kernels cycles check wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -104,6 +104,9 @@ bench-breakdown: build ## Time the parts of a step over small trees
 
 bench-small: build ## Time steps over small trees against one call of C, in tight loops and in their place
 	$(BIN)/python benches/bench_small.py $(ARGS)
+
+bench-layouts: build ## Time steps over arrays whose axes lie in memory in other orders than C's
+	$(BIN)/python benches/bench_layouts.py $(ARGS)
 
 bench-doors: build ## Time gates, injected numbers, schedules and functional steps against the plain step
 	$(BIN)/python benches/bench_doors.py $(ARGS)

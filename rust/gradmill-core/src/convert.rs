@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use pulp::NullaryFnOnce;
 
 use crate::dtype::{DType, Float};
-use crate::leaf::{Sink, Source, View, ViewMut};
+use crate::leaf::{Buffer, Sink, Source, View, ViewMut};
 use crate::rng::{Key, LANES, words};
 
 /// A type that arrays hold.
@@ -31,6 +31,8 @@ pub trait Element: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 
     fn of_source<'s, 'a>(source: &'s Source<'a>) -> Option<&'s View<'a, Self>>;
     /// The view of `sink`, where it holds this type.
     fn of_sink<'s, 'a>(sink: &'s mut Sink<'a>) -> Option<&'s mut ViewMut<'a, Self>>;
+    /// What a buffer has of this type.
+    fn of_buffer(buffer: &mut Buffer) -> &mut Vec<Self>;
 }
 
 macro_rules! element {
@@ -71,6 +73,10 @@ macro_rules! element {
                     Sink::$dtype(view) => Some(view),
                     _ => None,
                 }
+            }
+            #[inline(always)]
+            fn of_buffer(buffer: &mut Buffer) -> &mut Vec<Self> {
+                &mut buffer.$type
             }
         }
     };
@@ -175,16 +181,6 @@ pub enum Rounding {
         /// Elements of the array before the first.
         start: u64,
     },
-}
-
-impl Rounding {
-    /// That of what begins so many elements later.
-    pub fn behind(self, elements: usize) -> Self {
-        match self {
-            Self::Nearest => self,
-            Self::AtRandom { key, start } => Self::AtRandom { key, start: start + elements as u64 },
-        }
-    }
 }
 
 /// Cut off to f32, with the last bit set where anything was lost: rounding that to fewer bits gives what a

@@ -230,6 +230,11 @@ impl Program {
         self.passes.len() > 1 || self.noise_ops != 0
     }
 
+    /// Whether any op reads what goes by an element's place in its leaf.
+    pub(crate) fn has_places(&self) -> bool {
+        self.unit_ops | self.noise_ops != 0
+    }
+
     /// Whether any op has units, so that leaves need their shape.
     #[must_use]
     pub fn has_units(&self) -> bool {

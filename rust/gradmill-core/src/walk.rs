@@ -1,19 +1,22 @@
 //! One pass over all leaves: cut into chunks, spread over threads, brought into dense blocks.
 
+mod parts;
+mod tasks;
+
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use smallvec::SmallVec;
 
+use self::parts::STRIDED;
 use crate::convert::Rounding;
 use crate::dtype::{DType, Float};
 use crate::exec::Config;
 use crate::kernel::{Across, Bound, Kernel, KernelSet, Kernels, Site, Sum};
-use crate::leaf::{Chunks, Dense, Leaf, Origin, Params, ROOM, Row, Sink, Slot, Source as Array};
+use crate::leaf::{Dense, Leaf, Origin, Params, ROOM, Row, Sink, Slot, Source as Array};
 use crate::others::Others;
 use crate::par;
 use crate::program::{Pass, Program, Source};
-use crate::reduce::{Lanes, Pairwise, SumSquares, pairwise};
+use crate::reduce::{Lanes, Pairwise, SumSquares};
 use crate::rng::{self, Key};
 use crate::staging::{Copies, Scratch, add_to_wider, copied, grown, staged_states, write_back};
 use crate::sys::mode::{in_default_mode, in_kernel_mode};
@@ -22,9 +25,6 @@ use crate::sys::mode::{in_default_mode, in_kernel_mode};
 pub const CHUNK: usize = 1 << 17;
 /// Elements that are converted or copied before a kernel runs over them; divides [`CHUNK`].
 const BLOCK: usize = 1 << 12;
-/// Elements of small leaves that a thread takes at once.
-const BUNDLE: usize = par::PARALLEL_FROM >> 3;
-
 /// How many small leaves one loop takes, one after the other.
 const TOGETHER: usize = 16;
 
@@ -43,15 +43,6 @@ pub struct Walk<'w> {
     pub config: &'w Config,
     /// What values are multiplied with before they are squared.
     pub scale: f64,
-}
-
-/// What a thread works on at a time.
-#[expect(clippy::large_enum_variant, reason = "a box for each chunk would be memory of its own")]
-enum Task<'t, R> {
-    /// Leaves that are no longer than a chunk; a sum for each that is present.
-    Rows { rows: &'t mut [R], first: usize, sums: &'t mut [f64] },
-    /// A chunk of a longer one.
-    Chunk { chunk: Leaf<'t>, sum: Option<&'t mut f64> },
 }
 
 impl Walk<'_> {
@@ -81,46 +72,6 @@ impl Walk<'_> {
         finite
     }
 
-    fn spread<R: Row>(
-        &self,
-        rows: &mut [R],
-        threads: usize,
-        sums: &mut Vec<f64>,
-        mut add: impl FnMut(f64),
-    ) -> bool {
-        // A sum for each chunk; which thread computes it does not matter.
-        let chunks = |row: &R| {
-            let counts = self.norm && row.is_present();
-            if counts { row.len().div_ceil(CHUNK).max(1) } else { 0 }
-        };
-        sums.clear();
-        sums.resize(rows.iter().map(chunks).sum(), 0.0);
-        let finite = AtomicBool::new(true);
-        par::for_each(threads, tasks(self.program, rows, sums), |task| {
-            let own = self.in_mode(|| match task {
-                Task::Rows { rows, first, sums } => self.bundle(rows, first, sums),
-                Task::Chunk { mut chunk, sum } => {
-                    let position = chunk.origin.leaf;
-                    let (own, found) = self.row(&mut chunk, position);
-                    if let Some(sum) = sum {
-                        *sum = found;
-                    }
-                    own
-                }
-            });
-            if !own {
-                finite.store(false, Ordering::Relaxed);
-            }
-        });
-        let mut rest = &sums[..];
-        for count in rows.iter().map(chunks).filter(|&count| count > 0) {
-            let (own, tail) = rest.split_at(count);
-            rest = tail;
-            add(pairwise(own));
-        }
-        finite.into_inner()
-    }
-
     /// Runs `work` in the mode of kernels, or where it only sums squares in that of the host: a norm counts
     /// subnormal numbers.
     fn in_mode<R>(&self, work: impl FnOnce() -> R) -> R {
@@ -129,18 +80,6 @@ impl Walk<'_> {
 
     fn only_sums(&self) -> bool {
         self.pass.ends_for.is_some() && self.pass.ops.is_empty()
-    }
-
-    fn bundle<R: Row>(&self, rows: &mut [R], first: usize, sums: &mut [f64]) -> bool {
-        let mut finite = true;
-        let mut sums = sums.iter_mut();
-        self.each(rows, first, |own, found| {
-            finite &= own;
-            if let Some(sum) = sums.next() {
-                *sum = found;
-            }
-        });
-        finite
     }
 
     /// Sends leaves through the pass, one after the other; `first` is the position of the first.
@@ -232,8 +171,22 @@ impl Walk<'_> {
         {
             return done;
         }
+        self.views(bound, row, position)
+    }
+
+    /// As [`Walk::row`], by views; apart, since these take much of the stack.
+    #[inline(never)]
+    fn views<T: Float, R: Row>(
+        &self,
+        bound: &Bound<T>,
+        row: &mut R,
+        position: usize,
+    ) -> (bool, f64) {
         let mut leaf = row.leaf(self.program);
         leaf.origin.leaf = position;
+        if !leaf.is_empty() && (leaf.len() <= CHUNK || self.cuts(&leaf, CHUNK).is_some()) {
+            return self.chunk(bound, &mut leaf);
+        }
         let mut finite = true;
         let mut sum = Pairwise::default();
         for mut chunk in leaf.chunks(CHUNK) {
@@ -335,14 +288,18 @@ impl Walk<'_> {
         if let Some(bad) = self.across(&bound.kernel, leaf) {
             return (!T::any(bad), 0.0);
         }
+        if self.pass.ends_for.is_none() && leaf.has_strided() {
+            return (self.staged(bound, leaf), 0.0);
+        }
         let mut lanes = self.counts(leaf.skip).then(Lanes::new);
         let bad = Scratch::with(|scratch| {
             if leaf.len() <= BLOCK || self.runs_in_place::<T>(leaf) {
                 return self.block(bound, leaf, scratch, lanes.as_mut());
             }
             let mut bad = T::Bits::default();
-            for start in (0..leaf.len()).step_by(BLOCK) {
-                let mut block = leaf.part(start..leaf.len().min(start + BLOCK));
+            let most = if leaf.has_strided() { STRIDED } else { BLOCK };
+            for start in (0..leaf.len()).step_by(most) {
+                let mut block = leaf.part(start..leaf.len().min(start + most));
                 bad |= self.block(bound, &mut block, scratch, lanes.as_mut());
             }
             bad
@@ -492,47 +449,6 @@ impl Walk<'_> {
         }
         bad
     }
-}
-
-/// Hands out `rows` in turn: short ones by the bundle, long ones by the chunk, each with its places in `sums`,
-/// which is empty where nobody asks for them.
-fn tasks<'t, R: Row>(
-    program: &'t Program,
-    mut rows: &'t mut [R],
-    mut sums: &'t mut [f64],
-) -> impl Iterator<Item = Task<'t, R>> + Send {
-    let mut position = 0;
-    let mut chunks: Option<Chunks<'t>> = None;
-    std::iter::from_fn(move || {
-        loop {
-            if let Some(chunk) = chunks.as_mut().and_then(Iterator::next) {
-                return Some(Task::Chunk { chunk, sum: sums.split_off_first_mut() });
-            }
-            let is_long = |row: &R| row.is_present() && row.len() > CHUNK;
-            if rows.first().is_some_and(is_long) {
-                let mut leaf = rows.split_off_first_mut()?.leaf(program);
-                leaf.origin.leaf = position;
-                position += 1;
-                chunks = Some(leaf.chunks(CHUNK));
-                continue;
-            }
-            let mut elements = 0;
-            let fits = |row: &&R| {
-                elements += row.len();
-                !is_long(row) && elements <= BUNDLE
-            };
-            let count = rows.iter().take_while(fits).count().max(1);
-            let bundle = rows.split_off_mut(..count.min(rows.len()))?;
-            if bundle.is_empty() {
-                return None;
-            }
-            let first = position;
-            let taken = bundle.iter().filter(|row| row.is_present()).count();
-            position += taken;
-            let own = sums.split_off_mut(..taken.min(sums.len())).unwrap_or_default();
-            return Some(Task::Rows { rows: bundle, first, sums: own });
-        }
-    })
 }
 
 /// The arrays of a stretch of a leaf, but for its slots.

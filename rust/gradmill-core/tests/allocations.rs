@@ -60,8 +60,9 @@ macro_rules! wrapped {
 }
 
 impl Array {
-    fn new(dtype: DType, len: usize, is_strided: bool) -> Self {
-        let room = if is_strided { 2 * len } else { len };
+    fn new(dtype: DType, shape: &[usize], lies: Lies) -> Self {
+        let len: usize = shape.iter().product();
+        let room = if lies == Lies::Dense { len } else { 2 * len };
         let values = (0..room).map(|at| 0.25 + (at % 7) as f32);
         let elements = match dtype {
             DType::F16 => Elements::F16(values.map(f16::from_f32).collect()),
@@ -69,7 +70,21 @@ impl Array {
             DType::F32 => Elements::F32(values.collect()),
             DType::F64 => Elements::F64(values.map(f64::from).collect()),
         };
-        Self { elements, layout: is_strided.then(|| Layout::new([(len, 2)])) }
+        let strides = |order: Vec<usize>| {
+            let mut axes: Vec<(usize, isize)> = shape.iter().map(|&length| (length, 0)).collect();
+            let mut step = 2;
+            for axis in order {
+                axes[axis].1 = step;
+                step *= axes[axis].0.cast_signed();
+            }
+            Layout::new(axes)
+        };
+        let layout = match lies {
+            Lies::Dense => None,
+            Lies::Apart => Some(strides((0..shape.len()).rev().collect())),
+            Lies::Turned => Some(strides((0..shape.len()).collect())),
+        };
+        Self { elements, layout }
     }
 
     fn source(&self) -> Source<'_> {
@@ -116,16 +131,27 @@ impl Array {
     }
 }
 
+/// Where the elements of an array are in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Lies {
+    /// Next to each other.
+    Dense,
+    /// Each behind a gap.
+    Apart,
+    /// Likewise, with the axes in reverse order.
+    Turned,
+}
+
 /// How the arrays of a leaf are made.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     /// Those of updates, parameters and slots.
     dtypes: [DType; 3],
-    is_strided: bool,
+    lie: [Lies; 3],
     has_copy: bool,
 }
 
-const DENSE: Kind = Kind { dtypes: [DType::F32; 3], is_strided: false, has_copy: false };
+const DENSE: Kind = Kind { dtypes: [DType::F32; 3], lie: [Lies::Dense; 3], has_copy: false };
 const KINDS: &[Kind] = &[
     DENSE,
     Kind { dtypes: [DType::F64; 3], ..DENSE },
@@ -134,8 +160,14 @@ const KINDS: &[Kind] = &[
     Kind { dtypes: [DType::F64, DType::F32, DType::BF16], ..DENSE },
     Kind { dtypes: [DType::BF16, DType::F64, DType::F32], ..DENSE },
     Kind { dtypes: [DType::F16, DType::F32, DType::F32], has_copy: true, ..DENSE },
-    Kind { is_strided: true, ..DENSE },
-    Kind { dtypes: [DType::F64, DType::BF16, DType::F16], is_strided: true, has_copy: true },
+    Kind { lie: [Lies::Apart; 3], ..DENSE },
+    Kind { lie: [Lies::Turned, Lies::Dense, Lies::Dense], ..DENSE },
+    Kind { lie: [Lies::Dense, Lies::Turned, Lies::Apart], ..DENSE },
+    Kind {
+        dtypes: [DType::F64, DType::BF16, DType::F16],
+        lie: [Lies::Apart, Lies::Turned, Lies::Dense],
+        has_copy: true,
+    },
 ];
 
 /// A leaf that is written in place, step after step.
@@ -152,8 +184,7 @@ struct Kept {
 
 impl Kept {
     fn new(program: &Program, kind: Kind, shape: &[usize], skip: u64) -> Self {
-        let len = shape.iter().product();
-        let array = |of: usize| Array::new(kind.dtypes[of], len, kind.is_strided);
+        let array = |of: usize| Array::new(kind.dtypes[of], shape, kind.lie[of]);
         let slot = |number| (!program.skips_slot(skip, number)).then(|| array(2));
         Self {
             updates: array(0),
@@ -236,6 +267,8 @@ impl Row for Kept {
 const SHAPES: &[&[usize]] =
     &[&[], &[0], &[1], &[65], &[4, 257], &[3, 3, 2, 8], &[2, 2, 2, 2, 2], &[3, 1500]];
 const LONG: &[usize] = &[2, 70_001];
+/// One that is cut into boxes along each of its axes.
+const AXES: &[usize] = &[11, 13, 3, 7, 5, 17];
 
 const CONFIG: Config = Config { threads: 1, tier: Tier::Scalar, fuse: true };
 
@@ -323,10 +356,10 @@ fn steps_allocate_nothing() {
         check_kinds(&sample(&mut runner, &carrying), SHAPES);
     }
     check_kinds(&sample(&mut runner, &carrying), &[LONG, &[65]]);
-
     let adam: Scaled<'_> = ("scale_by_adam", &[0.9, 0.999, 1e-8, 0.0, 0.1, 0.001]);
     let clip: Scaled<'_> = ("clip_by_global_norm", &[1.0]);
     let scale: Scaled<'_> = ("scale", &[-0.1]);
+    check_kinds(&named(&[adam, scale]), &[LONG, AXES]);
     // The pool takes a job for each helper and walk: a job is a box, and nothing else is allocated.
     for (chain, walks) in [
         (named(&[adam, scale]), 1),

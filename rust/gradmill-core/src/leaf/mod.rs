@@ -1,5 +1,10 @@
 //! The arrays of one leaf, as borrowed views.
 
+mod boxes;
+mod buffer;
+mod copies;
+mod layout;
+mod planes;
 mod row;
 mod strided;
 mod view;
@@ -8,9 +13,14 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use boxes::Cut;
+pub(crate) use boxes::{Boxes, Cuts};
+pub(crate) use buffer::Buffer;
+pub(crate) use copies::Copies;
+pub use layout::Layout;
 pub(crate) use row::present;
 pub use row::{Chunks, Dense, Row};
-pub use strided::{Layout, Strided, StridedMut};
+pub use strided::{Strided, StridedMut};
 pub use view::{Sink, Source, View, ViewMut};
 
 use crate::dtype::{DType, Float};
@@ -58,9 +68,9 @@ impl<'a> Slot<'a> {
         self.from.unwrap_or_else(|| self.to.into_view())
     }
 
-    fn split_at(self, mid: usize) -> (Self, Self) {
-        let (to, to_tail) = self.to.split_at(mid);
-        let (from, from_tail) = self.from.map(|source| source.split_at(mid)).unzip();
+    fn split(self, cut: Cut<'a>) -> (Self, Self) {
+        let (to, to_tail) = self.to.split(cut);
+        let (from, from_tail) = self.from.map(|source| source.split(cut)).unzip();
         (Self { from, to }, Self { from: from_tail, to: to_tail })
     }
 
@@ -129,15 +139,15 @@ impl<'a> Params<'a> {
         }
     }
 
-    fn split_at(self, mid: usize) -> (Self, Self) {
+    fn split(self, cut: Cut<'a>) -> (Self, Self) {
         match self {
             Self::None => (Self::None, Self::None),
             Self::Read(source) => {
-                let (head, tail) = source.split_at(mid);
+                let (head, tail) = source.split(cut);
                 (Self::Read(head), Self::Read(tail))
             }
             Self::Write(slot) => {
-                let (head, tail) = slot.split_at(mid);
+                let (head, tail) = slot.split(cut);
                 (Self::Write(head), Self::Write(tail))
             }
         }
@@ -234,15 +244,18 @@ impl<'a> Leaf<'a> {
         }
     }
 
-    fn split_at(self, mid: usize) -> (Self, Self) {
-        let (updates, updates_tail) = self.updates.split_at(mid);
-        let (params, params_tail) = self.params.split_at(mid);
-        let (out, out_tail) = self.out.map(|sink| sink.split_at(mid)).unzip();
-        let (copy, copy_tail) = self.copy.map(|sink| sink.split_at(mid)).unzip();
+    fn split(self, cut: Cut<'a>) -> (Self, Self) {
+        let (updates, updates_tail) = self.updates.split(cut);
+        let (params, params_tail) = self.params.split(cut);
+        let (out, out_tail) = self.out.map(|sink| sink.split(cut)).unzip();
+        let (copy, copy_tail) = self.copy.map(|sink| sink.split(cut)).unzip();
         let (slots, slots_tail) =
-            self.slots.into_iter().map(|slot| slot.map(|slot| slot.split_at(mid)).unzip()).unzip();
+            self.slots.into_iter().map(|slot| slot.map(|slot| slot.split(cut)).unzip()).unzip();
         let (skip, origin) = (self.skip, self.origin);
-        let origin_tail = Origin { start: origin.start + mid, ..origin };
+        let origin_tail = match cut {
+            Cut::Run(at) => Origin { start: origin.start + at, ..origin },
+            Cut::Axis { .. } => origin,
+        };
         let tail = Self {
             updates: updates_tail,
             params: params_tail,

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::boxes::Cut;
 use super::{Leaf, Params, ROOM, Slot, Source};
 use crate::convert::Element;
 use crate::dtype::{DType, Float};
@@ -153,7 +154,7 @@ impl<'a> Iterator for Chunks<'a> {
         if leaf.len() <= self.len {
             return Some(leaf);
         }
-        let (head, tail) = leaf.split_at(self.len);
+        let (head, tail) = leaf.split(Cut::Run(self.len));
         self.rest = Some(tail);
         Some(head)
     }

@@ -4,6 +4,10 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
+use super::boxes::{Cut, OfDense, run};
+use super::buffer::{Buffer, grown};
+use super::layout::Lies;
+use super::planes::Rows;
 use super::strided::{Strided, StridedMut};
 use crate::convert::{Element, Load, Rounding, Store, StoreAtRandom};
 use crate::dtype::{DType, Float};
@@ -26,7 +30,7 @@ pub enum View<'a, T> {
     Strided(Strided<'a, T>),
 }
 
-impl<T: Element> View<'_, T> {
+impl<'a, T: Element> View<'a, T> {
     fn len(&self) -> usize {
         match self {
             Self::Dense(slice) => slice.len(),
@@ -34,16 +38,25 @@ impl<T: Element> View<'_, T> {
         }
     }
 
-    fn split_at(self, mid: usize) -> (Self, Self) {
+    fn split(self, cut: Cut<'a>) -> (Self, Self) {
+        let view = match (self, cut.of_dense()) {
+            (Self::Dense(slice), OfDense::Run(at)) => {
+                let (head, tail) = slice.split_at(at);
+                return (Self::Dense(head), Self::Dense(tail));
+            }
+            (Self::Dense(slice), OfDense::Box(layout, lengths)) => {
+                Strided::of_dense(slice, layout, lengths)
+            }
+            (Self::Strided(view), _) => view,
+        };
+        let (head, tail) = view.split(cut);
+        (Self::Strided(head), Self::Strided(tail))
+    }
+
+    fn lies(&self) -> Lies<'a> {
         match self {
-            Self::Dense(slice) => {
-                let (head, tail) = slice.split_at(mid);
-                (Self::Dense(head), Self::Dense(tail))
-            }
-            Self::Strided(view) => {
-                let (head, tail) = view.split_at(mid);
-                (Self::Strided(head), Self::Strided(tail))
-            }
+            Self::Dense(_) => Lies::Dense,
+            Self::Strided(view) => view.lies(),
         }
     }
 
@@ -57,8 +70,36 @@ impl<T: Element> View<'_, T> {
     fn read<U: Float>(&self, tier: Tier, into: &mut [U]) {
         match self {
             Self::Dense(from) => converting::<T, U, _>(|| tier.run(Load { from, into })),
-            Self::Strided(view) => converting::<T, U, _>(|| view.read(into)),
+            Self::Strided(view) => Buffer::with(|buffer| {
+                let buffer = grown(T::of_buffer(buffer), view.len());
+                view.read(buffer, Rows::NONE);
+                View::Dense(buffer).read(tier, into);
+            }),
         }
+    }
+
+    /// The elements in rows, in `buffer` where they are not yet.
+    fn staged<'s>(&self, buffer: &'s mut Buffer, rows: Rows) -> View<'s, T>
+    where
+        'a: 's,
+    {
+        match self {
+            Self::Dense(slice) => View::Dense(slice),
+            Self::Strided(view) if has_rows(view.lies(), rows) => self.clone(),
+            Self::Strided(view) => {
+                let into = grown(T::of_buffer(buffer), rows.extent(view.len()));
+                view.read(into, rows);
+                View::Dense(into)
+            }
+        }
+    }
+
+    /// One of so many rows of `len` elements each.
+    fn row(&self, at: usize, rows: usize, len: usize) -> View<'_, T> {
+        View::Dense(match self {
+            Self::Dense(slice) => &slice[slice.len() / rows * at..][..len],
+            Self::Strided(view) => view.row(at, len),
+        })
     }
 }
 
@@ -79,16 +120,25 @@ impl<'a, T: Element> ViewMut<'a, T> {
         }
     }
 
-    fn split_at(self, mid: usize) -> (Self, Self) {
+    fn split(self, cut: Cut<'a>) -> (Self, Self) {
+        let view = match (self, cut.of_dense()) {
+            (Self::Dense(slice), OfDense::Run(at)) => {
+                let (head, tail) = slice.split_at_mut(at);
+                return (Self::Dense(head), Self::Dense(tail));
+            }
+            (Self::Dense(slice), OfDense::Box(layout, lengths)) => {
+                StridedMut::of_dense(slice, layout, lengths)
+            }
+            (Self::Strided(view), _) => view,
+        };
+        let (head, tail) = view.split(cut);
+        (Self::Strided(head), Self::Strided(tail))
+    }
+
+    fn lies(&self) -> Lies<'a> {
         match self {
-            Self::Dense(slice) => {
-                let (head, tail) = slice.split_at_mut(mid);
-                (Self::Dense(head), Self::Dense(tail))
-            }
-            Self::Strided(view) => {
-                let (head, tail) = view.split_at(mid);
-                (Self::Strided(head), Self::Strided(tail))
-            }
+            Self::Dense(_) => Lies::Dense,
+            Self::Strided(view) => view.lies(),
         }
     }
 
@@ -109,28 +159,71 @@ impl<'a, T: Element> ViewMut<'a, T> {
 
     fn read<U: Float>(&self, tier: Tier, into: &mut [U]) {
         match self {
-            Self::Dense(from) => converting::<T, U, _>(|| tier.run(Load { from, into })),
-            Self::Strided(view) => converting::<T, U, _>(|| view.read(into)),
+            Self::Dense(slice) => View::Dense(slice).read(tier, into),
+            Self::Strided(view) => View::Strided(view.view()).read(tier, into),
         }
     }
 
     fn write<U: Float>(&mut self, tier: Tier, from: &[U], rounding: Rounding) {
         match self {
             Self::Dense(into) => store(tier, from, into, rounding),
-            Self::Strided(view) => {
-                let mut buffer = [T::default(); PIECE];
-                for (piece, from) in from.chunks(PIECE).enumerate() {
-                    let (start, into) = (piece * PIECE, &mut buffer[..from.len()]);
-                    store(tier, from, into, rounding.behind(start));
-                    view.part(start..start + from.len()).write(into);
-                }
-            }
+            Self::Strided(view) => Buffer::with(|buffer| {
+                let buffer = grown(T::of_buffer(buffer), from.len());
+                store(tier, from, buffer, rounding);
+                view.write(buffer, Rows::NONE);
+            }),
         }
+    }
+
+    /// The elements in rows, in `buffer` where they are not yet, with their values if `filled`.
+    fn staged<'s>(
+        &'s mut self,
+        buffer: &'s mut Buffer,
+        rows: Rows,
+        filled: bool,
+    ) -> ViewMut<'s, T> {
+        let view = match self {
+            Self::Dense(slice) => return ViewMut::Dense(slice),
+            Self::Strided(view) => view,
+        };
+        if has_rows(view.lies(), rows) {
+            return ViewMut::Strided(view.part(0..view.len()));
+        }
+        let into = grown(T::of_buffer(buffer), rows.extent(view.len()));
+        if filled {
+            view.view().read(into, rows);
+        }
+        ViewMut::Dense(into)
+    }
+
+    /// Stores what was [`ViewMut::staged`] in `buffer`.
+    fn write_back(&mut self, buffer: &mut Buffer, rows: Rows) {
+        if let Self::Strided(view) = self
+            && !has_rows(view.lies(), rows)
+        {
+            view.write(grown(T::of_buffer(buffer), rows.extent(view.len())), rows);
+        }
+    }
+
+    /// See [`View::row`].
+    fn row(&mut self, at: usize, rows: usize, len: usize) -> ViewMut<'_, T> {
+        ViewMut::Dense(match self {
+            Self::Dense(slice) => {
+                let pitch = slice.len() / rows;
+                &mut slice[pitch * at..][..len]
+            }
+            Self::Strided(view) => view.row(at, len),
+        })
     }
 }
 
-/// Elements that are rounded at once on their way to an array that is not dense.
-const PIECE: usize = 1 << 10;
+/// Whether such rows of an array are in one piece.
+fn has_rows(lies: Lies<'_>, rows: Rows) -> bool {
+    match lies {
+        Lies::Along { axes, .. } => rows != Rows::NONE && run(&axes) >= rows.len,
+        Lies::Dense | Lies::InPart => false,
+    }
+}
 
 /// `into = from`, rounded to the type of the array.
 fn store<T: Element, U: Float>(tier: Tier, from: &[U], into: &mut [T], rounding: Rounding) {
@@ -194,17 +287,17 @@ macro_rules! rewrap {
 
 /// Splits the view inside.
 macro_rules! split {
-    ($value:expr, $mid:expr, $($variant:ident)*) => {
+    ($value:expr, $cut:expr, $($variant:ident)*) => {
         match $value {
             $(Self::$variant(view) => {
-                let (head, tail) = view.split_at($mid);
+                let (head, tail) = view.split($cut);
                 (Self::$variant(head), Self::$variant(tail))
             })*
         }
     };
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
     /// Number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -228,8 +321,35 @@ impl Source<'_> {
         }
     }
 
+    pub(super) fn split(self, cut: Cut<'a>) -> (Self, Self) {
+        split!(self, cut, F16 BF16 F32 F64)
+    }
+
+    pub(super) fn lies(&self) -> Lies<'a> {
+        inside!(self, view => view.lies())
+    }
+
+    /// Whether the elements are next to each other, whatever their type.
+    pub(super) fn has_slice(&self) -> bool {
+        inside!(self, view => matches!(view, View::Dense(_)))
+    }
+
+    /// Consecutive elements, in two.
     pub(crate) fn split_at(self, mid: usize) -> (Self, Self) {
-        split!(self, mid, F16 BF16 F32 F64)
+        self.split(Cut::Run(mid))
+    }
+
+    /// The elements in rows, in `buffer` where they are not yet.
+    pub(super) fn staged<'s>(&self, buffer: &'s mut Buffer, rows: Rows) -> Source<'s>
+    where
+        'a: 's,
+    {
+        rewrap!(self, Source, view => view.staged(buffer, rows))
+    }
+
+    /// One of so many rows of `len` elements each.
+    pub(super) fn row(&self, at: usize, rows: usize, len: usize) -> Source<'_> {
+        rewrap!(self, Source, view => view.row(at, rows, len))
     }
 
     /// Those of its elements.
@@ -282,8 +402,42 @@ impl<'a> Sink<'a> {
         }
     }
 
+    pub(super) fn split(self, cut: Cut<'a>) -> (Self, Self) {
+        split!(self, cut, F16 BF16 F32 F64)
+    }
+
+    pub(super) fn lies(&self) -> Lies<'a> {
+        inside!(self, view => view.lies())
+    }
+
+    /// Consecutive elements, in two.
     pub(crate) fn split_at(self, mid: usize) -> (Self, Self) {
-        split!(self, mid, F16 BF16 F32 F64)
+        self.split(Cut::Run(mid))
+    }
+
+    /// Whether the elements are next to each other, whatever their type.
+    pub(super) fn has_slice(&self) -> bool {
+        inside!(self, view => matches!(view, ViewMut::Dense(_)))
+    }
+
+    /// The elements in rows, in `buffer` where they are not yet, with their values if `filled`.
+    pub(super) fn staged<'s>(
+        &'s mut self,
+        buffer: &'s mut Buffer,
+        rows: Rows,
+        filled: bool,
+    ) -> Sink<'s> {
+        rewrap!(self, Sink, view => view.staged(buffer, rows, filled))
+    }
+
+    /// See [`Source::row`].
+    pub(super) fn row(&mut self, at: usize, rows: usize, len: usize) -> Sink<'_> {
+        rewrap!(self, Sink, view => view.row(at, rows, len))
+    }
+
+    /// Stores what was [`Sink::staged`] in `buffer`.
+    pub(super) fn write_back(&mut self, buffer: &mut Buffer, rows: Rows) {
+        inside!(self, view => view.write_back(buffer, rows));
     }
 
     /// The same elements, to be read from now on.
@@ -309,7 +463,7 @@ impl<'a> Sink<'a> {
     /// Whether [`Self::dense`] gives a slice.
     #[inline]
     pub(crate) fn is_dense<T: Element>(&self) -> bool {
-        self.dtype() == T::DTYPE && inside!(self, view => matches!(view, ViewMut::Dense(_)))
+        self.dtype() == T::DTYPE && self.has_slice()
     }
 
     /// The elements as a slice, where they are dense and of this type.
