@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--way", choices=WAYS, default="in place")
     parser.add_argument("--shapes", nargs="+", type=shape_of, default=SHAPES)
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
-    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=51)
     parser.add_argument("--seconds", type=float, default=2.0)
     options = parser.parse_args()
