@@ -25,7 +25,7 @@ class Context:
         open: For each gate, by its link's index, whether what it governs runs; None as long as the
             gate's op has not decided.
         specs: Specs that replace those of links in this step, by index.
-        members: Likewise for links that are written in Python.
+        members: Transformations that replace those of links written in Python, by index.
         xp: The namespace of counts and of what is computed with them.
     """
 

@@ -107,7 +107,7 @@ class Schedule:
 
 
 class Slotted:
-    """Likewise, without a dict."""
+    """An object with a number, and without a dict."""
 
     __slots__ = ("rate",)
 

@@ -63,7 +63,7 @@ def _split(key: Any) -> tuple[Any, Any]:
 
 
 def _split_in_jax(key: Any) -> tuple[Any, Any]:
-    """Likewise for a key of JAX, typed or not."""
+    """The key to draw with and that of the next step, of a key of JAX, typed or not."""
     from jax import dtypes, random  # noqa: PLC0415  (who has such a key has imported JAX)
 
     is_typed = dtypes.issubdtype(key.dtype, dtypes.prng_key)

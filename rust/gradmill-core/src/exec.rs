@@ -41,7 +41,7 @@ pub struct Step<'s> {
     /// Where the leaves are a part of a tree: what the first ops that ask for a norm or for finiteness will
     /// find in the whole of it. None of these has state before it.
     pub known: &'s [Known],
-    /// Likewise, for each op that draws random numbers how many leaves before these it draws for.
+    /// For each op that draws random numbers how many leaves of the tree before these it draws for.
     pub drawn: &'s [u64],
 }
 

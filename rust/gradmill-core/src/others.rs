@@ -26,7 +26,7 @@ pub struct Others {
     /// units reads zero.
     units: Vec<Option<(Units, usize)>>,
     numbers: Vec<f64>,
-    /// Likewise, the key of each leaf's random numbers.
+    /// For each op that draws random numbers, in turn, the key of each leaf.
     keys: Vec<Key>,
 }
 

@@ -138,7 +138,7 @@ enum Lies {
     Dense,
     /// Each behind a gap.
     Apart,
-    /// Likewise, with the axes in reverse order.
+    /// Elements that lie apart, with the axes in reverse order.
     Turned,
 }
 

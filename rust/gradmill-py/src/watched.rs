@@ -11,7 +11,7 @@ pub struct Watched {
     numbers: Py<PyAny>,
     /// The objects at the leaves of the parameters, by address; 0 where anything may be.
     params: Vec<usize>,
-    /// Likewise what the ops work on, where that is not the parameters alone.
+    /// The objects that the ops work on, by address, where these are not the parameters alone.
     master: Option<Vec<usize>>,
     structures: [Known; 3],
 }

@@ -273,7 +273,7 @@ macro_rules! inside {
     };
 }
 
-/// Likewise, where the body makes a view of the same type again; `$to` is what that becomes a part of.
+/// Runs a body on the view inside, which makes a view of the same type again; `$to` is what that becomes a part of.
 macro_rules! rewrap {
     ($value:expr, $to:ident, $view:ident => $body:expr) => {
         match $value {

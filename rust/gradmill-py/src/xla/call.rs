@@ -32,7 +32,7 @@ enum Scalar {
         count: usize,
         ahead: u64,
     },
-    /// Likewise, with the decay among the numbers.
+    /// The same, with the decay among the numbers.
     CorrectionOf {
         decay: usize,
         count: usize,

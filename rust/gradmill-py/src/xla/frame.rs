@@ -226,7 +226,7 @@ impl<'f> Buffer<'f> {
         }
     }
 
-    /// Likewise, to be written.
+    /// The `at`th stretch of `len` elements of an array of floats, to be written.
     ///
     /// # Safety
     /// As for [`Self::source`], and nobody reads from it either.
@@ -252,7 +252,7 @@ impl<'f> Buffer<'f> {
         (self.kind == Kind::Words).then(|| unsafe { self.read(at, len) })
     }
 
-    /// Likewise, to be written.
+    /// The `at`th stretch of `len` words, to be written.
     ///
     /// # Safety
     /// As for [`Self::sink`].
