@@ -12,6 +12,7 @@ __all__ = [
     "Nest",
     "Program",
     "Scalars",
+    "allocations",
     "apply_trees",
     "apply_updates",
     "build_info",
@@ -176,7 +177,7 @@ def step_by(
     host: Host,
     states: list[Any],
     wide: bool,
-    threads: int,
+    threads: Callable[[], int],
 ) -> tuple[_Report, list[tuple[int, Any]]] | None: ...
 def tape_codes() -> list[tuple[str, int]]: ...
 def touch(

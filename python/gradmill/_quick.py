@@ -10,7 +10,7 @@ from gradmill import _core
 from gradmill._arrays import widest
 from gradmill._native import NativeRun
 from gradmill._tape import UnwritableError
-from gradmill._threads import scoped
+from gradmill._threads import scoped, threads_asked
 from gradmill._tree import flatten
 
 if TYPE_CHECKING:
@@ -46,19 +46,24 @@ class QuickStep:
 
     def __call__(
         self,
-        trees: tuple[PyTree, PyTree, PyTree],
+        params: PyTree,
+        master: PyTree,
+        grads: PyTree,
         leaves_of: Callable[[PyTree], list[Any]],
         states: list[PyTree],
     ) -> tuple[int, float | None, bool] | None:
         """Take a step; None where it has to be taken otherwise.
 
         Args:
-            trees: Parameters, master copies or None, and gradients.
+            params: The parameters.
+            master: Their master copies, or None.
+            grads: The gradients.
             leaves_of: Gives the gradients as a list, once all three are looked at.
             states: The states of the links.
         """
+        trees, host = (params, master, grads), self._host
         taken = _core.step_by(
-            self._bound, trees, leaves_of, self._host, states, self._is_wide, scoped.get()
+            self._bound, trees, leaves_of, host, states, self._is_wide, threads_asked
         )
         if taken is None:
             return None

@@ -245,7 +245,12 @@ class Optimizer:
                 if done is None:
                     done = self._bound.step(self._leaves_of(grads), scoped.get())
             else:
-                done = self._step_alone(grads, extra_args)
+                done = None
+                if self._quick is not None and not self._busy:
+                    states = self._at_step[1] if self._pending is None else self._states()
+                    done = self._quick(self.params, self._copies, grads, self._leaves_of, states)
+                if done is None:
+                    done = self._step_alone(grads, extra_args)
         except _core.CoreError as fault:
             raise self._fault(fault, grads) from None
         return make(StepReport, done)
@@ -305,11 +310,6 @@ class Optimizer:
         """A step that the host takes part in, and no other thread meanwhile."""
         if self._busy:
             raise RuntimeError("another thread is inside a step of this optimizer")
-        if self._quick is not None:
-            trees = self.params, self._copies, grads
-            done = self._quick(trees, self._leaves_of, self._states())
-            if done is not None:
-                return done
         self._check_bound()
         self._busy = True
         try:

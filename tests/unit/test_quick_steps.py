@@ -194,8 +194,8 @@ def test_factories_with_other_numbers_in_each_step(name: str) -> None:
         for held in quick.state.hyperparams:
             value = rng.uniform(0.1, 0.9)
             quick.state.hyperparams[held] = usual.state.hyperparams[held] = value
-        trees = quick.params, quick._copies, tree(step)
-        taken = quick._quick(trees, quick._leaves_of, quick._states())
+        params, copies, grads = quick.params, quick._copies, tree(step)
+        taken = quick._quick(params, copies, grads, quick._leaves_of, quick._states())
         assert taken is not None
         usual.step(tree(step))
         assert bits((quick.params, quick.state)) == bits((usual.params, usual.state))

@@ -165,12 +165,7 @@ impl InPlace {
         // Schedules are code of the user's, which could change any array that has been looked at.
         this.plan(py)?;
         let Some(elements) = this.take_soon(params, master, updates) else { return Ok(None) };
-        let threads = if elements < PARALLEL_FROM {
-            1
-        } else {
-            let asked = threads.call0().and_then(|count| count.extract());
-            asked.inspect_err(|_| this.release(py))?
-        };
+        let threads = this.threads_for(elements, threads)?;
         this.step_by_plan(py, elements, threads).map(Some)
     }
 
@@ -329,6 +324,16 @@ impl InPlace {
         outcome?.map_err(|error| core_error(&error))?;
         self.steps += 1;
         Ok(())
+    }
+
+    /// How many threads to ask for in a step with so many elements; `asked` gives the number, and is called where
+    /// there is work for several. Lets go of updates where it fails.
+    pub fn threads_for(&mut self, elements: usize, asked: &Bound<'_, PyAny>) -> PyResult<usize> {
+        if elements < PARALLEL_FROM {
+            return Ok(1);
+        }
+        let count = asked.call0().and_then(|count| count.extract());
+        count.inspect_err(|_| self.release(asked.py()))
     }
 
     /// Lets go of updates that are taken.

@@ -28,7 +28,7 @@ pub fn step_by<'py>(
     host: &Bound<'py, Host>,
     states: &Bound<'py, PyAny>,
     wide: bool,
-    threads: usize,
+    threads: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Stepped<'py>>> {
     let (py, host) = (bound.py(), host.get());
     let [params, master, updates] = &trees;
@@ -45,6 +45,7 @@ pub fn step_by<'py>(
         this = exclusive(bound)?;
         this.take(leaves.cast()?)?
     };
+    let threads = this.threads_for(elements, threads)?;
     let locked = |leaf, problem: &str| Place { tree: Tree::Count, leaf }.value_error(problem);
     // Code of the user's may have run since.
     if let Some(link) = host.closed(&plan) {
