@@ -12,6 +12,7 @@ use pulp::NullaryFnOnce;
 use smallvec::SmallVec;
 
 use crate::dtype::Float;
+use crate::kept::{grown, with_kept};
 use crate::kernel::{Placed, Site};
 use crate::leaf::ROOM;
 use crate::ops::Reads;
@@ -32,13 +33,11 @@ pub struct Blocks<T>(Vec<T>);
 impl<T: Float> Blocks<T> {
     /// Calls `work` with three blocks.
     fn with<R>(work: impl FnOnce([&mut [T]; 3]) -> R) -> R {
-        let mut blocks = T::blocks().take();
-        blocks.0.resize(3 * BLOCK, T::ZERO);
-        let (from, rest) = blocks.0.split_at_mut(BLOCK);
-        let (to, others) = rest.split_at_mut(BLOCK);
-        let done = work([from, to, others]);
-        T::blocks().set(blocks);
-        done
+        with_kept(T::blocks(), |Self(blocks)| {
+            let (from, rest) = grown(blocks, 3 * BLOCK).split_at_mut(BLOCK);
+            let (to, others) = rest.split_at_mut(BLOCK);
+            work([from, to, others])
+        })
     }
 }
 

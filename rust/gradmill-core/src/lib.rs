@@ -11,6 +11,7 @@ mod dtype;
 mod error;
 mod exec;
 mod fused;
+mod kept;
 mod kernel;
 mod known;
 pub mod leaf;

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::convert::Rounding;
 use crate::dtype::Float;
+use crate::kept::{grown, with_kept};
 use crate::leaf::{ROOM, Slot};
 use crate::simd::Tier;
 
@@ -81,10 +82,7 @@ thread_local! {
 impl<T: Float> Scratch<T> {
     /// Calls `work` with what this thread has kept, and keeps what comes of it.
     pub fn with<R>(work: impl FnOnce(&mut Self) -> R) -> R {
-        let mut scratch = T::scratch().take();
-        let done = work(&mut scratch);
-        T::scratch().set(scratch);
-        done
+        with_kept(T::scratch(), work)
     }
 }
 
@@ -103,11 +101,4 @@ pub fn copied<T: Float>(buffer: &mut Vec<T>, len: usize, read: impl FnOnce(&mut 
     let buffer = grown(buffer, len);
     read(buffer);
     buffer
-}
-
-pub fn grown<T: Float>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
-    if buffer.len() < len {
-        buffer.resize(len, T::ZERO);
-    }
-    &mut buffer[..len]
 }

@@ -11,6 +11,7 @@ use self::parts::STRIDED;
 use crate::convert::Rounding;
 use crate::dtype::{DType, Float};
 use crate::exec::Config;
+use crate::kept::grown;
 use crate::kernel::{Across, Bound, Kernel, KernelSet, Kernels, Site, Sum};
 use crate::leaf::{Dense, Leaf, Origin, Params, ROOM, Row, Sink, Slot, Source as Array};
 use crate::others::Others;
@@ -18,7 +19,7 @@ use crate::par;
 use crate::program::{Pass, Program, Source};
 use crate::reduce::{Lanes, Pairwise, SumSquares};
 use crate::rng::{self, Key};
-use crate::staging::{Copies, Scratch, add_to_wider, copied, grown, staged_states, write_back};
+use crate::staging::{Copies, Scratch, add_to_wider, copied, staged_states, write_back};
 use crate::sys::mode::{in_default_mode, in_kernel_mode};
 
 /// Elements of a task. Fixed, so that no result depends on the thread count.

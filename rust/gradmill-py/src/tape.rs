@@ -113,6 +113,8 @@ impl Tape {
                 Code::Or => truth(x != 0.0 || get(b) != 0.0),
                 Code::Where if x != 0.0 => get(b),
                 Code::Where => get(c),
+                // The system's functions, as Python's: no kernel's arithmetic, and with the bits that schedules
+                // have in Python.
                 Code::Cos => x.cos(),
                 Code::Sqrt => x.sqrt(),
                 Code::Floor => x.floor(),

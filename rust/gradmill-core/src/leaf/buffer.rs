@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use half::{bf16, f16};
 
-use crate::convert::Element;
+use crate::kept::with_kept;
 
 /// Room for a dense copy of an array of any dtype.
 #[derive(Debug, Default)]
@@ -22,19 +22,6 @@ thread_local! {
 impl Buffer {
     /// Calls `work` with what this thread has kept, and keeps what comes of it.
     pub fn with<R>(work: impl FnOnce(&mut Self) -> R) -> R {
-        BUFFER.with(|kept| {
-            let mut buffer = kept.take();
-            let done = work(&mut buffer);
-            kept.set(buffer);
-            done
-        })
+        with_kept(&BUFFER, work)
     }
-}
-
-/// As many elements of a buffer, of any value.
-pub fn grown<T: Element>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
-    if buffer.len() < len {
-        buffer.resize(len, T::default());
-    }
-    &mut buffer[..len]
 }

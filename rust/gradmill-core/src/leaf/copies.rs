@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::buffer::Buffer;
 use super::planes::Rows;
 use super::{Leaf, Origin, Params, Slot};
+use crate::kept::with_kept;
 
 /// Room for copies, which stays with the thread.
 #[derive(Debug, Default)]
@@ -20,12 +21,7 @@ thread_local! {
 impl Copies {
     /// Calls `work` with what this thread has kept, and keeps what comes of it.
     pub fn with<R>(work: impl FnOnce(&mut Self) -> R) -> R {
-        COPIES.with(|kept| {
-            let mut copies = kept.take();
-            let done = work(&mut copies);
-            kept.set(copies);
-            done
-        })
+        with_kept(&COPIES, work)
     }
 
     /// Calls `work` with a leaf of the same elements whose arrays are dense, and stores those that it may write.

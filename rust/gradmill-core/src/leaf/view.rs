@@ -5,12 +5,13 @@ use std::ops::Range;
 use half::{bf16, f16};
 
 use super::boxes::{Cut, OfDense, run};
-use super::buffer::{Buffer, grown};
+use super::buffer::Buffer;
 use super::layout::Lies;
 use super::planes::Rows;
 use super::strided::{Strided, StridedMut};
 use crate::convert::{Element, Load, Rounding, Store, StoreAtRandom};
 use crate::dtype::{DType, Float};
+use crate::kept::grown;
 use crate::simd::Tier;
 use crate::sys::mode::in_default_mode;
 
