@@ -18,7 +18,7 @@ from _contenders import Contender
 from _measure import Effort, measure
 from _report import _aligned
 from _trees import SIZES
-from gradmill._threads import threads_asked
+from gradmill._data.threads import threads_asked
 
 if TYPE_CHECKING:
     from _settings import Step

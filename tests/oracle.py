@@ -7,15 +7,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradmill._control import Context
-from gradmill._formulas import FORMULAS
-from gradmill._frame import Frame
-from gradmill._layout import layout_of
-from gradmill._masks import Selection
-from gradmill._native import NativeRun
-from gradmill._scalars import LOOKS_FOR, SCALARS
-from gradmill._state import links_of
-from gradmill._tree import Flattener, Match, flatten
+from gradmill._data.trees import Flattener, flatten
+from gradmill._ops.formulas import FORMULAS
+from gradmill._plan.context import StepContext
+from gradmill._plan.layout import layout_of
+from gradmill._plan.links import links_of
+from gradmill._plan.masks import Selection
+from gradmill._plan.match import Match
+from gradmill._plan.scalars import LOOKS_FOR, SCALARS
+from gradmill._run.frame import Frame
+from gradmill._run.native import NativeRun
 from tests.trees import copy_tree
 
 
@@ -38,7 +39,7 @@ class Oracle:
     def update(self, grads: Any, state: Any) -> list[Any]:
         given = flatten(grads)[0]
         leaves = [None if leaf is None else np.asarray(leaf, np.float64) for leaf in given]
-        context = Context(grads, self.tree, {})
+        context = StepContext(grads, self.tree, {})
         scalars, off, _ = self.run.plan(layout_of(self.tx).parts(state), context)
         values = iter(scalars)
         bit = 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradmill._tree import flatten, tree_map
+from gradmill._data.trees import flatten, tree_map
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

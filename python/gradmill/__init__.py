@@ -3,30 +3,27 @@
 from gradmill import errors as errors
 from gradmill import schedules as schedules
 from gradmill import transforms as transforms
-from gradmill._base import EmptyState as EmptyState
-from gradmill._base import GradientTransformation as GradientTransformation
-from gradmill._base import GradientTransformationExtraArgs as GradientTransformationExtraArgs
-from gradmill._chain import chain as chain
-from gradmill._chain import named_chain as named_chain
-from gradmill._digest import state_digest as state_digest
-from gradmill._explain import explain as explain
-from gradmill._info import build_info as build_info
-from gradmill._info import warn_if_debug as _warn_if_debug
-from gradmill._layout import MaskedState as MaskedState
-from gradmill._layout import PartitionState as PartitionState
-from gradmill._memory import clear_cache as clear_cache
-from gradmill._per_example import PerExampleClipState as PerExampleClipState
-from gradmill._per_example import per_example_global_norm_clip as per_example_global_norm_clip
-from gradmill._per_example import per_example_layer_norm_clip as per_example_layer_norm_clip
-from gradmill._report import StepReport as StepReport
-from gradmill._scalars import safe_increment as safe_increment
-from gradmill._target import incremental_update as incremental_update
-from gradmill._target import periodic_update as periodic_update
-from gradmill._threads import num_threads as num_threads
-from gradmill._threads import set_num_threads as set_num_threads
-from gradmill._tree import MaskedNode as MaskedNode
-from gradmill._update import apply_updates as apply_updates
-from gradmill._update import global_norm as global_norm
+from gradmill._data.info import build_info as build_info
+from gradmill._data.info import warn_if_debug as _warn_if_debug
+from gradmill._data.memory import clear_cache as clear_cache
+from gradmill._data.threads import num_threads as num_threads
+from gradmill._data.threads import set_num_threads as set_num_threads
+from gradmill._data.trees import MaskedNode as MaskedNode
+from gradmill._data.types import EmptyState as EmptyState
+from gradmill._plan.layout import MaskedState as MaskedState
+from gradmill._plan.layout import PartitionState as PartitionState
+from gradmill._plan.scalars import safe_increment as safe_increment
+from gradmill._run.digest import state_digest as state_digest
+from gradmill._run.explain import explain as explain
+from gradmill._run.report import StepReport as StepReport
+from gradmill._run.target import incremental_update as incremental_update
+from gradmill._run.target import periodic_update as periodic_update
+from gradmill._run.transformation import GradientTransformation as GradientTransformation
+from gradmill._run.transformation import (
+    GradientTransformationExtraArgs as GradientTransformationExtraArgs,
+)
+from gradmill._run.update import apply_updates as apply_updates
+from gradmill._run.update import global_norm as global_norm
 from gradmill.optimizer import Optimizer as Optimizer
 from gradmill.optimizers import adam as adam
 from gradmill.optimizers import adamw as adamw
@@ -108,6 +105,15 @@ from gradmill.transforms import stateless_with_tree_map as stateless_with_tree_m
 from gradmill.transforms import trace as trace
 from gradmill.transforms import with_extra_args_support as with_extra_args_support
 from gradmill.transforms import zero_nans as zero_nans
+from gradmill.transforms._chain import chain as chain
+from gradmill.transforms._chain import named_chain as named_chain
+from gradmill.transforms._per_example import PerExampleClipState as PerExampleClipState
+from gradmill.transforms._per_example import (
+    per_example_global_norm_clip as per_example_global_norm_clip,
+)
+from gradmill.transforms._per_example import (
+    per_example_layer_norm_clip as per_example_layer_norm_clip,
+)
 
 __version__: str = build_info()["version"]
 

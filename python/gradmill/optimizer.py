@@ -8,28 +8,29 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from gradmill import _core, errors
-from gradmill._arrays import plain_view
-from gradmill._bound import ANYTHING, addresses, check_bound, leaves_now, owned
-from gradmill._control import Context
-from gradmill._copies import copy_all, masters_of, new_values, read_states
-from gradmill._frame import Frame
-from gradmill._layout import layout_of
-from gradmill._masks import Selection
-from gradmill._native import left_out
-from gradmill._quick import quick_step
-from gradmill._report import StepReport, make
-from gradmill._rounding import rounding_key
-from gradmill._run import runs_in_place
-from gradmill._state import new_fields
-from gradmill._threads import scoped, threads_asked
-from gradmill._tree import Flattener, Match, flatten, flatten_like, match
-from gradmill._update import none_error
+from gradmill._data.arrays import plain_view
+from gradmill._data.rounding import rounding_key
+from gradmill._data.threads import scoped, threads_asked
+from gradmill._data.trees import Flattener, flatten
+from gradmill._plan.context import StepContext
+from gradmill._plan.layout import layout_of
+from gradmill._plan.masks import Selection
+from gradmill._plan.match import Match, flatten_like, match
+from gradmill._plan.states import new_fields
+from gradmill._run.bound import ANYTHING, addresses, check_bound, leaves_now, owned
+from gradmill._run.copies import copy_all, masters_of, new_values, read_states
+from gradmill._run.frame import Frame
+from gradmill._run.native import left_out
+from gradmill._run.quick import quick_step
+from gradmill._run.report import StepReport, make
+from gradmill._run.runs import runs_in_place
+from gradmill._run.update import none_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gradmill._base import PyTree, TransformationLike
     from gradmill._core import _Found
+    from gradmill._data.types import PyTree, TransformationLike
 
 
 def _in_a_list(leaf: Any) -> list[Any]:
@@ -105,6 +106,9 @@ class Optimizer:
         >>> half, opt.master.round(5)
         (array([0.99], dtype=float16), array([0.99], dtype=float32))
     """
+
+    # Parameters and state have one; what steps keep beside them is nobody's business.
+    _has_digest = False
 
     def __init__(
         self,
@@ -323,7 +327,7 @@ class Optimizer:
         self, updates: PyTree, extra_args: dict[str, Any]
     ) -> tuple[list[float | None], bool]:
         """A step with parts that are written in Python, or that do not run in each step."""
-        context = Context(updates, self._master, extra_args)
+        context = StepContext(updates, self._master, extra_args)
         before = self._states()
         states: list[PyTree] = []
         norms: list[float | None] = []

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradmill._chain import chain
-from gradmill._recorded import recorded
-from gradmill._spec import real
+from gradmill._data.checks import real
+from gradmill._data.recorded import recorded
 from gradmill.transforms import (
     add_decayed_weights,
     add_noise,
@@ -19,12 +18,14 @@ from gradmill.transforms import (
     scale_by_trust_ratio,
     trace,
 )
+from gradmill.transforms._chain import chain
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from gradmill._base import GradientTransformationExtraArgs, ScalarOrSchedule
-    from gradmill._spec import Mask
+    from gradmill._data.types import ScalarOrSchedule
+    from gradmill._plan.spec import Mask
+    from gradmill._run.transformation import GradientTransformationExtraArgs
 
 
 @recorded

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gradmill as gm
-from gradmill._tree import flatten
+from gradmill._data.trees import flatten
 from tests.property.strategies import chains, problems
 from tests.trees import copy_tree
 

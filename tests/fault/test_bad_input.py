@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gradmill as gm
+from gradmill._data.trees import flatten
 from gradmill.errors import LeafTypeError, LeafValueError, TreeError
 from tests.trees import bits
 
@@ -304,7 +305,7 @@ def test_init_from_refuses_another_state() -> None:
 def test_paths_of_nested_states(make: Any, path: str) -> None:
     tx = make(gm.adam(0.1))
     good_state = tx.init({"w": np.ones(3)})
-    leaves, treespec = gm._tree.flatten(good_state)
+    leaves, treespec = flatten(good_state)
     bad_leaves = [leaf.astype(int) if np.ndim(leaf) else leaf for leaf in leaves]
     only_mu = [
         bad if accessor.codify("state").endswith("mu['w']") else leaf

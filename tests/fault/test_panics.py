@@ -12,7 +12,8 @@ import sys
 import numpy as np
 
 import gradmill as gm
-from gradmill import _core, _tree
+from gradmill import _core
+from gradmill._data import trees
 
 assert _core.plant_panic(-1)
 tx = gm.chain(gm.trace(0.9), gm.clip_by_global_norm(1.0), gm.adam(0.1))
@@ -71,7 +72,7 @@ def test_steps_in_place(after: int, threads: int) -> None:
 opt = gm.Optimizer(tx, zeros())
 opt.step(grads)
 kept = {name: array.copy() for name, array in opt.params.items()}
-state = _tree.tree_map(np.array, opt.state)
+state = trees.tree_map(np.array, opt.state)
 expected = gm.Optimizer(tx, zeros())
 for _ in range(2):
     expected.step(grads)

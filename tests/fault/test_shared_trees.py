@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gradmill as gm
-from gradmill._tree import Flattener
+from gradmill._data.trees import Flattener
 from tests.trees import bits
 
 if TYPE_CHECKING:

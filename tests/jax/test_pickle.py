@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gradmill as gm
+from gradmill._data.trees import tree_map
 from gradmill.jax import HostStep, step, to_optax
 from tests.cases import CASES
 from tests.trees import bits
@@ -36,9 +37,7 @@ def test_after_use() -> None:
     for _ in range(2):
         updates, _ = lowered.update(PARAMS, lowered.init(PARAMS), PARAMS)
         params, _ = program(PARAMS, program.init(PARAMS), PARAMS)
-        assert bits(params) == bits(
-            gm.apply_updates(PARAMS, gm._tree.tree_map(np.asarray, updates))
-        )
+        assert bits(params) == bits(gm.apply_updates(PARAMS, tree_map(np.asarray, updates)))
         lowered, program = pickle.loads(pickle.dumps((lowered, program)))  # noqa: S301
 
 

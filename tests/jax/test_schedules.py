@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import gradmill as gm
-from gradmill._scalars import next_count
+from gradmill._plan.scalars import next_count
 from tests.jax.versions import enable_x64
 from tests.parity.test_schedules import COUNTS, CYCLE, SCHEDULES
 

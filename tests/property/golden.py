@@ -14,7 +14,7 @@ import numpy as np
 
 import gradmill as gm
 from gradmill import _core
-from gradmill._scalars import SCALARS
+from gradmill._plan.scalars import SCALARS
 from tests.cases import CASES
 
 FILE = Path(__file__).with_name("golden.json")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import gradmill as gm
 from gradmill import _core
-from gradmill._scalars import SCALARS
-from gradmill._state import links_of
-from gradmill._tree import tree_map
+from gradmill._data.trees import tree_map
+from gradmill._plan.links import links_of
+from gradmill._plan.scalars import SCALARS
 from tests.property.strategies import chains, elementwise, layouts, links, problems, relayout
 from tests.trees import bits, copy_tree
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gradmill as gm
-from gradmill._tree import flatten
+from gradmill._data.trees import flatten
 from tests.cases import CASES
 from tests.trees import bits, copy_tree, random_tree
 

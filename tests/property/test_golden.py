@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gradmill import _core
-from gradmill._scalars import SCALARS
+from gradmill._plan.scalars import SCALARS
 from tests.property.golden import FILE, digests, ops_of_rows
 
 TIERS = ["scalar", "avx2", "avx512"]

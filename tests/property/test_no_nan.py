@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradmill as gm
-from gradmill._tree import flatten
+from gradmill._data.trees import flatten
 from gradmill.jax import to_optax
 from tests.cases import CASES
 from tests.trees import copy_tree, random_tree

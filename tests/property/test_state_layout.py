@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradmill as gm
-from gradmill._tree import flatten, tree_map
+from gradmill._data.trees import flatten, tree_map
 from tests.cases import CASES
 from tests.property.strategies import relayout
 from tests.trees import bits, random_tree

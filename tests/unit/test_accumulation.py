@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import gradmill as gm
+from gradmill._data.trees import tree_map
 from gradmill.errors import LeafValueError
 from tests.trees import bits, copy_tree, random_tree
 
@@ -138,7 +139,7 @@ def test_python_inside_gates_and_masks() -> None:
 
     def update(updates: Any, state: Any, params: Any = None, *, tag: Any = None, **_: Any) -> Any:
         calls.append((updates, tag))
-        return gm._tree.tree_map(lambda leaf: leaf * 10, updates), state + 1
+        return tree_map(lambda leaf: leaf * 10, updates), state + 1
 
     slow = gm.GradientTransformationExtraArgs(lambda params: 0, update)
     tx = gm.chain(

@@ -14,7 +14,7 @@ import numpy as np
 
 import gradmill as gm
 from gradmill import _core
-from gradmill._tree import tree_map
+from gradmill._data.trees import tree_map
 from tests.cases import CASES
 from tests.trees import random_tree
 

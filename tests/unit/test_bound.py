@@ -12,8 +12,8 @@ import optree
 import pytest
 
 import gradmill as gm
-from gradmill._bound import ANYTHING, check_bound
-from gradmill._tree import flatten
+from gradmill._data.trees import flatten
+from gradmill._run.bound import ANYTHING, check_bound
 from gradmill.errors import GradmillError, LeafValueError
 from tests.trees import bits, copy_tree
 

@@ -11,7 +11,7 @@ import optree
 import pytest
 
 import gradmill as gm
-from gradmill._tree import flatten
+from gradmill._data.trees import flatten
 from gradmill.errors import LeafTypeError, TreeError
 from tests.trees import bits
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import gradmill as gm
-from gradmill._spec import is_integer, is_real, number_of
+from gradmill._data.checks import is_integer, is_real, number_of
 from gradmill.transforms._arguments import _members
 from tests.trees import bits
 

@@ -10,6 +10,7 @@ import optree
 import pytest
 
 import gradmill as gm
+from gradmill._data.trees import tree_map
 from tests.trees import bits, copy_tree, random_tree
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ register(
 
 
 def negate(updates: Any, state: Any, params: Any = None) -> Any:
-    return gm._tree.tree_map(np.negative, updates), state
+    return tree_map(np.negative, updates), state
 
 
 PYTHON = gm.GradientTransformation(lambda params: gm.EmptyState(), negate)
@@ -100,7 +101,7 @@ def test_report() -> None:
 
 def test_python_transformations_anywhere() -> None:
     def by_loss(updates: Any, state: Any, params: Any = None, *, loss: float, **_: Any) -> Any:
-        return gm._tree.tree_map(lambda leaf: leaf * loss, updates), state + 1
+        return tree_map(lambda leaf: leaf * loss, updates), state + 1
 
     extra = gm.GradientTransformationExtraArgs(lambda params: 0, by_loss)
     for members in (

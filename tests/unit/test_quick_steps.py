@@ -13,9 +13,9 @@ import pytest
 
 import gradmill as gm
 from gradmill import _core
-from gradmill._scalars import _curve_of
-from gradmill._tape import Tape, UnwritableError
-from gradmill._tree import Flattener
+from gradmill._data.tape import Tape, UnwritableError
+from gradmill._data.trees import Flattener
+from gradmill._plan.scalars import _curve_of
 from tests.trees import bits
 
 if TYPE_CHECKING:

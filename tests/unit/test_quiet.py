@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradmill import _quiet
+from gradmill._data import quiet
 
 
 @pytest.fixture(params=["short", "long"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "long":
-        monkeypatch.setattr(_quiet, "_state", None)
-    elif _quiet._state is None:
+        monkeypatch.setattr(quiet, "_state", None)
+    elif quiet._state is None:
         pytest.skip("this NumPy has no short way")
 
 
@@ -25,8 +25,8 @@ def test_nothing_is_warned_of_and_all_is_as_before() -> None:
 
     with warnings.catch_warnings(), np.errstate(all="raise"):
         warnings.simplefilter("error")
-        assert _quiet.quietly(function, np.int64(0), {}) == np.inf
-        assert _quiet.quietly(function, np.int64(0), {"scale": -1.0}) == -np.inf
+        assert quiet.quietly(function, np.int64(0), {}) == np.inf
+        assert quiet.quietly(function, np.int64(0), {"scale": -1.0}) == -np.inf
         with pytest.raises(FloatingPointError):
             np.float64(1e300) * 1e300
 
@@ -38,5 +38,5 @@ def test_an_error_ends_it() -> None:
     with np.errstate(all="raise"):
         before = np.geterr()
         with pytest.raises(KeyError):
-            _quiet.quietly(function, np.int64(0), {})
+            quiet.quietly(function, np.int64(0), {})
         assert np.geterr() == before

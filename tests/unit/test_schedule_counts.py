@@ -13,7 +13,7 @@ import optax
 import pytest
 
 import gradmill as gm
-from gradmill._tape import Number
+from gradmill._data.tape import Number
 from gradmill.jax import step, to_optax
 from gradmill.schedules._named import NamedSchedule, named
 from tests.trees import bits

@@ -11,8 +11,8 @@ import optax
 import pytest
 
 import gradmill as gm
-from gradmill._native import NativeRun
-from gradmill._run import runs_of
+from gradmill._run.native import NativeRun
+from gradmill._run.runs import runs_of
 from tests.trees import assert_close, bits, random_tree
 
 

@@ -10,9 +10,9 @@ import pytest
 
 import gradmill as gm
 from gradmill import _core
-from gradmill._formulas import FORMULAS
-from gradmill._scalars import SCALARS
-from gradmill._state import links_of
+from gradmill._ops.formulas import FORMULAS
+from gradmill._plan.links import links_of
+from gradmill._plan.scalars import SCALARS
 from tests.cases import CASES
 
 OPS = {op["name"]: op for op in _core.list_ops()}

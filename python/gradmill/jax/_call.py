@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import ffi
 
-from gradmill._numbers import integer
-from gradmill._scalars import SCALARS, scalars_of
+from gradmill._data.numbers import integer
+from gradmill._plan.scalars import SCALARS, scalars_of
 from gradmill.jax._target import TARGET
 from gradmill.jax._traced import Correction
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from gradmill._base import PyTree
-    from gradmill._control import Plan
-    from gradmill._spec import Spec
-    from gradmill._state import Link
+    from gradmill._data.types import PyTree
+    from gradmill._plan.control import Plan
+    from gradmill._plan.links import Link
+    from gradmill._plan.spec import Spec
 
 KEY_WORDS = {"key0", "key1"}
 """The scalars that are words of a key."""

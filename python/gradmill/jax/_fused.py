@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from gradmill._native import ALWAYS, MAX_LINKS, planned
-from gradmill._numbers import is_traced
-from gradmill._scalars import READS_PARAMS
+from gradmill._data.numbers import is_traced
+from gradmill._plan.scalars import READS_PARAMS
+from gradmill._run.native import ALWAYS, MAX_LINKS, planned
 from gradmill.jax._call import LeafArrays, Mode, Program, Scalars, in_float64
 from gradmill.jax._states import in_optaxs_classes
 from gradmill.jax._traced import advanced, changed, spec_of
@@ -17,9 +17,9 @@ from gradmill.jax._traced import advanced, changed, spec_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradmill._base import PyTree
-    from gradmill._control import Plan
-    from gradmill._state import Link
+    from gradmill._data.types import PyTree
+    from gradmill._plan.control import Plan
+    from gradmill._plan.links import Link
     from gradmill.jax._inputs import Inputs
     from gradmill.jax._lowering import Lowering
 

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 from jax.experimental import io_callback
 
-from gradmill._tree import tree_map
+from gradmill._data.trees import tree_map
 from gradmill.optimizer import Optimizer
 
 if TYPE_CHECKING:
-    from gradmill._base import PyTree, TransformationLike
+    from gradmill._data.types import PyTree, TransformationLike
 
 
 def host_step(tx: TransformationLike) -> HostStep:

@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from gradmill._align import hint_for
-from gradmill._base import NO_PARAMS_MSG
-from gradmill._control import Context
-from gradmill._frame import Framer
-from gradmill._scalars import READS_PARAMS
-from gradmill._tree import HOLE, Match, leaf_path
-from gradmill._update import none_error
+from gradmill._data.trees import HOLE, leaf_path
+from gradmill._data.types import NO_PARAMS_MSG
+from gradmill._plan.align import hint_for
+from gradmill._plan.context import StepContext
+from gradmill._plan.scalars import READS_PARAMS
+from gradmill._run.frame import Framer
+from gradmill._run.update import none_error
 from gradmill.errors import LeafTypeError, LeafValueError
 from gradmill.jax._trees import adopt, as_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradmill._base import PyTree
-    from gradmill._frame import Frame
-    from gradmill._masks import Selection
-    from gradmill._state import Link
+    from gradmill._data.types import PyTree
+    from gradmill._plan.links import Link
+    from gradmill._plan.masks import Selection
+    from gradmill._plan.match import Match
+    from gradmill._run.frame import Frame
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Inputs:
     given: list[Any]
     params: list[Any]
     states: list[PyTree]
-    context: Context
+    context: StepContext
     select: Selection
     taken: list[list[bool]]
     dtypes: list[Any]
@@ -58,7 +59,7 @@ class Inputs:
             for leaf, dtype in zip(leaves, self.dtypes, strict=True)
         ]
 
-    def seen_by(self, link: Link, leaves: Sequence[Any]) -> Context:
+    def seen_by(self, link: Link, leaves: Sequence[Any]) -> StepContext:
         """What the control of a link looks at, when updates with these leaves have reached it."""
         self.context.updates = self.frame.updates.rebuild(leaves)
         if not link.masks:
@@ -122,7 +123,7 @@ def inputs_of(
         given=given,
         params=own,
         states=states,
-        context=Context(updates, params, extra_args, jnp),
+        context=StepContext(updates, params, extra_args, jnp),
         select=select,
         taken=taken,
         dtypes=[],

@@ -10,19 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gradmill._base import GradientTransformationExtraArgs
-from gradmill._formulas import FORMULAS
-from gradmill._frame import Framer
-from gradmill._layout import layout_of
-from gradmill._masks import Selection
-from gradmill._native import ALWAYS, planned
-from gradmill._run import PythonRun
-from gradmill._spec import Flattened
-from gradmill._state import init_link, links_of
-from gradmill._tree import Flattener, flatten, leaf_path, match
+from gradmill._data.trees import Flattener, flatten, leaf_path
+from gradmill._ops.formulas import FORMULAS
+from gradmill._ops.jax_sums import all_finite, global_norm
+from gradmill._plan.layout import layout_of
+from gradmill._plan.links import links_of
+from gradmill._plan.masks import Selection
+from gradmill._plan.match import match
+from gradmill._plan.spec import Flattened
+from gradmill._plan.states import init_link
+from gradmill._run.frame import Framer
+from gradmill._run.native import ALWAYS, planned
+from gradmill._run.runs import PythonRun
+from gradmill._run.transformation import GradientTransformationExtraArgs
 from gradmill.errors import LeafValueError
 from gradmill.jax._inputs import inputs_of
-from gradmill.jax._measures import all_finite, global_norm
 from gradmill.jax._states import in_optaxs_classes, with_keys
 from gradmill.jax._traced import advanced, changed, spec_of, step_values
 from gradmill.jax._trees import adopt, as_array
@@ -30,8 +32,8 @@ from gradmill.jax._trees import adopt, as_array
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradmill._base import PyTree, TransformationLike
-    from gradmill._state import Link
+    from gradmill._data.types import PyTree, TransformationLike
+    from gradmill._plan.links import Link
     from gradmill.jax._inputs import Inputs
 
 _HOLE = optax.MaskedNode()

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import optax
 
-from gradmill._base import is_transformation
+from gradmill._data.types import is_transformation
 from gradmill.jax._lowering import Lowering
 
 if TYPE_CHECKING:
-    from gradmill._base import TransformationLike
+    from gradmill._data.types import TransformationLike
 
 
 def to_optax(tx: TransformationLike) -> optax.GradientTransformationExtraArgs:

@@ -11,14 +11,14 @@ import numpy as np
 import optax
 
 import gradmill
-from gradmill._numbers import is_foreign
-from gradmill._tree import MaskedNode
+from gradmill._data.numbers import is_foreign
+from gradmill._data.trees import MaskedNode
 from gradmill.schedules import WrappedScheduleState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradmill._base import PyTree
+    from gradmill._data.types import PyTree
 
 
 def to_optax_state(state: PyTree) -> PyTree:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from gradmill._base import is_transformation
-from gradmill._numbers import is_traced
+from gradmill._data.numbers import is_traced
+from gradmill._data.types import is_transformation
 from gradmill.jax._fused import can_be_fused, fused
 from gradmill.jax._lowering import Lowering
 from gradmill.jax._target import cpus, target_ready
 
 if TYPE_CHECKING:
-    from gradmill._base import PyTree, TransformationLike
+    from gradmill._data.types import PyTree, TransformationLike
 
 
 def step(tx: TransformationLike) -> Step:

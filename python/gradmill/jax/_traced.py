@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from gradmill._native import control_of
-from gradmill._numbers import integer
-from gradmill._scalars import SCALARS, next_count, scalars_of
+from gradmill._data.numbers import integer
+from gradmill._plan.scalars import SCALARS, next_count, scalars_of
+from gradmill._run.native import control_of
 from gradmill.jax._states import in_optaxs_classes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradmill._base import PyTree
-    from gradmill._control import Context, Plan
-    from gradmill._spec import Spec
-    from gradmill._state import Link
+    from gradmill._data.types import PyTree
+    from gradmill._plan.context import StepContext
+    from gradmill._plan.control import Plan
+    from gradmill._plan.links import Link
+    from gradmill._plan.spec import Spec
 
 
-def spec_of(link: Link, context: Context) -> Spec:
+def spec_of(link: Link, context: StepContext) -> Spec:
     """The spec of a link, with injected hyperparameters where it has such."""
     spec = context.specs.get(link.index, link.spec)
     assert spec is not None  # noqa: S101  (for the type checker)

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optree
 
-from gradmill._arrays import DTYPES
-from gradmill._tree import NAMESPACE, flatten
+from gradmill._data.arrays import DTYPES
+from gradmill._data.trees import NAMESPACE, flatten
 
 if TYPE_CHECKING:
-    from gradmill._base import PyTree
+    from gradmill._data.types import PyTree
 
 
 def adopt(tree: PyTree) -> None:

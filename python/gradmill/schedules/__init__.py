@@ -1,5 +1,6 @@
 """Functions of the step count, evaluated in float64."""
 
+from gradmill._data.types import WrappedScheduleState as WrappedScheduleState
 from gradmill.schedules._constant import constant_schedule as constant_schedule
 from gradmill.schedules._cosine import cosine_decay_schedule as cosine_decay_schedule
 from gradmill.schedules._exponential import exponential_decay as exponential_decay
@@ -16,7 +17,6 @@ from gradmill.schedules._polynomial import polynomial_schedule as polynomial_sch
 from gradmill.schedules._sgdr import sgdr_schedule as sgdr_schedule
 from gradmill.schedules._stateful import StatefulSchedule as StatefulSchedule
 from gradmill.schedules._stateful import WrappedSchedule as WrappedSchedule
-from gradmill.schedules._stateful import WrappedScheduleState as WrappedScheduleState
 from gradmill.schedules._warmup import warmup_constant_schedule as warmup_constant_schedule
 from gradmill.schedules._warmup import (
     warmup_exponential_decay_schedule as warmup_exponential_decay_schedule,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from gradmill._numbers import HOST, is_foreign, is_traced, library_of, namespace_of
+from gradmill._data.numbers import HOST, is_foreign, is_traced, library_of, namespace_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gradmill._recorded import recorded
-from gradmill._spec import number
+from gradmill._data.checks import number
+from gradmill._data.recorded import recorded
 from gradmill.schedules._base import BuiltinSchedule
 
 

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from gradmill._numbers import divisor
-from gradmill._recorded import recorded
-from gradmill._spec import number
+from gradmill._data.checks import number
+from gradmill._data.numbers import divisor
+from gradmill._data.recorded import recorded
 from gradmill.schedules._base import BuiltinSchedule
 
 

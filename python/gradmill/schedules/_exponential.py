@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from gradmill._numbers import HOST, divisor
-from gradmill._recorded import recorded
-from gradmill._spec import number
+from gradmill._data.checks import number
+from gradmill._data.numbers import HOST, divisor
+from gradmill._data.recorded import recorded
 from gradmill.schedules._base import BuiltinSchedule
 from gradmill.schedules._constant import constant_schedule
 

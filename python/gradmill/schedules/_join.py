@@ -4,9 +4,9 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradmill._numbers import HOST
-from gradmill._recorded import recorded
-from gradmill._spec import number
+from gradmill._data.checks import number
+from gradmill._data.numbers import HOST
+from gradmill._data.recorded import recorded
 from gradmill.schedules._base import BuiltinSchedule, is_own
 from gradmill.schedules._cosine import cosine_decay_schedule
 from gradmill.schedules._polynomial import linear_schedule
@@ -14,7 +14,7 @@ from gradmill.schedules._polynomial import linear_schedule
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradmill._base import Schedule
+    from gradmill._data.types import Schedule
 
 
 @dataclass(frozen=True)

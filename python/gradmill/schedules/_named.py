@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradmill._numbers import is_foreign, is_traced
-from gradmill._quiet import quietly
-from gradmill._spec import number_of, real, refusal
-from gradmill._tape import Number, UnwritableError
+from gradmill._data.checks import number_of, real, refusal
+from gradmill._data.numbers import is_foreign, is_traced
+from gradmill._data.quiet import quietly
+from gradmill._data.tape import Number, UnwritableError
 from gradmill.schedules._base import is_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradmill._base import ScalarOrSchedule, Schedule
+    from gradmill._data.types import ScalarOrSchedule, Schedule
 
 
 def call_at(function: Callable[..., Any], count: Any, **kwargs: Any) -> Any:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradmill._recorded import recorded
-from gradmill._spec import number
+from gradmill._data.checks import number
+from gradmill._data.recorded import recorded
 from gradmill.schedules._piecewise import piecewise_interpolate_schedule
 
 if TYPE_CHECKING:

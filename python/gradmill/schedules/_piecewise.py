@@ -7,9 +7,9 @@ from itertools import accumulate
 from operator import mul
 from typing import TYPE_CHECKING, Any
 
-from gradmill._numbers import HOST
-from gradmill._recorded import recorded
-from gradmill._spec import number
+from gradmill._data.checks import number
+from gradmill._data.numbers import HOST
+from gradmill._data.recorded import recorded
 from gradmill.schedules._base import BuiltinSchedule
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from gradmill._recorded import recorded
-from gradmill._spec import number
+from gradmill._data.checks import number
+from gradmill._data.recorded import recorded
 from gradmill.schedules._join import join_schedules, warmup_cosine_decay_schedule
 
 if TYPE_CHECKING:

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from gradmill._numbers import integer
-from gradmill._scalars import safe_increment
+from gradmill._data.numbers import integer
+from gradmill._data.types import WrappedScheduleState
+from gradmill._plan.scalars import safe_increment
 from gradmill.schedules._named import call_at
 
 if TYPE_CHECKING:
-    from gradmill._base import PyTree, Schedule
+    from gradmill._data.types import PyTree, Schedule
 
 
 @runtime_checkable
@@ -37,21 +38,6 @@ class StatefulSchedule(Protocol):
     def __call__(self, state: PyTree, **extra_args: Any) -> Any:
         """Return the value that ``state`` stands for."""
         ...
-
-
-class WrappedScheduleState(NamedTuple):
-    """The state of :class:`WrappedSchedule`.
-
-    Attributes:
-        count: Steps taken, a 0-d int32 array.
-
-    Example:
-        >>> import gradmill as gm
-        >>> gm.WrappedSchedule(gm.constant_schedule(0.1)).init()
-        WrappedScheduleState(count=array(0, dtype=int32))
-    """
-
-    count: Any
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradmill._recorded import recorded
-from gradmill._spec import number
+from gradmill._data.checks import number
+from gradmill._data.recorded import recorded
 from gradmill.schedules._exponential import exponential_decay
 from gradmill.schedules._join import join_schedules
 from gradmill.schedules._polynomial import linear_schedule

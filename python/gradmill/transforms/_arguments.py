@@ -8,7 +8,7 @@ import typing
 from types import UnionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradmill._spec import is_real
+from gradmill._data.checks import is_real
 from gradmill.schedules import StatefulSchedule, WrappedSchedule
 from gradmill.schedules._named import named
 

@@ -4,25 +4,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradmill._base import is_transformation
-from gradmill._control import Context, Control, Plan
-from gradmill._numbers import HOST
-from gradmill._recorded import recorded
-from gradmill._run import native_with_extra
-from gradmill._scalars import next_count
-from gradmill._spec import Gated, Spec, is_real
-from gradmill._tape import Tape
-from gradmill._tree import is_bool
+from gradmill._data.checks import is_bool, is_real
+from gradmill._data.numbers import HOST
+from gradmill._data.recorded import recorded
+from gradmill._data.tape import Tape
+from gradmill._data.types import is_transformation
+from gradmill._plan.control import Context, Control, Plan
+from gradmill._plan.scalars import next_count
+from gradmill._plan.spec import Gated, Spec
+from gradmill._run.fused import native_with_extra
 from gradmill.schedules._named import call_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradmill._base import (
-        GradientTransformationExtraArgs,
-        PyTree,
-        TransformationLike,
-    )
+    from gradmill._data.types import PyTree, TransformationLike
+    from gradmill._run.transformation import GradientTransformationExtraArgs
 
 
 class ConditionallyTransformState(NamedTuple):

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradmill._base import EmptyState, GradientTransformation
-from gradmill._recorded import recorded
-from gradmill._run import native
-from gradmill._spec import Masked, Spec
+from gradmill._data.recorded import recorded
+from gradmill._data.types import EmptyState
+from gradmill._plan.spec import Masked, Spec
+from gradmill._run.fused import native
 from gradmill.schedules._named import real_or_schedule
 
 if TYPE_CHECKING:
-    from gradmill._base import ScalarOrSchedule
-    from gradmill._spec import Mask
+    from gradmill._data.types import ScalarOrSchedule
+    from gradmill._plan.spec import Mask
+    from gradmill._run.transformation import GradientTransformation
 
 
 class WeightDecaySchedule(NamedTuple):

@@ -4,15 +4,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradmill._base import is_transformation
-from gradmill._control import Context, Control, Plan
-from gradmill._numbers import integer
-from gradmill._recorded import recorded
-from gradmill._run import native, native_with_extra
-from gradmill._spec import Gated, Slot, Spec, is_integer, number_of
+from gradmill._data.checks import is_integer, number_of
+from gradmill._data.numbers import integer
+from gradmill._data.recorded import recorded
+from gradmill._data.slots import Slot
+from gradmill._data.types import is_transformation
+from gradmill._plan.control import Context, Control, Plan
+from gradmill._plan.spec import Gated, Spec
+from gradmill._run.fused import native, native_with_extra
 
 if TYPE_CHECKING:
-    from gradmill._base import GradientTransformation, PyTree, TransformationLike
+    from gradmill._data.types import PyTree, TransformationLike
+    from gradmill._run.transformation import GradientTransformation
 
 
 class ApplyEvery(NamedTuple):

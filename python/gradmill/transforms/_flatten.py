@@ -5,20 +5,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradmill._align import hint_for
-from gradmill._arrays import as_native
-from gradmill._base import GradientTransformationExtraArgs, is_transformation
-from gradmill._frame import Framer
-from gradmill._recorded import recorded
-from gradmill._spec import Flattened
-from gradmill._tree import flatten as flatten_tree
-from gradmill._tree import leaf_path
+from gradmill._data.arrays import as_native
+from gradmill._data.recorded import recorded
+from gradmill._data.trees import flatten as flatten_tree
+from gradmill._data.trees import leaf_path
+from gradmill._data.types import is_transformation
+from gradmill._plan.align import hint_for
+from gradmill._plan.spec import Flattened
+from gradmill._run.frame import Framer
+from gradmill._run.transformation import GradientTransformationExtraArgs
 from gradmill.errors import LeafTypeError, LeafValueError
 from gradmill.transforms._stateless import with_extra_args_support
 
 if TYPE_CHECKING:
-    from gradmill._base import PyTree, TransformationLike
-    from gradmill._tree import Treespec
+    from gradmill._data.trees import Treespec
+    from gradmill._data.types import PyTree, TransformationLike
 
 
 @recorded

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
-from gradmill._base import EmptyState, GradientTransformation
-from gradmill._recorded import recorded
-from gradmill._run import native
-from gradmill._spec import Spec, real
+from typing import TYPE_CHECKING
+
+from gradmill._data.checks import real
+from gradmill._data.recorded import recorded
+from gradmill._data.types import EmptyState
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native
+
+if TYPE_CHECKING:
+    from gradmill._run.transformation import GradientTransformation
 
 
 @recorded

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradmill._arrays import widest
-from gradmill._base import is_transformation
-from gradmill._control import Context, Control, FieldError, Plan
-from gradmill._numbers import HOST, TRACED, is_foreign, is_traced, namespace_of
-from gradmill._recorded import Call, recorded
-from gradmill._run import native_with_extra
-from gradmill._scalars import next_count
-from gradmill._spec import Gated, Spec, float_dtype, is_integer, is_real, number_of, refusal
-from gradmill._tape import UnwritableError, is_own
-from gradmill._tree import flatten
+from gradmill._data.arrays import widest
+from gradmill._data.checks import float_dtype, is_integer, is_real, number_of, refusal
+from gradmill._data.numbers import HOST, TRACED, is_foreign, is_traced, namespace_of
+from gradmill._data.recorded import Call, recorded
+from gradmill._data.tape import UnwritableError, is_own
+from gradmill._data.trees import flatten
+from gradmill._data.types import WrappedScheduleState, is_transformation
+from gradmill._plan.control import Context, Control, FieldError, Plan
+from gradmill._plan.scalars import next_count
+from gradmill._plan.spec import Gated, Spec
+from gradmill._run.fused import native_with_extra
 from gradmill.errors import LeafTypeError, TreeError
 from gradmill.schedules._named import value_of
-from gradmill.schedules._stateful import WrappedSchedule, WrappedScheduleState
+from gradmill.schedules._stateful import WrappedSchedule
 from gradmill.transforms._arguments import sort_arguments
 
 if TYPE_CHECKING:
@@ -26,12 +27,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from gradmill._base import (
-        GradientTransformationExtraArgs,
-        PyTree,
-        TransformationLike,
-    )
-    from gradmill._host import After, Recipe
+    from gradmill._data.types import PyTree, TransformationLike
+    from gradmill._plan.cells import After, Cells
+    from gradmill._run.transformation import GradientTransformationExtraArgs
     from gradmill.schedules import StatefulSchedule
 
 
@@ -181,7 +179,7 @@ class _Injection(Control):
             states[name] = schedule.update(own, **context.extra)
         return Plan(inner=self.build(exact), memo=(stored, states))
 
-    def written(self, recipe: Recipe, link: int) -> tuple[Plan, After]:
+    def written(self, recipe: Cells, link: int) -> tuple[Plan, After]:
         # A factory of the user's may compute anything of its numbers.
         is_known = is_own(self.factory)
         if not all(is_known and _is_wrapped(schedule) for schedule in self.schedules.values()):

@@ -4,25 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
-from gradmill._base import is_transformation
-from gradmill._masks import mask_tree
-from gradmill._recorded import recorded
-from gradmill._run import native_with_extra
-from gradmill._spec import Labels, Masked, Partitioned
-from gradmill._tree import tree_map
+from gradmill._data.recorded import recorded
+from gradmill._data.trees import tree_map
+from gradmill._data.types import is_transformation
+from gradmill._plan.masks import mask_tree
+from gradmill._plan.spec import Labels, Masked, Partitioned
+from gradmill._run.fused import native_with_extra
 from gradmill.transforms._zero import set_to_zero
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-    from gradmill._base import (
-        GradientTransformation,
-        GradientTransformationExtraArgs,
-        PyTree,
-        TransformationLike,
-    )
-    from gradmill._spec import Mask
-    from gradmill._tree import Path
+    from gradmill._data.trees import Path
+    from gradmill._data.types import PyTree, TransformationLike
+    from gradmill._plan.spec import Mask
+    from gradmill._run.transformation import GradientTransformation, GradientTransformationExtraArgs
 
 
 @recorded

@@ -4,14 +4,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradmill._base import is_transformation
-from gradmill._control import Context, Control, Plan
-from gradmill._numbers import integer, is_traced, library_of, namespace_of
-from gradmill._recorded import Call
-from gradmill._run import native_with_extra
-from gradmill._scalars import next_count
-from gradmill._spec import Gated, Slot, Spec, float_dtype, is_integer, number_of
-from gradmill._tree import tree_map
+from gradmill._data.checks import float_dtype, is_integer, number_of
+from gradmill._data.numbers import integer, is_traced, library_of, namespace_of
+from gradmill._data.recorded import Call
+from gradmill._data.slots import Slot
+from gradmill._data.trees import tree_map
+from gradmill._data.types import is_transformation
+from gradmill._plan.control import Context, Control, Plan
+from gradmill._plan.scalars import next_count
+from gradmill._plan.spec import Gated, Spec
+from gradmill._run.fused import native_with_extra
 from gradmill.schedules._named import call_at
 from gradmill.transforms._identity import identity
 from gradmill.transforms._skip import skip_large_updates, skip_not_finite
@@ -21,13 +23,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from gradmill._base import (
-        GradientTransformation,
-        GradientTransformationExtraArgs,
-        PyTree,
-        TransformationLike,
-    )
-    from gradmill._spec import Description
+    from gradmill._data.types import PyTree, TransformationLike
+    from gradmill._plan.spec import Description
+    from gradmill._run.transformation import GradientTransformation, GradientTransformationExtraArgs
 
 
 class MultiStepsState(NamedTuple):

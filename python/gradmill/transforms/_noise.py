@@ -5,16 +5,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradmill import _core
-from gradmill._control import Context, Control, FieldError, Plan
-from gradmill._numbers import HOST
-from gradmill._recorded import recorded
-from gradmill._run import native
-from gradmill._scalars import next_count
-from gradmill._spec import Spec, is_integer, number_of, real
+from gradmill._data.checks import is_integer, number_of, real
+from gradmill._data.numbers import HOST
+from gradmill._data.recorded import recorded
+from gradmill._plan.control import Context, Control, FieldError, Plan
+from gradmill._plan.scalars import next_count
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native
 from gradmill.errors import LeafTypeError, LeafValueError
 
 if TYPE_CHECKING:
-    from gradmill._base import GradientTransformation, PyTree
+    from gradmill._data.types import PyTree
+    from gradmill._run.transformation import GradientTransformation
 
 
 class AddNoiseState(NamedTuple):

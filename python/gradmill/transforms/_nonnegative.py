@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradmill._base import EmptyState
-from gradmill._recorded import recorded
-from gradmill._run import native
-from gradmill._spec import Spec
+from gradmill._data.recorded import recorded
+from gradmill._data.types import EmptyState
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native
 
 if TYPE_CHECKING:
-    from gradmill._base import GradientTransformation
+    from gradmill._run.transformation import GradientTransformation
 
 
 @recorded

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradmill._recorded import recorded
-from gradmill._run import native
-from gradmill._spec import Slot, Spec, real
+from gradmill._data.checks import real
+from gradmill._data.recorded import recorded
+from gradmill._data.slots import Slot
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native
 
 if TYPE_CHECKING:
-    from gradmill._base import GradientTransformation
+    from gradmill._run.transformation import GradientTransformation
 
 
 class ScaleByRmsState(NamedTuple):

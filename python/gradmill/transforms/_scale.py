@@ -3,15 +3,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradmill._base import EmptyState, GradientTransformation
-from gradmill._recorded import recorded
-from gradmill._run import native
-from gradmill._spec import Spec, real
+from gradmill._data.checks import real
+from gradmill._data.recorded import recorded
+from gradmill._data.types import EmptyState
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native
 from gradmill.schedules._named import named
 from gradmill.transforms._identity import identity
 
 if TYPE_CHECKING:
-    from gradmill._base import ScalarOrSchedule, Schedule
+    from gradmill._data.types import ScalarOrSchedule, Schedule
+    from gradmill._run.transformation import GradientTransformation
 
 
 class ScaleByScheduleState(NamedTuple):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradmill import _core
-from gradmill._numbers import is_traced, library_of
-from gradmill._spec import is_integer, real
-from gradmill._threads import scoped
-from gradmill._tree import flatten, tree_map
-from gradmill._update import global_norm, leaf_error
+from gradmill._data.checks import is_integer, real
+from gradmill._data.numbers import is_traced, library_of
+from gradmill._data.threads import scoped
+from gradmill._data.trees import flatten, tree_map
+from gradmill._run.update import global_norm, leaf_error
 
 if TYPE_CHECKING:
-    from gradmill._base import PyTree
+    from gradmill._data.types import PyTree
 
 _MISSING: Any = object()
 
@@ -63,7 +63,7 @@ def skip_not_finite(
         )
     is_predicate = gradient_step is not _MISSING or is_integer(state)
     if _are_traced(updates):
-        number = _measures().count_not_finite(updates)
+        number = _jax_sums().count_not_finite(updates)
         if is_predicate:
             return number > 0, {"should_skip": number > 0, "num_not_finite": number}
         return _zeros_where(number > 0, updates), state
@@ -126,7 +126,7 @@ def skip_large_updates(
             " skip_large_updates(updates, gradient_step, params, max_squared_norm)"
         )
     are_traced = _are_traced(updates)
-    norm = _measures().global_norm(updates) if are_traced else global_norm(updates)
+    norm = _jax_sums().global_norm(updates) if are_traced else global_norm(updates)
     if len(others) == 1:
         small = norm < real("max_norm", others[0])
         if are_traced:
@@ -147,11 +147,10 @@ def _are_traced(updates: PyTree) -> bool:
     return any(map(is_traced, flatten(updates)[0]))
 
 
-def _measures() -> Any:
-    # Whoever traces has imported JAX.
-    from gradmill.jax import _measures  # noqa: PLC0415  (nobody else needs it)
+def _jax_sums() -> Any:
+    from gradmill._ops import jax_sums  # noqa: PLC0415  (JAX need not be installed)
 
-    return _measures
+    return jax_sums
 
 
 def _zeros_where(skip: Any, updates: PyTree) -> PyTree:

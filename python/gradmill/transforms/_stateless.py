@@ -3,20 +3,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gradmill._base import (
-    EmptyState,
-    GradientTransformation,
-    GradientTransformationExtraArgs,
-    is_transformation,
-)
-from gradmill._fresh import apart
-from gradmill._recorded import recorded
-from gradmill._tree import Structure, flatten, match
+from gradmill._data.recorded import recorded
+from gradmill._data.trees import Structure, flatten
+from gradmill._data.types import EmptyState, is_transformation
+from gradmill._plan.match import match
+from gradmill._run.fresh import apart
+from gradmill._run.transformation import GradientTransformation, GradientTransformationExtraArgs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gradmill._base import PyTree, TransformationLike
+    from gradmill._data.types import PyTree, TransformationLike
 
 
 def init_empty_state(params: PyTree) -> EmptyState:  # noqa: ARG001  (every init takes them)

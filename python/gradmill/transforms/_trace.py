@@ -2,14 +2,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradmill._recorded import recorded
-from gradmill._run import native
-from gradmill._spec import Slot, Spec, float_dtype, real
+from gradmill._data.checks import float_dtype, real
+from gradmill._data.recorded import recorded
+from gradmill._data.slots import Slot
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from gradmill._base import GradientTransformation
+    from gradmill._run.transformation import GradientTransformation
 
 
 class TraceState(NamedTuple):

@@ -6,23 +6,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradmill._base import EmptyState, is_transformation
-from gradmill._control import Context, Control, Plan
-from gradmill._numbers import integer, is_foreign, library_of, namespace_of
-from gradmill._recorded import recorded
-from gradmill._run import native, native_with_extra
-from gradmill._scalars import COUNT_MAX, next_count
-from gradmill._spec import Gated, Spec, is_integer, number_of
-from gradmill._tree import match, tree_map
+from gradmill._data.checks import is_integer, number_of
+from gradmill._data.numbers import integer, is_foreign, library_of, namespace_of
+from gradmill._data.recorded import recorded
+from gradmill._data.trees import tree_map
+from gradmill._data.types import EmptyState, is_transformation
+from gradmill._plan.control import Context, Control, Plan
+from gradmill._plan.match import match
+from gradmill._plan.scalars import COUNT_MAX, next_count
+from gradmill._plan.spec import Gated, Spec
+from gradmill._run.fused import native, native_with_extra
 
 if TYPE_CHECKING:
-    from gradmill._base import (
-        GradientTransformation,
-        GradientTransformationExtraArgs,
-        PyTree,
-        TransformationLike,
-    )
-    from gradmill._tree import Structure
+    from gradmill._data.trees import Structure
+    from gradmill._data.types import PyTree, TransformationLike
+    from gradmill._run.transformation import GradientTransformation, GradientTransformationExtraArgs
 
 
 @recorded

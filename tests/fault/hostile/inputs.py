@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import gradmill as gm
-from gradmill._tree import flatten
+from gradmill._data.trees import flatten
 from gradmill.errors import LeafTypeError, LeafValueError, TreeError
 from tests.processes import python
 from tests.trees import bits

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradmill as gm
-from gradmill._tree import flatten
+from gradmill._data.trees import flatten
 from gradmill.errors import LeafTypeError
 from tests.fault.hostile.inputs import (
     CHAINS,

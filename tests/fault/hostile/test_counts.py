@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradmill as gm
-from gradmill._tree import flatten
+from gradmill._data.trees import flatten
 from tests.fault.hostile.inputs import F32, field, old_ways, refused, with_field
 from tests.trees import bits
 

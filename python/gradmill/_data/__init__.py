@@ -1,0 +1,1 @@
+"""Types, checks, arrays, numbers, trees, tapes, threads, memory: what all else stands on."""

@@ -1,0 +1,100 @@
+"""The types that transformations and their states are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+PyTree: TypeAlias = Any
+"""Arrays in dicts, lists, tuples, NamedTuples or registered classes, or one array alone."""
+
+Schedule: TypeAlias = "Callable[[int], float]"
+"""A function of the step count, which starts at 0."""
+
+ScalarOrSchedule: TypeAlias = "float | Schedule"
+
+NO_PARAMS_MSG = "needs the current parameters: call update(updates, state, params)"
+"""What is wrong where there are none; the name of a transformation stands before it."""
+
+
+class TransformInitFn(Protocol):
+    """Makes the state for parameters."""
+
+    def __call__(self, params: PyTree, /) -> PyTree:
+        """Return the initial state."""
+        ...
+
+
+class TransformUpdateFn(Protocol):
+    """Transforms updates."""
+
+    def __call__(
+        self, updates: PyTree, state: PyTree, params: PyTree | None = None
+    ) -> tuple[PyTree, PyTree]:
+        """Return the new updates and the new state."""
+        ...
+
+
+class TransformUpdateExtraArgsFn(Protocol):
+    """Transforms updates, given more than parameters."""
+
+    def __call__(
+        self,
+        updates: PyTree,
+        state: PyTree,
+        params: PyTree | None = None,
+        **extra_args: Any,
+    ) -> tuple[PyTree, PyTree]:
+        """Return the new updates and the new state."""
+        ...
+
+
+class EmptyState(NamedTuple):
+    """The state of a transformation that remembers nothing.
+
+    Example:
+        >>> import gradmill as gm
+        >>> gm.scale(2.0).init({"w": 1.0})
+        EmptyState()
+    """
+
+
+class WrappedScheduleState(NamedTuple):
+    """The state of :class:`WrappedSchedule`.
+
+    Attributes:
+        count: Steps taken, a 0-d int32 array.
+
+    Example:
+        >>> import gradmill as gm
+        >>> gm.WrappedSchedule(gm.constant_schedule(0.1)).init()
+        WrappedScheduleState(count=array(0, dtype=int32))
+    """
+
+    count: Any
+
+
+class TransformationLike(Protocol):
+    """Anything that can stand where a transformation can, such as a ``MultiSteps``."""
+
+    @property
+    def init(self) -> Callable[..., PyTree]:
+        """Makes the state for parameters."""
+        ...
+
+    @property
+    def update(self) -> Callable[..., tuple[PyTree, PyTree]]:
+        """Returns the new updates and the new state."""
+        ...
+
+
+def is_transformation(value: object) -> bool:
+    """Whether ``value`` has ``init`` and ``update``: a tuple of masks has not, a MultiSteps has."""
+    return (
+        not isinstance(value, type)
+        and callable(getattr(value, "init", None))
+        and callable(getattr(value, "update", None))
+    )

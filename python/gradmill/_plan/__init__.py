@@ -1,0 +1,1 @@
+"""What a transformation does, as data: descriptions, links, masks, controls, scalars."""

@@ -1,0 +1,122 @@
+"""What a transformation does, as plain frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+
+    from gradmill._data.slots import Slot
+    from gradmill._data.types import PyTree, ScalarOrSchedule, TransformationLike
+    from gradmill._plan.control import Control
+
+Mask: TypeAlias = "PyTree | Callable[..., PyTree]"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One native transformation.
+
+    Attributes:
+        op: The op's name, or None for one that changes no update by itself.
+        state: The class of the state, a NamedTuple of the slots and of what the host keeps, such as
+            ``count``.
+        hyper: The hyperparameters, by the names that the op's scalars and formula use.
+        slots: The state arrays.
+        axes: The axes of a unit, where the op has units and these are not its usual ones.
+        control: What the host does in each step; None where all it does is to count steps.
+    """
+
+    op: str | None
+    state: type[Any]
+    hyper: Mapping[str, ScalarOrSchedule] = field(default_factory=dict)
+    slots: tuple[Slot, ...] = ()
+    axes: tuple[int, ...] | None = None
+    control: Control | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether all that the host does is to count steps."""
+        return self.control is None and "count" in self.state._fields
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A transformation applied to the leaves where ``mask`` is true.
+
+    With ``masks_extra``, extra arguments that are trees like the updates are masked as well.
+    """
+
+    inner: TransformationLike
+    mask: Mask
+    masks_extra: bool = False
+
+
+@dataclass(frozen=True)
+class Chained:
+    """Transformations one after the other, by position or by name."""
+
+    members: tuple[TransformationLike, ...]
+    names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Partitioned:
+    """For each label the transformation of the leaves that bear it."""
+
+    members: Mapping[Hashable, TransformationLike]
+    labels: Labels
+    masks_extra: bool = False
+
+
+@dataclass(frozen=True)
+class Gated:
+    """A transformation that ``spec`` lets run, or not, step by step.
+
+    Attributes:
+        spec: The gate, whose state holds that of ``inner`` in ``field``.
+        inner: The transformation behind it.
+        field: The name of the field.
+    """
+
+    spec: Spec
+    inner: TransformationLike
+    field: str
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The label of each leaf.
+
+    Attributes:
+        source: A tree of labels with the structure of the parameters or of its upper part, a
+            function of the tree that returns one, or a function of path and leaf that returns a
+            label.
+        known: The labels that there may be.
+        by_choice: Whether ``source`` returns a choice among transformations: a bool, where true is
+            the first of two, or a position.
+    """
+
+    source: Any
+    known: tuple[Hashable, ...]
+    by_choice: bool = False
+
+
+@dataclass(frozen=True)
+class LabelMask:
+    """Selects the leaves that bear ``label``."""
+
+    labels: Labels
+    label: Hashable
+
+
+@dataclass(frozen=True)
+class Flattened:
+    """A transformation of all leaves joined to one vector. Here it runs in Python."""
+
+    inner: TransformationLike
+
+
+Description: TypeAlias = Spec | Masked | Chained | Partitioned | Gated | Flattened

@@ -1,0 +1,100 @@
+"""The states of links: how they start, count and change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradmill._core import in_default_mode
+from gradmill._data.arrays import as_native
+from gradmill._data.trees import flatten, leaf_path
+from gradmill._plan.align import hint_for
+from gradmill._plan.control import FieldError, count_of
+from gradmill.errors import LeafTypeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gradmill._data.types import PyTree
+    from gradmill._plan.links import Link
+
+
+def init_link(link: Link, own: PyTree, as_array: Callable[[object], Any] = as_native) -> PyTree:
+    """The first state of a link; where it is a gate, without the state behind it.
+
+    Args:
+        link: The link.
+        own: The parameters that its masks leave to it.
+        as_array: Makes an array of a parameter, or raises a TypeError.
+
+    Raises:
+        LeafTypeError: A parameter that needs a slot is no array of floats.
+    """
+    spec = link.spec
+    if spec is None:
+        return link.tx.init(own)
+    fields: dict[str, Any] = dict.fromkeys(spec.state._fields)
+    if spec.counts:
+        fields["count"] = np.zeros((), np.int32)
+    if spec.control is not None:
+        fields.update(in_default_mode(spec.control.init, own))
+    if spec.slots:
+        leaves, treespec = flatten(own)
+        for slot in spec.slots:
+            arrays: list[Any] = []
+            for index, leaf in enumerate(leaves):
+                if leaf is None:
+                    arrays.append(None)
+                else:
+                    try:
+                        array = as_array(leaf)
+                    except TypeError as error:
+                        path = leaf_path(treespec, index, "params")
+                        problem = f"{error} ({spec.op}){hint_for(leaf)}"
+                        raise LeafTypeError(f"{path}: {problem}") from None
+                    arrays.append(slot.first(array))
+            fields[slot.name] = treespec.unflatten(arrays)
+    return spec.state(**fields)
+
+
+def check_counts(link: Link, state: PyTree) -> None:
+    """See that all counts in the state of a link are such.
+
+    Raises:
+        FieldError: One is no integer, or negative.
+    """
+    of_control = () if link.control is None else link.control.counts
+    for field in ("count",) if link.counts else of_control:
+        count_of(state, field)
+
+
+def steps_counted(links: Sequence[Link], states: Sequence[PyTree]) -> int:
+    """The largest count of steps among the states of links.
+
+    Raises:
+        LeafTypeError: A count is no integer; the message has its path.
+        LeafValueError: A count is negative.
+    """
+    counts = [0]
+    for link, state in zip(links, states, strict=True):
+        try:
+            check_counts(link, state)
+        except FieldError as fault:
+            raise fault.at(link.path) from None
+        if link.spec is not None and "count" in link.spec.state._fields:
+            counts.append(int(state.count))
+    return max(counts)
+
+
+def new_fields(state: PyTree, changes: dict[str, Any]) -> PyTree:
+    """``state`` with new fields; a number becomes a 0-d array of the old one's dtype."""
+    if not changes:
+        return state
+    for name, value in changes.items():
+        if isinstance(value, (bool, int, float)):
+            old = getattr(state, name)
+            changes[name] = np.asarray(value, getattr(old, "dtype", None))
+    if len(changes) == len(state):
+        return type(state)(**changes)
+    return state._replace(**changes)

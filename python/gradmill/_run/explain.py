@@ -1,0 +1,168 @@
+"""How a step runs, in words and figures."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+import numpy as np
+
+from gradmill import _core
+from gradmill._data.arrays import as_native, is_float
+from gradmill._data.trees import Structure, flatten, leaf_path
+from gradmill._plan.masks import Selection
+from gradmill._run.native import OFF, NativeRun, is_float_array, left_out
+from gradmill._run.runs import PythonRun, runs_in_place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradmill._core import _Op, _Pass
+    from gradmill._data.types import PyTree, TransformationLike
+    from gradmill._run.runs import Run
+
+
+def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) -> None:
+    """Print how a step of :class:`Optimizer` over ``params`` runs.
+
+    Each pass over memory, the ops in it, whether they run as one loop in registers or op by op in
+    small blocks, and the bytes that a parameter costs; the transformations that run in Python; the
+    bytes of state. Where masks leave a leaf to no transformation at all, so that its gradient is
+    added to it as it is, a warning says so.
+
+    Args:
+        tx: The transformation.
+        params: The parameters.
+        file: Where to print; None for standard output.
+
+    Raises:
+        LeafTypeError: A parameter that needs state is no array of floats.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.chain(gm.clip_by_global_norm(1.0), gm.adamw(1e-3))
+        >>> gm.explain(tx, {"w": np.ones((4, 4), np.float32), "b": np.ones(4, np.float32)})
+        2 leaves, 20 parameters, 160 bytes of state
+        pass 1   4 B/param  reads updates; global norm for clip_by_global_norm
+        pass 2  28 B/param  reads updates, params, mu, nu; writes params, mu, nu
+                one loop: clip_by_global_norm, scale_by_adam, add_decayed_weights, scale
+    """
+    *head, tail = runs_in_place(tx)
+    leaves, treespec = flatten(params)
+    select = Selection(leaves, Structure(treespec), "params")
+    links = [link for run in (*head, tail) for link in run.links]
+    passed = {at for at in left_out(links, select, leaves) if not is_float_array(leaves[at])}
+    arrays = [as_native(x) for at, x in enumerate(leaves) if x is not None and at not in passed]
+    state_leaves = flatten(tx.init(params))[0]
+    slots = [leaf for leaf in state_leaves if isinstance(leaf, np.ndarray) and is_float(leaf.dtype)]
+    size = sum(array.size for array in arrays)
+    bytes_each = sum(array.nbytes for array in arrays) / max(size, 1)
+    state_bytes = sum(slot.nbytes for slot in slots)
+    lines = [f"{len(arrays)} leaves, {size:,} parameters, {state_bytes:,} bytes of state"]
+    passes = 0
+    for run in (*head, tail):
+        if isinstance(run, PythonRun):
+            lines.append(f"Python              {_name(run.links[0].tx)}: new arrays")
+            continue
+        for entry in run.program.passes(_first_scalars(run)):
+            passes += 1
+            lines += _pass(passes, run, entry, bytes_each, in_place=run is tail)
+    lines += _warnings((*head, tail), select, passed)
+    print(*lines, sep="\n", file=file or sys.stdout)
+
+
+def _first_scalars(run: NativeRun) -> list[float]:
+    """The numbers of the first step, as far as no control has them."""
+    values: list[float] = []
+    for link in run.ops:
+        values += OFF[link.op].scalars if link.control is not None else link.scalars_of(0)
+    return values
+
+
+def _warnings(runs: Sequence[Run], select: Selection, passed: set[int]) -> list[str]:
+    """A line where masks leave a leaf to no transformation, which is seldom what was meant."""
+    leaves, treespec = select.leaves, select.structure.spec
+    taken = [leaf is None or at in passed for at, leaf in enumerate(leaves)]
+    has_masks = False
+    for run in runs:
+        for link in run.links:
+            has_masks = has_masks or bool(link.masks)
+            governs = link.end > link.index + 1
+            if isinstance(run, NativeRun) and (governs or link.op in _NO_STEP):
+                continue
+            own = select(link.masks).taken
+            taken = [t or o for t, o in zip(taken, own, strict=True)]
+    left = [leaf_path(treespec, at, "params") for at, take in enumerate(taken) if not take]
+    if not has_masks or not left:
+        return []
+    shown = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+    return [f"warning: no transformation takes {shown}; gradients pass as they are, see freeze"]
+
+
+def _pass(
+    number: int, run: NativeRun, entry: _Pass, bytes_each: float, *, in_place: bool
+) -> list[str]:
+    """The lines for one walk over memory, with what is measured at its end."""
+    links = [run.ops[index] for index in entry["ops"]]
+    ops = [_OPS[link.op] for link in links]
+    slots = [slot for op in ops for slot in op["slots"]]
+    at_end = None if entry["ends_for"] is None else _OPS[run.ops[entry["ends_for"]].op]
+    # A norm is taken on the way; other measures read what the ops left behind.
+    walks = at_end is None or at_end["reduces"] == "norm" or entry["carries"]
+    needs_params = any(op["params"] for op in ops) or (at_end is None and in_place)
+    reads = [entry["source"], *["params"] * needs_params, *slots] * walks
+    writes = [
+        *["params" if in_place else "updates"] * (at_end is None),
+        *["carried"] * entry["carries"],
+        *slots,
+    ]
+    end = ""
+    if at_end is not None:
+        end = f"; {_ENDS[at_end['reduces']]} for {at_end['name']}"
+        if at_end["reduces"] != "norm":
+            reads += ["carried" if entry["carries"] else entry["source"]]
+            reads += ["params"] * at_end["params"]
+    text = f"pass {number} {bytes_each * (len(reads) + len(writes)):3.0f} B/param"
+    text += f"  reads {', '.join(reads)}"
+    if writes:
+        text += f"; writes {', '.join(writes)}"
+    text += end
+    how = "one loop" if entry["fused"] else "in blocks"
+    notes = {"masked leaves skip theirs": any(link.masks for link in links)}
+    notes["not all in every step"] = any(link.gates for link in links)
+    note = ", ".join(note for note, holds in notes.items() if holds)
+    names = ", ".join(op["name"] for op in ops) + (f" ({note})" if note else "")
+    return [text, *([f"        {how}: {names}"] if ops else [])]
+
+
+_NO_STEP = {
+    None,
+    "add_noise",
+    "adaptive_grad_clip",
+    "apply_every",
+    "centralize",
+    "clip",
+    "clip_by_block_rms",
+    "clip_by_global_norm",
+    "multi_steps_mean",
+    "multi_steps_sum",
+    "zero_nans",
+}
+"""Ops that guard, bound or collect gradients, which are still gradients then."""
+
+_ENDS: dict[str | None, str] = {
+    "norm": "global norm",
+    "units": "norms or means of units",
+    "finite": "whether all are finite",
+    "nans": "which leaves have a NaN",
+}
+
+
+def _name(tx: TransformationLike) -> str:
+    update = tx.update
+    name = getattr(update, "__qualname__", repr(update))
+    return f"{getattr(update, '__module__', '?')}.{name}"
+
+
+_OPS: dict[str | None, _Op] = {op["name"]: op for op in _core.list_ops()}

@@ -1,0 +1,128 @@
+"""The two functions of a transformation that is described as data."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from gradmill._data.trees import Flattener, tree_map
+from gradmill._plan.context import StepContext
+from gradmill._plan.layout import Layout, layout_of
+from gradmill._plan.links import links_of
+from gradmill._plan.masks import Selection
+from gradmill._plan.states import init_link
+from gradmill._run.fresh import apart, copied
+from gradmill._run.quick import QuickUpdate, quick_update
+from gradmill._run.runs import PythonRun, runs_of
+from gradmill._run.transformation import GradientTransformation, GradientTransformationExtraArgs
+
+if TYPE_CHECKING:
+    from gradmill._data.types import PyTree
+    from gradmill._plan.spec import Chained, Description, Gated, Masked, Partitioned, Spec
+    from gradmill._run.runs import Run
+
+
+class Fused:
+    """The two functions of a transformation with a description."""
+
+    def __init__(self, kind: type[GradientTransformation], description: Description) -> None:
+        self.kind = kind
+        self.description = description
+        # Who takes a single step has no use for a way that is short from the second one on.
+        self._was_used = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Fused, (self.kind, self.description)
+
+    @cached_property
+    def tx(self) -> GradientTransformation:
+        """The transformation itself."""
+        update = self.update_with_extra if self.takes_extra else self.update
+        return self.kind(self.init, update, self.description)
+
+    @property
+    def takes_extra(self) -> bool:
+        """Whether ``update`` takes extra arguments."""
+        return issubclass(self.kind, GradientTransformationExtraArgs)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How its states are made up of those of its links."""
+        return layout_of(self.tx)
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """What an update consists of."""
+        return runs_of(self.tx)
+
+    @cached_property
+    def quick(self) -> QuickUpdate | None:
+        """A short way through most updates."""
+        return quick_update(self.runs, self.layout)
+
+    def init(self, params: PyTree) -> PyTree:
+        """Return the initial state for ``params``."""
+        links = links_of(self.tx)
+        own = [params] * len(links)
+        if any(link.masks for link in links):
+            leaves, structure = Flattener()(params)
+            select = Selection(leaves, structure, "params")
+            # Each mask and label is looked at, whether or not there is state under it.
+            own = [select(link.masks).tree(leaves) if link.masks else params for link in links]
+        return self.layout.join(map(init_link, links, own))
+
+    def update(
+        self, updates: PyTree, state: PyTree, params: PyTree | None = None
+    ) -> tuple[PyTree, PyTree]:
+        """Return the new updates and the new state."""
+        quick = self.quick if self._was_used else None
+        done = None if quick is None else quick(updates, state, params)
+        return self._updated(updates, state, params, {}) if done is None else done
+
+    def update_with_extra(
+        self,
+        updates: PyTree,
+        state: PyTree,
+        params: PyTree | None = None,
+        **extra_args: Any,
+    ) -> tuple[PyTree, PyTree]:
+        """Return the new updates and the new state."""
+        quick = self.quick if self._was_used else None
+        done = None if quick is None else quick(updates, state, params)
+        return self._updated(updates, state, params, extra_args) if done is None else done
+
+    def _updated(
+        self, updates: PyTree, state: PyTree, params: PyTree | None, extra_args: dict[str, Any]
+    ) -> tuple[PyTree, PyTree]:
+        """The new updates and the new state, run by run."""
+        states = self.layout.parts(state)
+        context = StepContext(updates, params, extra_args)
+        given = updates
+        new_states: list[PyTree] = []
+        for run in self.runs:
+            own = states[len(new_states) : len(new_states) + len(run.links)]
+            updates, own, _ = run.update(updates, own, context)
+            new_states += own
+        if not self.runs:
+            updates = tree_map(copied, updates)
+        elif isinstance(self.runs[-1], PythonRun):
+            # What is written in Python may hand on what it was given.
+            updates = apart(updates, (given, state, params, extra_args))
+        self._was_used = True
+        if all(new is old for new, old in zip(new_states, states, strict=True)):
+            return updates, state
+        return updates, self.layout.join(iter(new_states))
+
+
+def native(description: Spec | Masked) -> GradientTransformation:
+    """The transformation that ``description`` describes."""
+    return Fused(GradientTransformation, description).tx
+
+
+def native_with_extra(
+    description: Chained | Masked | Partitioned | Gated,
+) -> GradientTransformationExtraArgs:
+    """The transformation that ``description`` describes, which hands on extra arguments."""
+    tx = Fused(GradientTransformationExtraArgs, description).tx
+    assert isinstance(tx, GradientTransformationExtraArgs)  # noqa: S101  (for the type checker)
+    return tx
