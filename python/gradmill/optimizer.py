@@ -107,8 +107,7 @@ class Optimizer:
         (array([0.99], dtype=float16), array([0.99], dtype=float32))
     """
 
-    # Parameters and state have one; what steps keep beside them is nobody's business.
-    _has_digest = False
+    _has_digest = False  # parameters and state have one
 
     def __init__(
         self,
