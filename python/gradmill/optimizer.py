@@ -20,7 +20,7 @@ from gradmill._plan.states import new_fields
 from gradmill._run.bound import ANYTHING, addresses, check_bound, leaves_now, owned
 from gradmill._run.copies import copy_all, masters_of, new_values, read_states
 from gradmill._run.frame import Frame
-from gradmill._run.native import left_out
+from gradmill._run.ops import left_out
 from gradmill._run.quick import quick_step
 from gradmill._run.report import StepReport, make
 from gradmill._run.runs import runs_in_place

@@ -56,7 +56,6 @@ def by_pickle(value: Any) -> Any:
 
 @pytest.mark.parametrize("again", [copy.deepcopy, by_pickle])
 def test_scalars_pickle(again: Any) -> None:
-    scalars = _core.Scalars([0.5, _core.Correction(0.9, 2), decay])
+    scalars = _core.Scalars([0.5, _core.Count(), decay])
     for count in (0, 7, 1000):
         assert again(scalars)(count) == scalars(count)
-    assert again(_core.Correction(0.9, 2))(3) == _core.Correction(0.9, 2)(3)

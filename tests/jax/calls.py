@@ -62,7 +62,7 @@ class Call:
     @property
     def attributes(self) -> dict[str, Any]:
         """The attributes, but for those of leaves."""
-        constants = [(0, value, 0, 0) for op in self.ops for value in op.scalars]
+        constants = [(0, value, 0) for op in self.ops for value in op.scalars]
         rows = constants if self.rows is None else self.rows
         draws = sum(op.name == "add_noise" for op in self.ops)
         usual = {

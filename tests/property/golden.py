@@ -14,7 +14,7 @@ import numpy as np
 
 import gradmill as gm
 from gradmill import _core
-from gradmill._plan.scalars import SCALARS
+from gradmill._ops.op import OPS
 from tests.cases import CASES
 
 FILE = Path(__file__).with_name("golden.json")
@@ -64,7 +64,7 @@ def digests() -> dict[str, dict[str, str]]:
 
 def ops_of_rows() -> set[str]:
     """The ops that have a digest."""
-    return {op for case in ROWS.values() for op in case.ops} & set(SCALARS)
+    return {op for case in ROWS.values() for op in case.ops} & set(OPS)
 
 
 def main() -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from gradmill._data.arrays import is_half
 from gradmill._data.numbers import library_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Start: TypeAlias = "float | Literal['params'] | Callable[[Any, Any, Any], Any]"
+"""How the arrays of a slot begin; see :class:`Slot`."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +25,20 @@ class Slot:
         name: The field of the state that holds it.
         dtype: Its dtype; None for the parameter's own, or float32 where that is of half precision.
         at_least: A dtype that its own is promoted with.
-        fill: The value of all elements at first.
+        start: Its first value: a number for all elements, ``"params"`` for the parameter's own, or
+            a function of the array library, the parameter and the dtype that makes an array, which
+            may have another shape.
     """
 
     name: str
     dtype: np.dtype[Any] | None = None
     at_least: np.dtype[Any] | None = None
-    fill: float = 0.0
+    start: Start = 0.0
+
+    @property
+    def is_like_leaf(self) -> bool:
+        """Whether it has the shape of the parameter."""
+        return not callable(self.start)
 
     def first(self, array: Any) -> Any:
         """The slot of the parameter ``array`` at first, of the same library and in C order."""
@@ -33,13 +46,16 @@ class Slot:
         dtype = self.dtype or (np.dtype(np.float32) if is_half(array.dtype) else array.dtype)
         if self.at_least is not None:
             dtype = np.promote_types(dtype, self.at_least)
-        library = library_of(array)
+        library, start = library_of(array), self.start
+        if callable(start):
+            return start(library, array, dtype)
         if library is np:
             # Row by row whatever the parameter is: what saves a state may know no other order.
-            if self.fill:
-                return np.full(array.shape, self.fill, dtype)
+            if start == "params":
+                return np.array(array, dtype, order="C")
             # Zeros are pages that the system hands out when they are touched.
-            return np.zeros(array.shape, dtype)
-        if self.fill:
-            return library.full_like(array, self.fill, dtype=dtype)
-        return library.zeros_like(array, dtype=dtype)
+            return np.full(array.shape, start, dtype) if start else np.zeros(array.shape, dtype)
+        if start == "params":
+            return library.array(array, dtype)
+        full: Any = library.full_like(array, start, dtype=dtype)
+        return full

@@ -185,10 +185,6 @@ class Tape:
         self.functions.append(function)
         return self._write("Call", [self.place(count), len(self.functions) - 1], _FLOAT64)
 
-    def correction(self, decay: Any, count: Any, ahead: int) -> Number:
-        """``1 - decay**(count + ahead)``, the power by repeated multiplication."""
-        return self._write("Correction", [self.place(decay), self.place(count), ahead], _FLOAT64)
-
     def need(self, condition: Any) -> None:
         """Let Python take over where a condition does not hold."""
         self.op("Need", condition)

@@ -1,21 +1,19 @@
-"""Adam: updates over the root of their average square."""
+"""Updates rescaled by their first two moments."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from gradmill._ops.common import moments, root
+from gradmill._ops.common import average, correction, root
+from gradmill._ops.op import op
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from gradmill._ops.common import Array
+Array = Any
 
 
+@op
 def scale_by_adam(
-    xp: ModuleType,
+    xp: Any,
     u: Array,
-    p: Array,
     mu: Array,
     nu: Array,
     *,
@@ -23,18 +21,18 @@ def scale_by_adam(
     b2: Array,
     eps: Array,
     eps_root: Array,
-    correction1: Array,
-    correction2: Array,
+    count: Any,
 ) -> tuple[Array, ...]:
     """Divide the corrected first moment by the root of the corrected second."""
-    mu, nu = moments(u, mu, nu, b1, b2)
-    return mu / correction1 / root(xp, nu / correction2, eps_root, eps), mu, nu
+    mu, nu = average(b1, mu, u), average(b2, nu, u * u)
+    mu_hat, nu_hat = mu / correction(b1, count + 1.0), nu / correction(b2, count + 1.0)
+    return mu_hat / root(xp, nu_hat, eps_root, eps), mu, nu
 
 
+@op
 def scale_by_adam_nesterov(
-    xp: ModuleType,
+    xp: Any,
     u: Array,
-    p: Array,
     mu: Array,
     nu: Array,
     *,
@@ -42,11 +40,9 @@ def scale_by_adam_nesterov(
     b2: Array,
     eps: Array,
     eps_root: Array,
-    correction1: Array,
-    correction2: Array,
-    correction1_next: Array,
+    count: Any,
 ) -> tuple[Array, ...]:
-    """As :func:`scale_by_adam` with the first moment of the step to come."""
-    mu, nu = moments(u, mu, nu, b1, b2)
-    mu_hat = b1 * mu / correction1_next + (1 - b1) * u / correction1
-    return mu_hat / root(xp, nu / correction2, eps_root, eps), mu, nu
+    """Do as Adam does with the first moment of the step to come."""
+    mu, nu = average(b1, mu, u), average(b2, nu, u * u)
+    mu_hat = b1 * mu / correction(b1, count + 2.0) + (1 - b1) * u / correction(b1, count + 1.0)
+    return mu_hat / root(xp, nu / correction(b2, count + 1.0), eps_root, eps), mu, nu

@@ -1,15 +1,15 @@
-"""Updates within bounds, element by element."""
+"""Updates within bounds."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from types import ModuleType
+from gradmill._ops.op import op
 
-    from gradmill._ops.common import Array
+Array = Any
 
 
-def clip(xp: ModuleType, u: Array, p: Array, *, max_delta: Array) -> tuple[Array, ...]:
+@op(makes_steps=False)
+def clip(xp: Any, u: Array, *, max_delta: Array) -> tuple[Array, ...]:
     """Return ``u`` limited to ``[-max_delta, max_delta]``; NaN stays."""
     return (xp.minimum(xp.maximum(u, -max_delta), max_delta),)

@@ -1,21 +1,22 @@
-"""What several formulas are made of."""
+"""Arithmetic that formulas share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import Any
 
-if TYPE_CHECKING:
-    from types import ModuleType
+from gradmill import _core
+from gradmill._data.numbers import is_traced
 
 Array = Any
 
 
-def over(xp: ModuleType, u: Array, d: Array) -> Array:
+def over(xp: Any, u: Array, d: Array) -> Array:
     """``u / d``, or zero where ``d`` is zero: a norm of zero is one of zeros."""
     return xp.where(d == 0, 0.0, u / xp.where(d == 0, 1.0, d))
 
 
-def root(xp: ModuleType, v: Array, eps_root: Array, eps: Array) -> Array:
+def root(xp: Any, v: Array, eps_root: Array, eps: Array) -> Array:
     """``sqrt(v + eps_root) + eps``, which is not zero where a square vanished in ``v``.
 
     The least epsilon changes no bit of the root of a normal number.
@@ -25,6 +26,28 @@ def root(xp: ModuleType, v: Array, eps_root: Array, eps: Array) -> Array:
     return xp.sqrt(v + eps_root) + xp.maximum(eps, least)
 
 
-def moments(u: Array, mu: Array, nu: Array, b1: Array, b2: Array) -> tuple[Array, Array]:
-    """The averages of the update and of its square, one step on."""
-    return b1 * mu + (1 - b1) * u, b2 * nu + (1 - b2) * u * u
+def average(decay: Array, old: Array, new: Array) -> Array:
+    """``decay * old + (1 - decay) * new``."""
+    return decay * old + (1 - decay) * new
+
+
+def correction(decay: Any, count: Any) -> Any:
+    """``1 - decay**count``, what an average that started at zero has collected of its weights.
+
+    On the host the power is formed by repeated multiplication in float64. In a program of JAX it
+    does not cancel: a logarithm in float32 would cost five digits of those near 1.
+    """
+    if not (is_traced(decay) or is_traced(count)):
+        return _core.bias_correction(float(decay), int(count))
+    xp = (count if is_traced(count) else decay).__array_namespace__()
+    # The largest count and one are no int32.
+    steps = count * 1.0
+    if isinstance(decay, float):
+        return -xp.expm1(steps * math.log(decay)) if decay > 0 else 1 - decay**steps
+    positive = xp.where(decay > 0, decay, 1)
+    return xp.where(decay > 0, -xp.expm1(steps * xp.log(positive)), 1 - decay**steps)
+
+
+def norm(xp: Any, x: Array, axes: tuple[int, ...] | None = None) -> Array:
+    """The root of the sum of squares over some axes, which stay with a length of one."""
+    return xp.sqrt(xp.sum(x * x, axis=axes, keepdims=True))

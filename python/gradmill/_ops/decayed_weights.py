@@ -1,17 +1,15 @@
-"""Weight decay."""
+"""Updates with a share of the parameters."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from types import ModuleType
+from gradmill._ops.op import op
 
-    from gradmill._ops.common import Array
+Array = Any
 
 
-def add_decayed_weights(
-    xp: ModuleType, u: Array, p: Array, *, weight_decay: Array
-) -> tuple[Array, ...]:
+@op
+def add_decayed_weights(xp: Any, u: Array, p: Array, *, weight_decay: Array) -> tuple[Array, ...]:
     """Return ``u + weight_decay * p``."""
     return (u + weight_decay * p,)

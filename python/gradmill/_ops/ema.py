@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from types import ModuleType
+from gradmill._ops.common import average, correction
+from gradmill._ops.op import op
 
-    from gradmill._ops.common import Array
+Array = Any
 
 
+@op
 def ema(
-    xp: ModuleType, u: Array, p: Array, ema: Array, *, decay: Array, correction: Array
+    xp: Any, u: Array, ema: Array, *, decay: Array, debias: Any, count: Any
 ) -> tuple[Array, ...]:
     """Average over time."""
-    ema = decay * ema + (1 - decay) * u
-    return ema / correction, ema
+    ema = average(decay, ema, u)
+    return ema / correction(decay, count + 1.0) if debias else ema, ema

@@ -1,17 +1,17 @@
-"""Gaussian noise."""
+"""Updates with noise."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from types import ModuleType
+from gradmill._ops.op import op
 
-    from gradmill._ops.common import Array
+Array = Any
 
 
+@op(words=("key0", "key1"), makes_steps=False)
 def add_noise(
-    xp: ModuleType, u: Array, p: Array, *, std: Array, key0: Array, key1: Array, normal: Array
+    xp: Any, u: Array, *, std: Array, key0: Array, key1: Array, normal: Array
 ) -> tuple[Array, ...]:
     """Return ``u + std * normal``."""
     return (u + std * normal,)

@@ -1,15 +1,15 @@
-"""Parameters that stay nonnegative."""
+"""Updates that keep parameters from becoming negative."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from types import ModuleType
+from gradmill._ops.op import op
 
-    from gradmill._ops.common import Array
+Array = Any
 
 
-def keep_params_nonnegative(xp: ModuleType, u: Array, p: Array) -> tuple[Array, ...]:
+@op
+def keep_params_nonnegative(xp: Any, u: Array, p: Array) -> tuple[Array, ...]:
     """Return ``u``, or what takes ``p`` to zero where it would become negative."""
     return (xp.where(p + u < 0, -p, u),)

@@ -1,15 +1,15 @@
-"""A number times the update."""
+"""Updates times a number."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from types import ModuleType
+from gradmill._ops.op import op
 
-    from gradmill._ops.common import Array
+Array = Any
 
 
-def scale(xp: ModuleType, u: Array, p: Array, *, step_size: Array) -> tuple[Array, ...]:
+@op
+def scale(xp: Any, u: Array, *, step_size: Array) -> tuple[Array, ...]:
     """Return ``step_size * u``."""
     return (step_size * u,)

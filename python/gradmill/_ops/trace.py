@@ -1,24 +1,23 @@
-"""Momentum."""
+"""A decaying sum of updates."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from types import ModuleType
+from gradmill._ops.op import op
 
-    from gradmill._ops.common import Array
+Array = Any
 
 
-def trace(xp: ModuleType, u: Array, p: Array, trace: Array, *, decay: Array) -> tuple[Array, ...]:
+@op
+def trace(xp: Any, u: Array, trace: Array, *, decay: Array) -> tuple[Array, ...]:
     """Accumulate ``t = u + decay * t`` and return it."""
     trace = u + decay * trace
     return trace, trace
 
 
-def trace_nesterov(
-    xp: ModuleType, u: Array, p: Array, trace: Array, *, decay: Array
-) -> tuple[Array, ...]:
-    """Accumulate as :func:`trace` and look one step ahead."""
+@op
+def trace_nesterov(xp: Any, u: Array, trace: Array, *, decay: Array) -> tuple[Array, ...]:
+    """Accumulate ``t = u + decay * t`` and return ``u + decay * t``, one step ahead."""
     trace = u + decay * trace
     return u + decay * trace, trace

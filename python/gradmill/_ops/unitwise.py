@@ -1,30 +1,26 @@
-"""What depends on the norm or the mean of a unit: a row, a column, a leaf."""
+"""Updates that meet a number of their row, their column or their whole leaf."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from gradmill._ops.common import over
+from gradmill._ops.common import norm, over
+from gradmill._ops.op import op
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from gradmill._ops.common import Array
+Array = Any
 
 
-def _norm(xp: ModuleType, x: Array, axes: tuple[int, ...] | None = None) -> Array:
-    return xp.sqrt(xp.sum(x * x, axis=axes, keepdims=True))
-
-
-def clip_by_block_rms(xp: ModuleType, u: Array, p: Array, *, threshold: Array) -> tuple[Array, ...]:
+@op(finds="units", makes_steps=False)
+def clip_by_block_rms(xp: Any, u: Array, *, threshold: Array) -> tuple[Array, ...]:
     """Return ``u`` shrunk so that its root mean square is at most ``threshold``."""
-    rms = _norm(xp, u) / xp.sqrt(xp.asarray(float(u.size)))
+    rms = norm(xp, u) / xp.sqrt(xp.asarray(float(u.size)))
     shrunk = over(xp, u, rms) * threshold
     return (xp.reshape(xp.where(rms <= threshold, u, shrunk), u.shape),)
 
 
+@op(finds="units")
 def scale_by_trust_ratio(
-    xp: ModuleType,
+    xp: Any,
     u: Array,
     p: Array,
     *,
@@ -33,10 +29,26 @@ def scale_by_trust_ratio(
     eps: Array,
 ) -> tuple[Array, ...]:
     """Return ``u`` times the norm of ``p`` over its own."""
-    u_norm, p_norm = (xp.maximum(_norm(xp, x), min_norm) for x in (u, p))
+    u_norm, p_norm = (xp.maximum(norm(xp, x), min_norm) for x in (u, p))
     zero = (u_norm == 0) | (p_norm == 0)
     ratio = trust_coefficient * p_norm / (xp.where(zero, 1.0, u_norm) + eps)
     return (xp.reshape(u * xp.where(zero, 1.0, ratio), u.shape),)
+
+
+@op(finds="units", makes_steps=False)
+def adaptive_grad_clip(
+    xp: Any,
+    u: Array,
+    p: Array,
+    *,
+    clipping: Array,
+    eps: Array,
+    axes: tuple[int, ...] | None,
+) -> tuple[Array, ...]:
+    """Return ``u`` with each unit shrunk to a multiple of the norm of its weights."""
+    axes = _unit_axes(u.shape) if axes is None else axes
+    u_norm, max_norm = norm(xp, u, axes), clipping * xp.maximum(norm(xp, p, axes), eps)
+    return (xp.where(u_norm < max_norm, u, u * (max_norm / xp.maximum(u_norm, 1e-6))),)
 
 
 def _unit_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -50,22 +62,8 @@ def _unit_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     return axes[rank]
 
 
-def adaptive_grad_clip(
-    xp: ModuleType,
-    u: Array,
-    p: Array,
-    *,
-    clipping: Array,
-    eps: Array,
-    axes: tuple[int, ...] | None = None,
-) -> tuple[Array, ...]:
-    """Return ``u`` with each unit shrunk to a multiple of the norm of its weights."""
-    axes = _unit_axes(u.shape) if axes is None else axes
-    u_norm, max_norm = _norm(xp, u, axes), clipping * xp.maximum(_norm(xp, p, axes), eps)
-    return (xp.where(u_norm < max_norm, u, u * (max_norm / xp.maximum(u_norm, 1e-6))),)
-
-
-def centralize(xp: ModuleType, u: Array, p: Array) -> tuple[Array, ...]:
+@op(finds="units", makes_steps=False)
+def centralize(xp: Any, u: Array) -> tuple[Array, ...]:
     """Return ``u`` less the mean of each row; vectors and scalars have no rows."""
     if u.ndim < 2:
         return (u,)

@@ -1,27 +1,27 @@
-"""Zeros in the place of updates that are not wanted."""
+"""Updates set to zero."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from types import ModuleType
+from gradmill._ops.op import op
 
-    from gradmill._ops.common import Array
+Array = Any
 
 
-def set_to_zero(xp: ModuleType, u: Array, p: Array) -> tuple[Array, ...]:
+@op(zeroes=True)
+def set_to_zero(xp: Any, u: Array) -> tuple[Array, ...]:
     """Return zeros."""
     return (xp.zeros_like(u),)
 
 
-def zero_nans(xp: ModuleType, u: Array, p: Array) -> tuple[Array, ...]:
+@op(finds="nans", makes_steps=False)
+def zero_nans(xp: Any, u: Array) -> tuple[Array, ...]:
     """Return ``u`` with zeros for NaN."""
     return (xp.where(xp.isnan(u), 0.0, u),)
 
 
-def apply_if_finite(
-    xp: ModuleType, u: Array, p: Array, *, accept: Array, finite: Array
-) -> tuple[Array, ...]:
+@op(finds="finite")
+def apply_if_finite(xp: Any, u: Array, *, accept: Array, finite: Array) -> tuple[Array, ...]:
     """Return ``u`` if all updates are finite or the others are accepted, else zeros."""
     return (xp.where(finite | (accept != 0), u, 0.0),)

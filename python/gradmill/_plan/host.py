@@ -73,7 +73,7 @@ class Recipe(Cells):
         """Write down one link; what it governs has to be part of the run."""
         spec = self._injected.get(position, link.spec)
         reach = position + link.end - link.index
-        if spec is None or reach > len(self.links) or link.looks_for == "nans":
+        if spec is None or reach > len(self.links) or link.finds == "nans":
             raise UnwritableError
         tape, start = self.tape, len(self.tape.ops)
         if spec.control is None:
@@ -81,7 +81,7 @@ class Recipe(Cells):
         else:
             plan, after = spec.control.written(self, position) or self._controlled(position, spec)
         middle = len(tape.ops)
-        found = tape.input(np.dtype(np.bool_)) if link.looks_for == "finite" else None
+        found = tape.input(np.dtype(np.bool_)) if link.finds == "finite" else None
         self._new.update({(position, path): new for path, new in after(found).items()})
         return Part(
             [self._at[gate] for gate in link.gates],
@@ -97,14 +97,11 @@ class Recipe(Cells):
 
     def _counted(self, link: int, spec: Spec) -> tuple[Plan, After]:
         """A link that counts steps at most."""
-        count: Any = self.cell(link, ("count",), "count") if spec.counts else 0
-
-        def correction(decay: Any, ahead: int) -> Any:
-            return self.tape.correction(decay, count, ahead)
-
-        row = scalars_of(spec, correction)
+        counts = [self.cell(link, (name,), "count") for name in spec.counts]
+        count: Any = counts[0] if counts else 0
+        row = scalars_of(spec)
         plan = Plan(tuple(value(count) if callable(value) else value for value in row))
-        new = {("count",): next_count(count)} if spec.counts else {}
+        new = {(name,): next_count(own) for name, own in zip(spec.counts, counts, strict=True)}
         return plan, lambda _: new
 
     def _controlled(self, link: int, spec: Spec) -> tuple[Plan, After]:

@@ -7,11 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gradmill._core import Scalars
-from gradmill._plan.scalars import LOOKS_FOR, step_scalars
+from gradmill._plan.scalars import step_scalars
 from gradmill._plan.spec import Chained, Flattened, Gated, LabelMask, Masked, Partitioned, Spec
 
 if TYPE_CHECKING:
     from gradmill._data.types import TransformationLike
+    from gradmill._ops.op import Finds, Op
     from gradmill._plan.control import Control
     from gradmill._plan.spec import Mask
 
@@ -41,8 +42,8 @@ class Link:
     path: str
 
     @cached_property
-    def op(self) -> str | None:
-        """The name of its op, if it has one."""
+    def op(self) -> Op | None:
+        """Its op, if it has one."""
         return None if self.spec is None else self.spec.op
 
     @cached_property
@@ -51,9 +52,14 @@ class Link:
         return None if self.spec is None else self.spec.control
 
     @cached_property
-    def counts(self) -> bool:
-        """Whether all that the host does is to count steps."""
-        return self.spec is not None and self.spec.counts
+    def counts(self) -> tuple[str, ...]:
+        """The fields in which the host counts steps, where that is all that it does."""
+        return () if self.spec is None else self.spec.counts
+
+    @cached_property
+    def state_fields(self) -> tuple[str, ...]:
+        """The fields of its state, where these are known."""
+        return () if self.spec is None else self.spec.state._fields
 
     @cached_property
     def scalars_of(self) -> Scalars:
@@ -61,16 +67,16 @@ class Link:
         return Scalars([]) if self.spec is None else step_scalars(self.spec)
 
     @cached_property
-    def inner_ops(self) -> list[str | None]:
+    def inner_ops(self) -> list[Op | None]:
         """The ops of the links that it governs, where it is a gate."""
         description = getattr(self.tx, "description", None)
         inner = description.inner if isinstance(description, Gated) else None
         return [] if inner is None else [link.op for link in links_of(inner)]
 
     @cached_property
-    def looks_for(self) -> str | None:
-        """What its op has to know of the update as a whole."""
-        return None if self.op is None else LOOKS_FOR[self.op]
+    def finds(self) -> Finds | None:
+        """What has to be found in the update as a whole before its op runs."""
+        return None if self.op is None else self.op.finds
 
 
 def links_of(tx: TransformationLike) -> list[Link]:

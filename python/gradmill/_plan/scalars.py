@@ -1,8 +1,8 @@
-"""The numbers of one step, all in float64: learning rates, corrections, counts.
+"""The numbers of one step, all in float64: hyperparameters and counts.
 
-A correction is ``1 - b**t`` with the power by repeated multiplication. In float32, where optax has
-it, ``1 - 0.999`` loses five digits; here a first step of Adam is the sign of the gradient to within
-a rounding. A scalar is rounded to the leaf's dtype once, after all arithmetic among scalars.
+A scalar is rounded to the leaf's dtype once, after all arithmetic among scalars. In float32, where
+optax has it, ``1 - 0.999`` loses five digits; here a first step of Adam is the sign of the gradient
+to within a rounding.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from gradmill._data.numbers import TRACED, is_traced, library_of
 from gradmill._data.tape import Tape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from gradmill._data.types import PyTree
+    from gradmill._plan.links import Link
     from gradmill._plan.spec import Spec
 
 _INT32 = np.dtype(np.int32)
@@ -27,55 +29,21 @@ Scalar: TypeAlias = "float | Callable[[int], float]"
 """A number, or a function of the number of steps taken."""
 
 
-Correction: TypeAlias = "Callable[[Any, int], Scalar]"
-"""Makes of a decay and a number ``ahead`` the function ``1 - decay**(count + ahead)`` of counts."""
+def the_count(count: Any) -> Any:
+    """Stands among scalars for the count itself."""
+    return count
 
 
-def _adam(hyper: Mapping[str, Any], correction: Correction) -> list[Scalar]:
-    b1, b2, eps, eps_root = (hyper[name] for name in ("b1", "b2", "eps", "eps_root"))
-    return [b1, b2, eps, eps_root, correction(b1, 1), correction(b2, 1)]
-
-
-def _adam_nesterov(hyper: Mapping[str, Any], correction: Correction) -> list[Scalar]:
-    return [*_adam(hyper, correction), correction(hyper["b1"], 2)]
-
-
-def _rms(hyper: Mapping[str, Any], correction: Correction) -> list[Scalar]:
-    decay, eps, eps_root = (hyper[name] for name in ("decay", "eps", "eps_root"))
-    return [decay, eps, eps_root, correction(decay, 1) if hyper["bias_correction"] else 1.0]
-
-
-def _ema(hyper: Mapping[str, Any], correction: Correction) -> list[Scalar]:
-    decay = hyper["decay"]
-    return [decay, correction(decay, 1) if hyper["debias"] else 1.0]
-
-
-_DERIVED: dict[str, Callable[[Mapping[str, Any], Correction], list[Scalar]]] = {
-    "scale_by_adam": _adam,
-    "scale_by_adam_nesterov": _adam_nesterov,
-    "scale_by_rms": _rms,
-    "scale_by_stddev": _rms,
-    "ema": _ema,
-}
-
-SCALARS = {op["name"]: tuple(op["scalars"]) for op in _core.list_ops()}
-"""The names of each op's scalars, in order."""
-
-LOOKS_FOR = {op["name"]: op["reduces"] for op in _core.list_ops()}
-"""What each op has to know of the update as a whole, or None."""
-
-READS_PARAMS = {op["name"] for op in _core.list_ops() if op["params"]}
-"""The ops that read the parameters."""
-
-
-def scalars_of(spec: Spec, correction: Correction) -> list[Scalar]:
+def scalars_of(spec: Spec) -> list[Scalar]:
     """The scalars of the op of ``spec``, in order, where no control has them."""
     if spec.op is None:
         return []
-    derived = _DERIVED.get(spec.op)
-    if derived is not None:
-        return derived(spec.hyper, correction)
-    return [spec.hyper[name] for name in SCALARS[spec.op]]
+    return [the_count if name == "count" else spec.hyper[name] for name in spec.op.scalars]
+
+
+def counted(link: Link | Spec, state: PyTree) -> dict[str, Any]:
+    """The fields of a state in which the host counts steps, after one more."""
+    return {name: next_count(getattr(state, name)) for name in link.counts}
 
 
 def step_scalars(spec: Spec) -> _core.Scalars:
@@ -92,17 +60,18 @@ def scalars_now(spec: Spec) -> _core.Scalars:
     return _core.Scalars(_row(spec))
 
 
-def _row(spec: Spec) -> list[Scalar]:
+def _row(spec: Spec) -> list[Scalar | _core.Count]:
     for name, value in spec.hyper.items():
         if is_traced(value):
             raise TypeError(f"{name} {TRACED}")
-    return scalars_of(spec, _core.Correction)
+    return [_COUNT if value is the_count else value for value in scalars_of(spec)]
+
+
+_COUNT = _core.Count()
 
 
 def _curve_of(schedule: Any) -> Any:
     """A schedule as a tape for the core, where it is one of ours; else as it is."""
-    if isinstance(schedule, _core.Correction):
-        return schedule
     tape = Tape()
     count = tape.input(_INT32)
     try:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from gradmill._data.slots import Slot
     from gradmill._data.types import PyTree, ScalarOrSchedule, TransformationLike
+    from gradmill._ops.op import Op
     from gradmill._plan.control import Control
 
 Mask: TypeAlias = "PyTree | Callable[..., PyTree]"
@@ -17,29 +18,34 @@ Mask: TypeAlias = "PyTree | Callable[..., PyTree]"
 
 @dataclass(frozen=True)
 class Spec:
-    """One native transformation.
+    """One transformation that an op does, or the host alone.
 
     Attributes:
-        op: The op's name, or None for one that changes no update by itself.
+        op: The op, or None for one that changes no update by itself.
         state: The class of the state, a NamedTuple of the slots and of what the host keeps, such as
             ``count``.
         hyper: The hyperparameters, by the names that the op's scalars and formula use.
         slots: The state arrays.
         axes: The axes of a unit, where the op has units and these are not its usual ones.
         control: What the host does in each step; None where all it does is to count steps.
+        counters: The fields in which it counts them, where the state has such; the op is told the
+            first.
     """
 
-    op: str | None
+    op: Op | None
     state: type[Any]
     hyper: Mapping[str, ScalarOrSchedule] = field(default_factory=dict)
     slots: tuple[Slot, ...] = ()
     axes: tuple[int, ...] | None = None
     control: Control | None = None
+    counters: tuple[str, ...] = ("count",)
 
     @property
-    def counts(self) -> bool:
-        """Whether all that the host does is to count steps."""
-        return self.control is None and "count" in self.state._fields
+    def counts(self) -> tuple[str, ...]:
+        """The fields in which the host counts steps, where that is all that it does."""
+        if self.control is not None:
+            return ()
+        return tuple(name for name in self.counters if name in self.state._fields)
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ def init_link(link: Link, own: PyTree, as_array: Callable[[object], Any] = as_na
     if spec is None:
         return link.tx.init(own)
     fields: dict[str, Any] = dict.fromkeys(spec.state._fields)
-    if spec.counts:
-        fields["count"] = np.zeros((), np.int32)
+    for name in spec.counts:
+        fields[name] = np.zeros((), np.int32)
     if spec.control is not None:
         fields.update(in_default_mode(spec.control.init, own))
     if spec.slots:
@@ -65,7 +65,7 @@ def check_counts(link: Link, state: PyTree) -> None:
         FieldError: One is no integer, or negative.
     """
     of_control = () if link.control is None else link.control.counts
-    for field in ("count",) if link.counts else of_control:
+    for field in link.counts or of_control:
         count_of(state, field)
 
 
@@ -82,8 +82,8 @@ def steps_counted(links: Sequence[Link], states: Sequence[PyTree]) -> int:
             check_counts(link, state)
         except FieldError as fault:
             raise fault.at(link.path) from None
-        if link.spec is not None and "count" in link.spec.state._fields:
-            counts.append(int(state.count))
+        names = link.counts or ("count",)
+        counts += [int(getattr(state, name)) for name in names if name in link.state_fields]
     return max(counts)
 
 

@@ -7,28 +7,31 @@ from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from gradmill import _core
 from gradmill._data.arrays import as_native, is_float
 from gradmill._data.trees import Structure, flatten, leaf_path
 from gradmill._plan.masks import Selection
-from gradmill._run.native import OFF, NativeRun, is_float_array, left_out
+from gradmill._run.formulas import FormulaRun
+from gradmill._run.ops import is_float_array, left_out, off_plan
 from gradmill._run.runs import PythonRun, runs_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradmill._core import _Op, _Pass
+    from gradmill._core import _Pass
     from gradmill._data.types import PyTree, TransformationLike
-    from gradmill._run.runs import Run
+    from gradmill._ops.op import Finds
+    from gradmill._run.native import NativeRun
+from gradmill._run.runs import Run
 
 
 def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) -> None:
     """Print how a step of :class:`Optimizer` over ``params`` runs.
 
     Each pass over memory, the ops in it, whether they run as one loop in registers or op by op in
-    small blocks, and the bytes that a parameter costs; the transformations that run in Python; the
-    bytes of state. Where masks leave a leaf to no transformation at all, so that its gradient is
-    added to it as it is, a warning says so.
+    small blocks, and the bytes that a parameter costs; the ops that run in NumPy, since the core
+    does not have them; the transformations that run in Python; the bytes of state. Where masks
+    leave a leaf to no transformation at all, so that its gradient is added to it as it is, a
+    warning says so.
 
     Args:
         tx: The transformation.
@@ -65,6 +68,10 @@ def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) 
         if isinstance(run, PythonRun):
             lines.append(f"Python              {_name(run.links[0].tx)}: new arrays")
             continue
+        if isinstance(run, FormulaRun):
+            names = ", ".join(op.name for op in run.own_ops)
+            lines.append(f"NumPy               {names}: new arrays")
+            continue
         for entry in run.program.passes(_first_scalars(run)):
             passes += 1
             lines += _pass(passes, run, entry, bytes_each, in_place=run is tail)
@@ -76,7 +83,7 @@ def _first_scalars(run: NativeRun) -> list[float]:
     """The numbers of the first step, as far as no control has them."""
     values: list[float] = []
     for link in run.ops:
-        values += OFF[link.op].scalars if link.control is not None else link.scalars_of(0)
+        values += off_plan(link.op).scalars if link.control is not None else link.scalars_of(0)
     return values
 
 
@@ -89,7 +96,8 @@ def _warnings(runs: Sequence[Run], select: Selection, passed: set[int]) -> list[
         for link in run.links:
             has_masks = has_masks or bool(link.masks)
             governs = link.end > link.index + 1
-            if isinstance(run, NativeRun) and (governs or link.op in _NO_STEP):
+            makes_steps = link.op is not None and link.op.makes_steps
+            if link.spec is not None and (governs or not makes_steps):
                 continue
             own = select(link.masks).taken
             taken = [t or o for t, o in zip(taken, own, strict=True)]
@@ -105,12 +113,12 @@ def _pass(
 ) -> list[str]:
     """The lines for one walk over memory, with what is measured at its end."""
     links = [run.ops[index] for index in entry["ops"]]
-    ops = [_OPS[link.op] for link in links]
-    slots = [slot for op in ops for slot in op["slots"]]
-    at_end = None if entry["ends_for"] is None else _OPS[run.ops[entry["ends_for"]].op]
+    ops = [run.own_ops[index] for index in entry["ops"]]
+    slots = [slot for op in ops for slot in op.slots]
+    at_end = None if entry["ends_for"] is None else run.own_ops[entry["ends_for"]]
     # A norm is taken on the way; other measures read what the ops left behind.
-    walks = at_end is None or at_end["reduces"] == "norm" or entry["carries"]
-    needs_params = any(op["params"] for op in ops) or (at_end is None and in_place)
+    walks = at_end is None or at_end.finds == "norm" or entry["carries"]
+    needs_params = any(op.reads_params for op in ops) or (at_end is None and in_place)
     reads = [entry["source"], *["params"] * needs_params, *slots] * walks
     writes = [
         *["params" if in_place else "updates"] * (at_end is None),
@@ -119,10 +127,10 @@ def _pass(
     ]
     end = ""
     if at_end is not None:
-        end = f"; {_ENDS[at_end['reduces']]} for {at_end['name']}"
-        if at_end["reduces"] != "norm":
+        end = f"; {_ENDS[at_end.finds]} for {at_end.name}"
+        if at_end.finds != "norm":
             reads += ["carried" if entry["carries"] else entry["source"]]
-            reads += ["params"] * at_end["params"]
+            reads += ["params"] * at_end.reads_params
     text = f"pass {number} {bytes_each * (len(reads) + len(writes)):3.0f} B/param"
     text += f"  reads {', '.join(reads)}"
     if writes:
@@ -132,26 +140,11 @@ def _pass(
     notes = {"masked leaves skip theirs": any(link.masks for link in links)}
     notes["not all in every step"] = any(link.gates for link in links)
     note = ", ".join(note for note, holds in notes.items() if holds)
-    names = ", ".join(op["name"] for op in ops) + (f" ({note})" if note else "")
+    names = ", ".join(op.name for op in ops) + (f" ({note})" if note else "")
     return [text, *([f"        {how}: {names}"] if ops else [])]
 
 
-_NO_STEP = {
-    None,
-    "add_noise",
-    "adaptive_grad_clip",
-    "apply_every",
-    "centralize",
-    "clip",
-    "clip_by_block_rms",
-    "clip_by_global_norm",
-    "multi_steps_mean",
-    "multi_steps_sum",
-    "zero_nans",
-}
-"""Ops that guard, bound or collect gradients, which are still gradients then."""
-
-_ENDS: dict[str | None, str] = {
+_ENDS: dict[Finds | None, str] = {
     "norm": "global norm",
     "units": "norms or means of units",
     "finite": "whether all are finite",
@@ -163,6 +156,3 @@ def _name(tx: TransformationLike) -> str:
     update = tx.update
     name = getattr(update, "__qualname__", repr(update))
     return f"{getattr(update, '__module__', '?')}.{name}"
-
-
-_OPS: dict[str | None, _Op] = {op["name"]: op for op in _core.list_ops()}

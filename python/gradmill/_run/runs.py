@@ -1,4 +1,4 @@
-"""Runs of links: native ones as one program, one written in Python as a call."""
+"""Runs of links: ops together, by kernels or by formulas; one written in Python as a call."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from gradmill._data.trees import HOLE, Structure
 from gradmill._plan.links import links_of
 from gradmill._plan.match import match
+from gradmill._run.formulas import FormulaRun
 from gradmill._run.frame import Framer, masked_extra
-from gradmill._run.native import MAX_LINKS, Found, NativeRun
+from gradmill._run.native import NativeRun
+from gradmill._run.ops import MAX_LINKS, Found
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,17 +60,18 @@ class PythonRun:
         return frame.updates.rebuild(merged), [state], Found((), True)
 
 
-Run: TypeAlias = NativeRun | PythonRun
+Run: TypeAlias = NativeRun | FormulaRun | PythonRun
 
 
 def runs_of(tx: TransformationLike) -> list[Run]:
-    """The links of ``tx``, with neighbours that are native taken together."""
+    """The links of ``tx``; neighbours with ops that kernels run, or that none does, together."""
     runs: list[Run] = []
     row: list[Link] = []
 
     def close() -> None:
         if row:
-            runs.append(NativeRun(tuple(row)))
+            is_native = all(link.op is None or link.op.is_native for link in row)
+            runs.append(NativeRun(tuple(row)) if is_native else FormulaRun(tuple(row)))
             row.clear()
 
     for link in links_of(tx):
@@ -77,7 +80,8 @@ def runs_of(tx: TransformationLike) -> list[Run]:
             runs.append(PythonRun(link))
             continue
         control = link.spec.control
-        if len(row) == MAX_LINKS or (control is not None and control.needs_updates):
+        kinds = {one.op.is_native for one in (*row, link) if one.op is not None}
+        if len(row) == MAX_LINKS or len(kinds) > 1 or (control and control.needs_updates):
             close()
         row.append(link)
     close()

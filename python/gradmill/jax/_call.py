@@ -13,9 +13,8 @@ import numpy as np
 from jax import ffi
 
 from gradmill._data.numbers import integer
-from gradmill._plan.scalars import SCALARS, scalars_of
+from gradmill._plan.scalars import scalars_of, the_count
 from gradmill.jax._target import TARGET
-from gradmill.jax._traced import Correction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from gradmill._plan.control import Plan
     from gradmill._plan.links import Link
     from gradmill._plan.spec import Spec
-
-KEY_WORDS = {"key0", "key1"}
-"""The scalars that are words of a key."""
 
 
 def in_float64() -> AbstractContextManager[Any]:
@@ -52,12 +48,12 @@ class Scalars:
     """The scalars of ops: constants, and places among what a program hands over.
 
     Attributes:
-        rows: For each scalar its kind, a value, a place and how many steps a count is ahead.
+        rows: For each scalar its kind, a value, and a place.
         numbers: What programs compute, as floats.
         words: Counts, and words of keys; the first two are the bits of the ops that are off.
     """
 
-    rows: list[tuple[float, float, float, float]] = field(default_factory=list)
+    rows: list[tuple[float, float, float]] = field(default_factory=list)
     numbers: list[Any] = field(default_factory=list)
     words: list[Any] = field(default_factory=list)
 
@@ -75,27 +71,23 @@ class Scalars:
         """Append those of a link's op."""
         assert link.op is not None  # noqa: S101  (for the type checker)
         if link.control is not None:
-            for name, value in zip(SCALARS[link.op], plan.scalars, strict=True):
-                if name in KEY_WORDS:
-                    self.rows.append((2, 0, self.word(value), 0))
+            for name, value in zip(link.op.scalars, plan.scalars, strict=True):
+                if name in link.op.words:
+                    self.rows.append((2, 0, self.word(value)))
                 else:
                     self.rows.append(self._of(value))
             return
-        count = state.count if link.counts else np.int32(0)
-        for scalar in scalars_of(spec, Correction):
-            if isinstance(scalar, Correction):
-                place = self.word(count)
-                if isinstance(scalar.decay, float):
-                    self.rows.append((3, scalar.decay, place, scalar.ahead))
-                else:
-                    self.rows.append((4, self.number(scalar.decay), place, scalar.ahead))
+        count = getattr(state, link.counts[0]) if link.counts else np.int32(0)
+        for scalar in scalars_of(spec):
+            if scalar is the_count:
+                self.rows.append((2, 0, self.word(count)))
             else:
                 self.rows.append(self._of(scalar(integer(count)) if callable(scalar) else scalar))
 
-    def _of(self, value: Any) -> tuple[float, float, float, float]:
+    def _of(self, value: Any) -> tuple[float, float, float]:
         if isinstance(value, (bool, int, float)):
-            return 0, float(value), 0, 0
-        return 1, 0, self.number(value), 0
+            return 0, float(value), 0
+        return 1, 0, self.number(value)
 
     def operands(self, off: int, switched: Sequence[tuple[int, Any]]) -> tuple[Any, Any]:
         """Numbers and words; ``switched`` has positions of ops with whether they are off."""
@@ -145,7 +137,7 @@ class Program:
     ops: Sequence[Link]
     numbers: Any
     words: Any
-    rows: list[tuple[float, float, float, float]]
+    rows: list[tuple[float, float, float]]
     known: list[Any]
 
     def call(
@@ -183,7 +175,7 @@ class Program:
             *operands,
             mode=np.int64(mode),
             ops=" ".join(map(self._entry, self.ops)),
-            scalars=np.array(self.rows or [(0, 0, 0, 0)], np.float64).ravel(),
+            scalars=np.array(self.rows or [(0, 0, 0)], np.float64).ravel(),
             skip=np.array([leaf.skip for leaf in leaves], np.uint64).view(np.int64),
             drawn=np.array(drawn or [0], np.int64),
             params=np.int64(reads),
@@ -197,8 +189,8 @@ class Program:
     def _words_found(self, mode: Mode, leaves: int) -> tuple[int, ...]:
         if mode is Mode.SUMS:
             return leaves, 6
-        finite = sum(link.looks_for == "finite" for link in self.ops)
-        nans = sum(link.looks_for == "nans" for link in self.ops)
+        finite = sum(link.finds == "finite" for link in self.ops)
+        nans = sum(link.finds == "nans" for link in self.ops)
         return (max(1, finite + nans * leaves),)
 
     def _known(self) -> Any:
@@ -206,9 +198,10 @@ class Program:
 
     def _entry(self, link: Link) -> str:
         governs = sum(link.index in other.gates for other in self.ops)
+        assert link.op is not None  # noqa: S101  (for the type checker)
         axes = None if link.spec is None else link.spec.axes
         written = "*" if axes is None else ",".join(map(str, axes))
-        return f"{link.op}:{governs}:{written}"
+        return f"{link.op.name}:{governs}:{written}"
 
 
 def _like(array: Any) -> Any:

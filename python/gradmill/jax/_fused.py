@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradmill._data.numbers import is_traced
-from gradmill._plan.scalars import READS_PARAMS
-from gradmill._run.native import ALWAYS, MAX_LINKS, planned
+from gradmill._run.ops import ALWAYS, MAX_LINKS, planned
 from gradmill.jax._call import LeafArrays, Mode, Program, Scalars, in_float64
 from gradmill.jax._states import in_optaxs_classes
 from gradmill.jax._traced import advanced, changed, spec_of
@@ -30,6 +29,7 @@ def can_be_fused(lowering: Lowering) -> bool:
     ops = [link for link in links if link.op is not None]
     return len(ops) <= MAX_LINKS and all(
         link.spec is not None
+        and (link.op is None or link.op.is_native)
         and not any(map(is_traced, link.spec.hyper.values()))
         # What it looks at has to be there before the first call.
         and not (link.control is not None and link.control.needs_updates and link.index > 0)
@@ -85,7 +85,7 @@ class _Run:
         start = 0
         known: list[Any] = []
         for at, link in enumerate(self.ops):
-            if len(self.split) == 1 or link.looks_for not in {"norm", "finite"}:
+            if len(self.split) == 1 or link.finds not in {"norm", "finite"}:
                 continue
             # What the op has to know is found in all leaves together, and these take several calls.
             if any(op.spec is not None and op.spec.slots for op in self.ops[start:at]):
@@ -128,7 +128,9 @@ class _Run:
 
     def groups(self, ops: Sequence[Link], mode: Mode) -> list[list[LeafArrays]]:
         """The arrays of all leaves, by the call."""
-        reads = mode is Mode.STEP or any(link.op in READS_PARAMS for link in ops)
+        reads = mode is Mode.STEP or any(
+            link.op is not None and link.op.reads_params for link in ops
+        )
         return [[self.leaf(ops, at, reads) for at in group] for group in self.split]
 
     def leaf(self, ops: Sequence[Link], at: int, reads: bool) -> LeafArrays:
@@ -150,7 +152,7 @@ class _Run:
 
     def drawn(self, ops: Sequence[Link], before: Sequence[LeafArrays]) -> list[int]:
         """For each op that draws random numbers, how many of the leaves before it draws for."""
-        draws = [bit for bit, link in enumerate(ops) if link.op == "add_noise"]
+        draws = [bit for bit, link in enumerate(ops) if link.op is not None and link.op.draws]
         return [sum(not leaf.skip >> bit & 1 for leaf in before) for bit in draws]
 
     def sums(self, ops: Sequence[Link], known: list[Any]) -> Any:
@@ -173,8 +175,8 @@ class _Run:
         program = self.program(ops, known)
         new, before = list(old), list[LeafArrays]()
         self.slots = [[list(slot) for slot in slots] for slots in self.slots]
-        gates = [link.index for link in ops if link.looks_for == "finite"]
-        searches = [link.index for link in ops if link.looks_for == "nans"]
+        gates = [link.index for link in ops if link.finds == "finite"]
+        searches = [link.index for link in ops if link.finds == "nans"]
         for index in searches:
             self.nans[index] = [jnp.asarray(False)] * len(old)
         for group in self.groups(ops, mode):
@@ -201,7 +203,7 @@ class _Run:
         """The new state of a link."""
         old, plan = self.states[link.index], self.plans[link.index]
         found: Any = self.finite.get(link.index)
-        if link.looks_for == "nans":
+        if link.finds == "nans":
             found = self.inputs.frame.structure, self.nans[link.index]
         spec = spec_of(link, self.inputs.context)
         new = changed(old, advanced(link, spec, old, plan, found))

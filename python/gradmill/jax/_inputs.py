@@ -12,7 +12,6 @@ from gradmill._data.trees import HOLE, leaf_path
 from gradmill._data.types import NO_PARAMS_MSG
 from gradmill._plan.align import hint_for
 from gradmill._plan.context import StepContext
-from gradmill._plan.scalars import READS_PARAMS
 from gradmill._run.frame import Framer
 from gradmill._run.update import none_error
 from gradmill.errors import LeafTypeError, LeafValueError
@@ -21,7 +20,9 @@ from gradmill.jax._trees import adopt, as_array
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gradmill._data.slots import Slot
     from gradmill._data.types import PyTree
+    from gradmill._ops.op import Op
     from gradmill._plan.links import Link
     from gradmill._plan.masks import Selection
     from gradmill._plan.match import Match
@@ -69,8 +70,8 @@ class Inputs:
     def slots(self, link: Link, state: PyTree) -> list[Match]:
         """The leaves of each slot of a link."""
         return [
-            self.frame.slot(getattr(state, name), f"{link.path}.{name}")
-            for name in slot_names(link)
+            self.frame.slot(getattr(state, slot.name), f"{link.path}.{slot.name}")
+            for slot in slots_of(link)
         ]
 
 
@@ -96,9 +97,10 @@ def inputs_of(
     adopt(params)
     # What is written in Python may add up a batch.
     keeps_shapes = all(link.spec is not None for link in links)
-    reads_params = any(link.op in READS_PARAMS for link in links)
+    own_ops = [link.op for link in links if link.op is not None]
+    reads_params = any(op.reads_params for op in own_ops)
     if params is None and (reads_params or writes_params):
-        reading = (link.op for link in links if link.op in READS_PARAMS)
+        reading = (op.name for op in own_ops if op.reads_params)
         raise ValueError(f"{next(reading, 'step')} {NO_PARAMS_MSG}")
     frame = Framer()(updates, params, needs_params=True)
     select = frame.selection(hole)
@@ -106,7 +108,7 @@ def inputs_of(
     given: list[Any] = []
     own = list(frame.params or [None] * len(frame.updates.leaves))
     for at, leaf in enumerate(frame.updates.leaves):
-        ops = {link.op for link, row in zip(links, taken, strict=True) if row[at]} - {None}
+        ops = [link.op for link, row in zip(links, taken, strict=True) if link.op and row[at]]
         if leaf is None:
             # Whatever there is stays.
             given.append(None)
@@ -129,14 +131,15 @@ def inputs_of(
         dtypes=[],
     )
     slots = [
-        (_without_holes(inputs, link, slot, name), name)
+        (_without_holes(inputs, link, match, slot.name), slot.name, slot.is_like_leaf)
         for link, state in zip(links, states, strict=True)
-        for slot, name in zip(inputs.slots(link, state), slot_names(link), strict=True)
+        for match, slot in zip(inputs.slots(link, state), slots_of(link), strict=True)
     ]
     if keeps_shapes:
-        for others, name in [(own, "params"), *((slot.leaves, name) for slot, name in slots)]:
+        like = [(slot.leaves, name) for slot, name, is_like in slots if is_like]
+        for others, name in [(own, "params"), *like]:
             _check_shapes(inputs, others, name)
-    read = [given, *([own] if reads_params else []), *(slot.leaves for slot, _ in slots)]
+    read = [given, *([own] if reads_params else []), *(match.leaves for match, _, _ in slots)]
     inputs.dtypes = [_widest(row) if is_float(row[0]) else None for row in zip(*read, strict=True)]
     return inputs
 
@@ -151,16 +154,14 @@ def _without_holes(inputs: Inputs, link: Link, slot: Match, name: str) -> Match:
     return slot
 
 
-def slot_names(link: Link) -> list[str]:
-    """The names of a link's slots."""
-    return [] if link.spec is None else [slot.name for slot in link.spec.slots]
+def slots_of(link: Link) -> tuple[Slot, ...]:
+    """The slots of a link."""
+    return () if link.spec is None else link.spec.slots
 
 
-def _is_looked_at(
-    ops: set[str | None], update: object, param: object, *, writes_params: bool
-) -> bool:
+def _is_looked_at(ops: Sequence[Op], update: object, param: object, *, writes_params: bool) -> bool:
     """Whether an update has to be an array of floats, or may as well be handled as one."""
-    if ops - {"set_to_zero"}:
+    if not all(op.zeroes for op in ops):
         return True
     if param is None:
         return is_float(update)

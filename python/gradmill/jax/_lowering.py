@@ -11,8 +11,7 @@ import numpy as np
 import optax
 
 from gradmill._data.trees import Flattener, flatten, leaf_path
-from gradmill._ops.formulas import FORMULAS
-from gradmill._ops.jax_sums import all_finite, global_norm
+from gradmill._ops.walk import FormulaError, run_op
 from gradmill._plan.layout import layout_of
 from gradmill._plan.links import links_of
 from gradmill._plan.masks import Selection
@@ -20,10 +19,11 @@ from gradmill._plan.match import match
 from gradmill._plan.spec import Flattened
 from gradmill._plan.states import init_link
 from gradmill._run.frame import Framer
-from gradmill._run.native import ALWAYS, planned
+from gradmill._run.ops import ALWAYS, planned
 from gradmill._run.runs import PythonRun
 from gradmill._run.transformation import GradientTransformationExtraArgs
 from gradmill.errors import LeafValueError
+from gradmill.jax._formulas import ON_JAX
 from gradmill.jax._inputs import inputs_of
 from gradmill.jax._states import in_optaxs_classes, with_keys
 from gradmill.jax._traced import advanced, changed, spec_of, step_values
@@ -171,7 +171,7 @@ class _Walk:
                 old = [slot.leaves for slot in self.inputs.slots(link, state)]
                 new, slots = _choose(plan.on, (new, slots), (leaves, old))
         is_open = plan.open
-        if link.looks_for == "finite":
+        if link.finds == "finite":
             is_open = jnp.logical_or(found, plan.memo)
         changes = advanced(link, spec, state, plan, found)
         matches = self.inputs.slots(link, state)
@@ -183,57 +183,35 @@ class _Walk:
         self, link: Link, scalars: dict[str, Any], leaves: list[Any], state: PyTree
     ) -> tuple[list[Any], list[list[Any]], Any]:
         """Apply a formula to all leaves: new updates, new slots, and what the op looked for."""
-        assert link.op is not None  # noqa: S101  (for the type checker)
-        mask = self.inputs.taken[link.index]
+        op, spec = link.op, link.spec
+        assert op is not None  # noqa: S101  (for the type checker)
+        assert spec is not None  # noqa: S101  (for the type checker)
+        inputs, mask = self.inputs, self.inputs.taken[link.index]
         taken = [
-            dtype is not None and take for dtype, take in zip(self.inputs.dtypes, mask, strict=True)
+            dtype is not None and take for dtype, take in zip(inputs.dtypes, mask, strict=True)
         ]
-        own = [leaf for leaf, take in zip(leaves, taken, strict=True) if take]
-        known = _knowledge(link, own)
-        found = known.get("finite")
-        if link.looks_for == "nans":
-            pairs = zip(leaves, taken, strict=True)
-            nans = [jnp.isnan(leaf).any() if take else jnp.asarray(False) for leaf, take in pairs]
-            found = self.inputs.frame.structure, nans
-        keys = iter(_keys(scalars, len(own)) if link.op == "add_noise" else ())
-        slots = [slot.leaves for slot in self.inputs.slots(link, state)]
-        new_leaves = list(leaves)
-        new_slots = [list(slot) for slot in slots]
-        for index, leaf in enumerate(leaves):
-            if not taken[index]:
-                # One that is no array of floats is left as it is by all ops but one.
-                if mask[index] and link.op == "set_to_zero" and leaf is not None:
-                    new_leaves[index] = jnp.zeros_like(leaf)
-                continue
-            values = {
-                name: _in_dtype(value, leaf.dtype) for name, value in (scalars | known).items()
-            }
-            if link.op == "add_noise":
-                values["normal"] = jax.random.normal(next(keys), leaf.shape, leaf.dtype)
-            if leaf.size == 0:
-                continue
-            old = [jnp.asarray(slot[index], leaf.dtype) for slot in slots]
-            try:
-                new = FORMULAS[link.op](jnp, leaf, self.params[index], *old, **values)
-            except ValueError as error:
-                path = leaf_path(self.inputs.frame.structure.spec, index, "updates")
-                raise LeafValueError(f"{path}: {error} ({link.op})") from None
-            new_leaves[index] = new[0]
-            for slot, before, value in zip(new_slots, slots, new[1:], strict=True):
-                slot[index] = value.astype(before[index].dtype)
-        return new_leaves, new_slots, found
-
-
-def _knowledge(link: Link, leaves: Sequence[Any]) -> dict[str, Any]:
-    """What the formula of a link's op has to know of all leaves together."""
-    match link.looks_for:
-        case "norm":
-            return {"norm": global_norm(leaves)}
-        case "finite":
-            return {"finite": all_finite(leaves)}
-        case "units" if link.spec is not None and link.spec.axes is not None:
-            return {"axes": link.spec.axes}
-    return {}
+        slots = [slot.leaves for slot in inputs.slots(link, state)]
+        try:
+            done = run_op(op, ON_JAX, scalars, leaves, self.params, slots, taken, spec.axes)
+        except FormulaError as error:
+            at, problem = error.args
+            path = leaf_path(inputs.frame.structure.spec, at, "updates")
+            raise LeafValueError(f"{path}: {problem} ({op.name})") from None
+        new = list(done.updates)
+        if op.zeroes:
+            # One that is no array of floats is left as it is by all other ops.
+            for at, (leaf, take, is_float) in enumerate(zip(leaves, mask, taken, strict=True)):
+                if take and not is_float and leaf is not None:
+                    new[at] = jnp.zeros_like(leaf)
+        new_slots = [
+            [
+                value.astype(before.dtype) if take else before
+                for value, before, take in zip(made, old, taken, strict=True)
+            ]
+            for made, old in zip(done.slots, slots, strict=True)
+        ]
+        found = done.found
+        return new, new_slots, (inputs.frame.structure, found) if op.finds == "nans" else found
 
 
 def _lowered(tx: TransformationLike) -> TransformationLike:
@@ -269,21 +247,6 @@ def _lowered(tx: TransformationLike) -> TransformationLike:
 def _joined(leaves: Sequence[Any]) -> Any:
     """All leaves as one vector."""
     return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves if leaf is not None])
-
-
-def _in_dtype(value: Any, dtype: Any) -> Any:
-    """A scalar as one of ``dtype``; what is no number stays."""
-    if isinstance(value, tuple):
-        return value
-    if isinstance(value, (bool, int, float)):
-        return float(value)
-    return value if value.dtype == jnp.bool_ else jnp.asarray(value, dtype)
-
-
-def _keys(scalars: dict[str, Any], count: int) -> Any:
-    """A key for each of so many leaves."""
-    words = jnp.stack([jnp.asarray(scalars[name], jnp.uint32) for name in ("key0", "key1")])
-    return jax.random.split(jax.random.wrap_key_data(words, impl="threefry2x32"), count)
 
 
 def _choose(condition: Any, new: Any, old: Any) -> Any:

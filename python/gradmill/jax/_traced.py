@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
 from gradmill._data.numbers import integer
-from gradmill._plan.scalars import SCALARS, next_count, scalars_of
-from gradmill._run.native import control_of
+from gradmill._plan.scalars import counted, scalars_of
+from gradmill._run.ops import control_of
 from gradmill.jax._states import in_optaxs_classes
 
 if TYPE_CHECKING:
@@ -36,17 +34,16 @@ def step_values(link: Link, spec: Spec, state: PyTree, plan: Plan) -> dict[str, 
     assert link.op is not None  # noqa: S101  (for the type checker)
     values: Sequence[Any] = plan.scalars
     if link.control is None:
-        count = integer(state.count) if link.counts else 0
-        row = scalars_of(spec, Correction)
-        values = [scalar(count) if callable(scalar) else scalar for scalar in row]
-    return dict(zip(SCALARS[link.op], values, strict=True))
+        count = integer(getattr(state, link.counts[0])) if link.counts else 0
+        values = [scalar(count) if callable(scalar) else scalar for scalar in scalars_of(spec)]
+    return dict(zip(link.op.scalars, values, strict=True))
 
 
 def advanced(link: Link, spec: Spec, state: PyTree, plan: Plan, found: Any) -> dict[str, Any]:
     """The fields of a link's state that change, but for its slots."""
     if link.control is not None:
         return control_of(spec).advance(state, plan, found)
-    return {"count": next_count(state.count)} if link.counts else {}
+    return counted(link, state)
 
 
 def changed(state: PyTree, changes: dict[str, Any]) -> PyTree:
@@ -63,22 +60,3 @@ def changed(state: PyTree, changes: dict[str, Any]) -> PyTree:
         for name, value in changes.items()
     }
     return state._replace(**fields) if fields else state
-
-
-@dataclass(frozen=True)
-class Correction:
-    """``1 - decay**(count + ahead)`` as a function of the count, without cancellation."""
-
-    decay: Any
-    ahead: int
-
-    def __call__(self, count: Any) -> Any:
-        # The largest count and one are no int32.
-        count = count + float(self.ahead)
-        decay = self.decay
-        if isinstance(decay, float):
-            # The logarithm in float64: one in float32 costs five digits of those near 1.
-            return -jnp.expm1(count * math.log(decay)) if decay > 0 else 1 - decay**count
-        positive = jnp.where(decay > 0, decay, 1)
-        exact = -jnp.expm1(count * jnp.log(positive))
-        return jnp.where(decay > 0, exact, 1 - decay**count)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gradmill._data.checks import float_dtype, real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
+from gradmill._ops import adam as ops
 from gradmill._plan.spec import Spec
 from gradmill._run.fused import native
 
@@ -95,7 +96,7 @@ def scale_by_adam(
         "eps": real("eps", eps, at_least=0),
         "eps_root": real("eps_root", eps_root, at_least=0),
     }
-    op = "scale_by_adam_nesterov" if nesterov else "scale_by_adam"
+    op = ops.scale_by_adam_nesterov if nesterov else ops.scale_by_adam
     slots = (
         Slot("mu", float_dtype("mu_dtype", mu_dtype)),
         Slot("nu", float_dtype("nu_dtype", nu_dtype)),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from gradmill._data.checks import real
 from gradmill._data.recorded import recorded
 from gradmill._data.types import EmptyState
+from gradmill._ops import clip as ops
 from gradmill._plan.spec import Spec
 from gradmill._run.fused import native
 
@@ -36,4 +37,6 @@ def clip(max_delta: float) -> GradientTransformation:
         >>> tx.update(np.array([0.5, -3.0, np.inf, np.nan]), tx.init(np.zeros(4)))[0]
         array([ 0.5, -1. ,  1. ,  nan])
     """
-    return native(Spec("clip", EmptyState, {"max_delta": real("max_delta", max_delta, at_least=0)}))
+    return native(
+        Spec(ops.clip, EmptyState, {"max_delta": real("max_delta", max_delta, at_least=0)})
+    )

@@ -9,6 +9,7 @@ from gradmill._data.numbers import HOST
 from gradmill._data.recorded import recorded
 from gradmill._data.tape import Tape
 from gradmill._data.types import is_transformation
+from gradmill._ops import zero as ops
 from gradmill._plan.control import Context, Control, Plan
 from gradmill._plan.scalars import next_count
 from gradmill._plan.spec import Gated, Spec
@@ -196,5 +197,5 @@ def conditionally_mask(
     given = (inner, should_transform_fn, transformation, condition_fn)
     tx, holds = _pick("conditionally_mask", *given)
     control = _Condition("conditionally_mask", holds, forward_extra_args)
-    spec = Spec("set_to_zero", ConditionallyMaskState, control=control)
+    spec = Spec(ops.set_to_zero, ConditionallyMaskState, control=control)
     return native_with_extra(Gated(spec, tx, "inner_state"))

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradmill._data.recorded import recorded
 from gradmill._data.types import EmptyState
+from gradmill._ops import decayed_weights as ops
 from gradmill._plan.spec import Masked, Spec
 from gradmill._run.fused import native
 from gradmill.schedules._named import real_or_schedule
@@ -66,5 +67,5 @@ def add_decayed_weights(
     """
     decay = real_or_schedule("weight_decay", weight_decay)
     state: type[Any] = WeightDecaySchedule if callable(decay) else EmptyState
-    tx = native(Spec("add_decayed_weights", state, {"weight_decay": decay}))
+    tx = native(Spec(ops.add_decayed_weights, state, {"weight_decay": decay}))
     return tx if mask is None else native(Masked(tx, mask))

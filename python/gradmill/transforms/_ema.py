@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gradmill._data.checks import float_dtype, real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
+from gradmill._ops import ema as ops
 from gradmill._plan.spec import Spec
 from gradmill._run.fused import native
 
@@ -67,4 +68,4 @@ def ema(
     dtype = float_dtype("accumulator_dtype", accumulator_dtype)
     bounds = {"above": -1.0, "below": 1.0} if debias else {}
     hyper = {"decay": real("decay", decay, **bounds), "debias": bool(debias)}
-    return native(Spec("ema", EmaState, hyper, (Slot("ema", dtype),)))
+    return native(Spec(ops.ema, EmaState, hyper, (Slot("ema", dtype),)))

@@ -9,6 +9,7 @@ from gradmill._data.numbers import integer
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
 from gradmill._data.types import is_transformation
+from gradmill._ops import accumulate as ops
 from gradmill._plan.control import Context, Control, Plan
 from gradmill._plan.spec import Gated, Spec
 from gradmill._run.fused import native, native_with_extra
@@ -117,6 +118,6 @@ def apply_every(
         raise ValueError(f"apply_every needs a positive k, got {steps}")
     slots, control = (Slot("grad_acc"),), _Every(steps)
     if transformation is None:
-        return native(Spec("apply_every", ApplyEvery, slots=slots, control=control))
-    spec = Spec("apply_every", ApplyEveryInner, slots=slots, control=control)
+        return native(Spec(ops.apply_every, ApplyEvery, slots=slots, control=control))
+    spec = Spec(ops.apply_every, ApplyEveryInner, slots=slots, control=control)
     return native_with_extra(Gated(spec, transformation, "inner_state"))

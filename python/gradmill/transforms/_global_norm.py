@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from gradmill._data.checks import real
 from gradmill._data.recorded import recorded
 from gradmill._data.types import EmptyState
+from gradmill._ops import global_norm as ops
 from gradmill._plan.spec import Spec
 from gradmill._run.fused import native
 
@@ -46,7 +47,7 @@ def clip_by_global_norm(max_norm: float) -> GradientTransformation:
         <https://arxiv.org/abs/1211.5063>`_, 2012.
     """
     hyper = {"max_norm": real("max_norm", max_norm, at_least=0)}
-    return native(Spec("clip_by_global_norm", EmptyState, hyper))
+    return native(Spec(ops.clip_by_global_norm, EmptyState, hyper))
 
 
 @recorded
@@ -79,4 +80,4 @@ def normalize_by_update_norm(
         [array([6.]), array([8.])]
     """
     hyper = {"scale_factor": real("scale_factor", scale_factor), "eps": real("eps", eps)}
-    return native(Spec("normalize_by_update_norm", EmptyState, hyper))
+    return native(Spec(ops.normalize_by_update_norm, EmptyState, hyper))

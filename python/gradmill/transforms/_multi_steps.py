@@ -10,6 +10,7 @@ from gradmill._data.recorded import Call
 from gradmill._data.slots import Slot
 from gradmill._data.trees import tree_map
 from gradmill._data.types import is_transformation
+from gradmill._ops import accumulate as ops
 from gradmill._plan.control import Context, Control, Plan
 from gradmill._plan.scalars import next_count
 from gradmill._plan.spec import Gated, Spec
@@ -199,7 +200,7 @@ class MultiSteps:
         slot = Slot("acc_grads", dtype, np.dtype(np.float32) if dtype is None else None)
         mean = use_grad_mean is None or use_grad_mean
         spec = Spec(
-            "multi_steps_mean" if mean else "multi_steps_sum",
+            ops.multi_steps_mean if mean else ops.multi_steps_sum,
             MultiStepsState,
             slots=(slot,),
             control=_Collect(k, should_skip_update_fn),

@@ -8,6 +8,7 @@ from gradmill import _core
 from gradmill._data.checks import is_integer, number_of, real
 from gradmill._data.numbers import HOST
 from gradmill._data.recorded import recorded
+from gradmill._ops import noise as ops
 from gradmill._plan.control import Context, Control, FieldError, Plan
 from gradmill._plan.scalars import next_count
 from gradmill._plan.spec import Spec
@@ -154,4 +155,4 @@ def add_noise(
     given = key if seed is None else seed
     words = _key_words(0 if given is None else given)
     control = _Noise(real("eta", eta, at_least=0), real("gamma", gamma), words)
-    return native(Spec("add_noise", AddNoiseState, control=control))
+    return native(Spec(ops.add_noise, AddNoiseState, control=control))

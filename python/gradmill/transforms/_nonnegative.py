@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from gradmill._data.recorded import recorded
 from gradmill._data.types import EmptyState
+from gradmill._ops import nonnegative as ops
 from gradmill._plan.spec import Spec
 from gradmill._run.fused import native
 
@@ -30,4 +31,4 @@ def keep_params_nonnegative() -> GradientTransformation:
         >>> opt.params
         array([0.5, 0. ])
     """
-    return native(Spec("keep_params_nonnegative", EmptyState))
+    return native(Spec(ops.keep_params_nonnegative, EmptyState))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gradmill._data.checks import real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
+from gradmill._ops import rms as ops
 from gradmill._plan.spec import Spec
 from gradmill._run.fused import native
 
@@ -139,9 +140,9 @@ def scale_by_rms(
         <https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf>`_, 2012.
     """
     state = ScaleByRmsWithCountState if bias_correction else ScaleByRmsState
-    slots = (Slot("nu", fill=real("initial_scale", initial_scale, at_least=0)),)
+    slots = (Slot("nu", start=real("initial_scale", initial_scale, at_least=0)),)
     hyper = _hyper(decay, eps, eps_in_sqrt, bias_correction)
-    return native(Spec("scale_by_rms", state, hyper, slots))
+    return native(Spec(ops.scale_by_rms, state, hyper, slots))
 
 
 @recorded
@@ -189,6 +190,6 @@ def scale_by_stddev(
         <https://arxiv.org/abs/1308.0850>`_, 2013.
     """
     state = ScaleByRStdDevWithCountState if bias_correction else ScaleByRStdDevState
-    slots = (Slot("mu"), Slot("nu", fill=real("initial_scale", initial_scale, at_least=0)))
+    slots = (Slot("mu"), Slot("nu", start=real("initial_scale", initial_scale, at_least=0)))
     hyper = _hyper(decay, eps, eps_in_sqrt, bias_correction)
-    return native(Spec("scale_by_stddev", state, hyper, slots))
+    return native(Spec(ops.scale_by_stddev, state, hyper, slots))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gradmill._data.checks import real
 from gradmill._data.recorded import recorded
 from gradmill._data.types import EmptyState
+from gradmill._ops import scale as ops
 from gradmill._plan.spec import Spec
 from gradmill._run.fused import native
 from gradmill.schedules._named import named
@@ -54,7 +55,7 @@ def scale(step_size: float) -> GradientTransformation:
         >>> tx.update(np.array([2.0, 4.0]), tx.init(np.zeros(2)))
         (array([-1., -2.]), EmptyState())
     """
-    return native(Spec("scale", EmptyState, {"step_size": real("step_size", step_size)}))
+    return native(Spec(ops.scale, EmptyState, {"step_size": real("step_size", step_size)}))
 
 
 @recorded
@@ -100,7 +101,7 @@ def scale_by_schedule(
 
 
 def _by_schedule(schedule: Schedule) -> GradientTransformation:
-    return native(Spec("scale", ScaleByScheduleState, {"step_size": schedule}))
+    return native(Spec(ops.scale, ScaleByScheduleState, {"step_size": schedule}))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gradmill._data.checks import float_dtype, real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
+from gradmill._ops import trace as ops
 from gradmill._plan.spec import Spec
 from gradmill._run.fused import native
 
@@ -66,5 +67,5 @@ def trace(
         deep learning <https://proceedings.mlr.press/v28/sutskever13.html>`_, 2013.
     """
     dtype = float_dtype("accumulator_dtype", accumulator_dtype)
-    op = "trace_nesterov" if nesterov else "trace"
+    op = ops.trace_nesterov if nesterov else ops.trace
     return native(Spec(op, TraceState, {"decay": real("decay", decay)}, (Slot("trace", dtype),)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gradmill._data.checks import is_integer, number_of, real
 from gradmill._data.recorded import recorded
 from gradmill._data.types import EmptyState
+from gradmill._ops import unitwise as ops
 from gradmill._plan.spec import Spec
 from gradmill._run.fused import native
 
@@ -47,7 +48,9 @@ def clip_by_block_rms(threshold: float) -> GradientTransformation:
     """
     return native(
         Spec(
-            "clip_by_block_rms", EmptyState, {"threshold": real("threshold", threshold, at_least=0)}
+            ops.clip_by_block_rms,
+            EmptyState,
+            {"threshold": real("threshold", threshold, at_least=0)},
         )
     )
 
@@ -107,7 +110,7 @@ def adaptive_grad_clip(
         if not all(map(is_integer, given)):
             raise TypeError(f"axis must be an integer or integers, got {axis!r:.80}")
         axes = tuple(map(number_of, given))
-    return native(Spec("adaptive_grad_clip", EmptyState, hyper, axes=axes))
+    return native(Spec(ops.adaptive_grad_clip, EmptyState, hyper, axes=axes))
 
 
 @recorded
@@ -134,7 +137,7 @@ def centralize() -> GradientTransformation:
         Yong, Huang, Hua and Zhang, `Gradient Centralization
         <https://arxiv.org/abs/2004.01461>`_, 2020.
     """
-    return native(Spec("centralize", EmptyState))
+    return native(Spec(ops.centralize, EmptyState))
 
 
 @recorded
@@ -177,4 +180,4 @@ def scale_by_trust_ratio(
         "trust_coefficient": real("trust_coefficient", trust_coefficient),
         "eps": real("eps", eps, at_least=0),
     }
-    return native(Spec("scale_by_trust_ratio", EmptyState, hyper))
+    return native(Spec(ops.scale_by_trust_ratio, EmptyState, hyper))

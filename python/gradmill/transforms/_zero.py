@@ -11,6 +11,7 @@ from gradmill._data.numbers import integer, is_foreign, library_of, namespace_of
 from gradmill._data.recorded import recorded
 from gradmill._data.trees import tree_map
 from gradmill._data.types import EmptyState, is_transformation
+from gradmill._ops import zero as ops
 from gradmill._plan.control import Context, Control, Plan
 from gradmill._plan.match import match
 from gradmill._plan.scalars import COUNT_MAX, next_count
@@ -37,7 +38,7 @@ def set_to_zero() -> GradientTransformation:
         >>> tx.update(np.array([1.0, np.nan]), tx.init(np.zeros(2)))[0]
         array([0., 0.])
     """
-    return native(Spec("set_to_zero", EmptyState))
+    return native(Spec(ops.set_to_zero, EmptyState))
 
 
 class ZeroNansState(NamedTuple):
@@ -99,7 +100,7 @@ def zero_nans() -> GradientTransformation:
         >>> tx.update(np.array([1.0, np.nan]), tx.init(np.zeros(2)))
         (array([1., 0.]), ZeroNansState(found_nan=array(True)))
     """
-    return native(Spec("zero_nans", ZeroNansState, control=_FoundNans()))
+    return native(Spec(ops.zero_nans, ZeroNansState, control=_FoundNans()))
 
 
 class ApplyIfFiniteState(NamedTuple):
@@ -199,5 +200,5 @@ def apply_if_finite(
             f"apply_if_finite: max_consecutive_errors must be an integer or None, got {limit!r:.80}"
         )
     control = _IfFinite(None if limit is None else int(number_of(limit)))
-    spec = Spec("apply_if_finite", ApplyIfFiniteState, control=control)
+    spec = Spec(ops.apply_if_finite, ApplyIfFiniteState, control=control)
     return native_with_extra(Gated(spec, given[0], "inner_state"))

@@ -11,7 +11,6 @@ use std::sync::Mutex;
 use arbitrary::{Arbitrary, Unstructured};
 use gradmill_core::leaf::{Params, Slot};
 use gradmill_core::ops::OPS;
-use gradmill_core::scalars::bias_correction;
 use gradmill_core::simd::Tier;
 use gradmill_core::{Config, DType, Entry, Error, Leaf, Outcome, Program, Step, run};
 use libfuzzer_sys::fuzz_target;
@@ -51,9 +50,7 @@ impl Scalar {
                 match name {
                     "b1" | "b2" | "decay" => pick(&[0.9, 0.999, 0.0, 0.5, 1.0]),
                     "eps" | "eps_root" => pick(&[1e-8, 0.0, 1e-3]),
-                    "correction" | "correction1" | "correction1_next" | "correction2" => {
-                        bias_correction(0.9, u64::from(choice) + 1)
-                    }
+                    "count" => f64::from(choice),
                     "first" | "emit" | "skip" | "accept" | "collected" => pick(&[1.0, 0.0, 2.0]),
                     "key0" | "key1" => f64::from(choice),
                     _ => pick(&[1.0, -1e-3, 0.1, 10.0, 0.0, 1e-42, 1e10]),

@@ -15,10 +15,16 @@ fn power(base: f64, exponent: u64) -> f64 {
     result
 }
 
-/// `1 - decay^count`: what an average that started at zero has collected of its weights by step `count`.
+/// `1 - decay^count`: what an average that started at zero has collected of its weights by step `count`, an integer.
 #[must_use]
-pub fn bias_correction(decay: f64, count: u64) -> f64 {
-    in_default_mode(|| 1.0 - power(decay, count))
+#[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "counts are integers")]
+pub fn bias_correction(decay: f64, count: f64) -> f64 {
+    in_default_mode(|| 1.0 - power(decay, count as u64))
+}
+
+/// [`bias_correction`] of the step behind `count` others where `corrects` is not zero, else one.
+pub(crate) fn correction_if(corrects: f64, decay: f64, count: f64) -> f64 {
+    if corrects == 0.0 { 1.0 } else { bias_correction(decay, count + 1.0) }
 }
 
 /// The epsilon beside a root, at least what changes no bit of the root of a normal number when it is added:
@@ -44,7 +50,7 @@ mod tests {
         assert_eq!(power(0.9, 0), 1.0);
         assert_eq!(power(0.9, 1), 0.9);
         assert_eq!(power(0.9, 3), 0.9 * (0.9 * 0.9));
-        assert_eq!(bias_correction(1.0, 7), 0.0);
+        assert_eq!(bias_correction(1.0, 7.0), 0.0);
     }
 
     #[test]

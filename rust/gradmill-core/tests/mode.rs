@@ -134,10 +134,10 @@ fn functions() {
         let bits: Vec<u64> = sum.iter().chain([&norm, &tiny]).map(|x| x.to_bits()).collect();
         (bits, count, known, shrunk)
     };
-    let expected = (all(1), bias_correction(0.999, 777).to_bits());
+    let expected = (all(1), bias_correction(0.999, 777.0).to_bits());
     for mode in register::MODES {
         for threads in [1, 3] {
-            let made = in_mode(mode, || (all(threads), bias_correction(0.999, 777).to_bits()));
+            let made = in_mode(mode, || (all(threads), bias_correction(0.999, 777.0).to_bits()));
             assert!(made == expected, "{mode:#x}, {threads}");
         }
     }

@@ -7,6 +7,7 @@ use common::{
 };
 use gradmill_core::leaf::Source;
 use gradmill_core::ops::OPS;
+use gradmill_core::scalars::bias_correction;
 use gradmill_core::{DType, global_norm};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -58,13 +59,13 @@ const FORMULAS: [(&str, Formula); 8] = [
     ("add_decayed_weights", |u, p, _, s, _| vec![term(&[u, s.scalar("weight_decay") * p])]),
     ("scale_by_adam", |u, _, state, s, _| {
         let (mu, nu) = moments(u, state, s);
-        let mu_hat = mu.times(1.0 / s.scalar("correction1"));
+        let mu_hat = mu.times(1.0 / correction(s, "b1", 1.0));
         vec![mu_hat.times(1.0 / adam_denominator(nu, s)), mu, nu]
     }),
     ("scale_by_adam_nesterov", |u, _, state, s, _| {
         let (mu, nu) = moments(u, state, s);
-        let kept = mu.times(s.scalar("b1") / s.scalar("correction1_next"));
-        let fresh = term(&[(1.0 - s.scalar("b1")) * u / s.scalar("correction1")]);
+        let kept = mu.times(s.scalar("b1") / correction(s, "b1", 2.0));
+        let fresh = term(&[(1.0 - s.scalar("b1")) * u / correction(s, "b1", 1.0)]);
         vec![kept.plus(fresh).times(1.0 / adam_denominator(nu, s)), mu, nu]
     }),
     ("trace", |u, _, state, s, _| {
@@ -77,6 +78,10 @@ const FORMULAS: [(&str, Formula); 8] = [
     }),
 ];
 
+fn correction(s: &Link, decay: &str, ahead: f64) -> f64 {
+    bias_correction(s.scalar(decay), s.scalar("count") + ahead)
+}
+
 fn moments(u: f64, state: &[f64], s: &Link) -> (Term, Term) {
     let (b1, b2) = (s.scalar("b1"), s.scalar("b2"));
     (term(&[b1 * state[0], (1.0 - b1) * u]), term(&[b2 * state[1], (1.0 - b2) * u * u]))
@@ -84,7 +89,7 @@ fn moments(u: f64, state: &[f64], s: &Link) -> (Term, Term) {
 
 fn adam_denominator(nu: Term, s: &Link) -> f64 {
     let eps = s.scalar("eps").max(2f64.powi(-566));
-    (nu.value / s.scalar("correction2") + s.scalar("eps_root")).sqrt() + eps
+    (nu.value / correction(s, "b2", 1.0) + s.scalar("eps_root")).sqrt() + eps
 }
 
 fn formula(name: &str) -> Option<Formula> {

@@ -45,7 +45,7 @@ mod _core {
     #[pymodule_export]
     use crate::recycle::clear_cache;
     #[pymodule_export]
-    use crate::scalars::{Correction, Scalars};
+    use crate::scalars::{Count, Scalars, bias_correction};
     #[pymodule_export]
     use crate::settings::{allocations, build_info, force, plant_panic, set_num_threads};
     #[pymodule_export]

@@ -1,6 +1,5 @@
-//! The numbers of one step, all in f64: constants, bias corrections, and what schedules say.
+//! The numbers of one step, all in f64: constants, the count, and what schedules say.
 
-use gradmill_core::scalars::bias_correction;
 use gradmill_core::sys::mode::in_default_mode;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -9,34 +8,31 @@ use smallvec::SmallVec;
 
 use crate::tape::Curve;
 
-/// `1 - decay**(count + ahead)` as a function of the count, the power by repeated multiplication.
+/// Stands among scalars for the count of steps taken.
 #[pyclass(frozen, module = "gradmill._core")]
-pub struct Correction {
-    decay: f64,
-    ahead: u64,
-}
+pub struct Count;
 
 #[pymethods]
-impl Correction {
+impl Count {
     #[new]
-    #[pyo3(signature = (decay, ahead=1))]
-    fn new(decay: f64, ahead: u64) -> Self {
-        Self { decay, ahead }
+    fn new() -> Self {
+        Self
     }
 
-    fn __call__(&self, count: u64) -> f64 {
-        bias_correction(self.decay, count + self.ahead)
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyType>, ()) {
+        (slf.get_type(), ())
     }
+}
 
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyType>, (f64, u64)) {
-        let Self { decay, ahead } = *slf.get();
-        (slf.get_type(), (decay, ahead))
-    }
+/// `1 - decay**count`, the power by repeated multiplication.
+#[pyfunction]
+pub fn bias_correction(decay: f64, count: f64) -> f64 {
+    gradmill_core::scalars::bias_correction(decay, count)
 }
 
 enum Scalar {
     Constant(f64),
-    Correction(Py<Correction>),
+    Count,
     Curve(Py<Curve>),
     Schedule(Py<PyAny>),
 }
@@ -53,7 +49,7 @@ impl Scalars {
             for scalar in &self.0 {
                 add(match scalar {
                     Scalar::Constant(value) => *value,
-                    Scalar::Correction(correction) => correction.get().__call__(count),
+                    Scalar::Count => count as f64,
                     Scalar::Curve(curve) => curve.get().at(py, count)?,
                     Scalar::Schedule(schedule) => schedule.bind(py).call1((count,))?.extract()?,
                 });
@@ -69,8 +65,8 @@ impl Scalars {
     fn new(scalars: &Bound<'_, PyAny>) -> PyResult<Self> {
         let scalar = |scalar: PyResult<Bound<'_, PyAny>>| {
             let scalar = scalar?;
-            if let Ok(correction) = scalar.cast::<Correction>() {
-                return Ok(Scalar::Correction(correction.clone().unbind()));
+            if scalar.is_instance_of::<Count>() {
+                return Ok(Scalar::Count);
             }
             if let Ok(curve) = scalar.cast::<Curve>() {
                 return Ok(Scalar::Curve(curve.clone().unbind()));
@@ -89,12 +85,13 @@ impl Scalars {
     ) -> PyResult<(Bound<'py, PyType>, (Bound<'py, PyList>,))> {
         let py = slf.py();
         let scalar = |scalar: &Scalar| match scalar {
-            Scalar::Constant(value) => PyFloat::new(py, *value).into_any(),
-            Scalar::Correction(correction) => correction.bind(py).clone().into_any(),
-            Scalar::Curve(curve) => curve.bind(py).clone().into_any(),
-            Scalar::Schedule(schedule) => schedule.bind(py).clone(),
+            Scalar::Constant(value) => Ok(PyFloat::new(py, *value).into_any()),
+            Scalar::Count => Ok(Bound::new(py, Count)?.into_any()),
+            Scalar::Curve(curve) => Ok(curve.bind(py).clone().into_any()),
+            Scalar::Schedule(schedule) => Ok(schedule.bind(py).clone()),
         };
-        let scalars = PyList::new(py, slf.get().0.iter().map(scalar))?;
+        let made = slf.get().0.iter().map(scalar).collect::<PyResult<Vec<_>>>()?;
+        let scalars = PyList::new(py, made)?;
         Ok((slf.get_type(), (scalars,)))
     }
 
@@ -104,7 +101,7 @@ impl Scalars {
         self.0.iter().try_for_each(|scalar| match scalar {
             Scalar::Schedule(schedule) => visit.call(schedule),
             Scalar::Curve(curve) => visit.call(curve),
-            Scalar::Constant(_) | Scalar::Correction(_) => Ok(()),
+            Scalar::Constant(_) | Scalar::Count => Ok(()),
         })
     }
 

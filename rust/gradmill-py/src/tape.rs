@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use gradmill_core::scalars::bias_correction;
 use gradmill_core::sys::mode::in_default_mode;
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -32,7 +31,7 @@ macro_rules! codes {
 
 codes!(
     Add, Sub, Mul, Div, Mod, Neg, Min, Max, Less, AtMost, Equal, Not, And, Or, Where, Cos, Sqrt,
-    Floor, Pow, Correction, Call, Need
+    Floor, Pow, Call, Need
 );
 
 /// The codes of operations by name.
@@ -56,7 +55,6 @@ impl Tape {
         let decode = |(at, &(code, a, b, c)): (usize, &Written)| {
             let &(_, code) = Code::ALL.get(usize::from(code))?;
             let (read, is_known) = match code {
-                Code::Correction => ([a, b, b], true),
                 Code::Call => ([a, a, a], usize::from(b) < functions.len()),
                 _ => ([a, b, c], true),
             };
@@ -119,9 +117,6 @@ impl Tape {
                 Code::Sqrt => x.sqrt(),
                 Code::Floor => x.floor(),
                 Code::Pow => x.powf(get(b)),
-                Code::Correction => {
-                    bias_correction(x, (get(b) as i64).unsigned_abs() + u64::from(*c))
-                }
                 Code::Call => {
                     self.functions[usize::from(*b)].bind(py).call1((x as i64,))?.extract()?
                 }

@@ -1,19 +1,15 @@
 use super::{FromScalars, Meta, Op, Reduce};
 use crate::dtype::Float;
-use crate::scalars::beside_root;
+use crate::scalars::{beside_root, bias_correction};
 
 pub const META: Meta = Meta {
     name: "scale_by_adam",
-    scalars: &["b1", "b2", "eps", "eps_root", "correction1", "correction2"],
+    scalars: &["b1", "b2", "eps", "eps_root", "count"],
     slots: &["mu", "nu"],
     params: false,
     reduce: Reduce::None,
 };
-pub const NESTEROV: Meta = Meta {
-    name: "scale_by_adam_nesterov",
-    scalars: &["b1", "b2", "eps", "eps_root", "correction1", "correction2", "correction1_next"],
-    ..META
-};
+pub const NESTEROV: Meta = Meta { name: "scale_by_adam_nesterov", ..META };
 
 /// `m' = b1 m + (1 - b1) u`, `v' = b2 v + (1 - b2) u²`; emits `m̂ / (√(v̂ + eps_root) + eps)`, without `eps_root`
 /// unless `ROOT`.
@@ -35,12 +31,13 @@ pub struct ScaleByAdam<T, const NESTEROV: bool, const ROOT: bool = true> {
 
 impl<T: Float, const NESTEROV: bool> FromScalars for ScaleByAdam<T, NESTEROV> {
     fn from_scalars(scalars: &[f64]) -> Self {
-        let &[b1, b2, eps, eps_root, correction1, correction2, ref next @ ..] = scalars else {
+        let &[b1, b2, eps, eps_root, count] = scalars else {
             unreachable!("the program counts each op's scalars")
         };
         let rest1 = 1.0 - b1;
+        let correction1 = bias_correction(b1, count + 1.0);
         let mu_factor =
-            next.first().map_or(1.0 / correction1, |correction1_next| b1 / correction1_next);
+            if NESTEROV { b1 / bias_correction(b1, count + 2.0) } else { 1.0 / correction1 };
         Self {
             b1: T::from_f64(b1),
             rest1: T::from_f64(rest1),
@@ -50,7 +47,7 @@ impl<T: Float, const NESTEROV: bool> FromScalars for ScaleByAdam<T, NESTEROV> {
             eps_root: T::from_f64(eps_root),
             mu_factor: T::from_f64(mu_factor),
             update_factor: T::from_f64(rest1 / correction1),
-            nu_factor: T::from_f64(1.0 / correction2),
+            nu_factor: T::from_f64(1.0 / bias_correction(b2, count + 1.0)),
         }
     }
 }

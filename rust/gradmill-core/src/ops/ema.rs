@@ -1,9 +1,10 @@
 use super::{FromScalars, Meta, Op, Reduce};
 use crate::dtype::Float;
+use crate::scalars::correction_if;
 
 pub const META: Meta = Meta {
     name: "ema",
-    scalars: &["decay", "correction"],
+    scalars: &["decay", "debias", "count"],
     slots: &["ema"],
     params: false,
     reduce: Reduce::None,
@@ -19,10 +20,13 @@ pub struct Ema<T> {
 
 impl<T: Float> FromScalars for Ema<T> {
     fn from_scalars(scalars: &[f64]) -> Self {
+        let &[decay, debias, count] = scalars else {
+            unreachable!("the program counts each op's scalars")
+        };
         Self {
-            decay: T::from_f64(scalars[0]),
-            rest: T::from_f64(1.0 - scalars[0]),
-            correction: T::from_f64(scalars[1]),
+            decay: T::from_f64(decay),
+            rest: T::from_f64(1.0 - decay),
+            correction: T::from_f64(correction_if(debias, decay, count)),
         }
     }
 }

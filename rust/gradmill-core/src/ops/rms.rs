@@ -1,17 +1,18 @@
 use super::{FromScalars, Meta, Op, Reduce};
 use crate::dtype::Float;
-use crate::scalars::beside_root;
+use crate::scalars::{beside_root, correction_if};
 
 pub const META: Meta = Meta {
     name: "scale_by_rms",
-    scalars: &["decay", "eps", "eps_root", "correction"],
+    scalars: &["decay", "eps", "eps_root", "bias_correction", "count"],
     slots: &["nu"],
     params: false,
     reduce: Reduce::None,
 };
 pub const STDDEV: Meta = Meta { name: "scale_by_stddev", slots: &["mu", "nu"], ..META };
 
-/// `v' = decay v + (1 - decay) u²`; emits `u / (√(v' / correction + eps_root) + eps)`.
+/// `v' = decay v + (1 - decay) u²`; emits `u / (√(v' / correction + eps_root) + eps)`,
+/// where the correction is one unless it is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct ScaleByRms<T> {
     decay: T,
@@ -23,12 +24,15 @@ pub struct ScaleByRms<T> {
 
 impl<T: Float> FromScalars for ScaleByRms<T> {
     fn from_scalars(scalars: &[f64]) -> Self {
+        let &[decay, eps, eps_root, corrects, count] = scalars else {
+            unreachable!("the program counts each op's scalars")
+        };
         Self {
-            decay: T::from_f64(scalars[0]),
-            rest: T::from_f64(1.0 - scalars[0]),
-            eps: beside_root(scalars[1]),
-            eps_root: T::from_f64(scalars[2]),
-            factor: T::from_f64(1.0 / scalars[3]),
+            decay: T::from_f64(decay),
+            rest: T::from_f64(1.0 - decay),
+            eps: beside_root(eps),
+            eps_root: T::from_f64(eps_root),
+            factor: T::from_f64(1.0 / correction_if(corrects, decay, count)),
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use gradmill_core::ops::{Meta, Reduce};
-use gradmill_core::scalars::bias_correction;
 use gradmill_core::{Entry, Program};
 use smallvec::SmallVec;
 
@@ -26,18 +25,6 @@ enum Scalar {
     Constant(f64),
     Number(usize),
     Word(usize),
-    /// `1 - decay**(count + ahead)`, with the count among the words.
-    Correction {
-        decay: f64,
-        count: usize,
-        ahead: u64,
-    },
-    /// The same, with the decay among the numbers.
-    CorrectionOf {
-        decay: usize,
-        count: usize,
-        ahead: u64,
-    },
 }
 
 /// The attributes of a call.
@@ -112,7 +99,7 @@ impl<'f> Call<'f> {
         let entries = frame.text("ops")?.split_whitespace().map(entry);
         let program = Program::new(entries.collect::<Result<Vec<_>, _>>()?);
         let program = program.map_err(|error| error.to_string())?;
-        let (rows, rest) = frame.floats("scalars")?.as_chunks::<4>();
+        let (rows, rest) = frame.floats("scalars")?.as_chunks::<3>();
         if !rest.is_empty() {
             return Err("scalars is no list of rows of 4".into());
         }
@@ -258,12 +245,6 @@ impl<'f> Call<'f> {
                 Scalar::Constant(value) => value,
                 Scalar::Number(at) => number(at)?,
                 Scalar::Word(at) => word(at)?.into(),
-                Scalar::Correction { decay, count, ahead } => {
-                    bias_correction(decay, u64::from(word(count)?) + ahead)
-                }
-                Scalar::CorrectionOf { decay, count, ahead } => {
-                    bias_correction(number(decay)?, u64::from(word(count)?) + ahead)
-                }
             })
         };
         let row: Vec<f64> =
@@ -302,14 +283,12 @@ fn entry(text: &str) -> Result<Entry<'_>, Problem> {
 }
 
 #[expect(clippy::cast_sign_loss, reason = "indices and counts travel among the scalars")]
-fn scalar(&[kind, value, index, ahead]: &[f64; 4]) -> Result<Scalar, Problem> {
-    let (at, ahead) = (index as usize, ahead as u64);
+fn scalar(&[kind, value, index]: &[f64; 3]) -> Result<Scalar, Problem> {
+    let at = index as usize;
     Ok(match kind as i64 {
         0 => Scalar::Constant(value),
         1 => Scalar::Number(at),
         2 => Scalar::Word(at),
-        3 => Scalar::Correction { decay: value, count: at, ahead },
-        4 => Scalar::CorrectionOf { decay: value as usize, count: at, ahead },
         other => return Err(format!("a scalar is of kind {other}")),
     })
 }
