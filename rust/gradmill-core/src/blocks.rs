@@ -7,11 +7,12 @@
 
 use std::cell::Cell;
 use std::ops::Range;
+use std::thread::LocalKey;
 
 use pulp::NullaryFnOnce;
 use smallvec::SmallVec;
 
-use crate::dtype::Float;
+use crate::dtype::{Float, FloatTable};
 use crate::kept::{grown, with_kept};
 use crate::kernel::{Placed, Site};
 use crate::leaf::ROOM;
@@ -22,18 +23,34 @@ use crate::stride::{STRIDE, pad, whole};
 const BLOCK: usize = 1 << 10;
 
 thread_local! {
-    pub static SINGLE: Cell<Blocks<f32>> = Cell::default();
-    pub static DOUBLE: Cell<Blocks<f64>> = Cell::default();
+    static SINGLE: Cell<Blocks<f32>> = Cell::default();
+    static DOUBLE: Cell<Blocks<f64>> = Cell::default();
+}
+
+/// The blocks that this thread keeps.
+struct KeptBlocks;
+
+impl FloatTable for KeptBlocks {
+    type Of<T: Float> = &'static LocalKey<Cell<Blocks<T>>>;
+
+    #[inline(always)]
+    fn f32(self) -> Self::Of<f32> {
+        &SINGLE
+    }
+    #[inline(always)]
+    fn f64(self) -> Self::Of<f64> {
+        &DOUBLE
+    }
 }
 
 /// What blocks are worked on in, kept by the thread: to make it takes longer than small leaves do.
 #[derive(Default)]
-pub struct Blocks<T>(Vec<T>);
+struct Blocks<T>(Vec<T>);
 
 impl<T: Float> Blocks<T> {
     /// Calls `work` with three blocks.
     fn with<R>(work: impl FnOnce([&mut [T]; 3]) -> R) -> R {
-        with_kept(T::blocks(), |Self(blocks)| {
+        with_kept(T::select_float(KeptBlocks), |Self(blocks)| {
             let (from, rest) = grown(blocks, 3 * BLOCK).split_at_mut(BLOCK);
             let (to, others) = rest.split_at_mut(BLOCK);
             work([from, to, others])

@@ -7,7 +7,6 @@ use half::{bf16, f16};
 use pulp::NullaryFnOnce;
 
 use crate::dtype::{DType, Float};
-use crate::leaf::{Buffer, Sink, Source, View, ViewMut};
 use crate::rng::{Key, LANES, words};
 
 /// A type that arrays hold.
@@ -27,12 +26,23 @@ pub trait Element: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 
     /// value is close to it, so that sums of many small steps come out right on average. The word is what
     /// decides. Other types round to nearest.
     fn at_random(value: f32, word: u32) -> Self;
-    /// The view of `source`, where it holds this type.
-    fn of_source<'s, 'a>(source: &'s Source<'a>) -> Option<&'s View<'a, Self>>;
-    /// The view of `sink`, where it holds this type.
-    fn of_sink<'s, 'a>(sink: &'s mut Sink<'a>) -> Option<&'s mut ViewMut<'a, Self>>;
-    /// What a buffer has of this type.
-    fn of_buffer(buffer: &mut Buffer) -> &mut Vec<Self>;
+    /// What `table` has for this type.
+    fn select<S: ElementTable>(table: S) -> S::Of<Self>;
+}
+
+/// Has something for each type that arrays hold.
+pub trait ElementTable {
+    /// What it has for a type.
+    type Of<E: Element>;
+
+    /// That of IEEE 754 binary16.
+    fn f16(self) -> Self::Of<f16>;
+    /// That of the upper half of binary32.
+    fn bf16(self) -> Self::Of<bf16>;
+    /// That of single precision.
+    fn f32(self) -> Self::Of<f32>;
+    /// That of double precision.
+    fn f64(self) -> Self::Of<f64>;
 }
 
 macro_rules! element {
@@ -61,22 +71,8 @@ macro_rules! element {
                 $at_random(value, word)
             }
             #[inline(always)]
-            fn of_source<'s, 'a>(source: &'s Source<'a>) -> Option<&'s View<'a, Self>> {
-                match source {
-                    Source::$dtype(view) => Some(view),
-                    _ => None,
-                }
-            }
-            #[inline(always)]
-            fn of_sink<'s, 'a>(sink: &'s mut Sink<'a>) -> Option<&'s mut ViewMut<'a, Self>> {
-                match sink {
-                    Sink::$dtype(view) => Some(view),
-                    _ => None,
-                }
-            }
-            #[inline(always)]
-            fn of_buffer(buffer: &mut Buffer) -> &mut Vec<Self> {
-                &mut buffer.$type
+            fn select<S: ElementTable>(table: S) -> S::Of<Self> {
+                table.$type()
             }
         }
     };

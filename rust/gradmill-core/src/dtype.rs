@@ -1,18 +1,10 @@
 //! The element types of a leaf.
 
-use std::cell::Cell;
 use std::fmt;
-use std::ops::{Add, BitOrAssign, Div, Mul, Neg, Range, Sub};
-use std::thread::LocalKey;
+use std::ops::{Add, BitOrAssign, Div, Neg, Sub};
 
-use crate::blocks::{self, Blocks};
 use crate::convert::{Element, to_odd};
-use crate::kernel::Kernel;
-use crate::leaf::Leaf;
-use crate::mixed;
-use crate::rng::{self, Key};
-use crate::simd::Tier;
-use crate::staging::{self, Scratch};
+use crate::rng::Sample;
 
 /// The element type of one array, narrow ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,13 +41,7 @@ impl fmt::Display for DType {
 /// A type that kernels compute in. Only operations that IEEE 754 rounds correctly are here, which is
 /// why every SIMD tier gives the same bits.
 pub trait Float:
-    Element
-    + PartialOrd
-    + Add<Output = Self>
-    + Sub<Output = Self>
-    + Mul<Output = Self>
-    + Div<Output = Self>
-    + Neg<Output = Self>
+    Sample + Add<Output = Self> + Sub<Output = Self> + Div<Output = Self> + Neg<Output = Self>
 {
     /// Unsigned integer of the same width, so that a check on bits keeps the lane count.
     type Bits: Copy + Default + PartialEq + BitOrAssign + Send + Sync;
@@ -87,19 +73,8 @@ pub trait Float:
     fn nonfinite(self) -> Self::Bits;
     /// Whether any of the values was infinite or NaN whose [`Float::nonfinite`] were or-ed together.
     fn any(flags: Self::Bits) -> bool;
-    /// Normally distributed numbers: those of the elements from `start` on.
-    fn fill_normal(key: Key, start: u64, into: &mut [Self]);
-    /// Applies `kernel` to arrays that differ in type, where there is a loop for these types.
-    fn apply_mixed(
-        kernel: &Kernel<Self>,
-        tier: Tier,
-        leaf: &mut Leaf<'_>,
-        slots: &Range<usize>,
-    ) -> Option<Self::Bits>;
-    /// What this thread keeps to bring arrays into dense memory.
-    fn scratch() -> &'static LocalKey<Cell<Scratch<Self>>>;
-    /// What this thread keeps to work on blocks in.
-    fn blocks() -> &'static LocalKey<Cell<Blocks<Self>>>;
+    /// What `table` has for this type.
+    fn select_float<S: FloatTable>(table: S) -> S::Of<Self>;
     /// Zero where the value is subnormal, as arithmetic in a kernel takes it; of the same sign.
     #[must_use]
     fn flush(self) -> Self;
@@ -109,8 +84,19 @@ pub trait Float:
     fn updated(self, update: Self) -> Self;
 }
 
+/// Has something for each type that kernels compute in.
+pub trait FloatTable {
+    /// What it has for a type.
+    type Of<T: Float>;
+
+    /// That of single precision.
+    fn f32(self) -> Self::Of<f32>;
+    /// That of double precision.
+    fn f64(self) -> Self::Of<f64>;
+}
+
 macro_rules! float {
-    ($type:ident, $bits:ident, $exponent:literal, $load:ident, $store:ident, $single:expr, $mixed:expr, $kept:ident) => {
+    ($type:ident, $bits:ident, $exponent:literal, $load:ident, $store:ident, $single:expr) => {
         impl Float for $type {
             type Bits = $bits;
             const ZERO: Self = 0.0;
@@ -153,19 +139,9 @@ macro_rules! float {
             fn any(flags: $bits) -> bool {
                 flags & $exponent != 0
             }
-            fn apply_mixed(
-                kernel: &Kernel<Self>,
-                tier: Tier,
-                leaf: &mut Leaf<'_>,
-                slots: &Range<usize>,
-            ) -> Option<$bits> {
-                $mixed(kernel, tier, leaf, slots)
-            }
-            fn scratch() -> &'static LocalKey<Cell<Scratch<Self>>> {
-                &staging::$kept
-            }
-            fn blocks() -> &'static LocalKey<Cell<Blocks<Self>>> {
-                &blocks::$kept
+            #[inline(always)]
+            fn select_float<S: FloatTable>(table: S) -> S::Of<Self> {
+                table.$type()
             }
             #[inline(always)]
             fn flush(self) -> Self {
@@ -180,13 +156,9 @@ macro_rules! float {
                 let kept = if update == 0.0 { self.to_bits() } else { 0 };
                 Self::from_bits((self + update).to_bits() | kept)
             }
-            #[inline(always)]
-            fn fill_normal(key: Key, start: u64, into: &mut [Self]) {
-                rng::fill_normal(key, start, into);
-            }
         }
     };
 }
 
-float!(f32, u32, 0x7f80_0000, to_f32, from_f32, |value| value, mixed::apply, SINGLE);
-float!(f64, u64, 0x7ff0_0000_0000_0000, to_f64, from_f64, to_odd, |_, _, _, _| None, DOUBLE);
+float!(f32, u32, 0x7f80_0000, to_f32, from_f32, |value| value);
+float!(f64, u64, 0x7ff0_0000_0000_0000, to_f64, from_f64, to_odd);

@@ -8,12 +8,40 @@ use std::ops::Range;
 use half::bf16;
 
 use crate::convert::Element;
+use crate::dtype::{Float, FloatTable};
 use crate::kernel::Kernel;
 use crate::leaf::Leaf;
 use crate::simd::Tier;
 
-/// Adds the update to the parameters of `leaf`, whose arrays are computed in f32.
-pub fn apply(
+/// Adds the update to the parameters of `leaf`, whose arrays differ in type, where there is a loop for these types.
+pub fn apply_mixed<T: Float>(
+    kernel: &Kernel<T>,
+    tier: Tier,
+    leaf: &mut Leaf<'_>,
+    slots: &Range<usize>,
+) -> Option<T::Bits> {
+    T::select_float(Loops)(kernel, tier, leaf, slots)
+}
+
+type Apply<T> = fn(&Kernel<T>, Tier, &mut Leaf<'_>, &Range<usize>) -> Option<<T as Float>::Bits>;
+
+/// The loops for leaves that are computed in a type.
+struct Loops;
+
+impl FloatTable for Loops {
+    type Of<T: Float> = Apply<T>;
+
+    #[inline(always)]
+    fn f32(self) -> Apply<f32> {
+        apply_single
+    }
+    #[inline(always)]
+    fn f64(self) -> Apply<f64> {
+        |_, _, _, _| None
+    }
+}
+
+fn apply_single(
     kernel: &Kernel<f32>,
     tier: Tier,
     leaf: &mut Leaf<'_>,

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use crate::dtype::Float;
 use crate::leaf::Origin;
-use crate::rng::Key;
+use crate::rng::{self, Key};
 use crate::simd::Tier;
 use crate::units::Units;
 
@@ -94,6 +94,6 @@ impl<T: Float> NullaryFnOnce for FillNormal<'_, T> {
 
     #[inline(always)]
     fn call(self) {
-        T::fill_normal(self.key, self.start, self.into);
+        rng::fill_normal(self.key, self.start, self.into);
     }
 }

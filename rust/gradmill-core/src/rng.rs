@@ -8,8 +8,9 @@
 
 use std::f32::consts as consts32;
 use std::f64::consts as consts64;
+use std::ops::Mul;
 
-use crate::dtype::Float;
+use crate::convert::Element;
 
 /// What a stream of random words is chosen by.
 pub type Key = [u32; 2];
@@ -56,7 +57,7 @@ fn normals<T: Sample>(key: Key, start: u64) -> [T; LANES] {
         let carry = u32::from(counter < low);
         [*first, *second] = threefry(key, [high.wrapping_add(carry), counter]);
     }
-    let mut numbers = [T::ZERO; LANES];
+    let mut numbers = [T::default(); LANES];
     for (number, (&first, &second)) in numbers.iter_mut().zip(first.iter().zip(&second)) {
         *number = T::uniform([first, second]);
     }
@@ -101,7 +102,7 @@ fn threefry(key: Key, counter: [u32; 2]) -> [u32; 2] {
 /// An element type that random numbers are drawn in.
 ///
 /// `erfinv(x) / x` is a polynomial in `w = -ln(1 - x²)` where that is below `FAR`, and in its root elsewhere.
-pub trait Sample: Float {
+pub trait Sample: Element + PartialOrd + Mul<Output = Self> {
     /// The square root of two.
     const SQRT_2: Self;
     /// Where the tails begin.

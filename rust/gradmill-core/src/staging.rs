@@ -3,11 +3,12 @@
 //! The memory of blocks stays with the thread: a block for each array of a leaf, whatever leaves it has worked on.
 
 use std::cell::Cell;
+use std::thread::LocalKey;
 
 use smallvec::SmallVec;
 
 use crate::convert::Rounding;
-use crate::dtype::Float;
+use crate::dtype::{Float, FloatTable};
 use crate::kept::{grown, with_kept};
 use crate::leaf::{ROOM, Slot};
 use crate::simd::Tier;
@@ -75,14 +76,30 @@ pub struct Scratch<T> {
 }
 
 thread_local! {
-    pub static SINGLE: Cell<Scratch<f32>> = Cell::default();
-    pub static DOUBLE: Cell<Scratch<f64>> = Cell::default();
+    static SINGLE: Cell<Scratch<f32>> = Cell::default();
+    static DOUBLE: Cell<Scratch<f64>> = Cell::default();
+}
+
+/// The copies that this thread keeps.
+struct KeptScratch;
+
+impl FloatTable for KeptScratch {
+    type Of<T: Float> = &'static LocalKey<Cell<Scratch<T>>>;
+
+    #[inline(always)]
+    fn f32(self) -> Self::Of<f32> {
+        &SINGLE
+    }
+    #[inline(always)]
+    fn f64(self) -> Self::Of<f64> {
+        &DOUBLE
+    }
 }
 
 impl<T: Float> Scratch<T> {
     /// Calls `work` with what this thread has kept, and keeps what comes of it.
     pub fn with<R>(work: impl FnOnce(&mut Self) -> R) -> R {
-        with_kept(T::scratch(), work)
+        with_kept(T::select_float(KeptScratch), work)
     }
 }
 

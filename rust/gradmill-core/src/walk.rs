@@ -14,6 +14,7 @@ use crate::exec::Config;
 use crate::kept::grown;
 use crate::kernel::{Across, Bound, Kernel, KernelSet, Kernels, Site, Sum};
 use crate::leaf::{Dense, Leaf, Origin, Params, ROOM, Row, Sink, Slot, Source as Array};
+use crate::mixed::apply_mixed;
 use crate::others::Others;
 use crate::par;
 use crate::program::{Pass, Program, Source};
@@ -243,7 +244,7 @@ impl Walk<'_> {
         if is_other || self.rounding.is_some() {
             return None;
         }
-        T::apply_mixed(kernel, self.config.tier, leaf, slots)
+        apply_mixed(kernel, self.config.tier, leaf, slots)
     }
 
     /// Goes from old arrays to new ones in one loop, where there is such a loop and all are dense.

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use half::{bf16, f16};
 
+use crate::convert::{Element, ElementTable};
 use crate::kept::with_kept;
 
 /// Room for a dense copy of an array of any dtype.
@@ -13,6 +14,22 @@ pub struct Buffer {
     pub bf16: Vec<bf16>,
     pub f32: Vec<f32>,
     pub f64: Vec<f64>,
+}
+
+/// The room for one type.
+macro_rules! room_by_type {
+    ($($type:ident),*) => {
+        $(#[inline(always)]
+        fn $type(self) -> Self::Of<$type> {
+            &mut self.$type
+        })*
+    };
+}
+
+impl<'b> ElementTable for &'b mut Buffer {
+    type Of<E: Element> = &'b mut Vec<E>;
+
+    room_by_type!(f16, bf16, f32, f64);
 }
 
 thread_local! {

@@ -15,7 +15,6 @@ use smallvec::SmallVec;
 
 use boxes::Cut;
 pub(crate) use boxes::{Boxes, Cuts};
-pub(crate) use buffer::Buffer;
 pub(crate) use copies::Copies;
 pub use layout::Layout;
 pub(crate) use row::present;

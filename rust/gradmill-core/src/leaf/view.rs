@@ -9,7 +9,7 @@ use super::buffer::Buffer;
 use super::layout::Lies;
 use super::planes::Rows;
 use super::strided::{Strided, StridedMut};
-use crate::convert::{Element, Load, Rounding, Store, StoreAtRandom};
+use crate::convert::{Element, ElementTable, Load, Rounding, Store, StoreAtRandom};
 use crate::dtype::{DType, Float};
 use crate::kept::grown;
 use crate::simd::Tier;
@@ -72,7 +72,7 @@ impl<'a, T: Element> View<'a, T> {
         match self {
             Self::Dense(from) => converting::<T, U, _>(|| tier.run(Load { from, into })),
             Self::Strided(view) => Buffer::with(|buffer| {
-                let buffer = grown(T::of_buffer(buffer), view.len());
+                let buffer = grown(T::select(buffer), view.len());
                 view.read(buffer, Rows::NONE);
                 View::Dense(buffer).read(tier, into);
             }),
@@ -88,7 +88,7 @@ impl<'a, T: Element> View<'a, T> {
             Self::Dense(slice) => View::Dense(slice),
             Self::Strided(view) if has_rows(view.lies(), rows) => self.clone(),
             Self::Strided(view) => {
-                let into = grown(T::of_buffer(buffer), rows.extent(view.len()));
+                let into = grown(T::select(buffer), rows.extent(view.len()));
                 view.read(into, rows);
                 View::Dense(into)
             }
@@ -169,7 +169,7 @@ impl<'a, T: Element> ViewMut<'a, T> {
         match self {
             Self::Dense(into) => store(tier, from, into, rounding),
             Self::Strided(view) => Buffer::with(|buffer| {
-                let buffer = grown(T::of_buffer(buffer), from.len());
+                let buffer = grown(T::select(buffer), from.len());
                 store(tier, from, buffer, rounding);
                 view.write(buffer, Rows::NONE);
             }),
@@ -190,7 +190,7 @@ impl<'a, T: Element> ViewMut<'a, T> {
         if has_rows(view.lies(), rows) {
             return ViewMut::Strided(view.part(0..view.len()));
         }
-        let into = grown(T::of_buffer(buffer), rows.extent(view.len()));
+        let into = grown(T::select(buffer), rows.extent(view.len()));
         if filled {
             view.view().read(into, rows);
         }
@@ -202,7 +202,7 @@ impl<'a, T: Element> ViewMut<'a, T> {
         if let Self::Strided(view) = self
             && !has_rows(view.lies(), rows)
         {
-            view.write(grown(T::of_buffer(buffer), rows.extent(view.len())), rows);
+            view.write(grown(T::select(buffer), rows.extent(view.len())), rows);
         }
     }
 
@@ -260,6 +260,31 @@ pub enum Sink<'a> {
     F32(ViewMut<'a, f32>),
     /// Double precision.
     F64(ViewMut<'a, f64>),
+}
+
+/// The view inside by its type.
+macro_rules! views_by_type {
+    ($name:ident, $($type:ident: $variant:ident),*) => {
+        $(#[inline(always)]
+        fn $type(self) -> Self::Of<$type> {
+            match self {
+                $name::$variant(view) => Some(view),
+                _ => None,
+            }
+        })*
+    };
+}
+
+impl<'s, 'a> ElementTable for &'s Source<'a> {
+    type Of<E: Element> = Option<&'s View<'a, E>>;
+
+    views_by_type!(Source, f16: F16, bf16: BF16, f32: F32, f64: F64);
+}
+
+impl<'s, 'a> ElementTable for &'s mut Sink<'a> {
+    type Of<E: Element> = Option<&'s mut ViewMut<'a, E>>;
+
+    views_by_type!(Sink, f16: F16, bf16: BF16, f32: F32, f64: F64);
 }
 
 /// What `$body` makes of the view inside, whatever its type.
@@ -372,7 +397,7 @@ impl<'a> Source<'a> {
     /// The elements as a slice, where they are dense and of this type.
     #[inline]
     pub(crate) fn dense<T: Element>(&self) -> Option<&[T]> {
-        match T::of_source(self)? {
+        match T::select(self)? {
             View::Dense(slice) => Some(slice),
             View::Strided(_) => None,
         }
@@ -470,7 +495,7 @@ impl<'a> Sink<'a> {
     /// The elements as a slice, where they are dense and of this type.
     #[inline]
     pub(crate) fn dense<T: Element>(&mut self) -> Option<&mut [T]> {
-        match T::of_sink(self)? {
+        match T::select(self)? {
             ViewMut::Dense(slice) => Some(slice),
             ViewMut::Strided(_) => None,
         }
