@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use arbitrary::{Arbitrary, Unstructured};
-use gradmill_core::leaf::{Params, Slot};
+use gradmill_core::data::{Params, Slot};
 use gradmill_core::ops::OPS;
-use gradmill_core::scalars::bias_correction;
-use gradmill_core::simd::Tier;
+use gradmill_core::number::scalars::bias_correction;
+use gradmill_core::sys::simd::Tier;
 use gradmill_core::{Config, DType, Entry, Error, Leaf, Outcome, Program, Step, run};
 use libfuzzer_sys::fuzz_target;
 use memory::{Kind, Lie, Memory, Random, Recipe, Values, axes};

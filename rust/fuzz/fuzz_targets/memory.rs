@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "strided views are made from raw pointers")]
 
 use arbitrary::Arbitrary;
-use gradmill_core::leaf::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
+use gradmill_core::data::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
 use gradmill_core::{DType, Element};
 use half::{bf16, f16};
 

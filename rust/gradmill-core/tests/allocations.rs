@@ -8,12 +8,12 @@ use std::any::Any;
 use std::ops::Range;
 
 use common::{Link, carrying_chains, chains, link};
-use gradmill_core::leaf::{
+use gradmill_core::data::{
     Dense, Layout, Params, ROOM, Sink, Slot, Source, Strided, StridedMut, View, ViewMut,
 };
 use gradmill_core::ops::OPS;
-use gradmill_core::par::PARALLEL_FROM;
-use gradmill_core::simd::Tier;
+use gradmill_core::sys::par::PARALLEL_FROM;
+use gradmill_core::sys::simd::Tier;
 use gradmill_core::{
     Carrier, Config, DType, Error, Float, Leaf, Program, Row, Step, Workspace, run_rows,
 };
@@ -220,7 +220,7 @@ impl Row for Kept {
     }
 
     fn updates<T: Float>(&self) -> Option<&[T]> {
-        match T::of_source(&self.updates.source())? {
+        match T::select(&self.updates.source())? {
             View::Dense(slice) => Some(*slice),
             View::Strided(_) => None,
         }

@@ -7,8 +7,8 @@ use common::{
     Arrays, Case, Data, How, Link, Made, Memory, Values, carrying_chains, cases, chains, config,
     hows, op, plain, run, shapes,
 };
-use gradmill_core::leaf::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
-use gradmill_core::simd::Tier;
+use gradmill_core::data::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
+use gradmill_core::sys::simd::Tier;
 use gradmill_core::{Config, DType, Float, global_norm};
 use proptest::collection::vec;
 use proptest::prelude::*;

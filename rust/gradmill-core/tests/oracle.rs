@@ -5,7 +5,7 @@ mod common;
 use common::{
     Arrays, Case, Data, How, Link, Memory, Values, chains, config, dtypes, link, plain, run, shapes,
 };
-use gradmill_core::leaf::Source;
+use gradmill_core::data::Source;
 use gradmill_core::ops::OPS;
 use gradmill_core::{DType, global_norm};
 use proptest::collection::vec;

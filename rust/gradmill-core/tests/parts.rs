@@ -3,8 +3,8 @@
 mod common;
 
 use common::{Data, Memory};
-use gradmill_core::leaf::{Params, Slot, Slots};
-use gradmill_core::simd::Tier;
+use gradmill_core::data::{Params, Slot, Slots};
+use gradmill_core::sys::simd::Tier;
 use gradmill_core::{Config, DType, Entry, Known, Leaf, Outcome, Program, Step, run, squares};
 use proptest::prelude::*;
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use gradmill_core::leaf::{Dense, Params, Slot};
+use gradmill_core::data::{Dense, Params, Slot};
 use gradmill_core::{Carrier, DType, Error, Float, Leaf, Program, Row};
 use pyo3::prelude::*;
 use smallvec::SmallVec;

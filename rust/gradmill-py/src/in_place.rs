@@ -1,7 +1,7 @@
 //! Programs over arrays that are bound once and then written step after step.
 
-use gradmill_core::par::PARALLEL_FROM;
-use gradmill_core::rng::{self, Key};
+use gradmill_core::number::rng::{self, Key};
+use gradmill_core::sys::par::PARALLEL_FROM;
 use gradmill_core::{Outcome, Row, Step, Workspace, run_rows};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};

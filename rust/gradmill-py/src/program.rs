@@ -1,6 +1,6 @@
 //! Programs over lists of arrays, without writing to any of them.
 
-use gradmill_core::leaf::{Params, Slot};
+use gradmill_core::data::{Params, Slot};
 use gradmill_core::{DType, Entry, Float, Leaf, Outcome, Row, Source, Step, Workspace, run_rows};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

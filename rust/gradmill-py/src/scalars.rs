@@ -1,6 +1,6 @@
 //! The numbers of one step, all in f64: constants, bias corrections, and what schedules say.
 
-use gradmill_core::scalars::bias_correction;
+use gradmill_core::number::scalars::bias_correction;
 use gradmill_core::sys::mode::in_default_mode;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;

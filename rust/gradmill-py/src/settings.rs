@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use gradmill_core::Config;
-use gradmill_core::par::{self, Origin};
-use gradmill_core::simd::Tier;
+use gradmill_core::sys::par::{self, Origin};
+use gradmill_core::sys::simd::Tier;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -56,7 +56,7 @@ pub fn force(simd: Option<&str>, fuse: bool) -> PyResult<()> {
 #[pyfunction]
 pub fn plant_panic(after: i64) -> bool {
     #[cfg(feature = "planted")]
-    gradmill_core::planted::panic_after(after);
+    gradmill_core::sys::planted::panic_after(after);
     #[cfg(not(feature = "planted"))]
     let _ = after;
     cfg!(feature = "planted")

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use gradmill_core::scalars::bias_correction;
+use gradmill_core::number::scalars::bias_correction;
 use gradmill_core::sys::mode::in_default_mode;
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};

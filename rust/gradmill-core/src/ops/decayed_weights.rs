@@ -1,5 +1,5 @@
-use super::{FromScalars, Meta, Op, Reads, Reduce};
-use crate::dtype::Float;
+use super::op::{FromScalars, Meta, Op, Reads, Reduce};
+use crate::number::float::Float;
 
 pub const META: Meta = Meta {
     name: "add_decayed_weights",

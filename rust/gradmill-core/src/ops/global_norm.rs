@@ -1,7 +1,8 @@
 //! Updates rescaled by their global norm.
 
-use super::{FromScalars, Meta, Op, Reduce, Scale};
-use crate::dtype::Float;
+use super::op::{FromScalars, Meta, Op, Reduce};
+use super::scale::Scale;
+use crate::number::float::Float;
 
 pub const CLIP: Meta = Meta {
     name: "clip_by_global_norm",

@@ -1,6 +1,6 @@
-use super::{FromScalars, Meta, Op, Reduce};
-use crate::dtype::Float;
-use crate::scalars::beside_root;
+use super::op::{FromScalars, Meta, Op, Reduce};
+use crate::number::float::Float;
+use crate::number::scalars::beside_root;
 
 pub const META: Meta = Meta {
     name: "scale_by_rms",

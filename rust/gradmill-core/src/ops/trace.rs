@@ -1,5 +1,5 @@
-use super::{FromScalars, Meta, Op, Reduce};
-use crate::dtype::Float;
+use super::op::{FromScalars, Meta, Op, Reduce};
+use crate::number::float::Float;
 
 pub const META: Meta = Meta {
     name: "trace",

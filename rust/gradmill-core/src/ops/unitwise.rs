@@ -2,9 +2,9 @@
 //!
 //! The numbers are made from norms or means, which takes a walk over the update before the pass.
 
-use super::{FromScalars, Meta, Op, Reads, Reduce};
-use crate::dtype::Float;
-use crate::units::{Axes, Measure, UnitRule};
+use super::op::{FromScalars, Meta, Op, Reads, Reduce};
+use crate::number::float::Float;
+use crate::sums::units::{Axes, Measure, UnitRule};
 
 pub const BLOCK_RMS: Meta = Meta {
     name: "clip_by_block_rms",

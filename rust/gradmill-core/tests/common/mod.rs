@@ -1,10 +1,10 @@
 //! Chains, trees and runs that the integration tests share.
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 
-use gradmill_core::leaf::{Params, Sink, Slot, Source, View, ViewMut};
+use gradmill_core::data::{Params, Sink, Slot, Source, View, ViewMut};
+use gradmill_core::number::scalars::bias_correction;
 use gradmill_core::ops::{Meta, OPS};
-use gradmill_core::scalars::bias_correction;
-use gradmill_core::simd::Tier;
+use gradmill_core::sys::simd::Tier;
 use gradmill_core::{Config, DType, Leaf, Program, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -11,7 +11,7 @@ mod memory;
 mod raw;
 mod tree;
 
-use gradmill_core::leaf::{Layout, Sink, Source};
+use gradmill_core::data::{Layout, Sink, Source};
 use gradmill_core::{DType, Float};
 use numpy::npyffi::{NPY_ARRAY_WRITEABLE, NPY_ORDER, PY_ARRAY_API};
 use pyo3::exceptions::{PyException, PyMemoryError};
@@ -21,7 +21,7 @@ use pyo3::types::PyType;
 
 pub use self::cell::{Cell, Element};
 pub use self::counter::Counter;
-pub use self::memory::Block;
+pub use self::memory::clear_cache;
 use self::memory::recycled;
 use self::raw::{DTYPES, Unfit, itemsize, kind};
 pub use self::raw::{Order, Raw};

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use gradmill_core::alias::{Span, gcd};
-use gradmill_core::leaf::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
+use gradmill_core::data::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
+use gradmill_core::data::{Span, gcd};
 use gradmill_core::{DType, Element, Float};
 use numpy::npyffi::{
     self, NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_TYPES,

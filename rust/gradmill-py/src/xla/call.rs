@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use gradmill_core::number::scalars::bias_correction;
 use gradmill_core::ops::{Meta, Reduce};
-use gradmill_core::scalars::bias_correction;
 use gradmill_core::{Entry, Program};
 use smallvec::SmallVec;
 

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::slice;
 
 use gradmill_core::DType;
-use gradmill_core::leaf::{Sink, Source, View, ViewMut};
+use gradmill_core::data::{Sink, Source, View, ViewMut};
 
 use super::abi;
 

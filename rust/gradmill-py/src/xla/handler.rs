@@ -4,7 +4,7 @@ use std::ffi::{CString, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 
-use gradmill_core::leaf::{Params, Sink, Slot, Slots, Source, View};
+use gradmill_core::data::{Params, Sink, Slot, Slots, Source, View};
 use gradmill_core::sys::mode::in_default_mode;
 use gradmill_core::{Known, Leaf, Outcome, Step, run, squares};
 
