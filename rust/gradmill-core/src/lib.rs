@@ -18,7 +18,7 @@ pub use error::{Error, Role};
 pub use number::dtype::DType;
 pub use number::element::Element;
 pub use number::float::Float;
-pub use plan::pass::{Pass, Source};
+pub use plan::pass::{Pass, PassInput};
 pub use plan::program::{Entry, Program};
 pub use run::carrier::Carrier;
 pub use run::exec::{Step, count_not_finite, global_norm, run, run_rows, squares};

@@ -178,7 +178,7 @@ struct Kept {
     slots: Vec<Option<Array>>,
     skip: u64,
     shape: Vec<usize>,
-    is_present: bool,
+    is_active: bool,
     carrier: Option<Carrier>,
 }
 
@@ -193,15 +193,15 @@ impl Kept {
             slots: (0..program.slots()).map(slot).collect(),
             skip,
             shape: shape.to_vec(),
-            is_present: true,
+            is_active: true,
             carrier: None,
         }
     }
 }
 
 impl Row for Kept {
-    fn is_present(&self) -> bool {
-        self.is_present
+    fn is_active(&self) -> bool {
+        self.is_active
     }
 
     fn len(&self) -> usize {
@@ -306,7 +306,7 @@ fn check_kinds(chain: &[Link], shapes: &[&[usize]]) {
                 .map(|(shape, skip)| Kept::new(&program, *kind, shape, skip))
                 .collect();
             if let Some(row) = rows.last_mut() {
-                row.is_present = false;
+                row.is_active = false;
             }
             check(&format!("{names:?} {kind:?}"), &program, &scalars, &mut rows, step);
         }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use gradmill_core::Config;
-use gradmill_core::sys::par::{self, Origin};
+use gradmill_core::sys::par::{self, ThreadsFrom};
 use gradmill_core::sys::simd::Tier;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -94,9 +94,9 @@ pub fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     info.set_item("simd", tier().name())?;
     info.set_item("threads", threads)?;
     let origin = match origin {
-        Origin::Set => "set_num_threads",
-        Origin::Env(name) => name,
-        Origin::Machine => "affinity and cgroup quota",
+        ThreadsFrom::Set => "set_num_threads",
+        ThreadsFrom::Env(name) => name,
+        ThreadsFrom::Machine => "affinity and cgroup quota",
     };
     info.set_item("threads_from", origin)?;
     Ok(info)

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::cut::{Cut, run};
+use super::cut::{Cut, run_length};
 use super::layout::{AXES, Axes, Layout, Lengths, Lies, in_rows};
 use super::leaf::{Leaf, Params};
 use super::planes::Rows;
@@ -119,8 +119,8 @@ impl<'a> Leaf<'a> {
     /// array, or had better do so in a copy, where elements that are written one after the other lie as far apart as
     /// those that share a set of a cache.
     pub(super) fn rows(&self) -> Rows {
-        let row = |axes: Axes| match run(&axes) {
-            ROW.. => Some(run(&axes)),
+        let row = |axes: Axes| match run_length(&axes) {
+            ROW.. => Some(run_length(&axes)),
             _ => Some(step_of_copy(&axes)).filter(|step| step.is_multiple_of(ROW)),
         };
         let least = if self.has_layouts() { self.layouts().filter_map(row).min() } else { None };

@@ -4,7 +4,7 @@ use pulp::NullaryFnOnce;
 
 use crate::number::element::Element;
 use crate::number::float::Float;
-use crate::number::rng::{Key, LANES, words};
+use crate::number::rng::{Key, WORDS_AT_ONCE, words};
 
 /// `into[i] = from[i]`, widened or rounded.
 pub struct Load<'k, E, T> {
@@ -54,8 +54,10 @@ impl<T: Float, E: Element> NullaryFnOnce for StoreAtRandom<'_, T, E> {
     #[inline(always)]
     fn call(self) {
         let Self { from, into, key, start } = self;
-        for (block, (from, into)) in from.chunks(LANES).zip(into.chunks_mut(LANES)).enumerate() {
-            let words = words(key, start + (block * LANES) as u64);
+        for (block, (from, into)) in
+            from.chunks(WORDS_AT_ONCE).zip(into.chunks_mut(WORDS_AT_ONCE)).enumerate()
+        {
+            let words = words(key, start + (block * WORDS_AT_ONCE) as u64);
             for ((into, &from), word) in into.iter_mut().zip(from).zip(words) {
                 *into = from.store_at_random(word);
             }

@@ -35,7 +35,7 @@ impl<'c> Cut<'c> {
 }
 
 /// How many elements at the end of a row of an array with these axes are next to each other, as all rows have.
-pub(super) fn run(axes: &[(usize, isize)]) -> usize {
+pub(super) fn run_length(axes: &[(usize, isize)]) -> usize {
     let mut run = 1usize;
     for &(length, stride) in axes.iter().rev() {
         if length != 1 && stride != run.cast_signed() {

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 
 use super::buffer::Buffer;
 use super::convert::{Load, Store, StoreAtRandom};
-use super::cut::{Cut, OfDense, run};
+use super::cut::{Cut, OfDense, run_length};
 use super::layout::Lies;
 use super::planes::Rows;
 use super::strided::{Strided, StridedMut};
@@ -224,7 +224,7 @@ impl<'a, T: Element> ViewMut<'a, T> {
 /// Whether such rows of an array are in one piece.
 fn has_rows(lies: Lies<'_>, rows: Rows) -> bool {
     match lies {
-        Lies::Along { axes, .. } => rows != Rows::NONE && run(&axes) >= rows.len,
+        Lies::Along { axes, .. } => rows != Rows::NONE && run_length(&axes) >= rows.len,
         Lies::Dense | Lies::InPart => false,
     }
 }

@@ -81,7 +81,7 @@ impl<T: Float> Target<'_, T> {
 
     fn take(&mut self, site: Site<'_>, at: Range<usize>, updates: &[T]) {
         match self {
-            Self::Params(params) => site.tier.run(Add { params: &mut params[at], updates }),
+            Self::Params(params) => site.tier.run(AddToParams { params: &mut params[at], updates }),
             Self::Out { out, .. } => out[at].copy_from_slice(updates),
             Self::Nowhere { .. } => {}
         }
@@ -89,7 +89,7 @@ impl<T: Float> Target<'_, T> {
 }
 
 /// Sends `updates` through all steps; the result tells whether an incoming one was not finite.
-pub fn run<T: Float>(
+pub fn run_blocks<T: Float>(
     site: Site<'_>,
     steps: &[Placed<T>],
     updates: &[T],
@@ -162,7 +162,7 @@ impl<T: Float> Block<'_, T> {
         let Self { start, len, updates } = self;
         let count = updates.len();
         let (mut from, mut to) = (&mut from[..count], &mut to[..count]);
-        *bad |= site.tier.run(Load { updates, block: from });
+        *bad |= site.tier.run(FillBlock { updates, block: from });
         for Placed { step, op, first_slot } in steps {
             let others = match step.reads() {
                 Reads::Nothing => &[],
@@ -179,12 +179,12 @@ impl<T: Float> Block<'_, T> {
     }
 }
 
-struct Load<'k, T> {
+struct FillBlock<'k, T> {
     updates: &'k [T],
     block: &'k mut [T],
 }
 
-impl<T: Float> NullaryFnOnce for Load<'_, T> {
+impl<T: Float> NullaryFnOnce for FillBlock<'_, T> {
     type Output = T::Bits;
 
     #[inline(always)]
@@ -199,12 +199,12 @@ impl<T: Float> NullaryFnOnce for Load<'_, T> {
     }
 }
 
-struct Add<'k, T> {
+struct AddToParams<'k, T> {
     params: &'k mut [T],
     updates: &'k [T],
 }
 
-impl<T: Float> NullaryFnOnce for Add<'_, T> {
+impl<T: Float> NullaryFnOnce for AddToParams<'_, T> {
     type Output = ();
 
     #[inline(always)]

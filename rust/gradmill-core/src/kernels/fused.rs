@@ -6,8 +6,8 @@
 use super::placed::Placed;
 use crate::number::float::Float;
 use crate::ops::{
-    AddDecayedWeights, Ema, FromScalars, Op, Reads, Scale, ScaleByAdam, ScaleByRms, ScaleByStddev,
-    Step, Trace, Visitor,
+    AddDecayedWeights, AnyOp, Ema, FromScalars, Op, Reads, Scale, ScaleByAdam, ScaleByRms,
+    ScaleByStddev, Trace, Visitor,
 };
 
 /// A decay, if there is one.
@@ -97,13 +97,13 @@ impl<T: Float> Pattern<T> {
         let (first, rest) = scaling(steps);
         let (pre, rest) = decaying(rest);
         let moment = match rest.first().map(|placed| placed.step) {
-            Some(Step::ScaleByAdam(op)) => Moment::Adam(op.without_root()?),
-            Some(Step::ScaleByAdamNesterov(op)) => Moment::AdamNesterov(op.without_root()?),
-            Some(Step::Trace(op)) => Moment::Trace(op),
-            Some(Step::TraceNesterov(op)) => Moment::TraceNesterov(op),
-            Some(Step::ScaleByRms(op)) => Moment::Rms(op),
-            Some(Step::ScaleByStddev(op)) => Moment::Stddev(op),
-            Some(Step::Ema(op)) => Moment::Ema(op),
+            Some(AnyOp::ScaleByAdam(op)) => Moment::Adam(op.without_root()?),
+            Some(AnyOp::ScaleByAdamNesterov(op)) => Moment::AdamNesterov(op.without_root()?),
+            Some(AnyOp::Trace(op)) => Moment::Trace(op),
+            Some(AnyOp::TraceNesterov(op)) => Moment::TraceNesterov(op),
+            Some(AnyOp::ScaleByRms(op)) => Moment::Rms(op),
+            Some(AnyOp::ScaleByStddev(op)) => Moment::Stddev(op),
+            Some(AnyOp::Ema(op)) => Moment::Ema(op),
             _ => Moment::None(NoMoment),
         };
         let (first_slot, rest) = match (moment, rest) {
@@ -195,7 +195,7 @@ impl<T: Float> Pattern<T> {
 /// The decay that `steps` begin with, if they do, and the rest.
 fn decaying<T: Float>(steps: &[Placed<T>]) -> (Decay<T>, &[Placed<T>]) {
     match steps {
-        [Placed { step: Step::AddDecayedWeights(op), .. }, rest @ ..] => {
+        [Placed { step: AnyOp::AddDecayedWeights(op), .. }, rest @ ..] => {
             (Decay { op: *op, is_there: true }, rest)
         }
         _ => (Decay { op: AddDecayedWeights::from_scalars(&[0.0]), is_there: false }, steps),
@@ -205,9 +205,9 @@ fn decaying<T: Float>(steps: &[Placed<T>]) -> (Decay<T>, &[Placed<T>]) {
 /// The scaling that `steps` begin with, or one by one, and the rest.
 fn scaling<T: Float>(steps: &[Placed<T>]) -> (Scale<T>, &[Placed<T>]) {
     let scale = match steps.first().map(|placed| placed.step) {
-        Some(Step::Scale(op)) => Some(op),
-        Some(Step::ClipByGlobalNorm(op)) => op.as_scale(),
-        Some(Step::NormalizeByUpdateNorm(op)) => op.as_scale(),
+        Some(AnyOp::Scale(op)) => Some(op),
+        Some(AnyOp::ClipByGlobalNorm(op)) => op.as_scale(),
+        Some(AnyOp::NormalizeByUpdateNorm(op)) => op.as_scale(),
         _ => None,
     };
     match scale {

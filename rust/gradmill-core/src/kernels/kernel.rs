@@ -26,17 +26,17 @@ pub struct Kernel<T> {
     fused: Option<Pattern<T>>,
     /// How many steps matter where the update is to be applied and is zero in any case: those with state, and
     /// those before them. Parameters are left alone then.
-    silent: Option<usize>,
+    of_zero: Option<usize>,
 }
 
 impl<T> Default for Kernel<T> {
     fn default() -> Self {
-        Self { steps: SmallVec::new(), fused: None, silent: None }
+        Self { steps: SmallVec::new(), fused: None, of_zero: None }
     }
 }
 
 /// How many steps have state or come before one that has, where the update that leaves `steps` is surely zero.
-fn silent<T: Float>(steps: &[Placed<T>]) -> Option<usize> {
+fn steps_before_zero<T: Float>(steps: &[Placed<T>]) -> Option<usize> {
     let zeroed = steps.iter().rposition(|placed| placed.step.gives_zero())?;
     let (head, tail) = steps.split_at(zeroed + 1);
     let stays = |placed: &Placed<T>| placed.step.keeps_zero() && !placed.step.has_slots();
@@ -49,13 +49,13 @@ impl<T: Float> Kernel<T> {
     pub fn rebind(&mut self, steps: impl Iterator<Item = Placed<T>>, fuse: bool) {
         self.steps.clear();
         self.steps.extend(steps);
-        self.silent = silent(&self.steps);
+        self.of_zero = steps_before_zero(&self.steps);
         self.fused = fuse.then(|| Pattern::of(&self.steps)).flatten();
     }
 
     /// Whether it leaves parameters alone when it is applied to them.
-    pub fn is_silent(&self) -> bool {
-        self.silent.is_some()
+    pub fn gives_zero(&self) -> bool {
+        self.of_zero.is_some()
     }
 
     /// Whether it is one loop.
@@ -65,7 +65,7 @@ impl<T: Float> Kernel<T> {
 
     /// The loop that applies it, where it is one.
     fn one_loop(&self, tier: Tier) -> Option<&Pattern<T>> {
-        self.fused.as_ref().filter(|_| tier.is_wide() && self.silent.is_none())
+        self.fused.as_ref().filter(|_| tier.is_wide() && self.of_zero.is_none())
     }
 
     /// Whether [`Kernel::apply_each`] takes leaves whose arrays are of one type.
@@ -88,12 +88,12 @@ impl<T: Float> Kernel<T> {
             let leaves = &mut [Dense { updates, params, slots: slots.collect() }];
             return pattern.visit(Apply { tier: site.tier, leaves, first: 0 });
         }
-        match self.silent {
+        match self.of_zero {
             Some(count) => {
                 let nowhere = Target::Nowhere { params };
-                blocks::run(site, &self.steps[..count], updates, nowhere, slots)
+                blocks::run_blocks(site, &self.steps[..count], updates, nowhere, slots)
             }
-            None => blocks::run(site, &self.steps, updates, Target::Params(params), slots),
+            None => blocks::run_blocks(site, &self.steps, updates, Target::Params(params), slots),
         }
     }
 
@@ -124,7 +124,7 @@ impl<T: Float> Kernel<T> {
         out: &mut [T],
         slots: &mut [&mut [T]],
     ) -> T::Bits {
-        blocks::run(site, &self.steps, updates, Target::Out { params, out }, slots)
+        blocks::run_blocks(site, &self.steps, updates, Target::Out { params, out }, slots)
     }
 }
 

@@ -5,7 +5,7 @@ use pulp::NullaryFnOnce;
 use super::stride::whole;
 use crate::number::element::Element;
 use crate::number::float::Float;
-use crate::ops::{Op, Reads, Step, Visitor};
+use crate::ops::{AnyOp, Op, Reads, Visitor};
 use crate::sys::simd::Tier;
 
 /// The loops of an op.
@@ -111,7 +111,7 @@ impl<T: Float, O: Op<T, N>, const N: usize> Loops<T, N> for O {}
 /// Sends a block of whole strides through the op of `step` to another one; `others` is what it reads beside the
 /// update.
 pub fn run_step<T: Float>(
-    step: &Step<T>,
+    step: &AnyOp<T>,
     tier: Tier,
     from: &[T],
     others: &[T],

@@ -20,23 +20,24 @@ pub fn apply_mixed<T: Float>(
     leaf: &mut Leaf<'_>,
     slots: &Range<usize>,
 ) -> Option<T::Bits> {
-    T::select_float(Loops)(kernel, tier, leaf, slots)
+    T::select_float(MixedLoops)(kernel, tier, leaf, slots)
 }
 
-type Apply<T> = fn(&Kernel<T>, Tier, &mut Leaf<'_>, &Range<usize>) -> Option<<T as Float>::Bits>;
+type ApplyMixed<T> =
+    fn(&Kernel<T>, Tier, &mut Leaf<'_>, &Range<usize>) -> Option<<T as Float>::Bits>;
 
 /// The loops for leaves that are computed in a type.
-struct Loops;
+struct MixedLoops;
 
-impl FloatTable for Loops {
-    type Of<T: Float> = Apply<T>;
+impl FloatTable for MixedLoops {
+    type Of<T: Float> = ApplyMixed<T>;
 
     #[inline(always)]
-    fn f32(self) -> Apply<f32> {
+    fn f32(self) -> ApplyMixed<f32> {
         apply_single
     }
     #[inline(always)]
-    fn f64(self) -> Apply<f64> {
+    fn f64(self) -> ApplyMixed<f64> {
         |_, _, _, _| None
     }
 }

@@ -2,13 +2,13 @@
 
 use super::others::Others;
 use crate::data::Origin;
-use crate::ops::Step;
+use crate::ops::AnyOp;
 use crate::sys::simd::Tier;
 
 /// A step of a pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Placed<T> {
-    pub step: Step<T>,
+    pub step: AnyOp<T>,
     /// The position of its op in the program.
     pub op: usize,
     /// The position of its first slot among those of the pass that the leaf has.

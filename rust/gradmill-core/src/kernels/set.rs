@@ -48,21 +48,21 @@ impl<T: Float> KernelSet<T> {
 
     /// Binds the kernel for leaves with this `skip`, where that has not been done; `bind` overwrites one.
     pub fn add(&mut self, skip: u64, bind: impl FnOnce(&mut Bound<T>)) {
-        if self.bound().iter().any(|(known, _)| *known == skip) {
+        if self.bound().iter().any(|(own, _)| *own == skip) {
             return;
         }
         if self.bound == self.all.len() {
             self.all.push((skip, Bound { kernel: Kernel::default(), slots: 0..0 }));
         }
-        let (known, bound) = &mut self.all[self.bound];
-        *known = skip;
+        let (own, bound) = &mut self.all[self.bound];
+        *own = skip;
         bind(bound);
         self.bound += 1;
     }
 
     /// The kernel for leaves with this `skip`.
     pub fn of(&self, skip: u64) -> &Bound<T> {
-        match self.bound().iter().find(|(known, _)| *known == skip) {
+        match self.bound().iter().find(|(own, _)| *own == skip) {
             Some((_, bound)) => bound,
             None => unreachable!("each leaf's kernel was bound before the walk"),
         }

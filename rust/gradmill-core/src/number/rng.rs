@@ -24,20 +24,20 @@ pub fn split(key: Key, index: u64) -> Key {
 /// Elements `start..` of `jax.random.normal(key, shape, dtype)` in C order.
 #[inline(always)]
 pub fn fill_normal<T: Sample>(key: Key, start: u64, out: &mut [T]) {
-    for (block, out) in out.chunks_mut(LANES).enumerate() {
-        let block = normals::<T>(key, start.wrapping_add((block * LANES) as u64));
+    for (block, out) in out.chunks_mut(WORDS_AT_ONCE).enumerate() {
+        let block = normals::<T>(key, start.wrapping_add((block * WORDS_AT_ONCE) as u64));
         out.copy_from_slice(&block[..out.len()]);
     }
 }
 
 /// Elements at once: enough to fill vectors, and few enough that most blocks have none in the tails.
-pub const LANES: usize = 64;
+pub const WORDS_AT_ONCE: usize = 64;
 
-/// Words of elements `start..start + LANES`, those of `jax.random.bits` in 32 bits.
+/// Words of elements `start..start + WORDS_AT_ONCE`, those of `jax.random.bits` in 32 bits.
 #[inline(always)]
-pub(crate) fn words(key: Key, start: u64) -> [u32; LANES] {
+pub(crate) fn words(key: Key, start: u64) -> [u32; WORDS_AT_ONCE] {
     let (high, low) = ((start >> 32) as u32, start as u32);
-    let mut words = [0; LANES];
+    let mut words = [0; WORDS_AT_ONCE];
     for (lane, word) in words.iter_mut().enumerate() {
         let counter = low.wrapping_add(lane as u32);
         let carry = u32::from(counter < low);
@@ -47,17 +47,17 @@ pub(crate) fn words(key: Key, start: u64) -> [u32; LANES] {
     words
 }
 
-/// Elements `start..start + LANES`, in loops without branches, each of which the compiler vectorises.
+/// Elements `start..start + WORDS_AT_ONCE`, in loops without branches, each of which the compiler vectorises.
 #[inline(always)]
-fn normals<T: Sample>(key: Key, start: u64) -> [T; LANES] {
+fn normals<T: Sample>(key: Key, start: u64) -> [T; WORDS_AT_ONCE] {
     let (high, low) = ((start >> 32) as u32, start as u32);
-    let (mut first, mut second) = ([0; LANES], [0; LANES]);
+    let (mut first, mut second) = ([0; WORDS_AT_ONCE], [0; WORDS_AT_ONCE]);
     for (lane, (first, second)) in first.iter_mut().zip(&mut second).enumerate() {
         let counter = low.wrapping_add(lane as u32);
         let carry = u32::from(counter < low);
         [*first, *second] = threefry(key, [high.wrapping_add(carry), counter]);
     }
-    let mut numbers = [T::default(); LANES];
+    let mut numbers = [T::default(); WORDS_AT_ONCE];
     for (number, (&first, &second)) in numbers.iter_mut().zip(first.iter().zip(&second)) {
         *number = T::uniform([first, second]);
     }

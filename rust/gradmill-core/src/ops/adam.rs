@@ -2,17 +2,17 @@ use super::op::{FromScalars, Meta, Op, Reduce};
 use crate::number::float::Float;
 use crate::number::scalars::beside_root;
 
-pub const META: Meta = Meta {
+pub const ADAM: Meta = Meta {
     name: "scale_by_adam",
     scalars: &["b1", "b2", "eps", "eps_root", "correction1", "correction2"],
     slots: &["mu", "nu"],
     params: false,
     reduce: Reduce::None,
 };
-pub const NESTEROV: Meta = Meta {
+pub const ADAM_NESTEROV: Meta = Meta {
     name: "scale_by_adam_nesterov",
     scalars: &["b1", "b2", "eps", "eps_root", "correction1", "correction2", "correction1_next"],
-    ..META
+    ..ADAM
 };
 
 /// `m' = b1 m + (1 - b1) u`, `v' = b2 v + (1 - b2) u²`; emits `m̂ / (√(v̂ + eps_root) + eps)`, without `eps_root`

@@ -22,16 +22,16 @@ use crate::number::float::Float;
 
 macro_rules! ops {
     ($($variant:ident: $type:ty, $slots:literal slots, $meta:expr;)*) => {
-        /// All ops, in the order of [`Step`]'s variants.
+        /// All ops, in the order of [`AnyOp`]'s variants.
         pub const OPS: &[Meta] = &[$($meta),*];
 
         /// An op with its constants for one step.
         #[derive(Clone, Copy, Debug)]
-        pub enum Step<T> {
+        pub enum AnyOp<T> {
             $(#[allow(missing_docs, reason = "the op's own type says what it is")] $variant($type),)*
         }
 
-        impl<T: Float> Step<T> {
+        impl<T: Float> AnyOp<T> {
             /// The step of the op at `index` in [`OPS`].
             ///
             /// # Panics
@@ -93,27 +93,27 @@ macro_rules! ops {
 }
 
 ops! {
-    Scale: Scale<T>, 0 slots, scale::META;
-    Clip: Clip<T>, 0 slots, clip::META;
-    ClipByGlobalNorm: ClipByGlobalNorm<T>, 0 slots, global_norm::CLIP;
-    NormalizeByUpdateNorm: NormalizeByUpdateNorm<T>, 0 slots, global_norm::NORMALIZE;
+    Scale: Scale<T>, 0 slots, scale::SCALE;
+    Clip: Clip<T>, 0 slots, clip::CLIP;
+    ClipByGlobalNorm: ClipByGlobalNorm<T>, 0 slots, global_norm::CLIP_BY_GLOBAL_NORM;
+    NormalizeByUpdateNorm: NormalizeByUpdateNorm<T>, 0 slots, global_norm::NORMALIZE_BY_UPDATE_NORM;
     ClipByBlockRms: TimesNumber, 0 slots, unitwise::BLOCK_RMS;
     AdaptiveGradClip: TimesNumber, 0 slots, unitwise::ADAPTIVE_CLIP;
     ScaleByTrustRatio: TimesNumber, 0 slots, unitwise::TRUST_RATIO;
     Centralize: MinusNumber, 0 slots, unitwise::CENTRALIZE;
-    AddDecayedWeights: AddDecayedWeights<T>, 0 slots, decayed_weights::META;
-    AddNoise: AddNoise<T>, 0 slots, noise::META;
-    KeepParamsNonnegative: KeepParamsNonnegative, 0 slots, nonnegative::META;
+    AddDecayedWeights: AddDecayedWeights<T>, 0 slots, decayed_weights::DECAYED_WEIGHTS;
+    AddNoise: AddNoise<T>, 0 slots, noise::NOISE;
+    KeepParamsNonnegative: KeepParamsNonnegative, 0 slots, nonnegative::KEEP_NONNEGATIVE;
     SetToZero: SetToZero, 0 slots, zero::ALL;
     ZeroNans: ZeroNans, 0 slots, zero::NANS;
     ApplyIfFinite: SetToZero, 0 slots, zero::UNLESS_FINITE;
-    ScaleByAdam: ScaleByAdam<T, false>, 2 slots, adam::META;
-    ScaleByAdamNesterov: ScaleByAdam<T, true>, 2 slots, adam::NESTEROV;
-    ScaleByRms: ScaleByRms<T>, 1 slots, rms::META;
+    ScaleByAdam: ScaleByAdam<T, false>, 2 slots, adam::ADAM;
+    ScaleByAdamNesterov: ScaleByAdam<T, true>, 2 slots, adam::ADAM_NESTEROV;
+    ScaleByRms: ScaleByRms<T>, 1 slots, rms::RMS;
     ScaleByStddev: ScaleByStddev<T>, 2 slots, rms::STDDEV;
-    Trace: Trace<T, false>, 1 slots, trace::META;
-    TraceNesterov: Trace<T, true>, 1 slots, trace::NESTEROV;
-    Ema: Ema<T>, 1 slots, ema::META;
+    Trace: Trace<T, false>, 1 slots, trace::TRACE;
+    TraceNesterov: Trace<T, true>, 1 slots, trace::TRACE_NESTEROV;
+    Ema: Ema<T>, 1 slots, ema::EMA;
     ApplyEvery: ApplyEvery, 1 slots, accumulate::EVERY;
     MultiStepsSum: MultiSteps<T, false>, 1 slots, accumulate::SUM;
     MultiStepsMean: MultiSteps<T, true>, 1 slots, accumulate::MEAN;

@@ -1,7 +1,7 @@
 use super::op::{FromScalars, Meta, Op, Reduce};
 use crate::number::float::Float;
 
-pub const META: Meta = Meta {
+pub const EMA: Meta = Meta {
     name: "ema",
     scalars: &["decay", "correction"],
     slots: &["ema"],

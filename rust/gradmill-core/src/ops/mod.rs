@@ -21,7 +21,7 @@ mod zero;
 
 pub use accumulate::{ApplyEvery, MultiSteps};
 pub use adam::ScaleByAdam;
-pub use any::{OPS, Step};
+pub use any::{AnyOp, OPS};
 pub use clip::Clip;
 pub use decayed_weights::AddDecayedWeights;
 pub use ema::Ema;

@@ -2,14 +2,14 @@ use super::op::{FromScalars, Meta, Op, Reduce};
 use crate::number::float::Float;
 use crate::number::scalars::beside_root;
 
-pub const META: Meta = Meta {
+pub const RMS: Meta = Meta {
     name: "scale_by_rms",
     scalars: &["decay", "eps", "eps_root", "correction"],
     slots: &["nu"],
     params: false,
     reduce: Reduce::None,
 };
-pub const STDDEV: Meta = Meta { name: "scale_by_stddev", slots: &["mu", "nu"], ..META };
+pub const STDDEV: Meta = Meta { name: "scale_by_stddev", slots: &["mu", "nu"], ..RMS };
 
 /// `v' = decay v + (1 - decay) u²`; emits `u / (√(v' / correction + eps_root) + eps)`.
 #[derive(Clone, Copy, Debug)]

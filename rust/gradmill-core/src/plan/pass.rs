@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// Where a pass takes the update from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum PassInput {
     /// The caller's update, which is never written.
     Updates,
     /// What an earlier pass left behind.
@@ -19,7 +19,7 @@ pub struct Pass {
     /// Their slots.
     pub slots: Range<usize>,
     /// Where the update comes from.
-    pub source: Source,
+    pub source: PassInput,
     /// The op that has to know something of the update this pass ends with; the last pass has none.
     pub ends_for: Option<usize>,
     /// Whether the update is left behind for the next pass. For a norm over ops without state it is not:
@@ -35,12 +35,12 @@ pub(crate) struct Cursor {
     /// The first op whose reduction has not been made.
     pub next: usize,
     /// Where the next pass takes the update from.
-    pub source: Source,
+    pub source: PassInput,
 }
 
 impl Cursor {
     pub fn start() -> Self {
-        Self { first: 0, next: 0, source: Source::Updates }
+        Self { first: 0, next: 0, source: PassInput::Updates }
     }
 
     /// Steps over the reduction that `pass` ends with; false where it is the last one.
@@ -49,7 +49,7 @@ impl Cursor {
         self.next = op + 1;
         if pass.carries {
             self.first = op;
-            self.source = Source::Carried;
+            self.source = PassInput::Carried;
         }
         true
     }
@@ -58,12 +58,12 @@ impl Cursor {
 impl Pass {
     /// Whether the update is found where a pass leaves it, and not with the caller.
     pub(crate) fn leaves_behind(&self) -> bool {
-        self.carries || self.source == Source::Carried
+        self.carries || self.source == PassInput::Carried
     }
 
     /// The walk that only takes the norm of what this pass left behind.
     pub(crate) fn over_carried(&self) -> Self {
         let (ops, slots) = (self.ops.end..self.ops.end, self.slots.end..self.slots.end);
-        Self { ops, slots, source: Source::Carried, ends_for: self.ends_for, carries: false }
+        Self { ops, slots, source: PassInput::Carried, ends_for: self.ends_for, carries: false }
     }
 }

@@ -11,7 +11,7 @@ use crate::kernels::placed::Placed;
 use crate::kernels::set::{Bound, KernelSet};
 use crate::number::dtype::DType;
 use crate::number::float::Float;
-use crate::ops::{Meta, OPS, Reduce, Step};
+use crate::ops::{AnyOp, Meta, OPS, Reduce};
 use crate::sums::units::{UnitRule, Units};
 
 /// The op whose numbers go by an element's position.
@@ -336,13 +336,13 @@ impl Program {
     }
 
     /// The constants of `op`; `norms` holds those of all ops before it that take one.
-    fn step<T: Float>(&self, op: usize, binding: Binding<'_>) -> Step<T> {
+    fn step<T: Float>(&self, op: usize, binding: Binding<'_>) -> AnyOp<T> {
         let mut own = SmallVec::<[f64; 8]>::from_slice(self.scalars_of(op, binding.scalars));
         let takes_norm = |op: &usize| matches!(self.reduce(*op), Reduce::Norm);
         if takes_norm(&op) {
             own.push(binding.norms[(0..op).filter(takes_norm).count()]);
         }
-        Step::new(self.ops[op], &own)
+        AnyOp::new(self.ops[op], &own)
     }
 
     /// Makes `bound` the kernel of `pass` for leaves with this `skip`.
@@ -387,17 +387,17 @@ pub(crate) struct Binding<'b> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pass::Source;
+    use super::super::pass::PassInput;
     use super::*;
 
-    fn passes(names: &[&str]) -> Vec<(Range<usize>, Source, bool)> {
+    fn passes(names: &[&str]) -> Vec<(Range<usize>, PassInput, bool)> {
         let program = Program::new(names.iter().copied()).unwrap();
         program.passes().iter().map(|pass| (pass.ops.clone(), pass.source, pass.carries)).collect()
     }
 
     #[test]
     fn a_norm_ends_a_pass() {
-        use Source::{Carried, Updates};
+        use PassInput::{Carried, Updates};
         assert_eq!(passes(&["scale_by_adam", "scale"]), [(0..2, Updates, false)]);
         assert_eq!(
             passes(&["clip_by_global_norm", "scale_by_adam"]),

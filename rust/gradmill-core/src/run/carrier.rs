@@ -13,8 +13,8 @@ pub struct Carrier(Typed);
 
 #[derive(Debug)]
 enum Typed {
-    F32(Buffer<f32>),
-    F64(Buffer<f64>),
+    F32(AlignedBuffer<f32>),
+    F64(AlignedBuffer<f64>),
 }
 
 impl Carrier {
@@ -24,8 +24,8 @@ impl Carrier {
     /// [`Error::OutOfMemory`].
     pub fn new(dtype: DType, len: usize) -> Result<Self, Error> {
         Ok(Self(match dtype {
-            DType::F64 => Typed::F64(Buffer::new(len)?),
-            _ => Typed::F32(Buffer::new(len)?),
+            DType::F64 => Typed::F64(AlignedBuffer::new(len)?),
+            _ => Typed::F32(AlignedBuffer::new(len)?),
         }))
     }
 
@@ -49,12 +49,12 @@ impl Carrier {
 
 /// Elements behind some that nobody uses.
 #[derive(Debug)]
-struct Buffer<T> {
+struct AlignedBuffer<T> {
     all: Vec<T>,
     start: usize,
 }
 
-impl<T: Float> Buffer<T> {
+impl<T: Float> AlignedBuffer<T> {
     /// Elements of a cache line.
     const LINE: usize = 64 / size_of::<T>();
     /// Lines after which a processor takes two addresses for one at first sight.
@@ -97,12 +97,12 @@ mod tests {
 
     #[test]
     fn large_ones_begin_at_a_line() {
-        for len in [3, Buffer::<f32>::LARGE - 1, Buffer::<f32>::LARGE, 1 << 17] {
+        for len in [3, AlignedBuffer::<f32>::LARGE - 1, AlignedBuffer::<f32>::LARGE, 1 << 17] {
             let mut carrier = Carrier::new(DType::F32, len).unwrap();
             let mut sink = carrier.sink();
             assert_eq!(sink.len(), len);
             let address = sink.dense::<f32>().unwrap().as_ptr().addr();
-            assert!(len < Buffer::<f32>::LARGE || address.is_multiple_of(64));
+            assert!(len < AlignedBuffer::<f32>::LARGE || address.is_multiple_of(64));
         }
     }
 

@@ -3,15 +3,15 @@
 use super::carrier::Carrier;
 use super::measured::{Measures, OfRows, Which};
 use super::outcome::Outcome;
-use super::row::{Row, present};
+use super::row::{Row, active};
 use super::walk::Walk;
 use super::workspace::Workspace;
-use crate::data::{Leaf, Params, Slots, Source as Array};
+use crate::data::{Leaf, Params, Slots, Source};
 use crate::error::Error;
 use crate::number::dtype::DType;
 use crate::number::rng::{self, Key};
 use crate::ops::Reduce;
-use crate::plan::pass::{Cursor, Pass, Source};
+use crate::plan::pass::{Cursor, Pass, PassInput};
 use crate::plan::program::{Binding, Program};
 use crate::plan::validate::validate;
 use crate::sums::known::{Known, SMALLER, root};
@@ -34,7 +34,7 @@ pub struct Step<'s> {
     /// find in the whole of it. None of these has state before it.
     pub known: &'s [Known],
     /// For each op that draws random numbers how many leaves of the tree before these it draws for.
-    pub drawn: &'s [u64],
+    pub noise_before: &'s [u64],
 }
 
 /// Sends `leaves` through `program`.
@@ -82,7 +82,7 @@ fn passes<R: Row>(
     program.check_scalars(step.scalars)?;
     let mut has_room = true;
     if program.carries(step.off) {
-        for row in present(rows) {
+        for row in active(rows) {
             has_room &= row.make_room(program)?;
         }
     }
@@ -92,7 +92,7 @@ fn passes<R: Row>(
     }
     let mut carriers = Vec::with_capacity(rows.len());
     for row in rows.iter_mut() {
-        let needs_one = row.is_present() && !row.make_room(program)?;
+        let needs_one = row.is_active() && !row.make_room(program)?;
         carriers.push(Carrier::new(row.dtype(program), if needs_one { row.len() } else { 0 })?);
     }
     let with_carrier = |(row, carrier)| {
@@ -100,7 +100,7 @@ fn passes<R: Row>(
         let out = leaf.out.or_else(|| Some(Carrier::sink(carrier)));
         Leaf { out, ..leaf }
     };
-    let pairs = rows.iter_mut().zip(&mut carriers).filter(|(row, _)| row.is_present());
+    let pairs = rows.iter_mut().zip(&mut carriers).filter(|(row, _)| row.is_active());
     let mut leaves: Vec<Leaf<'_>> = pairs.map(with_carrier).collect();
     Run::new(program, step, config, workspace).passes(&mut leaves);
     Ok(())
@@ -143,7 +143,7 @@ fn squares_of(
 
 /// The root of the sum of squares of all elements, without overflow on the way.
 #[must_use]
-pub fn global_norm(arrays: Vec<Array<'_>>, config: &Config) -> f64 {
+pub fn global_norm(arrays: Vec<Source<'_>>, config: &Config) -> f64 {
     let leaf = |updates| Leaf::new(updates, Params::None, None, Slots::new());
     let mut leaves: Vec<Leaf<'_>> = arrays.into_iter().map(leaf).collect();
     let names = ["clip_by_global_norm"];
@@ -161,7 +161,7 @@ pub fn global_norm(arrays: Vec<Array<'_>>, config: &Config) -> f64 {
 /// How many elements are not finite.
 #[must_use]
 #[expect(clippy::cast_sign_loss, reason = "a sum of counts")]
-pub fn count_not_finite(arrays: &[Array<'_>], config: &Config) -> u64 {
+pub fn count_not_finite(arrays: &[Source<'_>], config: &Config) -> u64 {
     let units: Vec<Units> = arrays.iter().map(|array| Units::whole(array.len())).collect();
     let pairs: Vec<_> = arrays.iter().cloned().zip(&units).collect();
     in_default_mode(|| {
@@ -177,14 +177,14 @@ struct Run<'r> {
     off: u64,
     rounding: Option<Key>,
     known: &'r [Known],
-    drawn: &'r [u64],
-    squares: Option<Squares>,
+    noise_before: &'r [u64],
+    squares: Option<SquaresBefore>,
     work: &'r mut Workspace,
 }
 
 /// The sum of squares of the update that reaches an op, over the leaves that the op does not pass by.
 #[derive(Clone, Copy)]
-struct Squares {
+struct SquaresBefore {
     op: usize,
     sum: f64,
 }
@@ -197,8 +197,8 @@ impl<'r> Run<'r> {
         work: &'r mut Workspace,
     ) -> Self {
         work.clear();
-        let Step { scalars, off, rounding, known, drawn } = step;
-        Self { program, scalars, config, off, rounding, known, drawn, squares: None, work }
+        let Step { scalars, off, rounding, known, noise_before } = step;
+        Self { program, scalars, config, off, rounding, known, noise_before, squares: None, work }
     }
 
     fn is_off(&self, op: usize) -> bool {
@@ -214,7 +214,7 @@ impl<'r> Run<'r> {
                 self.record_nothing(op);
             }
             let Some(op) = pass.ends_for else {
-                self.walk(&pass, rows, false);
+                self.record_pass(&pass, rows, false);
                 return;
             };
             self.find(op, &pass, rows);
@@ -283,20 +283,20 @@ impl<'r> Run<'r> {
     }
 
     /// Walks over `rows` and notes whether the incoming updates are finite.
-    fn walk<R: Row>(&mut self, pass: &Pass, rows: &mut [R], norm: bool) -> f64 {
+    fn record_pass<R: Row>(&mut self, pass: &Pass, rows: &mut [R], norm: bool) -> f64 {
         let (finite, sum) = self.pass(pass, rows, norm, 1.0);
-        self.work.outcome.finite &= finite || pass.source == Source::Carried;
+        self.work.outcome.finite &= finite || pass.source == PassInput::Carried;
         sum
     }
 
     /// Leaves the update behind where `pass` does so. What an earlier pass left behind stays as it is where
     /// no op of this one runs; but slots have to be brought to where the new ones go.
     fn carry<R: Row>(&mut self, pass: &Pass, rows: &mut [R]) {
-        let idle = pass.source == Source::Carried
+        let idle = pass.source == PassInput::Carried
             && pass.slots.is_empty()
             && pass.ops.clone().all(|op| self.is_off(op));
         if pass.carries && !idle {
-            self.walk(pass, rows, false);
+            self.record_pass(pass, rows, false);
         }
     }
 
@@ -305,12 +305,12 @@ impl<'r> Run<'r> {
         if let Some(known) = self.squares
             && !pass.carries
             && (known.op..op).all(|op| self.is_off(op))
-            && present(rows).all(|row| row.skip() >> op & 1 == row.skip() >> known.op & 1)
+            && active(rows).all(|row| row.skip() >> op & 1 == row.skip() >> known.op & 1)
         {
             return known.sum;
         }
-        let sum = self.walk(pass, rows, true);
-        self.squares = Some(Squares { op, sum });
+        let sum = self.record_pass(pass, rows, true);
+        self.squares = Some(SquaresBefore { op, sum });
         sum
     }
 
@@ -321,7 +321,7 @@ impl<'r> Run<'r> {
             && !pass.carries
             && known.sum.is_finite()
             && self.program.keep_finite(known.op..op, self.binding())
-            && present(rows).all(|row| row.skip() >> op & 1 >= row.skip() >> known.op & 1)
+            && active(rows).all(|row| row.skip() >> op & 1 >= row.skip() >> known.op & 1)
         {
             return true;
         }
@@ -355,8 +355,8 @@ impl<'r> Run<'r> {
         for (number, op) in self.program.noises().enumerate() {
             let scalars = self.program.scalars_of(op, self.scalars);
             let key = [scalars[1] as u32, scalars[2] as u32];
-            let mut taken = self.drawn.get(number).copied().unwrap_or(0)..;
-            let keys = present(rows).map(|row| match row.skip() >> op & 1 {
+            let mut taken = self.noise_before.get(number).copied().unwrap_or(0)..;
+            let keys = active(rows).map(|row| match row.skip() >> op & 1 {
                 0 => rng::split(key, taken.next().unwrap_or_default()),
                 _ => key,
             });
@@ -376,7 +376,7 @@ impl<'r> Run<'r> {
         let Workspace { others, measures, .. } = &mut **work;
         let Measures { units, of_updates, of_params } = measures;
         units.clear();
-        units.extend(present(rows).map(|row| {
+        units.extend(active(rows).map(|row| {
             let takes = row.skip() >> op & 1 == 0 && !row.is_empty();
             takes.then(|| program.units(op, rule, row.leaf(program).shape).ok().flatten()).flatten()
         }));
@@ -390,7 +390,7 @@ impl<'r> Run<'r> {
             measure(Which::Params, of_params);
         }
         let scalars = program.scalars_of(op, scalars);
-        let rows = present(rows).map(|row| row.dtype(program)).zip(&*units);
+        let rows = active(rows).map(|row| row.dtype(program)).zip(&*units);
         let dtypes = rows.filter_map(|(dtype, units)| Some((dtype, units.as_ref()?)));
         let of_units = dtypes.flat_map(|(dtype, units)| {
             std::iter::repeat_n((dtype, units.size() as f64), units.count())
@@ -406,9 +406,9 @@ impl<'r> Run<'r> {
     fn find_nans<R: Row>(&mut self, pass: &Pass, op: usize, rows: &mut [R]) {
         let Self { program, config, work, .. } = self;
         let Workspace { outcome, measures: Measures { units, of_updates, .. }, .. } = &mut **work;
-        let takes = |row: &R| row.is_present() && row.skip() >> op & 1 == 0;
+        let takes = |row: &R| row.is_active() && row.skip() >> op & 1 == 0;
         units.clear();
-        units.extend(present(rows).map(|row| takes(row).then(|| Units::whole(row.len()))));
+        units.extend(active(rows).map(|row| takes(row).then(|| Units::whole(row.len()))));
         let which = Which::Update { carried: pass.leaves_behind() };
         let mut arrays = OfRows { program, rows, units, which };
         let mut counts = of_updates.measure(&mut arrays, Measure::Nans, config).iter();
@@ -437,7 +437,7 @@ impl<'r> Run<'r> {
         kernels.clear();
         let mut elements = 0;
         let binding = Binding { scalars, norms, off, fuse: config.fuse };
-        for row in present(rows) {
+        for row in active(rows) {
             elements += row.len();
             let skip = row.skip();
             match row.dtype(program) {

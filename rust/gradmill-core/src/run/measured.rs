@@ -1,6 +1,6 @@
 //! Which arrays of leaves are measured for an op.
 
-use super::row::{Row, present};
+use super::row::{Row, active};
 use crate::data::{Leaf, Source};
 use crate::plan::program::Program;
 use crate::sums::measure::{Arrays, Sums};
@@ -31,7 +31,7 @@ impl<R: Row> Arrays for OfRows<'_, R> {
 
     fn each(&mut self) -> impl Iterator<Item = (Source<'_>, &Units)> + Send {
         let Self { program, rows, units, which } = self;
-        let rows = present(rows).zip(units.iter());
+        let rows = active(rows).zip(units.iter());
         rows.filter_map(|(row, units)| {
             let units = units.as_ref()?;
             Some((which.of(row.leaf(program)), units))

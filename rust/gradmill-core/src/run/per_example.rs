@@ -21,11 +21,11 @@ use crate::sys::simd::Tier;
 const ROWS: usize = 8;
 /// Elements of a sum over examples that are formed at once, so that their accumulators stay in the first
 /// cache; divides [`CHUNK`].
-const BLOCK: usize = 1 << 11;
+const SUMMED_AT_ONCE: usize = 1 << 11;
 /// Partial sums of the squares of a chunk; divides [`STEP`].
-const LANES: usize = 8;
+const EXAMPLE_LANES: usize = 8;
 /// Elements of a row that are squared before the next row's turn, with the row's partial sums in registers;
-/// divides [`BLOCK`].
+/// divides [`SUMMED_AT_ONCE`].
 const STEP: usize = 64;
 
 /// One leaf of the gradients.
@@ -81,7 +81,7 @@ pub fn clip_sum(
     Vec::<f64>::new().try_reserve_exact(numbers).map_err(|_| Error::OutOfMemory)?;
     let elements: usize = leaves.iter().map(|leaf| leaf.grads.len()).sum();
     let threads = par::threads_for(config.threads, elements);
-    let clip = Clip { batch, limit, scope, config: &Config { threads, ..*config } };
+    let clip = ClippedSum { batch, limit, scope, config: &Config { threads, ..*config } };
     let factors = in_default_mode(|| {
         let factors = clip.factors(&leaves);
         clip.add_up(leaves, &factors);
@@ -90,14 +90,14 @@ pub fn clip_sum(
     Ok(factors.iter().map(|own| own.iter().filter(|&&factor| factor < 1.0).count()).collect())
 }
 
-struct Clip<'c> {
+struct ClippedSum<'c> {
     batch: usize,
     limit: f64,
     scope: Scope,
     config: &'c Config,
 }
 
-impl Clip<'_> {
+impl ClippedSum<'_> {
     /// The bound of each group of leaves.
     fn limits(&self, leaves: &[Examples<'_>]) -> Grouped<f64> {
         let count = leaves.len();
@@ -165,7 +165,7 @@ impl Clip<'_> {
             [(0, CHUNK, of_whole), (whole, rest, of_rest)].into_iter().flat_map(
                 move |(chunk, len, sums)| {
                     let per_task = (CHUNK / len.max(1)).next_multiple_of(ROWS);
-                    sums.chunks_mut(per_task).enumerate().map(move |(task, sums)| Squares {
+                    sums.chunks_mut(per_task).enumerate().map(move |(task, sums)| ExampleSquares {
                         grads,
                         of_example: sum.len(),
                         len,
@@ -208,7 +208,7 @@ impl Clip<'_> {
     /// Writes the sums. Each of their elements adds up in the order of the examples, so no bit depends
     /// on where tasks begin.
     fn add_up(&self, leaves: Vec<Examples<'_>>, factors: &[Vec<f64>]) {
-        let per_task = (CHUNK / self.batch.max(1)).next_multiple_of(BLOCK);
+        let per_task = (CHUNK / self.batch.max(1)).next_multiple_of(SUMMED_AT_ONCE);
         let (grads, sums): (Vec<_>, Vec<_>) =
             leaves.into_iter().map(|leaf| (leaf.grads, leaf.sum)).unzip();
         let mut tasks = Vec::new();
@@ -217,7 +217,7 @@ impl Clip<'_> {
             let len = rest.len();
             for start in (0..len).step_by(per_task) {
                 let (sum, tail) = rest.split_at(per_task.min(len - start));
-                tasks.push(Stretch { grads, len, start, sum, factors });
+                tasks.push(SumStretch { grads, len, start, sum, factors });
                 rest = tail;
             }
         }
@@ -230,7 +230,7 @@ impl Clip<'_> {
 }
 
 /// Sums of squares of chunks of a leaf, all of one length: the same chunk of all examples, then the next.
-struct Squares<'t> {
+struct ExampleSquares<'t> {
     grads: &'t Source<'t>,
     /// Elements of an example.
     of_example: usize,
@@ -241,7 +241,7 @@ struct Squares<'t> {
     sums: &'t mut [f64],
 }
 
-impl Squares<'_> {
+impl ExampleSquares<'_> {
     fn run<T: Float>(self, examples: &[usize], scale: f64, config: &Config) {
         let Self { grads, of_example, len, first, sums } = self;
         let count = examples.len();
@@ -253,36 +253,41 @@ impl Squares<'_> {
             let tier = config.tier;
             let mut buffer = Vec::new();
             for (sum, start) in sums.iter_mut().zip(starts) {
-                let mut lanes = [[0.0; LANES]];
-                for at in (0..len).step_by(BLOCK) {
-                    let row =
-                        copied::<T>(tier, grads, start + at, BLOCK.min(len - at), &mut buffer);
+                let mut lanes = [[0.0; EXAMPLE_LANES]];
+                for at in (0..len).step_by(SUMMED_AT_ONCE) {
+                    let row = dense_part::<T>(
+                        tier,
+                        grads,
+                        start + at,
+                        SUMMED_AT_ONCE.min(len - at),
+                        &mut buffer,
+                    );
                     tier.run(AddSquares { lanes: &mut lanes, rows: [row], scale });
                 }
-                *sum = total(lanes[0]);
+                *sum = sum_of_lanes(lanes[0]);
             }
             return;
         };
         let mut row = || &values[starts.next().unwrap_or_default()..][..len];
         let (groups, rest) = sums.as_chunks_mut::<ROWS>();
         for group in groups {
-            let mut lanes = [[0.0; LANES]; ROWS];
+            let mut lanes = [[0.0; EXAMPLE_LANES]; ROWS];
             let rows = std::array::from_fn(|_| row());
             config.tier.run(AddSquares { lanes: &mut lanes, rows, scale });
-            *group = lanes.map(total);
+            *group = lanes.map(sum_of_lanes);
         }
         for sum in rest {
-            let mut lanes = [[0.0; LANES]];
+            let mut lanes = [[0.0; EXAMPLE_LANES]];
             config.tier.run(AddSquares { lanes: &mut lanes, rows: [row()], scale });
-            *sum = total(lanes[0]);
+            *sum = sum_of_lanes(lanes[0]);
         }
     }
 }
 
 /// Adds the squares of `rows * scale`, rows of one length, to the lanes of each row; all stretches of a
-/// chunk but the last have a multiple of [`LANES`] elements.
+/// chunk but the last have a multiple of [`EXAMPLE_LANES`] elements.
 struct AddSquares<'k, T, const N: usize> {
-    lanes: &'k mut [[f64; LANES]; N],
+    lanes: &'k mut [[f64; EXAMPLE_LANES]; N],
     rows: [&'k [T]; N],
     scale: f64,
 }
@@ -304,8 +309,12 @@ impl<T: Float, const N: usize> NullaryFnOnce for AddSquares<'_, T, N> {
 }
 
 #[inline(always)]
-fn add_squares<T: Float>(mut sums: [f64; LANES], values: &[T], scale: f64) -> [f64; LANES] {
-    let mut add = |block: &[T; LANES]| {
+fn add_squares<T: Float>(
+    mut sums: [f64; EXAMPLE_LANES],
+    values: &[T],
+    scale: f64,
+) -> [f64; EXAMPLE_LANES] {
+    let mut add = |block: &[T; EXAMPLE_LANES]| {
         for (sum, &value) in sums.iter_mut().zip(block) {
             let value = value.to_f64() * scale;
             *sum += value * value;
@@ -320,13 +329,13 @@ fn add_squares<T: Float>(mut sums: [f64; LANES], values: &[T], scale: f64) -> [f
 }
 
 /// The sum of all lanes: neighbours, then neighbours of those.
-fn total(lanes: [f64; LANES]) -> f64 {
+fn sum_of_lanes(lanes: [f64; EXAMPLE_LANES]) -> f64 {
     let [a, b, c, d, e, f, g, h] = lanes;
     ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
 /// Some elements of a leaf's sum.
-struct Stretch<'t> {
+struct SumStretch<'t> {
     grads: &'t Source<'t>,
     /// Elements of an example.
     len: usize,
@@ -336,14 +345,14 @@ struct Stretch<'t> {
     factors: &'t [f64],
 }
 
-impl Stretch<'_> {
+impl SumStretch<'_> {
     fn run<T: Float>(self, config: &Config) {
         let Self { grads, len, start, sum: mut rest, factors } = self;
-        let mut accumulators = [0.0; BLOCK];
+        let mut accumulators = [0.0; SUMMED_AT_ONCE];
         let mut buffer: Vec<T> = Vec::new();
         let end = start + rest.len();
-        for start in (start..end).step_by(BLOCK) {
-            let count = BLOCK.min(end - start);
+        for start in (start..end).step_by(SUMMED_AT_ONCE) {
+            let count = SUMMED_AT_ONCE.min(end - start);
             let sums = &mut accumulators[..count];
             sums.fill(0.0);
             match grads.dense::<T>() {
@@ -354,8 +363,13 @@ impl Stretch<'_> {
                 }
                 None => {
                     for (example, factor) in factors.iter().enumerate() {
-                        let values =
-                            copied(config.tier, grads, example * len + start, count, &mut buffer);
+                        let values = dense_part(
+                            config.tier,
+                            grads,
+                            example * len + start,
+                            count,
+                            &mut buffer,
+                        );
                         let factors = std::slice::from_ref(factor);
                         config.tier.run(AddRows { sums, values, stride: count, factors });
                     }
@@ -369,7 +383,7 @@ impl Stretch<'_> {
 }
 
 /// A dense copy of `count` elements.
-fn copied<'b, T: Float>(
+fn dense_part<'b, T: Float>(
     tier: Tier,
     grads: &Source<'_>,
     start: usize,

@@ -14,7 +14,7 @@ use crate::plan::program::Program;
 /// spares a list of views.
 pub trait Row: Send {
     /// Whether it takes part in this step. One that does not is passed over as if it were not there.
-    fn is_present(&self) -> bool {
+    fn is_active(&self) -> bool {
         true
     }
 
@@ -68,8 +68,8 @@ pub trait Row: Send {
 }
 
 /// The rows that take part.
-pub fn present<R: Row>(rows: &mut [R]) -> impl Iterator<Item = &mut R> + Send {
-    rows.iter_mut().filter(|row| row.is_present())
+pub fn active<R: Row>(rows: &mut [R]) -> impl Iterator<Item = &mut R> + Send {
+    rows.iter_mut().filter(|row| row.is_active())
 }
 
 impl Row for Leaf<'_> {

@@ -71,7 +71,7 @@ pub fn add_to_wider<'b, T: Float>(
 /// Dense copies of arrays that a kernel cannot walk over.
 #[derive(Default)]
 pub struct Scratch<T> {
-    pub copies: Copies<T>,
+    pub copies: StagedArrays<T>,
     pub slots: Vec<Vec<T>>,
 }
 
@@ -105,7 +105,7 @@ impl<T: Float> Scratch<T> {
 
 /// Those of a leaf's arrays that are no slots.
 #[derive(Default)]
-pub struct Copies<T> {
+pub struct StagedArrays<T> {
     pub updates: Vec<T>,
     pub params: Vec<T>,
     pub out: Vec<T>,

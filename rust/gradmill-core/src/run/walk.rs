@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 
 use self::parts::STRIDED;
 use super::row::Row;
-use super::staging::{Copies, Scratch, add_to_wider, copied, staged_states, write_back};
-use crate::data::{Dense, Leaf, Origin, Params, ROOM, Sink, Slot, Source as Array};
+use super::staging::{Scratch, StagedArrays, add_to_wider, copied, staged_states, write_back};
+use crate::data::{Dense, Leaf, Origin, Params, ROOM, Sink, Slot, Source};
 use crate::kernels::kernel::{Across, Kernel, Sum};
 use crate::kernels::mixed::apply_mixed;
 use crate::kernels::others::Others;
@@ -20,7 +20,7 @@ use crate::number::dtype::DType;
 use crate::number::float::Float;
 use crate::number::rng::{self, Key};
 use crate::number::rounding::Rounding;
-use crate::plan::pass::{Pass, Source};
+use crate::plan::pass::{Pass, PassInput};
 use crate::plan::program::Program;
 use crate::sums::reduce::{Lanes, Pairwise, SumSquares};
 use crate::sys::config::{CHUNK, Config};
@@ -29,7 +29,7 @@ use crate::sys::mode::{in_default_mode, in_kernel_mode};
 use crate::sys::par;
 
 /// Elements that are converted or copied before a kernel runs over them; divides [`CHUNK`].
-const BLOCK: usize = 1 << 12;
+const STAGED: usize = 1 << 12;
 /// How many small leaves one loop takes, one after the other.
 const TOGETHER: usize = 16;
 
@@ -91,7 +91,7 @@ impl Walk<'_> {
     fn each<R: Row>(&self, mut rows: &mut [R], first: usize, mut done: impl FnMut(bool, f64)) {
         let mut position = first;
         while let Some(row) = rows.first() {
-            if !row.is_present() {
+            if !row.is_active() {
                 rows = &mut rows[1..];
                 continue;
             }
@@ -99,15 +99,15 @@ impl Walk<'_> {
                 DType::F64 => self.together(&self.kernels.f64, rows),
                 _ => self.together(&self.kernels.f32, rows),
             };
-            let (taken, present) = if let Some((taken, present, finite)) = together {
-                (0..present).for_each(|_| done(finite, 0.0));
-                (taken, present)
+            let (taken, active) = if let Some((taken, active, finite)) = together {
+                (0..active).for_each(|_| done(finite, 0.0));
+                (taken, active)
             } else {
                 let (finite, sum) = self.row(&mut rows[0], position);
                 done(finite, sum);
                 (1, 1)
             };
-            position += present;
+            position += active;
             rows = &mut rows[taken..];
         }
     }
@@ -122,7 +122,7 @@ impl Walk<'_> {
         let Self { pass, config, program, .. } = self;
         let skip = rows.first()?.skip();
         let bound = kernels.of(skip);
-        let is_last = pass.ends_for.is_none() && pass.source == Source::Updates;
+        let is_last = pass.ends_for.is_none() && pass.source == PassInput::Updates;
         if !is_last || !bound.kernel.takes_each(config.tier) {
             return None;
         }
@@ -131,7 +131,7 @@ impl Walk<'_> {
         while let Some((row, behind)) = rest.split_first_mut()
             && leaves.len() < TOGETHER
         {
-            if row.is_present() {
+            if row.is_active() {
                 #[cfg(feature = "planted")]
                 crate::sys::planted::point();
                 let fits = row.skip() == skip
@@ -211,7 +211,7 @@ impl Walk<'_> {
         position: usize,
     ) -> Option<(bool, f64)> {
         let Self { pass, config, others, .. } = self;
-        if pass.source == Source::Carried || row.is_empty() {
+        if pass.source == PassInput::Carried || row.is_empty() {
             return None;
         }
         if pass.ends_for.is_none() {
@@ -243,7 +243,7 @@ impl Walk<'_> {
         slots: &Range<usize>,
         leaf: &mut Leaf<'_>,
     ) -> Option<T::Bits> {
-        let is_other = self.pass.ends_for.is_some() || self.pass.source == Source::Carried;
+        let is_other = self.pass.ends_for.is_some() || self.pass.source == PassInput::Carried;
         if is_other || self.rounding.is_some() {
             return None;
         }
@@ -253,7 +253,8 @@ impl Walk<'_> {
     /// Goes from old arrays to new ones in one loop, where there is such a loop and all are dense.
     fn across<T: Float>(&self, kernel: &Kernel<T>, leaf: &mut Leaf<'_>) -> Option<T::Bits> {
         let Leaf { updates, params, out, copy, slots, skip, .. } = leaf;
-        if self.pass.ends_for.is_some() || self.pass.source == Source::Carried || copy.is_some() {
+        if self.pass.ends_for.is_some() || self.pass.source == PassInput::Carried || copy.is_some()
+        {
             return None;
         }
         let (updates, tier) = (updates.dense()?, self.config.tier);
@@ -298,11 +299,11 @@ impl Walk<'_> {
         }
         let mut lanes = self.counts(leaf.skip).then(Lanes::new);
         let bad = Scratch::with(|scratch| {
-            if leaf.len() <= BLOCK || self.runs_in_place::<T>(leaf) {
+            if leaf.len() <= STAGED || self.runs_in_place::<T>(leaf) {
                 return self.block(bound, leaf, scratch, lanes.as_mut());
             }
             let mut bad = T::Bits::default();
-            let most = if leaf.has_strided() { STRIDED } else { BLOCK };
+            let most = if leaf.has_strided() { STRIDED } else { STAGED };
             for start in (0..leaf.len()).step_by(most) {
                 let mut block = leaf.part(start..leaf.len().min(start + most));
                 bad |= self.block(bound, &mut block, scratch, lanes.as_mut());
@@ -314,7 +315,7 @@ impl Walk<'_> {
 
     /// Whether the kernel can walk over the caller's arrays as they are.
     fn runs_in_place<T: Float>(&self, leaf: &Leaf<'_>) -> bool {
-        let dense_updates = self.pass.source == Source::Updates && leaf.updates.is_dense::<T>();
+        let dense_updates = self.pass.source == PassInput::Updates && leaf.updates.is_dense::<T>();
         if self.pass.ends_for.is_some() {
             return dense_updates && self.pass.ops.is_empty();
         }
@@ -371,7 +372,7 @@ impl Walk<'_> {
         &self,
         kernel: &Kernel<T>,
         stretch: Stretch<'_, '_>,
-        copies: &mut Copies<T>,
+        copies: &mut StagedArrays<T>,
         states: &mut [&mut [T]],
         lanes: Option<&mut Lanes>,
     ) -> T::Bits {
@@ -380,7 +381,7 @@ impl Walk<'_> {
         let tier = site.tier;
         let finishes = pass.ends_for.is_none();
         let updates = match (pass.source, &*out) {
-            (Source::Carried, Some(out)) => {
+            (PassInput::Carried, Some(out)) => {
                 copied(&mut copies.updates, len, |to| out.read(tier, to))
             }
             _ => match updates.dense() {
@@ -404,7 +405,7 @@ impl Walk<'_> {
             let rounding = self.rounding_of(site.origin, 0);
             let mut share = |params: &[T]| {
                 if let Some(copy) = copy
-                    && !kernel.is_silent()
+                    && !kernel.gives_zero()
                 {
                     copy.write(tier, params, rounding);
                 }
@@ -442,7 +443,7 @@ impl Walk<'_> {
             (Params::Write(slot), _) if writes_params => {
                 let params = add_to_wider(tier, result, slot, &mut copies.wider);
                 if let Some(copy) = copy
-                    && !kernel.is_silent()
+                    && !kernel.gives_zero()
                 {
                     copy.write(tier, params, self.rounding_of(site.origin, 0));
                 }
@@ -459,7 +460,7 @@ impl Walk<'_> {
 /// The arrays of a stretch of a leaf, but for its slots.
 struct Stretch<'s, 'a> {
     len: usize,
-    updates: &'s Array<'a>,
+    updates: &'s Source<'a>,
     params: &'s mut Params<'a>,
     out: &'s mut Option<Sink<'a>>,
     copy: &'s mut Option<Sink<'a>>,

@@ -13,10 +13,10 @@ use crate::sys::config::{CHUNK, Config};
 use crate::sys::par;
 
 /// Elements that are read at once.
-const BLOCK: usize = 1 << 10;
+const READ_AT_ONCE: usize = 1 << 10;
 /// Partial sums of a run within one unit: enough of them that the loop over lanes is what the compiler
 /// vectorises, and few enough for short rows.
-const LANES: usize = 64;
+const UNIT_LANES: usize = 64;
 
 /// Arrays that are measured, with the units of each, handed out as often as it takes.
 pub trait Arrays {
@@ -90,7 +90,7 @@ impl Sums {
 }
 
 /// Some steps of the outermost axis of an array.
-struct Cut {
+struct PartBounds {
     start: usize,
     len: usize,
     first_unit: usize,
@@ -99,7 +99,7 @@ struct Cut {
 }
 
 /// Cuts an array into parts.
-fn cuts(units: &Units) -> impl Iterator<Item = Cut> + Send + use<> {
+fn cuts(units: &Units) -> impl Iterator<Item = PartBounds> + Send + use<> {
     let (steps, inside, step_len, step_units) = units.outermost();
     let count = units.count();
     // Where units extend over the axis, each part has sums for all of them, so it must be worth them.
@@ -110,7 +110,7 @@ fn cuts(units: &Units) -> impl Iterator<Item = Cut> + Send + use<> {
         let taken = per_part.min(steps - first);
         let (first_unit, units) =
             if inside { (0, count) } else { (first * step_units, taken * step_units) };
-        Cut { start: first * step_len, len: taken * step_len, first_unit, units }
+        PartBounds { start: first * step_len, len: taken * step_len, first_unit, units }
     })
 }
 
@@ -169,7 +169,8 @@ fn parts<'p>(
     std::iter::from_fn(move || {
         loop {
             if let Some((source, units, cuts)) = &mut rest
-                && let Some(Cut { start, len, first_unit, units: count }) = Iterator::next(cuts)
+                && let Some(PartBounds { start, len, first_unit, units: count }) =
+                    Iterator::next(cuts)
             {
                 let (own, tail) = Source::clone(source).split_at(len);
                 *source = tail;
@@ -188,19 +189,19 @@ impl Part<'_> {
         let mut add = |at: usize, values: &[T]| {
             let start = *start + at;
             let first_unit = *first_unit;
-            config.tier.run(Add { units, start, first_unit, values, sums, what, scale });
+            config.tier.run(AddToUnits { units, start, first_unit, values, sums, what, scale });
         };
         if let Some(values) = source.dense::<T>() {
-            for (block, values) in values.chunks(BLOCK).enumerate() {
-                add(block * BLOCK, values);
+            for (block, values) in values.chunks(READ_AT_ONCE).enumerate() {
+                add(block * READ_AT_ONCE, values);
             }
             return;
         }
-        let mut buffer = [T::ZERO; BLOCK];
+        let mut buffer = [T::ZERO; READ_AT_ONCE];
         let mut rest = source.clone();
         let mut at = 0;
         while !rest.is_empty() {
-            let (block, tail) = rest.clone().split_at(rest.len().min(BLOCK));
+            let (block, tail) = rest.clone().split_at(rest.len().min(READ_AT_ONCE));
             let buffer = &mut buffer[..block.len()];
             block.read(config.tier, buffer);
             add(at, buffer);
@@ -211,7 +212,7 @@ impl Part<'_> {
 }
 
 /// Adds a block's share to the sums of its units.
-struct Add<'k, T> {
+struct AddToUnits<'k, T> {
     units: &'k Units,
     start: usize,
     first_unit: usize,
@@ -221,7 +222,7 @@ struct Add<'k, T> {
     scale: f64,
 }
 
-impl<T: Float> NullaryFnOnce for Add<'_, T> {
+impl<T: Float> NullaryFnOnce for AddToUnits<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -239,7 +240,7 @@ impl<T: Float> NullaryFnOnce for Add<'_, T> {
     }
 }
 
-impl<T: Float> Add<'_, T> {
+impl<T: Float> AddToUnits<'_, T> {
     #[inline(always)]
     fn add(self, of: impl Fn(f64) -> f64 + Copy) {
         let Self { units, start, first_unit, values, sums, .. } = self;
@@ -247,7 +248,7 @@ impl<T: Float> Add<'_, T> {
             let values = &values[at..at + run.len];
             let sums = &mut sums[run.unit - first_unit..];
             if run.one_unit {
-                sums[0] += total(values, of);
+                sums[0] += sum_of_run(values, of);
             } else {
                 for (sum, &value) in sums.iter_mut().zip(values) {
                     *sum += of(value.to_f64());
@@ -258,9 +259,9 @@ impl<T: Float> Add<'_, T> {
 }
 
 #[inline(always)]
-fn total<T: Float>(values: &[T], of: impl Fn(f64) -> f64 + Copy) -> f64 {
-    let mut lanes = [0.0; LANES];
-    let mut rows = values.chunks_exact(LANES);
+fn sum_of_run<T: Float>(values: &[T], of: impl Fn(f64) -> f64 + Copy) -> f64 {
+    let mut lanes = [0.0; UNIT_LANES];
+    let mut rows = values.chunks_exact(UNIT_LANES);
     for row in &mut rows {
         for (lane, &value) in lanes.iter_mut().zip(row) {
             *lane += of(value.to_f64());
@@ -269,7 +270,7 @@ fn total<T: Float>(values: &[T], of: impl Fn(f64) -> f64 + Copy) -> f64 {
     for (lane, &value) in lanes.iter_mut().zip(rows.remainder()) {
         *lane += of(value.to_f64());
     }
-    let mut width = LANES;
+    let mut width = UNIT_LANES;
     while width > 1 {
         width /= 2;
         let (low, high) = lanes.split_at_mut(width);
@@ -286,7 +287,7 @@ mod tests {
 
     use super::*;
     use crate::data::View;
-    use crate::sums::units::Axes;
+    use crate::sums::units::UnitAxes;
     use crate::sys::simd::Tier;
 
     /// Element by element, in the plainest way.
@@ -315,7 +316,7 @@ mod tests {
                 Just(vec![90_001, 3]),
                 Just(vec![300_001]),
             ],
-            axes in prop_oneof![Just(Axes::All), Just(Axes::AllButFirst), Just(Axes::Weights)],
+            axes in prop_oneof![Just(UnitAxes::All), Just(UnitAxes::AllButFirst), Just(UnitAxes::Weights)],
             seed in any::<u32>(),
         ) {
             let len: usize = shape.iter().product();
@@ -352,7 +353,7 @@ mod tests {
     #[test]
     fn norms_beyond_the_range_of_squares() {
         let values = [3e200, 4e200, 0.0, 0.0, 3e-200, 4e-200];
-        let units = Units::new(Axes::AllButFirst, None, &[3, 2]).unwrap().unwrap();
+        let units = Units::new(UnitAxes::AllButFirst, None, &[3, 2]).unwrap().unwrap();
         let config = Config { threads: 1, tier: Tier::Scalar, fuse: true };
         let pairs = [(Source::F64(View::Dense(&values)), &units)];
         let mut sums = Sums::default();

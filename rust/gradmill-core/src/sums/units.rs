@@ -7,7 +7,7 @@ use crate::number::float::Float;
 
 /// Over which axes a unit extends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Axes {
+pub enum UnitAxes {
     /// All of them: a leaf is one unit.
     All,
     /// All but the first; a vector or a scalar has no units and is left alone.
@@ -34,7 +34,7 @@ pub enum Measure {
 #[derive(Clone, Copy, Debug)]
 pub struct UnitRule {
     /// The axes of a unit.
-    pub axes: Axes,
+    pub axes: UnitAxes,
     /// What is measured of the update.
     pub measure: Measure,
     /// Whether the parameter is measured as well.
@@ -64,11 +64,11 @@ impl UnitRule {
 /// How a leaf falls into units: its axes in row-major order, with neighbours of one kind taken together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Units {
-    axes: SmallVec<[Axis; 4]>,
+    axes: SmallVec<[UnitAxis; 4]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Axis {
+struct UnitAxis {
     length: usize,
     /// Whether a unit extends over it.
     inside: bool,
@@ -76,7 +76,7 @@ struct Axis {
 
 /// Neighbouring elements that are of one unit, or of one unit after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
+pub(crate) struct UnitRun {
     pub unit: usize,
     pub len: usize,
     pub one_unit: bool,
@@ -85,7 +85,7 @@ pub(crate) struct Run {
 impl Units {
     /// One unit of `len` elements.
     pub fn whole(len: usize) -> Self {
-        Self { axes: smallvec![Axis { length: len, inside: true }] }
+        Self { axes: smallvec![UnitAxis { length: len, inside: true }] }
     }
 
     /// The units of a leaf, or `None` where it has none.
@@ -93,7 +93,7 @@ impl Units {
     /// # Errors
     /// What is wrong with `shape`, where `axes` or `chosen` do not fit it.
     pub fn new(
-        axes: Axes,
+        axes: UnitAxes,
         chosen: Option<&[isize]>,
         shape: &[usize],
     ) -> Result<Option<Self>, String> {
@@ -109,35 +109,35 @@ impl Units {
         } else {
             let longer_than_one = shape.iter().filter(|&&length| length != 1).count();
             let reduced = match (axes, rank) {
-                (Axes::All, _) => rank,
-                (Axes::AllButFirst, 0 | 1) => return Ok(None),
-                (Axes::AllButFirst, _) => {
+                (UnitAxes::All, _) => rank,
+                (UnitAxes::AllButFirst, 0 | 1) => return Ok(None),
+                (UnitAxes::AllButFirst, _) => {
                     inside[1..].fill(true);
                     0
                 }
-                (Axes::Weights, _) if longer_than_one <= 1 => rank,
-                (Axes::Weights, 2 | 3) => 1,
-                (Axes::Weights, 4 | 5) => rank - 1,
-                (Axes::Weights, _) => {
+                (UnitAxes::Weights, _) if longer_than_one <= 1 => rank,
+                (UnitAxes::Weights, 2 | 3) => 1,
+                (UnitAxes::Weights, 4 | 5) => rank - 1,
+                (UnitAxes::Weights, _) => {
                     return Err(format!("has {rank} axes; say with `axis` which make a unit"));
                 }
             };
             inside[..reduced].fill(true);
         }
-        let mut axes: SmallVec<[Axis; 4]> = SmallVec::new();
+        let mut axes: SmallVec<[UnitAxis; 4]> = SmallVec::new();
         for (&length, inside) in shape.iter().zip(inside) {
             match axes.last_mut() {
                 Some(last) if last.inside == inside => {
                     last.length = last.length.saturating_mul(length);
                 }
-                _ => axes.push(Axis { length, inside }),
+                _ => axes.push(UnitAxis { length, inside }),
             }
         }
         Ok(Some(if axes.is_empty() { Self::whole(1) } else { Self { axes } }))
     }
 
-    fn product(axes: &[Axis], inside: Option<bool>) -> usize {
-        let counts = |axis: &&Axis| inside.is_none_or(|inside| axis.inside == inside);
+    fn product(axes: &[UnitAxis], inside: Option<bool>) -> usize {
+        let counts = |axis: &&UnitAxis| inside.is_none_or(|inside| axis.inside == inside);
         axes.iter().filter(counts).map(|axis| axis.length).product()
     }
 
@@ -165,7 +165,7 @@ impl Units {
 
     /// Calls `visit` with each run of the elements `start..start + len`, and its place among them.
     #[inline]
-    pub fn runs(&self, start: usize, len: usize, mut visit: impl FnMut(usize, Run)) {
+    pub fn runs(&self, start: usize, len: usize, mut visit: impl FnMut(usize, UnitRun)) {
         let last = self.axes[self.axes.len() - 1];
         let mut done = 0;
         while done < len {
@@ -180,7 +180,7 @@ impl Units {
                 }
             }
             let run = (last.length - at % last.length).min(len - done);
-            visit(done, Run { unit, len: run, one_unit: last.inside });
+            visit(done, UnitRun { unit, len: run, one_unit: last.inside });
             done += run;
         }
     }
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn units_of_weights() {
         let count = |shape: &[usize]| {
-            let units = Units::new(Axes::Weights, None, shape).unwrap().unwrap();
+            let units = Units::new(UnitAxes::Weights, None, shape).unwrap().unwrap();
             (units.count(), units.size())
         };
         assert_eq!(count(&[]), (1, 1));
@@ -220,14 +220,14 @@ mod tests {
         assert_eq!(count(&[5, 7]), (7, 5));
         assert_eq!(count(&[5, 7, 2]), (14, 5));
         assert_eq!(count(&[3, 3, 2, 8]), (8, 18));
-        assert!(Units::new(Axes::Weights, None, &[2; 6]).is_err());
-        assert!(Units::new(Axes::Weights, Some(&[2]), &[2; 2]).is_err());
+        assert!(Units::new(UnitAxes::Weights, None, &[2; 6]).is_err());
+        assert!(Units::new(UnitAxes::Weights, Some(&[2]), &[2; 2]).is_err());
     }
 
     #[test]
     fn vectors_have_no_rows() {
-        assert_eq!(Units::new(Axes::AllButFirst, None, &[4]).unwrap(), None);
-        let rows = Units::new(Axes::AllButFirst, None, &[4, 3, 2]).unwrap().unwrap();
+        assert_eq!(Units::new(UnitAxes::AllButFirst, None, &[4]).unwrap(), None);
+        let rows = Units::new(UnitAxes::AllButFirst, None, &[4, 3, 2]).unwrap().unwrap();
         assert_eq!((rows.count(), rows.size()), (4, 6));
     }
 
@@ -240,7 +240,7 @@ mod tests {
         ) {
             let axes: Vec<isize> =
                 (0..shape.len()).filter(|&axis| chosen[axis]).map(usize::cast_signed).collect();
-            let units = Units::new(Axes::All, Some(&axes), &shape).unwrap().unwrap();
+            let units = Units::new(UnitAxes::All, Some(&axes), &shape).unwrap().unwrap();
             let len: usize = shape.iter().product();
             let start = start.min(len);
             let mut seen = Vec::new();

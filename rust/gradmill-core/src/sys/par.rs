@@ -21,14 +21,14 @@ const SHARE: usize = PARALLEL_FROM >> 3;
 /// them can bring a machine down.
 pub const MOST: usize = 1024;
 
-struct Entry {
+struct ProcessPool {
     pid: u32,
     /// How many threads were asked for. The system may have refused to start some or all of them.
     asked: usize,
     pool: Option<ThreadPool>,
 }
 
-impl Drop for Entry {
+impl Drop for ProcessPool {
     fn drop(&mut self) {
         if self.pid != std::process::id() {
             std::mem::forget(self.pool.take());
@@ -36,12 +36,12 @@ impl Drop for Entry {
     }
 }
 
-static POOL: ArcSwapOption<Entry> = ArcSwapOption::const_empty();
+static POOL: ArcSwapOption<ProcessPool> = ArcSwapOption::const_empty();
 static CHOSEN: AtomicUsize = AtomicUsize::new(0);
 
 /// Where the thread count comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ThreadsFrom {
     /// [`set_threads`].
     Set,
     /// An environment variable.
@@ -57,10 +57,10 @@ pub fn set_threads(count: usize) {
 
 /// The number of threads in force and its origin.
 #[must_use]
-pub fn threads() -> (usize, Origin) {
+pub fn threads() -> (usize, ThreadsFrom) {
     let chosen = CHOSEN.load(Ordering::Relaxed);
     if chosen > 0 {
-        return (chosen, Origin::Set);
+        return (chosen, ThreadsFrom::Set);
     }
     default_threads()
 }
@@ -70,7 +70,7 @@ const VARIABLES: [&str; 2] = ["GRADMILL_NUM_THREADS", "RAYON_NUM_THREADS"];
 
 /// Looked up once a process, and without a lock: another thread that is in here must not stop the child of
 /// a fork, whose own affinity counts.
-fn default_threads() -> (usize, Origin) {
+fn default_threads() -> (usize, ThreadsFrom) {
     /// The process id, the origin and the count, in 32, 16 and 16 bits; 0 at first, which is nobody's.
     static KNOWN: AtomicU64 = AtomicU64::new(0);
     let pid = u64::from(std::process::id());
@@ -82,7 +82,7 @@ fn default_threads() -> (usize, Origin) {
         KNOWN.store(pid << 32 | (found.0 as u64) << 16 | found.1 as u64, Ordering::Relaxed);
         found
     };
-    (count, VARIABLES.get(origin).map_or(Origin::Machine, |name| Origin::Env(name)))
+    (count, VARIABLES.get(origin).map_or(ThreadsFrom::Machine, |name| ThreadsFrom::Env(name)))
 }
 
 /// The place of the origin among the variables, the machine's behind them, and the count.
@@ -106,7 +106,7 @@ pub fn threads_for(asked: usize, elements: usize) -> usize {
 }
 
 /// The pool for so many helpers, with fewer threads where the system refuses to start as many.
-fn pool(helpers: usize) -> Arc<Entry> {
+fn pool(helpers: usize) -> Arc<ProcessPool> {
     let pid = std::process::id();
     if let Some(entry) = POOL.load_full()
         && entry.pid == pid
@@ -122,7 +122,7 @@ fn pool(helpers: usize) -> Arc<Entry> {
             .build()
             .ok()
     });
-    let entry = Arc::new(Entry { pid, asked: helpers, pool });
+    let entry = Arc::new(ProcessPool { pid, asked: helpers, pool });
     POOL.store(Some(Arc::clone(&entry)));
     entry
 }

@@ -94,7 +94,8 @@ fn execute(frame: &Frame<'_>) -> Result<(), Problem> {
     let steps: Vec<Prepared> =
         (0..batch).map(|at| Prepared::new(&call, &operands, at)).collect::<Result<_, _>>()?;
     let config = config(0);
-    let drawn: Vec<u64> = call.drawn.iter().map(|drawn| drawn.cast_unsigned()).collect();
+    let noise_before: Vec<u64> =
+        call.noise_before.iter().map(|leaves| leaves.cast_unsigned()).collect();
     for (at, prepared) in steps.iter().enumerate() {
         let Prepared { scalars, off, known, .. } = prepared;
         let mut leaves = Vec::with_capacity(operands.leaves.len());
@@ -107,7 +108,8 @@ fn execute(frame: &Frame<'_>) -> Result<(), Problem> {
         // SAFETY: within the batch, and nobody else writes or reads there.
         let found = unsafe { operands.found.words_mut(at, operands.found.len(axes)) };
         let found = found.ok_or("the last result holds no words")?;
-        let step = Step { scalars, off: *off, known, drawn: &drawn, ..Step::default() };
+        let step =
+            Step { scalars, off: *off, known, noise_before: &noise_before, ..Step::default() };
         if call.mode != Mode::Sums {
             let outcome = run(&call.program, &mut leaves, step, &config);
             write_found(&outcome.map_err(|error| error.to_string())?, leaves.len(), found);

@@ -4,7 +4,7 @@ use super::Walk;
 use crate::data::{Copies, Cuts, Leaf};
 use crate::kernels::set::Bound;
 use crate::number::float::Float;
-use crate::plan::pass::Source;
+use crate::plan::pass::PassInput;
 
 /// Elements of a block of such a leaf, which should have many rows of it; divides [`super::CHUNK`].
 pub(super) const STRIDED: usize = 1 << 15;
@@ -14,7 +14,7 @@ const BOX: usize = 1 << 16;
 impl Walk<'_> {
     /// Sends a leaf that is not dense through the last pass, by dense copies of parts of its arrays.
     pub(super) fn staged<T: Float>(&self, bound: &Bound<T>, leaf: &mut Leaf<'_>) -> bool {
-        let carried = self.pass.source == Source::Carried;
+        let carried = self.pass.source == PassInput::Carried;
         Copies::with(|copies| {
             let mut around = |part: &mut Leaf<'_>| {
                 let work = |dense: &mut Leaf<'_>| self.chunk(bound, dense).0;

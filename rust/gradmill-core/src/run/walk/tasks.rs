@@ -15,7 +15,7 @@ const BUNDLE: usize = par::PARALLEL_FROM >> 3;
 /// What a thread works on at a time.
 #[expect(clippy::large_enum_variant, reason = "a box for each chunk would be memory of its own")]
 enum Task<'t, R> {
-    /// Leaves that are no longer than a chunk; a sum for each that is present.
+    /// Leaves that are no longer than a chunk; a sum for each that takes part.
     Rows { rows: &'t mut [R], first: usize, sums: &'t mut [f64] },
     /// A chunk of a longer one.
     Chunk { chunk: Leaf<'t>, sum: Option<&'t mut f64> },
@@ -51,7 +51,7 @@ impl Walk<'_> {
     ) -> bool {
         // A sum for each chunk; which thread computes it does not matter.
         let chunks = |row: &R| {
-            let counts = self.norm && row.is_present();
+            let counts = self.norm && row.is_active();
             if counts { row.len().div_ceil(CHUNK).max(1) } else { 0 }
         };
         sums.clear();
@@ -117,7 +117,7 @@ fn tasks<'t, R: Row>(
             if let Some(chunk) = chunks.as_mut().and_then(Iterator::next) {
                 return Some(Task::Chunk { chunk, sum: sums.split_off_first_mut() });
             }
-            let is_long = |row: &R| row.is_present() && row.len() > CHUNK;
+            let is_long = |row: &R| row.is_active() && row.len() > CHUNK;
             if rows.first().is_some_and(is_long) {
                 let mut leaf = rows.split_off_first_mut()?.leaf(walk.program);
                 leaf.origin.leaf = position;
@@ -136,7 +136,7 @@ fn tasks<'t, R: Row>(
                 return None;
             }
             let first = position;
-            let taken = bundle.iter().filter(|row| row.is_present()).count();
+            let taken = bundle.iter().filter(|row| row.is_active()).count();
             position += taken;
             let own = sums.split_off_mut(..taken.min(sums.len())).unwrap_or_default();
             return Some(Task::Rows { rows: bundle, first, sums: own });
