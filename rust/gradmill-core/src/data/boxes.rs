@@ -8,11 +8,11 @@ use std::cmp::Ordering;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::array::{Sink, Source};
 use super::cut::{Cut, run_length};
 use super::layout::{AXES, Axes, Layout, Lengths, Lies, in_rows};
 use super::leaf::{Leaf, Params};
 use super::planes::Rows;
-use super::view::{Sink, Source};
 
 /// Elements next to each other in memory that a box has of each array, as far as there are so many.
 const RUN: usize = 16;

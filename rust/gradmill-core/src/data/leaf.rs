@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::array::{Sink, Source};
 use super::cut::Cut;
-use super::view::{Sink, Source};
 use crate::number::dtype::DType;
 use crate::number::float::Float;
 use crate::sys::simd::Tier;

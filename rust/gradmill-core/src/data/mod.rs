@@ -1,5 +1,6 @@
 //! Arrays: leaves and their views, what of them overlaps, and conversion between what they hold and numbers.
 
+mod array;
 mod boxes;
 mod buffer;
 mod convert;
@@ -13,6 +14,7 @@ mod planes;
 mod strided;
 mod view;
 
+pub use array::{Sink, Source};
 pub(crate) use boxes::{Boxes, Cuts};
 pub(crate) use copies::Copies;
 pub use dense::Dense;
@@ -20,4 +22,4 @@ pub use layout::Layout;
 pub use leaf::{Chunks, Leaf, Origin, Params, ROOM, Slot, Slots};
 pub use overlap::{Span, find_conflict, gcd};
 pub use strided::{Strided, StridedMut};
-pub use view::{Sink, Source, View, ViewMut};
+pub use view::{View, ViewMut};
