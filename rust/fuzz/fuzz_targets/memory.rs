@@ -249,8 +249,9 @@ impl<T: Bits> Typed<T> {
             return ViewMut::Dense(&mut self.buffer[self.first..][..self.len]);
         };
         let first = self.buffer.as_mut_ptr().wrapping_add(self.first);
-        // SAFETY: as above, the view is the only one to this buffer, and arrays to be written are made with
-        // strides that grow with the lengths of the axes inside, so that no element is reached twice.
+        // SAFETY: the layout reaches elements of the buffer alone; the view is the only one to it, and arrays to be
+        // written are made with strides that grow with the lengths of the axes inside, so that no element is reached
+        // twice.
         ViewMut::Strided(unsafe { StridedMut::new(first, layout) })
     }
 

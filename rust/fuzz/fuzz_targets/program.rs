@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use arbitrary::Arbitrary;
 use gradmill_core::ops::{OPS, Reduce};
-use gradmill_core::{Entry, Error, Pass, Program, PassInput};
+use gradmill_core::{Entry, Error, Pass, PassInput, Program};
 use libfuzzer_sys::fuzz_target;
 
 /// An op's name, which may be none.

@@ -1,6 +1,6 @@
 //! Chains of gradient transformations, run in as few passes over memory as the chain allows.
 //!
-//! A [`Program`] is a chain's ops, validated once. [`run`] sends the [`Leaf`]s of a tree through it.
+//! A [`Program`] is a chain's ops, validated once. [`run()`] sends the [`Leaf`]s of a tree through it.
 //! This crate knows nothing of Python; it works on slices, and is safe outside the strided views of [`data`] and the processor's mode, [`sys::mode`].
 
 pub mod data;

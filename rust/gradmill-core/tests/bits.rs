@@ -94,7 +94,7 @@ impl Memory for Scattered {
             layout: &'v Layout,
         ) -> ViewMut<'v, T> {
             let first = buffer.as_mut_ptr().wrapping_add(first);
-            // SAFETY: as above; the borrow is an exclusive one and the layout has no element twice.
+            // SAFETY: the layout reaches elements of the buffer alone; the borrow is an exclusive one and no element comes twice.
             ViewMut::Strided(unsafe { StridedMut::new(first, layout) })
         }
         let dense = self.is_dense();

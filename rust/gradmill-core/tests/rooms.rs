@@ -155,7 +155,9 @@ fn check_circles(modules: &Modules, imports: &[Import]) {
         let targets: BTreeSet<String> = edges.values().flatten().cloned().collect();
         edges.retain(|from, _| targets.contains(from));
         let open: BTreeSet<String> = edges.keys().cloned().collect();
-        edges.iter_mut().for_each(|(from, to)| to.retain(|to| to != from && open.contains(to)));
+        for (from, to) in &mut edges {
+            to.retain(|to| to != from && open.contains(to));
+        }
         if before == edges.values().map(BTreeSet::len).sum() {
             break;
         }

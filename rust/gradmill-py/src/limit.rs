@@ -1,5 +1,5 @@
-//! For benchmarks: the least time that memory allows, which the streams of an optimiser step with next to no arithmetic
-//! take.
+//! For benchmarks: the least time that memory allows, which is that of the streams of an optimiser step with next to no
+//! arithmetic.
 
 use gradmill_core::sys::config::CHUNK;
 use gradmill_core::sys::par;
@@ -62,8 +62,8 @@ pub fn touch(
     let updates = updates.hold();
     let elements = updates.dense::<f32>(Order::Memory).ok_or_else(streams)?;
     let [first, second, third] = arrays.each_mut().map(|array| {
-        let elements_of = array.dense::<f32>(Order::Memory);
-        elements_of.filter(|own| own.len() == elements.len()).ok_or_else(streams)
+        let own = array.dense::<f32>(Order::Memory);
+        own.filter(|own| own.len() == elements.len()).ok_or_else(streams)
     });
     let (first, second, third) = (first?, second?, third?);
     let config = config(threads);

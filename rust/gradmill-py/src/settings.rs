@@ -19,7 +19,7 @@ fn tier() -> Tier {
 }
 
 fn set_tier(tier: Option<Tier>) {
-    let place = tier.and_then(|tier| Tier::ALL.iter().position(|known| *known == tier));
+    let place = tier.and_then(|tier| Tier::ALL.iter().position(|one| *one == tier));
     TIER.store(place.map_or(u8::MAX, |place| place as u8), Ordering::Relaxed);
 }
 

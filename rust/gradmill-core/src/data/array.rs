@@ -235,12 +235,12 @@ impl<'a> Sink<'a> {
         rewrap!(self, Sink, view => view.staged(buffer, rows, filled))
     }
 
-    /// See [`Source::row`].
+    /// One of so many rows of `len` elements each, to be written.
     pub(super) fn row(&mut self, at: usize, rows: usize, len: usize) -> Sink<'_> {
         rewrap!(self, Sink, view => view.row(at, rows, len))
     }
 
-    /// Stores what was [`Sink::staged`] in `buffer`.
+    /// Stores the elements that `staged` put into `buffer`.
     pub(super) fn write_back(&mut self, buffer: &mut Buffer, rows: Rows) {
         inside!(self, view => view.write_back(buffer, rows));
     }

@@ -40,7 +40,7 @@ impl<T: Float, E: Element> NullaryFnOnce for Store<'_, T, E> {
     }
 }
 
-/// As [`Store`], rounded at random.
+/// `into[i] = from[i]`, rounded at random where `into` is of half precision.
 pub struct StoreAtRandom<'k, T, E> {
     pub from: &'k [T],
     pub into: &'k mut [E],

@@ -178,7 +178,7 @@ pub struct Leaf<'a> {
     pub skip: u64,
     /// The lengths of its axes; not asked for where [`crate::Program::has_units`] is false.
     pub shape: &'a [usize],
-    /// What this is a stretch of; set by [`crate::run`].
+    /// What this is a stretch of; set by [`crate::run()`].
     pub origin: Origin,
 }
 

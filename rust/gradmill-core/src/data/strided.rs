@@ -39,7 +39,7 @@ enum Steps {
     InRows,
 }
 
-/// Like [`Strided`], to be written.
+/// Some elements of a strided array, in row-major order, to be written.
 #[derive(Debug)]
 pub struct StridedMut<'a, T> {
     inner: Strided<'a, T>,
@@ -48,7 +48,7 @@ pub struct StridedMut<'a, T> {
 
 // SAFETY: a `Strided` only reads elements of `T`, as a `&[T]` does.
 unsafe impl<T: Sync> Send for Strided<'_, T> {}
-// SAFETY: as above.
+// SAFETY: threads that share a `Strided` only read elements of `T`, as those that share a `&[T]` do.
 unsafe impl<T: Sync> Sync for Strided<'_, T> {}
 // SAFETY: a `StridedMut` has sole access to its elements, as a `&mut [T]` has.
 unsafe impl<T: Send> Send for StridedMut<'_, T> {}
@@ -184,7 +184,7 @@ impl<'a, T: Element> StridedMut<'a, T> {
         Self { inner, borrow: PhantomData }
     }
 
-    /// See [`Strided::of_dense`].
+    /// A box of a dense array, to be written.
     pub(super) fn of_dense(slice: &'a mut [T], layout: &'a Layout, lengths: Lengths) -> Self {
         let first = slice.as_mut_ptr().cast_const();
         let inner = Strided { first, ..Strided::of_dense(slice, layout, lengths) };
@@ -208,7 +208,7 @@ impl<'a, T: Element> StridedMut<'a, T> {
         self.inner
     }
 
-    /// See [`Strided::part`].
+    /// Those of its elements, to be written.
     pub(super) fn part(&mut self, at: Range<usize>) -> StridedMut<'_, T> {
         StridedMut { inner: self.inner.part(at), borrow: PhantomData }
     }
@@ -224,7 +224,7 @@ impl<'a, T: Element> StridedMut<'a, T> {
         });
     }
 
-    /// See [`Strided::row`].
+    /// A row of elements that are next to each other, to be written.
     pub(super) fn row(&mut self, at: usize, len: usize) -> &mut [T] {
         let first = self.inner.row(at, len).as_ptr().cast_mut();
         // SAFETY: `new`'s caller gave sole access to the elements of the row.

@@ -198,7 +198,7 @@ impl<'a, T: Element> ViewMut<'a, T> {
         ViewMut::Dense(into)
     }
 
-    /// Stores what was [`ViewMut::staged`] in `buffer`.
+    /// Stores the elements that `staged` put into `buffer`.
     pub(super) fn write_back(&mut self, buffer: &mut Buffer, rows: Rows) {
         if let Self::Strided(view) = self
             && !has_rows(view.lies(), rows)
@@ -207,7 +207,7 @@ impl<'a, T: Element> ViewMut<'a, T> {
         }
     }
 
-    /// See [`View::row`].
+    /// One of so many rows of `len` elements each, to be written.
     pub(super) fn row(&mut self, at: usize, rows: usize, len: usize) -> ViewMut<'_, T> {
         ViewMut::Dense(match self {
             Self::Dense(slice) => {

@@ -149,8 +149,8 @@ impl<T: Float> Pattern<T> {
         }
     }
 
-    /// As [`Pattern::visit`], for the moments that networks are trained with: loops over half precision come
-    /// on top of all others, and each of them is code of its own.
+    /// Calls `visitor` with the op this pattern stands for, where its moment is one that networks are trained with: loops
+    /// over half precision come on top of all others, and each of them is code of its own.
     #[inline]
     pub fn visit_frequent<V: PatternVisitor<T>>(&self, visitor: V) -> Option<V::Output> {
         match self.moment {

@@ -26,17 +26,17 @@ pub struct Kernel<T> {
     fused: Option<Pattern<T>>,
     /// How many steps matter where the update is to be applied and is zero in any case: those with state, and
     /// those before them. Parameters are left alone then.
-    of_zero: Option<usize>,
+    zero_steps: Option<usize>,
 }
 
 impl<T> Default for Kernel<T> {
     fn default() -> Self {
-        Self { steps: SmallVec::new(), fused: None, of_zero: None }
+        Self { steps: SmallVec::new(), fused: None, zero_steps: None }
     }
 }
 
 /// How many steps have state or come before one that has, where the update that leaves `steps` is surely zero.
-fn steps_before_zero<T: Float>(steps: &[Placed<T>]) -> Option<usize> {
+fn zero_steps<T: Float>(steps: &[Placed<T>]) -> Option<usize> {
     let zeroed = steps.iter().rposition(|placed| placed.step.gives_zero())?;
     let (head, tail) = steps.split_at(zeroed + 1);
     let stays = |placed: &Placed<T>| placed.step.keeps_zero() && !placed.step.has_slots();
@@ -49,13 +49,13 @@ impl<T: Float> Kernel<T> {
     pub fn rebind(&mut self, steps: impl Iterator<Item = Placed<T>>, fuse: bool) {
         self.steps.clear();
         self.steps.extend(steps);
-        self.of_zero = steps_before_zero(&self.steps);
+        self.zero_steps = zero_steps(&self.steps);
         self.fused = fuse.then(|| Pattern::of(&self.steps)).flatten();
     }
 
-    /// Whether it leaves parameters alone when it is applied to them.
+    /// Whether its update is zero whatever comes in, so that parameters it is applied to are left alone.
     pub fn gives_zero(&self) -> bool {
-        self.of_zero.is_some()
+        self.zero_steps.is_some()
     }
 
     /// Whether it is one loop.
@@ -65,7 +65,7 @@ impl<T: Float> Kernel<T> {
 
     /// The loop that applies it, where it is one.
     fn one_loop(&self, tier: Tier) -> Option<&Pattern<T>> {
-        self.fused.as_ref().filter(|_| tier.is_wide() && self.of_zero.is_none())
+        self.fused.as_ref().filter(|_| tier.is_wide() && self.zero_steps.is_none())
     }
 
     /// Whether [`Kernel::apply_each`] takes leaves whose arrays are of one type.
@@ -88,7 +88,7 @@ impl<T: Float> Kernel<T> {
             let leaves = &mut [Dense { updates, params, slots: slots.collect() }];
             return pattern.visit(Apply { tier: site.tier, leaves, first: 0 });
         }
-        match self.of_zero {
+        match self.zero_steps {
             Some(count) => {
                 let nowhere = Target::Nowhere { params };
                 blocks::run_blocks(site, &self.steps[..count], updates, nowhere, slots)
@@ -97,7 +97,8 @@ impl<T: Float> Kernel<T> {
         }
     }
 
-    /// As [`Kernel::apply`] for several leaves, whose arrays may differ in type, where there is such a loop.
+    /// Adds the updates of several leaves, whose arrays may differ in type, to their parameters, where one loop does that;
+    /// the result tells whether an incoming update was not finite.
     #[inline]
     pub fn apply_each<U: Element, P: Element, S: Element>(
         &self,
@@ -138,7 +139,7 @@ pub struct Across<'k, 'd, T> {
 }
 
 impl<T: Float> Kernel<T> {
-    /// Like [`Kernel::store`], from old slots to new ones; `None` where that takes more than one loop.
+    /// `out = update`, from old slots to new ones; `None` where that takes more than one loop.
     pub fn store_across(&self, tier: Tier, arrays: Across<'_, '_, T>) -> Option<T::Bits> {
         let pattern = self.fused.as_ref().filter(|_| tier.is_wide())?;
         Some(pattern.visit(StoreAcross { tier, first: pattern.first_slot(), arrays }))

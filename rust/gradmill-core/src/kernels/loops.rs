@@ -10,9 +10,9 @@ use crate::sys::simd::Tier;
 
 /// The loops of an op.
 pub trait Loops<T: Float, const N: usize>: Op<T, N> {
-    // Arrays that are arguments of their own, and a length that is a multiple of a vector's,
-    // spare them checks for overlap, a second loop for the rest, and registers for the constants of that. Arrays
-    // of slots that the op has not are empty.
+    // Arrays that are arguments of their own, and a length that is a multiple of a vector's, spare the loops checks for
+    // overlap, a second loop for the rest, and registers for the constants of that. Arrays of slots that the op has not
+    // are empty.
 
     /// Adds the updates to the parameters, as many of them as make whole strides, and replaces the slots. What comes
     /// back tells whether an incoming update was not finite.

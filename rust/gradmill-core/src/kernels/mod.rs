@@ -1,11 +1,11 @@
 //! What runs on dense memory.
 
-pub mod blocks;
-pub mod fused;
-pub mod kernel;
-pub mod loops;
-pub mod mixed;
-pub mod others;
-pub mod placed;
-pub mod set;
-pub mod stride;
+pub(crate) mod blocks;
+pub(crate) mod fused;
+pub(crate) mod kernel;
+pub(crate) mod loops;
+pub(crate) mod mixed;
+pub(crate) mod others;
+pub(crate) mod placed;
+pub(crate) mod set;
+pub(crate) mod stride;

@@ -69,7 +69,7 @@ impl Others {
     #[inline(never)]
     pub fn fill<T: Float>(&self, tier: Tier, op: usize, origin: Origin, at: usize, into: &mut [T]) {
         let start = origin.start + at;
-        match self.ops.iter().find(|(known, _)| *known == op) {
+        match self.ops.iter().find(|(own, _)| *own == op) {
             Some((_, Other::Numbers(first))) => match &self.units[first + origin.leaf] {
                 Some((units, first)) => units.fill(&self.numbers[*first..], start, into),
                 None => into.fill(T::ZERO),

@@ -1,8 +1,8 @@
 //! Numbers: the types of elements, factors of steps, and random numbers.
 
-pub mod dtype;
-pub mod element;
-pub mod float;
+pub(crate) mod dtype;
+pub(crate) mod element;
+pub(crate) mod float;
 pub mod rng;
-pub mod rounding;
+pub(crate) mod rounding;
 pub mod scalars;

@@ -7,9 +7,10 @@ use super::rng::Key;
 pub enum Rounding {
     /// To nearest, ties to even.
     Nearest,
-    /// See [`super::element::Element::at_random`]; words are those of the elements from `start` on.
+    /// To one of the two neighbours, as [`super::element::Element::at_random`] takes it, with the words of the elements
+    /// from `start` on.
     AtRandom {
-        /// What the words are drawn with.
+        /// The key of the words.
         key: Key,
         /// Elements of the array before the first.
         start: u64,

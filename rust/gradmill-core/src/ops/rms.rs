@@ -41,7 +41,7 @@ impl<T: Float> Op<T, 1> for ScaleByRms<T> {
     }
 }
 
-/// As [`ScaleByRms`] with the variance `v̂ - m̂²` in place of `v̂`, where `m' = decay m + (1 - decay) u`. Rounding
+/// `u / (√(v̂ - m̂² + eps_root) + eps)`, with the variance in place of the mean of squares that [`ScaleByRms`] has, where `m' = decay m + (1 - decay) u`. Rounding
 /// makes that of an update that hardly varies negative: it is zero then.
 #[derive(Clone, Copy, Debug)]
 pub struct ScaleByStddev<T> {

@@ -1,5 +1,5 @@
 //! What a chain is, before it meets arrays.
 
-pub mod pass;
-pub mod program;
+pub(crate) mod pass;
+pub(crate) mod program;
 pub(crate) mod validate;

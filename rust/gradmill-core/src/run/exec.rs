@@ -57,8 +57,8 @@ pub fn run(
     Ok(workspace.outcome)
 }
 
-/// As [`run`], for leaves of which the caller knows that they fit the program, in memory that is kept. What was
-/// found is there.
+/// Sends `rows`, of which the caller knows that they fit, through `program`, in memory that is kept from step to step.
+/// What was found is in `workspace`.
 ///
 /// # Errors
 /// [`Error::Scalars`], [`Error::NotANumber`], [`Error::OutOfMemory`]; nothing was written then.
@@ -110,7 +110,7 @@ fn passes<R: Row>(
 /// or for finiteness and does not run. No op before it has state. Nothing is written.
 ///
 /// # Errors
-/// As [`run_rows`].
+/// [`Error::Scalars`], [`Error::NotANumber`], [`Error::OutOfMemory`].
 pub fn squares(
     program: &Program,
     leaves: &mut [Leaf<'_>],
@@ -302,12 +302,12 @@ impl<'r> Run<'r> {
 
     /// The sum of squares of the update that reaches `op`, which may be known already.
     fn squares<R: Row>(&mut self, pass: &Pass, op: usize, rows: &mut [R]) -> f64 {
-        if let Some(known) = self.squares
+        if let Some(before) = self.squares
             && !pass.carries
-            && (known.op..op).all(|op| self.is_off(op))
-            && active(rows).all(|row| row.skip() >> op & 1 == row.skip() >> known.op & 1)
+            && (before.op..op).all(|op| self.is_off(op))
+            && active(rows).all(|row| row.skip() >> op & 1 == row.skip() >> before.op & 1)
         {
-            return known.sum;
+            return before.sum;
         }
         let sum = self.record_pass(pass, rows, true);
         self.squares = Some(SquaresBefore { op, sum });
@@ -317,11 +317,11 @@ impl<'r> Run<'r> {
     /// Whether the update that reaches `op` is finite. A finite sum of squares says so, be it that of an
     /// earlier op; an infinite one may come from large numbers.
     fn is_finite<R: Row>(&mut self, pass: &Pass, op: usize, rows: &mut [R]) -> bool {
-        if let Some(known) = self.squares
+        if let Some(before) = self.squares
             && !pass.carries
-            && known.sum.is_finite()
-            && self.program.keep_finite(known.op..op, self.binding())
-            && active(rows).all(|row| row.skip() >> op & 1 >= row.skip() >> known.op & 1)
+            && before.sum.is_finite()
+            && self.program.keep_finite(before.op..op, self.binding())
+            && active(rows).all(|row| row.skip() >> op & 1 >= row.skip() >> before.op & 1)
         {
             return true;
         }
@@ -423,7 +423,7 @@ impl<'r> Run<'r> {
         (finite, sum.total())
     }
 
-    /// As [`Run::pass`], with the sums of all leaves one by one.
+    /// Walks over `rows`: whether all updates were finite; `add` gets the sum of squares of each leaf.
     fn over<R: Row>(
         &mut self,
         pass: &Pass,

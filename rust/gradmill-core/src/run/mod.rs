@@ -1,11 +1,11 @@
 //! Programs on leaves: the only room that walks over whole ones.
 
-pub mod carrier;
-pub mod exec;
+pub(crate) mod carrier;
+pub(crate) mod exec;
 pub(crate) mod measured;
-pub mod outcome;
+pub(crate) mod outcome;
 pub mod per_example;
-pub mod row;
+pub(crate) mod row;
 mod staging;
 mod walk;
-pub mod workspace;
+pub(crate) mod workspace;

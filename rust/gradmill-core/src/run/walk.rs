@@ -179,7 +179,8 @@ impl Walk<'_> {
         self.views(bound, row, position)
     }
 
-    /// As [`Walk::row`], by views; apart, since these take much of the stack.
+    /// Sends a leaf through the pass by views of its arrays: whether its updates were finite, and its sum. A function of
+    /// its own, since views take much of the stack.
     #[inline(never)]
     fn views<T: Float, R: Row>(
         &self,
@@ -202,8 +203,8 @@ impl Walk<'_> {
         (finite, sum.total())
     }
 
-    /// As [`Walk::row`], where a kernel can walk over the arrays as they are and writes none but parameters
-    /// and state.
+    /// Sends a leaf through the pass as slices, where a kernel can walk over the arrays as they are and writes none but
+    /// parameters and state.
     fn dense<T: Float, R: Row>(
         &self,
         bound: &Bound<T>,

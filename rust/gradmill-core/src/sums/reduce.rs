@@ -104,7 +104,7 @@ impl Pairwise {
     }
 }
 
-/// The sum of `values`, as [`Pairwise`] forms it.
+/// The sum of `values`: of neighbours, then of neighbours of those.
 pub fn pairwise(values: &[f64]) -> f64 {
     let mut sum = Pairwise::default();
     for &value in values {

@@ -72,14 +72,14 @@ const VARIABLES: [&str; 2] = ["GRADMILL_NUM_THREADS", "RAYON_NUM_THREADS"];
 /// a fork, whose own affinity counts.
 fn default_threads() -> (usize, ThreadsFrom) {
     /// The process id, the origin and the count, in 32, 16 and 16 bits; 0 at first, which is nobody's.
-    static KNOWN: AtomicU64 = AtomicU64::new(0);
+    static FOUND: AtomicU64 = AtomicU64::new(0);
     let pid = u64::from(std::process::id());
-    let known = KNOWN.load(Ordering::Relaxed);
-    let (origin, count) = if known >> 32 == pid {
-        ((known >> 16 & 0xffff) as usize, (known & 0xffff) as usize)
+    let before = FOUND.load(Ordering::Relaxed);
+    let (origin, count) = if before >> 32 == pid {
+        ((before >> 16 & 0xffff) as usize, (before & 0xffff) as usize)
     } else {
         let found = look_up();
-        KNOWN.store(pid << 32 | (found.0 as u64) << 16 | found.1 as u64, Ordering::Relaxed);
+        FOUND.store(pid << 32 | (found.0 as u64) << 16 | found.1 as u64, Ordering::Relaxed);
         found
     };
     (count, VARIABLES.get(origin).map_or(ThreadsFrom::Machine, |name| ThreadsFrom::Env(name)))

@@ -60,7 +60,7 @@ impl Tier {
         self != Self::Scalar || cfg!(not(target_arch = "x86_64"))
     }
 
-    /// As [`Tier::run`] on a tier that is wide.
+    /// Runs `kernel` compiled for this tier, which is wide.
     #[inline]
     pub(crate) fn run_wide<K: NullaryFnOnce>(self, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]

@@ -47,7 +47,7 @@ impl<'py> Readable<'py> {
         Self::like(object, place, None)
     }
 
-    /// As [`Readable::new`], for an array that may lie like the one of this layout.
+    /// `object` itself, or a native copy of it; where it lies like the array of this layout, it shares that.
     pub fn like(
         object: Bound<'py, PyAny>,
         place: Place,
