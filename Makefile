@@ -120,9 +120,10 @@ cycles: .venv/packages.stamp ## Cycles an element of the hot loops on eight proc
 bench-kernels: ## Time kernels alone, with criterion
 	cargo bench --locked -p gradmill-core $(ARGS)
 
-check: build ## Formatting, lints, types, and a docstring with an example for each public name
+check: build ## Formatting, lints, rooms, types, and a docstring with an example for each public name
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked --quiet -- -D warnings
+	cargo test -p gradmill-core --locked --quiet --test rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache

@@ -10,8 +10,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
-use gradmill_core::leaf::{Params, Sink, Slot, Source, View, ViewMut};
-use gradmill_core::simd::Tier;
+use gradmill_core::data::{Params, Sink, Slot, Source, View, ViewMut};
+use gradmill_core::sys::simd::Tier;
 use gradmill_core::{Config, Leaf, Program, Step, run};
 use pulp::NullaryFnOnce;
 

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "strided views are made from raw pointers")]
 
 use arbitrary::Arbitrary;
-use gradmill_core::leaf::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
+use gradmill_core::data::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
 use gradmill_core::{DType, Element};
 use half::{bf16, f16};
 
@@ -249,8 +249,9 @@ impl<T: Bits> Typed<T> {
             return ViewMut::Dense(&mut self.buffer[self.first..][..self.len]);
         };
         let first = self.buffer.as_mut_ptr().wrapping_add(self.first);
-        // SAFETY: as above, the view is the only one to this buffer, and arrays to be written are made with
-        // strides that grow with the lengths of the axes inside, so that no element is reached twice.
+        // SAFETY: the layout reaches elements of the buffer alone; the view is the only one to it, and arrays to be
+        // written are made with strides that grow with the lengths of the axes inside, so that no element is reached
+        // twice.
         ViewMut::Strided(unsafe { StridedMut::new(first, layout) })
     }
 

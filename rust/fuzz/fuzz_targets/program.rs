@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use arbitrary::Arbitrary;
 use gradmill_core::ops::{OPS, Reduce};
-use gradmill_core::{Entry, Error, Pass, Program, Source};
+use gradmill_core::{Entry, Error, Pass, PassInput, Program};
 use libfuzzer_sys::fuzz_target;
 
 /// An op's name, which may be none.
@@ -45,14 +45,14 @@ fn check_passes(program: &Program, passes: &[Pass]) {
     let (last, head) = passes.split_last().expect("there is one at least");
     assert_eq!((last.ends_for, last.ops.end, last.carries), (None, program.ops().len(), false));
     let mut first = 0;
-    let mut source = Source::Updates;
+    let mut source = PassInput::Updates;
     for pass in passes {
         assert_eq!((pass.ops.start, pass.source), (first, source));
         assert!(pass.slots.start <= pass.slots.end && pass.slots.end <= program.slots());
         black_box(program.is_fused(pass, &vec![0.5; program.scalars()]));
         if pass.carries {
             first = pass.ops.end;
-            source = Source::Carried;
+            source = PassInput::Carried;
         }
     }
     let asking = program.ops().enumerate().filter(|(_, meta)| meta.reduce.is_some());

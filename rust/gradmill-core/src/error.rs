@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::dtype::DType;
+use crate::number::dtype::DType;
 
 /// What an array is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,9 +94,6 @@ pub enum Error {
     /// The buffer that carries updates from pass to pass could not be had.
     #[error("out of memory")]
     OutOfMemory,
-    /// Arrays that a plain loop cannot stream through.
-    #[error("expected dense float32 arrays of one length")]
-    NotStreams,
     /// The receiving array has the wrong element type.
     #[error("leaf {leaf}: out is {got}, the chain computes in {expected}")]
     OutDtype {

@@ -1,50 +1,29 @@
 //! Chains of gradient transformations, run in as few passes over memory as the chain allows.
 //!
-//! A [`Program`] is a chain's ops, validated once. [`run`] sends the [`Leaf`]s of a tree through it.
-//! This crate knows nothing of Python; it works on slices, and is safe outside the strided views of [`leaf`] and the processor's mode, [`sys`].
+//! A [`Program`] is a chain's ops, validated once. [`run()`] sends the [`Leaf`]s of a tree through it.
+//! This crate knows nothing of Python; it works on slices, and is safe outside the strided views of [`data`] and the processor's mode, [`sys::mode`].
 
-pub mod alias;
-mod blocks;
-mod carrier;
-mod convert;
-mod dtype;
+pub mod data;
 mod error;
-mod exec;
-mod fused;
-mod kept;
-mod kernel;
-mod known;
-pub mod leaf;
-pub mod limit;
-mod measure;
-mod mixed;
+mod kernels;
+pub mod number;
 pub mod ops;
-mod others;
-mod outcome;
-pub mod par;
-pub mod per_example;
-#[cfg(feature = "planted")]
-pub mod planted;
-mod program;
-mod reduce;
-pub mod rng;
-pub mod scalars;
-pub mod simd;
-mod staging;
-mod stride;
+mod plan;
+pub mod run;
+pub mod sums;
 pub mod sys;
-pub mod units;
-mod validate;
-mod walk;
-mod workspace;
 
-pub use carrier::Carrier;
-pub use convert::Element;
-pub use dtype::{DType, Float};
+pub use data::Leaf;
 pub use error::{Error, Role};
-pub use exec::{Config, Step, count_not_finite, global_norm, run, run_rows, squares};
-pub use known::Known;
-pub use leaf::{Leaf, Row};
-pub use outcome::{Flags, Outcome};
-pub use program::{Entry, Pass, Program, Source};
-pub use workspace::Workspace;
+pub use number::dtype::DType;
+pub use number::element::Element;
+pub use number::float::Float;
+pub use plan::pass::{Pass, PassInput};
+pub use plan::program::{Entry, Program};
+pub use run::carrier::Carrier;
+pub use run::exec::{Step, count_not_finite, global_norm, run, run_rows, squares};
+pub use run::outcome::{Flags, Outcome};
+pub use run::row::Row;
+pub use run::workspace::Workspace;
+pub use sums::known::Known;
+pub use sys::config::Config;

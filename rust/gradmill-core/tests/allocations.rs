@@ -8,12 +8,12 @@ use std::any::Any;
 use std::ops::Range;
 
 use common::{Link, carrying_chains, chains, link};
-use gradmill_core::leaf::{
+use gradmill_core::data::{
     Dense, Layout, Params, ROOM, Sink, Slot, Source, Strided, StridedMut, View, ViewMut,
 };
 use gradmill_core::ops::OPS;
-use gradmill_core::par::PARALLEL_FROM;
-use gradmill_core::simd::Tier;
+use gradmill_core::sys::par::PARALLEL_FROM;
+use gradmill_core::sys::simd::Tier;
 use gradmill_core::{
     Carrier, Config, DType, Error, Float, Leaf, Program, Row, Step, Workspace, run_rows,
 };
@@ -178,7 +178,7 @@ struct Kept {
     slots: Vec<Option<Array>>,
     skip: u64,
     shape: Vec<usize>,
-    is_present: bool,
+    is_active: bool,
     carrier: Option<Carrier>,
 }
 
@@ -193,15 +193,15 @@ impl Kept {
             slots: (0..program.slots()).map(slot).collect(),
             skip,
             shape: shape.to_vec(),
-            is_present: true,
+            is_active: true,
             carrier: None,
         }
     }
 }
 
 impl Row for Kept {
-    fn is_present(&self) -> bool {
-        self.is_present
+    fn is_active(&self) -> bool {
+        self.is_active
     }
 
     fn len(&self) -> usize {
@@ -220,7 +220,7 @@ impl Row for Kept {
     }
 
     fn updates<T: Float>(&self) -> Option<&[T]> {
-        match T::of_source(&self.updates.source())? {
+        match T::select(&self.updates.source())? {
             View::Dense(slice) => Some(*slice),
             View::Strided(_) => None,
         }
@@ -306,7 +306,7 @@ fn check_kinds(chain: &[Link], shapes: &[&[usize]]) {
                 .map(|(shape, skip)| Kept::new(&program, *kind, shape, skip))
                 .collect();
             if let Some(row) = rows.last_mut() {
-                row.is_present = false;
+                row.is_active = false;
             }
             check(&format!("{names:?} {kind:?}"), &program, &scalars, &mut rows, step);
         }

@@ -7,8 +7,8 @@ use common::{
     Arrays, Case, Data, How, Link, Made, Memory, Values, carrying_chains, cases, chains, config,
     hows, op, plain, run, shapes,
 };
-use gradmill_core::leaf::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
-use gradmill_core::simd::Tier;
+use gradmill_core::data::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
+use gradmill_core::sys::simd::Tier;
 use gradmill_core::{Config, DType, Float, global_norm};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -94,7 +94,7 @@ impl Memory for Scattered {
             layout: &'v Layout,
         ) -> ViewMut<'v, T> {
             let first = buffer.as_mut_ptr().wrapping_add(first);
-            // SAFETY: as above; the borrow is an exclusive one and the layout has no element twice.
+            // SAFETY: the layout reaches elements of the buffer alone; the borrow is an exclusive one and no element comes twice.
             ViewMut::Strided(unsafe { StridedMut::new(first, layout) })
         }
         let dense = self.is_dense();

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{Data, Memory};
-use gradmill_core::leaf::{Params, Slot, Slots};
-use gradmill_core::simd::Tier;
+use gradmill_core::data::{Params, Slot, Slots};
+use gradmill_core::sys::simd::Tier;
 use gradmill_core::{Config, DType, Leaf, Program, Step, run};
 
 const CONFIG: Config = Config { threads: 1, tier: Tier::Scalar, fuse: true };

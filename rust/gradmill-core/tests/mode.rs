@@ -6,13 +6,12 @@
 mod common;
 
 use common::{Arrays, Data, How, Memory, Values, plain, run};
-use gradmill_core::leaf::{Params, Sink, Slots, Source, View, ViewMut};
+use gradmill_core::data::{Params, Sink, Slots, Source, View, ViewMut};
+use gradmill_core::number::scalars::bias_correction;
 use gradmill_core::ops::OPS;
-use gradmill_core::per_example::{Examples, Scope, clip_sum};
-use gradmill_core::scalars::bias_correction;
-use gradmill_core::{
-    Config, DType, Leaf, Program, Step, count_not_finite, global_norm, limit, par, squares,
-};
+use gradmill_core::run::per_example::{Examples, Scope, clip_sum};
+use gradmill_core::sys::par;
+use gradmill_core::{Config, DType, Leaf, Program, Step, count_not_finite, global_norm, squares};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
@@ -159,23 +158,6 @@ fn helpers_that_were_started_in_another_mode() {
     let seen = seen.into_inner().unwrap();
     assert_eq!(seen.len(), 64);
     assert!(seen.iter().all(|&mode| mode == default));
-}
-
-#[test]
-fn streams() {
-    let updates = vec![1e-40f32; 300_000];
-    let fill = || vec![1e-40f32; 300_000];
-    let sums = |threads| {
-        let (mut a, mut b, mut c) = (fill(), fill(), fill());
-        let arrays = [&mut a, &mut b, &mut c].map(|array| Sink::F32(ViewMut::Dense(array)));
-        let config = Config { threads, ..plain().config };
-        limit::touch(&Source::F32(View::Dense(&updates)), arrays, true, &config).unwrap();
-        a
-    };
-    let expected = sums(1);
-    for mode in register::MODES {
-        assert!(in_mode(mode, || sums(3)) == expected, "{mode:#x}");
-    }
 }
 
 #[test]

@@ -5,9 +5,9 @@ mod common;
 use common::{
     Arrays, Case, Data, How, Link, Memory, Values, chains, config, dtypes, link, plain, run, shapes,
 };
-use gradmill_core::leaf::Source;
+use gradmill_core::data::Source;
+use gradmill_core::number::scalars::bias_correction;
 use gradmill_core::ops::OPS;
-use gradmill_core::scalars::bias_correction;
 use gradmill_core::{DType, global_norm};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -96,7 +96,7 @@ fn formula(name: &str) -> Option<Formula> {
     FORMULAS.into_iter().find(|(known, _)| *known == name).map(|(_, formula)| formula)
 }
 
-/// The ops that have a formula here; the Python tests hold every op against `python/gradmill/_ops/`.
+/// The ops that have a formula here; the Python tests hold every op against `_formulas.py`.
 fn known() -> impl Strategy<Value = usize> {
     let known = |index: &usize| formula(OPS[*index].name).is_some();
     select((0..OPS.len()).filter(known).collect::<Vec<_>>())

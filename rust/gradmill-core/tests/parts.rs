@@ -3,8 +3,8 @@
 mod common;
 
 use common::{Data, Memory};
-use gradmill_core::leaf::{Params, Slot, Slots};
-use gradmill_core::simd::Tier;
+use gradmill_core::data::{Params, Slot, Slots};
+use gradmill_core::sys::simd::Tier;
 use gradmill_core::{Config, DType, Entry, Known, Leaf, Outcome, Program, Step, run, squares};
 use proptest::prelude::*;
 
@@ -104,8 +104,9 @@ fn known(
                     Leaf { skip: leaf.skip, shape, ..own }
                 })
                 .collect();
-            let drawn = [(at * part) as u64];
-            let step = Step { scalars, known: &known, drawn: &drawn, ..Step::default() };
+            let noise_before = [(at * part) as u64];
+            let step =
+                Step { scalars, known: &known, noise_before: &noise_before, ..Step::default() };
             rows.extend(squares(&prefix, &mut leaves, step, &CONFIG).unwrap());
         }
         known.push(Known::of_tree(&rows));
@@ -121,8 +122,8 @@ fn check((entries, scalars): Chain, given: &[Given], part: usize) -> Result<(), 
     let known = known(entries, scalars, given, part);
     for (at, given) in given.chunks(part).enumerate() {
         let mut tree = Tree::new(&program, given);
-        let drawn = [(at * part) as u64];
-        let step = Step { scalars, known: &known, drawn: &drawn, ..Step::default() };
+        let noise_before = [(at * part) as u64];
+        let step = Step { scalars, known: &known, noise_before: &noise_before, ..Step::default() };
         let Outcome { norms, all_finite, nans, .. } =
             run(&program, &mut tree.leaves(), step, &CONFIG).unwrap();
         prop_assert_eq!(format!("{norms:?}"), format!("{:?}", expected.norms));

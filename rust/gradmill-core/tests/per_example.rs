@@ -3,9 +3,9 @@
 mod common;
 
 use common::{Data, Memory, config};
-use gradmill_core::leaf::{Sink, Source, View, ViewMut};
-use gradmill_core::per_example::{Examples, Scope, clip_sum};
-use gradmill_core::simd::Tier;
+use gradmill_core::data::{Sink, Source, View, ViewMut};
+use gradmill_core::run::per_example::{Examples, Scope, clip_sum};
+use gradmill_core::sys::simd::Tier;
 use gradmill_core::{Config, Error, Role};
 use proptest::prelude::*;
 

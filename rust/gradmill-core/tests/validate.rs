@@ -3,9 +3,9 @@
 mod common;
 
 use common::{Data, Memory};
-use gradmill_core::leaf::{Params, Slot, Slots};
-use gradmill_core::simd::Tier;
-use gradmill_core::{Config, DType, Error, Leaf, Program, Role, Step, limit, run};
+use gradmill_core::data::{Params, Slot, Slots};
+use gradmill_core::sys::simd::Tier;
+use gradmill_core::{Config, DType, Error, Leaf, Program, Role, Step, run};
 
 const CONFIG: Config = Config { threads: 1, tier: Tier::Scalar, fuse: true };
 const LEN: usize = 5;
@@ -258,22 +258,6 @@ fn old_params_have_the_length_of_the_updates() {
         assert_eq!(result, Err(error));
         assert!(before.all().zip(arrays.all()).all(|(a, b)| a.difference(b).is_none()));
         assert_eq!(new.difference(&Data::filled(DType::F32, LEN, 7.0)), None, "written");
-    }
-}
-
-#[test]
-fn streams_are_dense_float32_of_one_length() {
-    let good = Data::filled(DType::F32, LEN, 1.0);
-    for bad in [Data::filled(DType::F64, LEN, 1.0), Data::filled(DType::F32, LEN - 1, 1.0)] {
-        for place in 0..4 {
-            let mut arrays = [good.clone(), good.clone(), good.clone(), good.clone()];
-            arrays[place] = bad.clone();
-            let [updates, sinks @ ..] = &mut arrays;
-            let sinks = sinks.each_mut().map(Memory::sink);
-            let result = limit::touch(&updates.source(), sinks, true, &CONFIG);
-            assert_eq!(result, Err(Error::NotStreams));
-            assert!(arrays.iter().flat_map(Data::values).all(|value| value == 1.0), "written");
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use gradmill_core::leaf::{Dense, Params, Slot};
+use gradmill_core::data::{Dense, Params, Slot};
 use gradmill_core::{Carrier, DType, Error, Float, Leaf, Program, Row};
 use pyo3::prelude::*;
 use smallvec::SmallVec;
@@ -176,7 +176,7 @@ impl BoundLeaf {
 }
 
 impl Row for BoundLeaf {
-    fn is_present(&self) -> bool {
+    fn is_active(&self) -> bool {
         self.update.is_there()
     }
 
@@ -224,7 +224,7 @@ impl Row for BoundLeaf {
         let Self { order, skip, shape, update, arrays, carrier, .. } = self;
         let Arrays { param, copy, slots } = arrays;
         let Some(updates) = update.source(*order) else {
-            unreachable!("only leaves that are present are walked over")
+            unreachable!("only leaves that take part are walked over")
         };
         let mut own = slots.iter_mut();
         let slots = (0..program.slots()).map(|number| {

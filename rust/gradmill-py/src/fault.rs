@@ -66,8 +66,7 @@ pub fn core_error(error: &Error) -> PyErr {
         Error::UnknownOp(_)
         | Error::TooManyOps { .. }
         | Error::Scalars { .. }
-        | Error::NotANumber { .. }
-        | Error::NotStreams => PyValueError::new_err(message),
+        | Error::NotANumber { .. } => PyValueError::new_err(message),
         _ => PyRuntimeError::new_err(format!("{message}; please report this as a bug of gradmill")),
     }
 }

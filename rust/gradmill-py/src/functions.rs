@@ -1,15 +1,14 @@
 //! Functions over arrays that need no program of their own.
 
+use gradmill_core::number::rng;
 use gradmill_core::ops::{OPS, Reduce};
 use gradmill_core::sys::mode;
-use gradmill_core::{limit, rng};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
-use crate::buffers::{Order, Raw, Readable, Writable};
+use crate::buffers::{Order, Raw, Readable};
 use crate::compute::compute;
-use crate::fault::{Place, Tree, core_error};
+use crate::fault::{Place, Tree};
 use crate::settings::config;
 
 /// The root of the sum of squares over all leaves, accumulated in float64 and without overflow.
@@ -89,34 +88,4 @@ pub fn list_ops(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
             Ok(entry)
         })
         .collect()
-}
-
-/// Reads `updates` and each of three float32 arrays and writes the three: what memory alone costs.
-#[pyfunction]
-#[pyo3(signature = (updates, arrays, norm, threads=0))]
-#[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
-pub fn touch(
-    py: Python<'_>,
-    updates: Bound<'_, PyAny>,
-    arrays: [Bound<'_, PyAny>; 3],
-    norm: bool,
-    threads: usize,
-) -> PyResult<()> {
-    let updates = Readable::new(updates, Place { tree: Tree::Updates, leaf: 0 })?;
-    let [first, second, third] = &arrays;
-    let mut arrays = [
-        Writable::new(first, Place { tree: Tree::Params, leaf: 0 })?,
-        Writable::new(second, Place { tree: Tree::Slot(0), leaf: 0 })?,
-        Writable::new(third, Place { tree: Tree::Slot(1), leaf: 0 })?,
-    ];
-    let bytes =
-        [&updates.raw, &arrays[0].raw, &arrays[1].raw, &arrays[2].raw].map(|raw| raw.span(true));
-    if gradmill_core::alias::find_conflict(&bytes, |_, _| true).is_some() {
-        return Err(PyValueError::new_err("the arrays overlap"));
-    }
-    let config = config(threads);
-    let source = updates.source(Order::Memory);
-    let sinks = arrays.each_mut().map(|array| array.sink(Order::Memory));
-    compute(py, updates.raw.len(), || limit::touch(&source, sinks, norm, &config))?
-        .map_err(|error| core_error(&error))
 }

@@ -105,13 +105,13 @@ impl Host {
     ) -> PyResult<Self> {
         let tape = Tape::new(constants, &ops, functions)?;
         let cells = cells.into_iter().map(Spot::of).collect::<PyResult<Vec<_>>>()?;
-        let known = tape.places();
+        let count = tape.places();
         let places = cells.iter().flat_map(|spot| [spot.from].into_iter().chain(spot.to));
         let of_links = links.iter().flat_map(|link| {
             let one = [link.on, link.forced].into_iter().chain(link.open).chain(link.found);
             one.chain(link.scalars.iter().copied())
         });
-        let are_places = places.chain(of_links).all(|place| place < known);
+        let are_places = places.chain(of_links).all(|place| place < count);
         let are_ranges = links.iter().flat_map(|link| [link.plan, link.advance]);
         let are_ranges = are_ranges.into_iter().all(|(from, to)| from <= to && to <= tape.len());
         let mut gates = links.iter().enumerate();

@@ -1,7 +1,7 @@
 //! Programs over arrays that are bound once and then written step after step.
 
-use gradmill_core::par::PARALLEL_FROM;
-use gradmill_core::rng::{self, Key};
+use gradmill_core::number::rng::{self, Key};
+use gradmill_core::sys::par::PARALLEL_FROM;
 use gradmill_core::{Outcome, Row, Step, Workspace, run_rows};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -358,8 +358,8 @@ impl InPlace {
         self.take_all(updates).inspect_err(|_| self.release(updates.py()))
     }
 
-    /// As [`InPlace::take`], with updates in a tree like those of the last step. None where the trees or their arrays
-    /// want a closer look.
+    /// Checks all arrays of a step and keeps the updates, which come in a tree like those of the last step; the number of
+    /// elements. None where the trees or their arrays want a closer look.
     pub fn take_soon(
         &mut self,
         params: &Bound<'_, PyAny>,

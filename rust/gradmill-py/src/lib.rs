@@ -7,10 +7,10 @@ mod fault;
 mod functions;
 mod host;
 mod in_place;
+mod limit;
 mod nest;
 mod per_example;
 mod program;
-mod recycle;
 mod scalars;
 mod settings;
 mod sums;
@@ -27,23 +27,23 @@ mod xla;
 #[pyo3::pymodule(gil_used = true)]
 mod _core {
     #[pymodule_export]
+    use crate::buffers::clear_cache;
+    #[pymodule_export]
     use crate::fault::CoreError;
     #[pymodule_export]
-    use crate::functions::{
-        count_not_finite, global_norm, in_default_mode, list_ops, split_key, touch,
-    };
+    use crate::functions::{count_not_finite, global_norm, in_default_mode, list_ops, split_key};
     #[pymodule_export]
     use crate::host::Host;
     #[pymodule_export]
     use crate::in_place::InPlace;
+    #[pymodule_export]
+    use crate::limit::touch;
     #[pymodule_export]
     use crate::nest::Nest;
     #[pymodule_export]
     use crate::per_example::per_example_clip;
     #[pymodule_export]
     use crate::program::Program;
-    #[pymodule_export]
-    use crate::recycle::clear_cache;
     #[pymodule_export]
     use crate::scalars::{Count, Scalars, bias_correction};
     #[pymodule_export]

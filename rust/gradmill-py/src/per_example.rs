@@ -1,6 +1,6 @@
 //! Gradients of single examples, shrunk and added up.
 
-use gradmill_core::per_example::{Examples, Scope, clip_sum};
+use gradmill_core::run::per_example::{Examples, Scope, clip_sum};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 

@@ -1,7 +1,9 @@
 //! Programs over lists of arrays, without writing to any of them.
 
-use gradmill_core::leaf::{Params, Slot};
-use gradmill_core::{DType, Entry, Float, Leaf, Outcome, Row, Source, Step, Workspace, run_rows};
+use gradmill_core::data::{Params, Slot};
+use gradmill_core::{
+    DType, Entry, Float, Leaf, Outcome, PassInput, Row, Step, Workspace, run_rows,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -75,8 +77,8 @@ impl Program {
             let entry = PyDict::new(py);
             entry.set_item("ops", pass.ops.clone().collect::<Vec<_>>())?;
             let source = match pass.source {
-                Source::Updates => "updates",
-                Source::Carried => "carried",
+                PassInput::Updates => "updates",
+                PassInput::Carried => "carried",
             };
             entry.set_item("source", source)?;
             entry.set_item("ends_for", pass.ends_for)?;

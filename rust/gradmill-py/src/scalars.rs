@@ -27,7 +27,7 @@ impl Count {
 /// `1 - decay**count`, the power by repeated multiplication.
 #[pyfunction]
 pub fn bias_correction(decay: f64, count: f64) -> f64 {
-    gradmill_core::scalars::bias_correction(decay, count)
+    gradmill_core::number::scalars::bias_correction(decay, count)
 }
 
 enum Scalar {

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use gradmill_core::Config;
-use gradmill_core::par::{self, Origin};
-use gradmill_core::simd::Tier;
+use gradmill_core::sys::par::{self, ThreadsFrom};
+use gradmill_core::sys::simd::Tier;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -19,7 +19,7 @@ fn tier() -> Tier {
 }
 
 fn set_tier(tier: Option<Tier>) {
-    let place = tier.and_then(|tier| Tier::ALL.iter().position(|known| *known == tier));
+    let place = tier.and_then(|tier| Tier::ALL.iter().position(|one| *one == tier));
     TIER.store(place.map_or(u8::MAX, |place| place as u8), Ordering::Relaxed);
 }
 
@@ -56,7 +56,7 @@ pub fn force(simd: Option<&str>, fuse: bool) -> PyResult<()> {
 #[pyfunction]
 pub fn plant_panic(after: i64) -> bool {
     #[cfg(feature = "planted")]
-    gradmill_core::planted::panic_after(after);
+    gradmill_core::sys::planted::panic_after(after);
     #[cfg(not(feature = "planted"))]
     let _ = after;
     cfg!(feature = "planted")
@@ -94,9 +94,9 @@ pub fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     info.set_item("simd", tier().name())?;
     info.set_item("threads", threads)?;
     let origin = match origin {
-        Origin::Set => "set_num_threads",
-        Origin::Env(name) => name,
-        Origin::Machine => "affinity and cgroup quota",
+        ThreadsFrom::Set => "set_num_threads",
+        ThreadsFrom::Env(name) => name,
+        ThreadsFrom::Machine => "affinity and cgroup quota",
     };
     info.set_item("threads_from", origin)?;
     Ok(info)

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use gradmill_core::leaf::{Dense, Params, Slot, Slots};
+use gradmill_core::data::{Dense, Params, Slot, Slots};
 use gradmill_core::{DType, Entry, Float, Leaf, Row, Step, Workspace, run_rows};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

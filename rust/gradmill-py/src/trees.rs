@@ -14,8 +14,8 @@ use crate::sums::added;
 /// What a step has found, and numbers that have moved.
 type Stepped<'py> = (Report, Moved<'py>);
 
-/// As [`InPlace::step_soon`], with all that the host does as `host` has it; `states` are those of the links. None where
-/// it is for Python to take the step. `leaves_of` gives the updates as a list where the trees want a closer look.
+/// One step in place over trees like those of the last one, with all that the host does as `host` has it; `states` are
+/// those of the links. None where it is for Python to take the step. `leaves_of` gives the updates as a list where the trees want a closer look.
 ///
 /// `wide` says whether a number that was assigned is stored in float64. Numbers that lie in other arrays from now on are
 /// to be put into their places.

@@ -13,11 +13,11 @@ pub struct Watched {
     params: Vec<usize>,
     /// The objects that the ops work on, by address, where these are not the parameters alone.
     master: Option<Vec<usize>>,
-    structures: [Known; 3],
+    structures: [Pattern; 3],
 }
 
 /// The structure of a tree.
-enum Known {
+enum Pattern {
     NotYet,
     Plain(Structure),
     /// It has containers of other classes.
@@ -30,7 +30,12 @@ const UPDATES: usize = 2;
 
 impl Watched {
     pub fn new(numbers: Py<PyAny>, params: Vec<usize>, master: Option<Vec<usize>>) -> Self {
-        Self { numbers, params, master, structures: [Known::NotYet, Known::NotYet, Known::NotYet] }
+        Self {
+            numbers,
+            params,
+            master,
+            structures: [Pattern::NotYet, Pattern::NotYet, Pattern::NotYet],
+        }
     }
 
     /// Whether any object may be at this leaf of the parameters.
@@ -65,23 +70,23 @@ impl Watched {
         updates: &Bound<'_, PyAny>,
     ) {
         let numbers = self.numbers.bind(params.py());
-        for (known, tree) in self.structures.iter_mut().zip([params, master, updates]) {
-            let is_known = match known {
-                Known::NotYet => false,
-                Known::Plain(structure) => structure.each(tree, |_, _| true),
-                Known::Other => true,
+        for (pattern, tree) in self.structures.iter_mut().zip([params, master, updates]) {
+            let is_same = match pattern {
+                Pattern::NotYet => false,
+                Pattern::Plain(structure) => structure.each(tree, |_, _| true),
+                Pattern::Other => true,
             };
-            if !is_known && !tree.is_none() {
+            if !is_same && !tree.is_none() {
                 let structure = Structure::of(tree, numbers, self.params.len());
-                *known = structure.map_or(Known::Other, Known::Plain);
+                *pattern = structure.map_or(Pattern::Other, Pattern::Plain);
             }
         }
     }
 
     fn structure(&self, tree: usize) -> Option<&Structure> {
         match &self.structures[tree] {
-            Known::Plain(structure) => Some(structure),
-            Known::NotYet | Known::Other => None,
+            Pattern::Plain(structure) => Some(structure),
+            Pattern::NotYet | Pattern::Other => None,
         }
     }
 

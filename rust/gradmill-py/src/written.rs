@@ -1,6 +1,6 @@
 //! The memory that a step in place writes, which nothing else of the step may share.
 
-use gradmill_core::alias::{Span, find_conflict};
+use gradmill_core::data::{Span, find_conflict};
 use pyo3::intern;
 use pyo3::prelude::*;
 

@@ -1,7 +1,7 @@
 //! Updates collected over several steps and handed on in the last of them.
 
-use super::{FromScalars, Meta, Op, Reduce};
-use crate::dtype::Float;
+use super::op::{FromScalars, Meta, Op, Reduce};
+use crate::number::float::Float;
 
 pub const EVERY: Meta = Meta {
     name: "apply_every",

@@ -1,15 +1,15 @@
-use super::{FromScalars, Meta, Op, Reduce};
-use crate::dtype::Float;
-use crate::scalars::{beside_root, bias_correction};
+use super::op::{FromScalars, Meta, Op, Reduce};
+use crate::number::float::Float;
+use crate::number::scalars::{beside_root, bias_correction};
 
-pub const META: Meta = Meta {
+pub const ADAM: Meta = Meta {
     name: "scale_by_adam",
     scalars: &["b1", "b2", "eps", "eps_root", "count"],
     slots: &["mu", "nu"],
     params: false,
     reduce: Reduce::None,
 };
-pub const NESTEROV: Meta = Meta { name: "scale_by_adam_nesterov", ..META };
+pub const ADAM_NESTEROV: Meta = Meta { name: "scale_by_adam_nesterov", ..ADAM };
 
 /// `m' = b1 m + (1 - b1) u`, `v' = b2 v + (1 - b2) u²`; emits `m̂ / (√(v̂ + eps_root) + eps)`, without `eps_root`
 /// unless `ROOT`.

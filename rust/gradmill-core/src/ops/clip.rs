@@ -1,7 +1,7 @@
-use super::{FromScalars, Meta, Op, Reduce};
-use crate::dtype::Float;
+use super::op::{FromScalars, Meta, Op, Reduce};
+use crate::number::float::Float;
 
-pub const META: Meta =
+pub const CLIP: Meta =
     Meta { name: "clip", scalars: &["max_delta"], slots: &[], params: false, reduce: Reduce::None };
 
 /// `min(max(u, -max_delta), max_delta)`, where NaN stays NaN.

@@ -1,8 +1,8 @@
-use super::{FromScalars, Meta, Op, Reduce};
-use crate::dtype::Float;
-use crate::scalars::correction_if;
+use super::op::{FromScalars, Meta, Op, Reduce};
+use crate::number::float::Float;
+use crate::number::scalars::correction_if;
 
-pub const META: Meta = Meta {
+pub const EMA: Meta = Meta {
     name: "ema",
     scalars: &["decay", "debias", "count"],
     slots: &["ema"],

@@ -1,17 +1,21 @@
 //! Updates rescaled by their global norm.
 
-use super::{FromScalars, Meta, Op, Reduce, Scale};
-use crate::dtype::Float;
+use super::op::{FromScalars, Meta, Op, Reduce};
+use super::scale::Scale;
+use crate::number::float::Float;
 
-pub const CLIP: Meta = Meta {
+pub const CLIP_BY_GLOBAL_NORM: Meta = Meta {
     name: "clip_by_global_norm",
     scalars: &["max_norm"],
     slots: &[],
     params: false,
     reduce: Reduce::Norm,
 };
-pub const NORMALIZE: Meta =
-    Meta { name: "normalize_by_update_norm", scalars: &["scale_factor", "eps"], ..CLIP };
+pub const NORMALIZE_BY_UPDATE_NORM: Meta = Meta {
+    name: "normalize_by_update_norm",
+    scalars: &["scale_factor", "eps"],
+    ..CLIP_BY_GLOBAL_NORM
+};
 
 /// `u * factor`, where the factor is a scalar of the pass, so that it costs one read of the update for
 /// the norm and no write. One that `T` cannot hold is applied in two steps, lest a huge norm turn it to zero,

@@ -1,7 +1,7 @@
-use super::{FromScalars, Meta, Op, Reads, Reduce};
-use crate::dtype::Float;
+use super::op::{FromScalars, Meta, Op, Reads, Reduce};
+use crate::number::float::Float;
 
-pub const META: Meta = Meta {
+pub const NOISE: Meta = Meta {
     name: "add_noise",
     scalars: &["std", "key0", "key1"],
     slots: &[],

@@ -1,15 +1,15 @@
-use super::{FromScalars, Meta, Op, Reduce};
-use crate::dtype::Float;
-use crate::scalars::{beside_root, correction_if};
+use super::op::{FromScalars, Meta, Op, Reduce};
+use crate::number::float::Float;
+use crate::number::scalars::{beside_root, correction_if};
 
-pub const META: Meta = Meta {
+pub const RMS: Meta = Meta {
     name: "scale_by_rms",
     scalars: &["decay", "eps", "eps_root", "bias_correction", "count"],
     slots: &["nu"],
     params: false,
     reduce: Reduce::None,
 };
-pub const STDDEV: Meta = Meta { name: "scale_by_stddev", slots: &["mu", "nu"], ..META };
+pub const STDDEV: Meta = Meta { name: "scale_by_stddev", slots: &["mu", "nu"], ..RMS };
 
 /// `v' = decay v + (1 - decay) u²`; emits `u / (√(v' / correction + eps_root) + eps)`,
 /// where the correction is one unless it is asked for.
@@ -45,7 +45,7 @@ impl<T: Float> Op<T, 1> for ScaleByRms<T> {
     }
 }
 
-/// As [`ScaleByRms`] with the variance `v̂ - m̂²` in place of `v̂`, where `m' = decay m + (1 - decay) u`. Rounding
+/// `u / (√(v̂ - m̂² + eps_root) + eps)`, with the variance in place of the mean of squares that [`ScaleByRms`] has, where `m' = decay m + (1 - decay) u`. Rounding
 /// makes that of an update that hardly varies negative: it is zero then.
 #[derive(Clone, Copy, Debug)]
 pub struct ScaleByStddev<T> {

@@ -1,7 +1,7 @@
-use super::{FromScalars, Meta, Op, Reduce};
-use crate::dtype::Float;
+use super::op::{FromScalars, Meta, Op, Reduce};
+use crate::number::float::Float;
 
-pub const META: Meta = Meta {
+pub const SCALE: Meta = Meta {
     name: "scale",
     scalars: &["step_size"],
     slots: &[],

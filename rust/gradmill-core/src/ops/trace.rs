@@ -1,14 +1,14 @@
-use super::{FromScalars, Meta, Op, Reduce};
-use crate::dtype::Float;
+use super::op::{FromScalars, Meta, Op, Reduce};
+use crate::number::float::Float;
 
-pub const META: Meta = Meta {
+pub const TRACE: Meta = Meta {
     name: "trace",
     scalars: &["decay"],
     slots: &["trace"],
     params: false,
     reduce: Reduce::None,
 };
-pub const NESTEROV: Meta = Meta { name: "trace_nesterov", ..META };
+pub const TRACE_NESTEROV: Meta = Meta { name: "trace_nesterov", ..TRACE };
 
 /// `t' = u + decay * t`; emits `t'`, or `u + decay * t'` with Nesterov's correction.
 #[derive(Clone, Copy, Debug)]

@@ -2,9 +2,9 @@
 //!
 //! The numbers are made from norms or means, which takes a walk over the update before the pass.
 
-use super::{FromScalars, Meta, Op, Reads, Reduce};
-use crate::dtype::Float;
-use crate::units::{Axes, Measure, UnitRule};
+use super::op::{FromScalars, Meta, Op, Reads, Reduce};
+use crate::number::float::Float;
+use crate::sums::units::{Measure, UnitAxes, UnitRule};
 
 pub const BLOCK_RMS: Meta = Meta {
     name: "clip_by_block_rms",
@@ -12,7 +12,7 @@ pub const BLOCK_RMS: Meta = Meta {
     slots: &[],
     params: false,
     reduce: Reduce::Units(UnitRule {
-        axes: Axes::All,
+        axes: UnitAxes::All,
         measure: Measure::Norm,
         params: false,
         number: |scalars, norm, _, elements| {
@@ -29,7 +29,7 @@ pub const TRUST_RATIO: Meta = Meta {
     slots: &[],
     params: true,
     reduce: Reduce::Units(UnitRule {
-        axes: Axes::All,
+        axes: UnitAxes::All,
         measure: Measure::Norm,
         params: true,
         number: |scalars, update_norm, param_norm, _| {
@@ -54,7 +54,7 @@ pub const ADAPTIVE_CLIP: Meta = Meta {
     slots: &[],
     params: true,
     reduce: Reduce::Units(UnitRule {
-        axes: Axes::Weights,
+        axes: UnitAxes::Weights,
         measure: Measure::Norm,
         params: true,
         number: |scalars, update_norm, param_norm, _| {
@@ -75,7 +75,7 @@ pub const CENTRALIZE: Meta = Meta {
     slots: &[],
     params: false,
     reduce: Reduce::Units(UnitRule {
-        axes: Axes::AllButFirst,
+        axes: UnitAxes::AllButFirst,
         measure: Measure::Sum,
         params: false,
         number: |_, sum, _, elements| sum / elements,

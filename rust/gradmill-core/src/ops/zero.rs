@@ -1,7 +1,7 @@
 //! Updates set to zero: all of them, or those that are no numbers.
 
-use super::{FromScalars, Meta, Op, Reduce};
-use crate::dtype::Float;
+use super::op::{FromScalars, Meta, Op, Reduce};
+use crate::number::float::Float;
 
 pub const ALL: Meta =
     Meta { name: "set_to_zero", scalars: &[], slots: &[], params: false, reduce: Reduce::None };

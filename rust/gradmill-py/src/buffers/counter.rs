@@ -28,7 +28,7 @@ impl Counter {
         unsafe { &(*array).fields }
     }
 
-    /// Whether it is as [`Counter::new`] needs it; the owner may have changed it since.
+    /// Whether it still is an array that can count; the owner may have changed it since it was made.
     pub fn is_intact(&self, _py: Python<'_>) -> bool {
         let fields = self.fields();
         // SAFETY: each array has a descriptor.

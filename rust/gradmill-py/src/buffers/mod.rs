@@ -11,7 +11,7 @@ mod memory;
 mod raw;
 mod tree;
 
-use gradmill_core::leaf::{Layout, Sink, Source};
+use gradmill_core::data::{Layout, Sink, Source};
 use gradmill_core::{DType, Float};
 use numpy::npyffi::{NPY_ARRAY_WRITEABLE, NPY_ORDER, PY_ARRAY_API};
 use pyo3::exceptions::{PyException, PyMemoryError};
@@ -21,7 +21,7 @@ use pyo3::types::PyType;
 
 pub use self::cell::{Cell, Element};
 pub use self::counter::Counter;
-pub use self::memory::Block;
+pub use self::memory::clear_cache;
 use self::memory::recycled;
 use self::raw::{DTYPES, Unfit, itemsize, kind};
 pub use self::raw::{Order, Raw};
@@ -47,7 +47,7 @@ impl<'py> Readable<'py> {
         Self::like(object, place, None)
     }
 
-    /// As [`Readable::new`], for an array that may lie like the one of this layout.
+    /// `object` itself, or a native copy of it; where it lies like the array of this layout, it shares that.
     pub fn like(
         object: Bound<'py, PyAny>,
         place: Place,
@@ -68,7 +68,7 @@ impl<'py> Readable<'py> {
     fn converted(object: &Bound<'py, PyAny>, place: Place) -> PyResult<Self> {
         let py = object.py();
         let convert =
-            py.import(intern!(py, "gradmill._data.arrays"))?.getattr(intern!(py, "as_native"))?;
+            py.import(intern!(py, "gradmill._arrays"))?.getattr(intern!(py, "as_native"))?;
         let object = convert.call1((object,)).map_err(|error| {
             let is = |kind: Bound<'_, PyType>| error.is_instance(py, &kind);
             if is(py.get_type::<PyException>()) && !is(py.get_type::<PyMemoryError>()) {

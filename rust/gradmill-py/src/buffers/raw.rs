@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use gradmill_core::alias::{Span, gcd};
-use gradmill_core::leaf::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
+use gradmill_core::data::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
+use gradmill_core::data::{Span, gcd};
 use gradmill_core::{DType, Element, Float};
 use numpy::npyffi::{
     self, NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_TYPES,
@@ -118,7 +118,7 @@ impl Raw {
         Self::like(object, None)
     }
 
-    /// As [`Raw::of`]; an array that lies like the one of this layout shares it.
+    /// Describes `object`, an array of native, aligned floats; one that lies like the array of this layout shares it.
     pub(super) fn like(object: &Bound<'_, PyAny>, layout: Option<&Layout>) -> Result<Self, Unfit> {
         let py = object.py();
         // SAFETY: `object` is a valid reference; the call only compares its type.
@@ -166,7 +166,7 @@ impl Raw {
         }
     }
 
-    /// The length of each axis and the bytes from one element of it to the next, for as long as [`Raw::shape`].
+    /// The length of each axis and the bytes from one element of it to the next, as long as the interpreter is held.
     fn axes<'r>(&'r self, py: Python<'r>) -> impl Iterator<Item = (usize, isize)> {
         // SAFETY: NumPy keeps as many strides as lengths; for the rest as in `shape`.
         let strides: &[isize] = unsafe {

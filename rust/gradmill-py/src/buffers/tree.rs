@@ -58,7 +58,7 @@ impl Structure {
     /// Whether `tree` has this shape and these very objects at its leaves, by address; 0 stands for any.
     pub fn holds(&self, tree: &Bound<'_, PyAny>, leaves: &[usize]) -> bool {
         let same = |at: usize, leaf: *mut ffi::PyObject| {
-            leaves.get(at).is_some_and(|&known| known == 0 || known == leaf.addr())
+            leaves.get(at).is_some_and(|&address| address == 0 || address == leaf.addr())
         };
         // SAFETY: `tree` is alive; `same` runs no code of Python's.
         unsafe { visit(&mut self.0.iter(), tree.as_ptr(), &mut { same }) }
@@ -173,28 +173,28 @@ unsafe fn visit(
         match nodes.next() {
             None => false,
             Some(Node::Leaf(at)) => leaf(*at, object),
-            Some(Node::Row { kind: known, len }) => {
+            Some(Node::Row { kind: expected, len }) => {
                 let _kept = Kept::new(object);
                 let (size, item): (Size, Item) = if kind == &raw mut ffi::PyList_Type {
                     (ffi::PyList_Size, ffi::PyList_GetItem)
                 } else {
                     (ffi::PyTuple_Size, ffi::PyTuple_GetItem)
                 };
-                kind == known.as_ptr().cast()
+                kind == expected.as_ptr().cast()
                     && size(object) == *len
                     && (0..*len).all(|at| {
                         let child = item(object, at);
                         is_there(child) && visit_child(nodes, child, leaf)
                     })
             }
-            Some(Node::Dict { kind: known, keys }) => {
+            Some(Node::Dict { kind: expected, keys }) => {
                 let _kept = Kept::new(object);
                 let (mut at, mut key, mut child) = (0, null_mut(), null_mut());
-                kind == known.as_ptr().cast()
+                kind == expected.as_ptr().cast()
                     && ffi::PyDict_Size(object).cast_unsigned() == keys.len()
-                    && keys.iter().all(|known| {
+                    && keys.iter().all(|own| {
                         ffi::PyDict_Next(object, &raw mut at, &raw mut key, &raw mut child) != 0
-                            && is_key(key, known.as_ptr())
+                            && is_key(key, own.as_ptr())
                             && visit_child(nodes, child, leaf)
                     })
             }
@@ -202,10 +202,10 @@ unsafe fn visit(
     }
 }
 
-/// As [`visit`], without a call of it for each leaf.
+/// Visits what a container has at one place: a leaf at once, which spares a call of [`visit`], or what is below.
 ///
 /// # Safety
-/// As for [`visit`].
+/// `object` is a valid reference, and the interpreter is held.
 #[inline]
 unsafe fn visit_child(
     nodes: &mut Iter<'_, Node>,
@@ -236,13 +236,13 @@ unsafe fn is_there(item: *mut ffi::PyObject) -> bool {
 ///
 /// # Safety
 /// Both are alive, and the interpreter is held.
-unsafe fn is_key(key: *mut ffi::PyObject, known: *mut ffi::PyObject) -> bool {
+unsafe fn is_key(key: *mut ffi::PyObject, own: *mut ffi::PyObject) -> bool {
     // SAFETY: both have a type, and are strings where they are compared as such, which raises nothing.
-    key == known
+    key == own
         || unsafe {
             ffi::PyUnicode_CheckExact(key) != 0
-                && ffi::PyUnicode_CheckExact(known) != 0
-                && ffi::PyUnicode_Compare(key, known) == 0
+                && ffi::PyUnicode_CheckExact(own) != 0
+                && ffi::PyUnicode_Compare(key, own) == 0
         }
 }
 

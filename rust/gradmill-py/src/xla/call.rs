@@ -34,8 +34,8 @@ pub struct Call<'f> {
     scalars: Vec<Scalar>,
     /// For each leaf the ops that pass it by.
     pub skip: &'f [i64],
-    /// For each op that draws, for how many leaves before these it has drawn.
-    pub drawn: &'f [i64],
+    /// For each op that draws, for how many leaves before these it has done so.
+    pub noise_before: &'f [i64],
     has_params: bool,
 }
 
@@ -116,12 +116,12 @@ impl<'f> Call<'f> {
         if mode == Mode::Sums && (program.slots() > 0 || !program.ops().last().is_some_and(spans)) {
             return Err("sums are of a norm or for finiteness, without state before it".into());
         }
-        let (skip, drawn) = (frame.integers("skip")?, frame.integers("drawn")?);
+        let (skip, noise_before) = (frame.integers("skip")?, frame.integers("drawn")?);
         let draws = program.ops().filter(|meta| meta.name == DRAWS).count();
-        if drawn.len() < draws || drawn.iter().any(|&leaves| leaves < 0) {
+        if noise_before.len() < draws || noise_before.iter().any(|&leaves| leaves < 0) {
             return Err(format!("drawn is no list of {draws} counts"));
         }
-        Ok(Self { mode, program, scalars, skip, drawn, has_params })
+        Ok(Self { mode, program, scalars, skip, noise_before, has_params })
     }
 
     /// Sorts the arrays of a call.

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::slice;
 
 use gradmill_core::DType;
-use gradmill_core::leaf::{Sink, Source, View, ViewMut};
+use gradmill_core::data::{Sink, Source, View, ViewMut};
 
 use super::abi;
 
@@ -133,17 +133,17 @@ fn name_of(dtype: c_int) -> String {
 /// `data` points to `len` values that live for `'a`, or `len` is not positive.
 unsafe fn list<'a, T>(data: *const T, len: i64) -> &'a [T] {
     let len = usize::try_from(len).unwrap_or(0);
-    // SAFETY: as above.
+    // SAFETY: the caller vouches for `len` values, and none is read of a length below one.
     unsafe { items(data, len) }
 }
 
 /// # Safety
-/// As [`list`].
+/// `data` points to `len` values that live for `'a`.
 unsafe fn items<'a, T>(data: *const T, len: usize) -> &'a [T] {
     if len == 0 {
         return &[];
     }
-    // SAFETY: as above.
+    // SAFETY: the caller vouches for them.
     unsafe { slice::from_raw_parts(data, len) }
 }
 
@@ -215,7 +215,7 @@ impl<'f> Buffer<'f> {
     /// It lies within the array, and nobody writes to it while it is in use.
     pub unsafe fn source(&self, at: usize, len: usize) -> Option<Source<'f>> {
         let Kind::Floats(dtype) = self.kind else { return None };
-        // SAFETY: as above, and elements have the size of that dtype.
+        // SAFETY: the caller vouches for the stretch; elements have the size of that dtype.
         unsafe {
             Some(match dtype {
                 DType::F16 => Source::F16(View::Dense(self.read(at, len))),
@@ -229,10 +229,10 @@ impl<'f> Buffer<'f> {
     /// The `at`th stretch of `len` elements of an array of floats, to be written.
     ///
     /// # Safety
-    /// As for [`Self::source`], and nobody reads from it either.
+    /// It lies within the array, and nobody reads or writes it while it is in use.
     pub unsafe fn sink(&self, at: usize, len: usize) -> Option<Sink<'f>> {
         let Kind::Floats(dtype) = self.kind else { return None };
-        // SAFETY: as above, and elements have the size of that dtype.
+        // SAFETY: the caller vouches for the stretch; elements have the size of that dtype.
         unsafe {
             Some(match dtype {
                 DType::F16 => Sink::F16(ViewMut::Dense(self.write(at, len))),
@@ -246,30 +246,30 @@ impl<'f> Buffer<'f> {
     /// The `at`th stretch of `len` words.
     ///
     /// # Safety
-    /// As for [`Self::source`].
+    /// It lies within the array, and nobody writes to it while it is in use.
     pub unsafe fn words(&self, at: usize, len: usize) -> Option<&'f [u32]> {
-        // SAFETY: as above, and elements are words.
+        // SAFETY: the caller vouches for the stretch; elements are words.
         (self.kind == Kind::Words).then(|| unsafe { self.read(at, len) })
     }
 
     /// The `at`th stretch of `len` words, to be written.
     ///
     /// # Safety
-    /// As for [`Self::sink`].
+    /// It lies within the array, and nobody reads or writes it while it is in use.
     pub unsafe fn words_mut(&self, at: usize, len: usize) -> Option<&'f mut [u32]> {
-        // SAFETY: as above, and elements are words.
+        // SAFETY: the caller vouches for the stretch; elements are words.
         (self.kind == Kind::Words).then(|| unsafe { self.write(at, len) })
     }
 
     /// # Safety
-    /// As for [`Self::source`], and elements have the size of `T`.
+    /// The stretch lies within the array, nobody writes to it while it is in use, and elements have the size of `T`.
     unsafe fn read<T>(&self, at: usize, len: usize) -> &'f [T] {
         // SAFETY: within the array, which lives as long as the call and is aligned.
         unsafe { items(self.data.cast::<T>().add(at * len), len) }
     }
 
     /// # Safety
-    /// As for [`Self::sink`], and elements have the size of `T`.
+    /// The stretch lies within the array, nobody reads or writes it while it is in use, and elements have the size of `T`.
     unsafe fn write<T>(&self, at: usize, len: usize) -> &'f mut [T] {
         if len == 0 {
             return &mut [];

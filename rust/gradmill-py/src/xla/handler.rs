@@ -4,7 +4,7 @@ use std::ffi::{CString, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 
-use gradmill_core::leaf::{Params, Sink, Slot, Slots, Source, View};
+use gradmill_core::data::{Params, Sink, Slot, Slots, Source, View};
 use gradmill_core::sys::mode::in_default_mode;
 use gradmill_core::{Known, Leaf, Outcome, Step, run, squares};
 
@@ -18,14 +18,14 @@ use crate::settings::config;
 /// # Safety
 /// XLA alone calls it, with a frame that it made.
 pub unsafe extern "C" fn handler(frame: *mut abi::CallFrame) -> *mut c_void {
-    // SAFETY: as above.
+    // SAFETY: XLA made the frame, and keeps it during the call.
     let frame = unsafe { &*frame };
     let done = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: as above.
+        // SAFETY: the frame is XLA's.
         if unsafe { answer(frame) } || frame.stage != abi::STAGE_EXECUTE {
             return Ok(());
         }
-        // SAFETY: as above, and the call is in progress.
+        // SAFETY: the frame is XLA's, and its call is in progress.
         let frame = unsafe { Frame::new(frame) };
         // XLA lets subnormal numbers be zero; those in a frame are read before the core comes in.
         in_default_mode(|| execute(&frame))
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn handler(frame: *mut abi::CallFrame) -> *mut c_void {
             (abi::INTERNAL, format!("{text}; please report this as a bug of gradmill"))
         }
     };
-    // SAFETY: as above.
+    // SAFETY: the frame is XLA's.
     unsafe { error(frame, code, &format!("gradmill: {problem}")) }
 }
 
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn handler(frame: *mut abi::CallFrame) -> *mut c_void {
 /// this interface; an XLA that shows its own takes none that is newer.
 ///
 /// # Safety
-/// As for [`handler`].
+/// The frame is one that XLA made.
 unsafe fn answer(frame: &abi::CallFrame) -> bool {
     let mut extension = frame.extension;
     while !extension.is_null() {
@@ -72,7 +72,7 @@ unsafe fn answer(frame: &abi::CallFrame) -> bool {
 const NEWEST_MINOR: c_int = 3;
 
 /// # Safety
-/// As for [`handler`].
+/// The frame is one that XLA made.
 unsafe fn error(frame: &abi::CallFrame, code: c_int, text: &str) -> *mut c_void {
     let message = CString::new(text.replace('\0', " ")).unwrap_or_default();
     let mut arguments = abi::ErrorCreateArgs {
@@ -94,7 +94,8 @@ fn execute(frame: &Frame<'_>) -> Result<(), Problem> {
     let steps: Vec<Prepared> =
         (0..batch).map(|at| Prepared::new(&call, &operands, at)).collect::<Result<_, _>>()?;
     let config = config(0);
-    let drawn: Vec<u64> = call.drawn.iter().map(|drawn| drawn.cast_unsigned()).collect();
+    let noise_before: Vec<u64> =
+        call.noise_before.iter().map(|leaves| leaves.cast_unsigned()).collect();
     for (at, prepared) in steps.iter().enumerate() {
         let Prepared { scalars, off, known, .. } = prepared;
         let mut leaves = Vec::with_capacity(operands.leaves.len());
@@ -107,7 +108,8 @@ fn execute(frame: &Frame<'_>) -> Result<(), Problem> {
         // SAFETY: within the batch, and nobody else writes or reads there.
         let found = unsafe { operands.found.words_mut(at, operands.found.len(axes)) };
         let found = found.ok_or("the last result holds no words")?;
-        let step = Step { scalars, off: *off, known, drawn: &drawn, ..Step::default() };
+        let step =
+            Step { scalars, off: *off, known, noise_before: &noise_before, ..Step::default() };
         if call.mode != Mode::Sums {
             let outcome = run(&call.program, &mut leaves, step, &config);
             write_found(&outcome.map_err(|error| error.to_string())?, leaves.len(), found);
@@ -210,7 +212,7 @@ unsafe fn view<'l>(
 ) -> Option<Leaf<'l>> {
     let LeafBuffers { skip, shape, update, param, slots, result } = leaf;
     let len = update.len(operands.axes);
-    // SAFETY: as above.
+    // SAFETY: the caller vouches for all arrays of the leaf.
     unsafe {
         let (old, new) = (&operands.slots[slots.clone()], &operands.new_slots[slots.clone()]);
         let mut taken = old.iter().zip(new);
@@ -245,14 +247,15 @@ unsafe fn view<'l>(
 /// An array that is replaced, in place where XLA gave both the same memory.
 ///
 /// # Safety
-/// As for [`view`].
+/// `at` is within the batch, both arrays have `len` elements in each call of it, and no other array overlaps one that is
+/// written.
 unsafe fn replaced<'f>(
     old: &Buffer<'f>,
     new: &Buffer<'f>,
     at: usize,
     len: usize,
 ) -> Option<Slot<'f>> {
-    // SAFETY: as above.
+    // SAFETY: the caller vouches for both arrays.
     unsafe {
         let is_in_place = old.address() == new.address();
         let from = if is_in_place { None } else { Some(old.source(at, len)?) };

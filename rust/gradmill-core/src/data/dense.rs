@@ -1,0 +1,39 @@
+//! The arrays of a leaf as slices.
+
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use super::leaf::{Leaf, Params, ROOM, Slot};
+use crate::number::element::Element;
+
+/// The arrays of a leaf that is updated in place, all dense, each of a type of its own.
+#[derive(Debug, Default)]
+pub struct Dense<'d, U, P, S> {
+    /// The incoming update.
+    pub updates: &'d [U],
+    /// The parameter, which is overwritten.
+    pub params: &'d mut [P],
+    /// The state, which is overwritten.
+    pub slots: SmallVec<[&'d mut [S]; ROOM]>,
+}
+
+impl Leaf<'_> {
+    /// Its arrays as slices, where all are dense, updates, parameters and state each of one type, and parameters and
+    /// state are overwritten. `slots` are positions among the slots that it has.
+    pub(crate) fn mixed<U: Element, P: Element, S: Element>(
+        &mut self,
+        slots: Range<usize>,
+    ) -> Option<Dense<'_, U, P, S>> {
+        let Params::Write(Slot { from: None, to }) = &mut self.params else {
+            return None;
+        };
+        if self.copy.is_some() {
+            return None;
+        }
+        let (updates, params) = (self.updates.dense()?, to.dense()?);
+        let own = self.slots.iter_mut().flatten().skip(slots.start).take(slots.len());
+        let slots = own.map(|slot| slot.to.dense().filter(|_| slot.from.is_none()));
+        Some(Dense { updates, params, slots: slots.collect::<Option<_>>()? })
+    }
+}

@@ -1,0 +1,11 @@
+//! What runs on dense memory.
+
+pub(crate) mod blocks;
+pub(crate) mod fused;
+pub(crate) mod kernel;
+pub(crate) mod loops;
+pub(crate) mod mixed;
+pub(crate) mod others;
+pub(crate) mod placed;
+pub(crate) mod set;
+pub(crate) mod stride;

@@ -1,0 +1,8 @@
+//! Numbers: the types of elements, factors of steps, and random numbers.
+
+pub(crate) mod dtype;
+pub(crate) mod element;
+pub(crate) mod float;
+pub mod rng;
+pub(crate) mod rounding;
+pub mod scalars;

@@ -1,0 +1,5 @@
+//! What a chain is, before it meets arrays.
+
+pub(crate) mod pass;
+pub(crate) mod program;
+pub(crate) mod validate;

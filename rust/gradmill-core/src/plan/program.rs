@@ -1,0 +1,424 @@
+//! A chain's ops, validated once and cut into passes.
+
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use super::pass::{Cursor, Pass};
+use crate::data::Leaf;
+use crate::error::Error;
+use crate::kernels::placed::Placed;
+use crate::kernels::set::{Bound, KernelSet};
+use crate::number::dtype::DType;
+use crate::number::float::Float;
+use crate::ops::{AnyOp, Meta, OPS, Reduce};
+use crate::sums::units::{UnitRule, Units};
+
+/// The op whose numbers go by an element's position.
+const NOISE: &str = "add_noise";
+
+/// One op of a chain, as a caller names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<'n> {
+    /// The name of the op.
+    pub name: &'n str,
+    /// How many of the ops behind it run only where this one lets them.
+    pub governs: usize,
+    /// The axes of a unit, in place of those that the op's rule names.
+    pub axes: Option<Vec<isize>>,
+}
+
+impl<'n> From<&'n str> for Entry<'n> {
+    fn from(name: &'n str) -> Self {
+        Self { name, governs: 0, axes: None }
+    }
+}
+
+/// A chain of ops.
+#[derive(Clone, Debug)]
+pub struct Program {
+    ops: Vec<usize>,
+    governs: Vec<u64>,
+    axes: Vec<Option<Vec<isize>>>,
+    slots: Vec<usize>,
+    scalars: Vec<usize>,
+    passes: Vec<Pass>,
+    param_ops: u64,
+    unit_ops: u64,
+    noise_ops: u64,
+}
+
+impl Program {
+    /// Most ops that one program holds: a leaf's `skip` has a bit for each.
+    pub const MAX_OPS: usize = 64;
+
+    /// Builds the program of these ops, in chain order.
+    ///
+    /// # Errors
+    /// [`Error::UnknownOp`], [`Error::TooManyOps`].
+    pub fn new<'n, E: Into<Entry<'n>>>(
+        entries: impl IntoIterator<Item = E>,
+    ) -> Result<Self, Error> {
+        let entries: Vec<Entry<'n>> = entries.into_iter().map(Into::into).collect();
+        let find = |name: &str| OPS.iter().position(|meta| meta.name == name);
+        let ops: Vec<usize> = entries
+            .iter()
+            .map(|entry| find(entry.name).ok_or_else(|| Error::UnknownOp(entry.name.to_owned())))
+            .collect::<Result<_, _>>()?;
+        if ops.len() > Self::MAX_OPS {
+            return Err(Error::TooManyOps { max: Self::MAX_OPS, got: ops.len() });
+        }
+        let offsets = |count: fn(&Meta) -> usize| {
+            let ends = ops.iter().scan(0, |end, &op| {
+                *end += count(&OPS[op]);
+                Some(*end)
+            });
+            std::iter::once(0).chain(ends).collect::<Vec<_>>()
+        };
+        let (slots, scalars) =
+            (offsets(|meta| meta.slots.len()), offsets(|meta| meta.scalars.len()));
+        let bits = |has: fn(&Meta) -> bool| {
+            let having = ops.iter().enumerate().filter(|&(_, &op)| has(&OPS[op]));
+            having.fold(0, |bits, (index, _)| bits | 1 << index)
+        };
+        let param_ops = bits(|meta| meta.params);
+        let unit_ops = bits(|meta| matches!(meta.reduce, Reduce::Units(_)));
+        let noise_ops = bits(|meta| meta.name == NOISE);
+        let governs = entries.iter().enumerate().map(|(index, entry)| {
+            let behind = (index + 1..ops.len()).take(entry.governs);
+            behind.fold(0, |bits, op| bits | 1 << op)
+        });
+        let governs = governs.collect();
+        let axes = entries.into_iter().map(|entry| entry.axes).collect();
+        let passes = Vec::new();
+        let mut program =
+            Self { ops, governs, axes, slots, scalars, passes, param_ops, unit_ops, noise_ops };
+        program.passes = program.passes_without(0).collect();
+        Ok(program)
+    }
+
+    /// Whether a pass leaves its update behind where the ops in `off` do not run.
+    pub(crate) fn carries(&self, off: u64) -> bool {
+        if off == 0 {
+            return self.passes.iter().any(|pass| pass.carries);
+        }
+        self.passes_without(off).any(|pass| pass.carries)
+    }
+
+    /// The walks over memory where the ops in `off` do not run.
+    fn passes_without(&self, off: u64) -> impl Iterator<Item = Pass> {
+        let mut next = Some(Cursor::start());
+        std::iter::from_fn(move || {
+            let mut cursor = next.take()?;
+            let pass = self.pass_from(cursor, off);
+            next = cursor.advance(&pass).then_some(cursor);
+            Some(pass)
+        })
+    }
+
+    /// The walk that comes next: up to the next op that runs and has to know of the update as a whole.
+    pub(crate) fn pass_from(&self, cursor: Cursor, off: u64) -> Pass {
+        let Cursor { first, next, source } = cursor;
+        let asks = |&op: &usize| off >> op & 1 == 0 && self.reduce(op).is_some();
+        let ends_for = (next..self.ops.len()).find(asks);
+        let end = ends_for.unwrap_or(self.ops.len());
+        let slots = self.slots[first]..self.slots[end];
+        let carries = ends_for.is_some_and(|op| match self.reduce(op) {
+            Reduce::None => false,
+            Reduce::Norm | Reduce::Finite => !slots.is_empty(),
+            Reduce::Units(_) | Reduce::Nans => first < op,
+        });
+        Pass { ops: first..end, slots, source, ends_for, carries }
+    }
+
+    /// What each op needs, in chain order.
+    #[must_use]
+    pub fn ops(&self) -> impl ExactSizeIterator<Item = &'static Meta> {
+        self.ops.iter().map(|&op| &OPS[op])
+    }
+
+    /// The walks over memory.
+    #[must_use]
+    pub fn passes(&self) -> &[Pass] {
+        &self.passes
+    }
+
+    /// Number of state arrays of a leaf.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.slots[self.ops.len()]
+    }
+
+    /// Number of scalars of a step.
+    #[must_use]
+    pub fn scalars(&self) -> usize {
+        self.scalars[self.ops.len()]
+    }
+
+    /// Whether any op reads the parameters.
+    #[must_use]
+    pub fn reads_params(&self) -> bool {
+        self.param_ops != 0
+    }
+
+    /// Whether any result depends on the order in which elements are walked.
+    #[must_use]
+    pub fn has_order(&self) -> bool {
+        self.passes.len() > 1 || self.noise_ops != 0
+    }
+
+    /// Whether any op reads what goes by an element's place in its leaf.
+    pub(crate) fn has_places(&self) -> bool {
+        self.unit_ops | self.noise_ops != 0
+    }
+
+    /// Whether any op has units, so that leaves need their shape.
+    #[must_use]
+    pub fn has_units(&self) -> bool {
+        self.unit_ops != 0
+    }
+
+    /// What `op` has to know of the update that reaches it.
+    pub(crate) fn reduce(&self, op: usize) -> Reduce {
+        OPS[self.ops[op]].reduce
+    }
+
+    /// Whether `op` has to know something of all leaves together.
+    #[must_use]
+    pub fn spans_leaves(&self, op: usize) -> bool {
+        matches!(self.reduce(op), Reduce::Norm | Reduce::Finite)
+    }
+
+    /// The ops that draw random numbers.
+    pub(crate) fn noises(&self) -> impl Iterator<Item = usize> {
+        (0..self.ops.len()).filter(|op| self.noise_ops >> op & 1 == 1)
+    }
+
+    /// How many flags a step over so many leaves finds: one for each op that asks for finiteness, and for each
+    /// leaf one for each op that asks for NaN.
+    #[must_use]
+    pub fn count_found(&self, leaves: usize) -> usize {
+        let flags = self.ops().map(|meta| match meta.reduce {
+            Reduce::Finite => 1,
+            Reduce::Nans => leaves,
+            _ => 0,
+        });
+        flags.sum()
+    }
+
+    /// The ops that `op` governs, as bits.
+    pub(crate) fn governs(&self, op: usize) -> u64 {
+        self.governs[op]
+    }
+
+    /// Checks that each op which does not pass the leaf by can make units of this shape.
+    ///
+    /// # Errors
+    /// What is wrong, and the name of the op.
+    pub fn check_units(&self, skip: u64, shape: &[usize]) -> Result<(), (String, &'static str)> {
+        for (index, meta) in self.ops().enumerate() {
+            if let Reduce::Units(rule) = &meta.reduce
+                && skip >> index & 1 == 0
+            {
+                self.units(index, rule, shape).map_err(|problem| (problem, meta.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The units that `op` makes of a leaf.
+    pub(crate) fn units(
+        &self,
+        op: usize,
+        rule: &UnitRule,
+        shape: &[usize],
+    ) -> Result<Option<Units>, String> {
+        Units::new(rule.axes, self.axes[op].as_deref(), shape)
+    }
+
+    /// Checks the scalars of a step.
+    ///
+    /// # Errors
+    /// [`Error::Scalars`], [`Error::NotANumber`].
+    pub fn check_scalars(&self, scalars: &[f64]) -> Result<(), Error> {
+        let got = scalars.len();
+        if got != self.scalars() {
+            return Err(Error::Scalars { expected: self.scalars(), got });
+        }
+        if scalars.iter().any(|scalar| scalar.is_nan()) {
+            return Err(self.not_a_number(scalars));
+        }
+        Ok(())
+    }
+
+    /// The error for a NaN among the scalars of a step.
+    #[cold]
+    fn not_a_number(&self, scalars: &[f64]) -> Error {
+        let named = self.ops.iter().flat_map(|&op| {
+            let Meta { name, scalars, .. } = &OPS[op];
+            scalars.iter().map(|scalar| (*name, *scalar))
+        });
+        let (op, scalar) = named
+            .zip(scalars)
+            .find_map(|(named, scalar)| scalar.is_nan().then_some(named))
+            .unwrap_or_default();
+        Error::NotANumber { op, scalar }
+    }
+
+    /// The own scalars of `op` among those of the program.
+    pub(crate) fn scalars_of<'s>(&self, op: usize, scalars: &'s [f64]) -> &'s [f64] {
+        &scalars[self.scalars[op]..self.scalars[op + 1]]
+    }
+
+    /// Whether an op that is not skipped reads the parameter.
+    #[must_use]
+    pub fn reads_params_of(&self, skip: u64) -> bool {
+        self.param_ops & !skip != 0
+    }
+
+    /// How many slots the ops in `ops` have for a leaf with this `skip`.
+    fn slots_within(&self, ops: Range<usize>, skip: u64) -> usize {
+        if skip == 0 {
+            return self.slots[ops.end] - self.slots[ops.start];
+        }
+        let taken = ops.filter(|op| skip >> op & 1 == 0);
+        taken.map(|op| self.slots[op + 1] - self.slots[op]).sum()
+    }
+
+    /// Whether `slot` belongs to a skipped op.
+    #[must_use]
+    pub fn skips_slot(&self, skip: u64, slot: usize) -> bool {
+        skip >> self.owner(slot) & 1 == 1
+    }
+
+    /// The slots of the ops that are not skipped.
+    pub fn slots_of(&self, skip: u64) -> impl Iterator<Item = usize> {
+        (0..self.slots()).filter(move |&slot| !self.skips_slot(skip, slot))
+    }
+
+    /// The names of `slot` and of the op that owns it.
+    #[must_use]
+    pub fn slot_name(&self, slot: usize) -> (&'static str, &'static str) {
+        let owner = self.owner(slot);
+        let meta = &OPS[self.ops[owner]];
+        (meta.slots[slot - self.slots[owner]], meta.name)
+    }
+
+    /// The name of the first op that reads the parameters.
+    #[must_use]
+    pub fn first_reader(&self) -> Option<&'static str> {
+        self.ops().find(|meta| meta.params).map(|meta| meta.name)
+    }
+
+    fn owner(&self, slot: usize) -> usize {
+        self.slots.partition_point(|&first| first <= slot) - 1
+    }
+
+    /// The widest dtype among the arrays that the chain reads, but at least f32; the leaf is computed in it
+    /// throughout.
+    #[must_use]
+    pub fn dtype(&self, leaf: &Leaf<'_>) -> DType {
+        let params = self.reads_params_of(leaf.skip).then(|| leaf.params.dtype()).flatten();
+        let slots = leaf.slots.iter().flatten().map(|slot| slot.to.dtype());
+        slots.chain(params).fold(leaf.updates.dtype().computed_in(), DType::max)
+    }
+
+    /// Whether the ops of `pass` run as one loop in registers rather than block by block, in a step with these
+    /// scalars.
+    #[must_use]
+    pub fn is_fused(&self, pass: &Pass, scalars: &[f64]) -> bool {
+        // A factor that is neither one nor minus one, as most are.
+        let norms = vec![2.0; self.ops.len()];
+        let binding = Binding { scalars, norms: &norms, off: 0, fuse: true };
+        let mut kernels = KernelSet::<f32>::default();
+        kernels.add(0, |bound| self.bind(pass, 0, binding, bound));
+        kernels.of(0).kernel.is_fused()
+    }
+
+    /// The constants of `op`; `norms` holds those of all ops before it that take one.
+    fn step<T: Float>(&self, op: usize, binding: Binding<'_>) -> AnyOp<T> {
+        let mut own = SmallVec::<[f64; 8]>::from_slice(self.scalars_of(op, binding.scalars));
+        let takes_norm = |op: &usize| matches!(self.reduce(*op), Reduce::Norm);
+        if takes_norm(&op) {
+            own.push(binding.norms[(0..op).filter(takes_norm).count()]);
+        }
+        AnyOp::new(self.ops[op], &own)
+    }
+
+    /// Makes `bound` the kernel of `pass` for leaves with this `skip`.
+    pub(crate) fn bind<T: Float>(
+        &self,
+        pass: &Pass,
+        skip: u64,
+        binding: Binding<'_>,
+        bound: &mut Bound<T>,
+    ) {
+        let mut slots = 0;
+        let steps = pass.ops.clone().filter(|op| skip >> op & 1 == 0).filter_map(|op| {
+            let first_slot = slots;
+            slots += self.slots[op + 1] - self.slots[op];
+            let runs = binding.off >> op & 1 == 0;
+            runs.then(|| Placed { step: self.step(op, binding), op, first_slot })
+        });
+        bound.kernel.rebind(steps, binding.fuse);
+        let start = self.slots_within(0..pass.ops.start, skip);
+        bound.slots = start..start + slots;
+    }
+
+    /// Whether what is finite before the ops in `ops` that run is finite behind them, for sure.
+    pub(crate) fn keep_finite(&self, ops: Range<usize>, binding: Binding<'_>) -> bool {
+        let mut running = ops.filter(|op| binding.off >> op & 1 == 0);
+        running.all(|op| self.step::<f64>(op, binding).keeps_finite())
+    }
+}
+
+/// What the constants of a step are made from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Binding<'b> {
+    /// The scalars of all ops in a row.
+    pub scalars: &'b [f64],
+    /// The norms so far, one for each op that takes one.
+    pub norms: &'b [f64],
+    /// The ops that do not run, as bits.
+    pub off: u64,
+    /// Whether frequent chains run as one loop.
+    pub fuse: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pass::PassInput;
+    use super::*;
+
+    fn passes(names: &[&str]) -> Vec<(Range<usize>, PassInput, bool)> {
+        let program = Program::new(names.iter().copied()).unwrap();
+        program.passes().iter().map(|pass| (pass.ops.clone(), pass.source, pass.carries)).collect()
+    }
+
+    #[test]
+    fn a_norm_ends_a_pass() {
+        use PassInput::{Carried, Updates};
+        assert_eq!(passes(&["scale_by_adam", "scale"]), [(0..2, Updates, false)]);
+        assert_eq!(
+            passes(&["clip_by_global_norm", "scale_by_adam"]),
+            [(0..0, Updates, false), (0..2, Updates, false)]
+        );
+        assert_eq!(
+            passes(&["scale", "clip_by_global_norm", "trace", "clip_by_global_norm", "scale"]),
+            [(0..1, Updates, false), (0..3, Updates, true), (3..5, Carried, false)]
+        );
+    }
+
+    #[test]
+    fn names_and_size_are_checked() {
+        assert_eq!(Program::new(["no_op"]).unwrap_err(), Error::UnknownOp("no_op".to_owned()));
+        let many = Program::new(["scale"; 65]).unwrap_err();
+        assert_eq!(many, Error::TooManyOps { max: 64, got: 65 });
+    }
+
+    #[test]
+    fn slots_have_owners() {
+        let program = Program::new(["scale", "scale_by_adam", "scale", "trace"]).unwrap();
+        assert_eq!((0..3).map(|slot| program.owner(slot)).collect::<Vec<_>>(), [1, 1, 3]);
+    }
+}

@@ -1,0 +1,451 @@
+//! Runs a program over leaves: validates, then walks memory once for each pass.
+
+use super::carrier::Carrier;
+use super::measured::{Measures, OfRows, Which};
+use super::outcome::Outcome;
+use super::row::{Row, active};
+use super::walk::Walk;
+use super::workspace::Workspace;
+use crate::data::{Leaf, Params, Slots, Source};
+use crate::error::Error;
+use crate::number::dtype::DType;
+use crate::number::rng::{self, Key};
+use crate::ops::Reduce;
+use crate::plan::pass::{Cursor, Pass, PassInput};
+use crate::plan::program::{Binding, Program};
+use crate::plan::validate::validate;
+use crate::sums::known::{Known, SMALLER, root};
+use crate::sums::measure::Sums;
+use crate::sums::reduce::Pairwise;
+use crate::sums::units::{Measure, UnitRule, Units};
+use crate::sys::config::Config;
+use crate::sys::mode::in_default_mode;
+
+/// What a step needs beside its leaves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Step<'s> {
+    /// The scalars of all ops in a row.
+    pub scalars: &'s [f64],
+    /// The ops that pass all leaves by in this step, as bits.
+    pub off: u64,
+    /// What half precision is rounded at random with; to nearest without.
+    pub rounding: Option<Key>,
+    /// Where the leaves are a part of a tree: what the first ops that ask for a norm or for finiteness will
+    /// find in the whole of it. None of these has state before it.
+    pub known: &'s [Known],
+    /// For each op that draws random numbers how many leaves of the tree before these it draws for.
+    pub noise_before: &'s [u64],
+}
+
+/// Sends `leaves` through `program`.
+///
+/// The update goes to each leaf's `out`, or is added to its parameter where that is to be written.
+///
+/// # Errors
+/// Any [`Error`] about leaves or scalars; nothing was written then.
+pub fn run(
+    program: &Program,
+    leaves: &mut [Leaf<'_>],
+    step: Step<'_>,
+    config: &Config,
+) -> Result<Outcome, Error> {
+    for (index, leaf) in leaves.iter().enumerate() {
+        validate(program, index, leaf)?;
+    }
+    let mut workspace = Workspace::default();
+    run_rows(program, leaves, step, config, &mut workspace)?;
+    Ok(workspace.outcome)
+}
+
+/// Sends `rows`, of which the caller knows that they fit, through `program`, in memory that is kept from step to step.
+/// What was found is in `workspace`.
+///
+/// # Errors
+/// [`Error::Scalars`], [`Error::NotANumber`], [`Error::OutOfMemory`]; nothing was written then.
+pub fn run_rows<R: Row>(
+    program: &Program,
+    rows: &mut [R],
+    step: Step<'_>,
+    config: &Config,
+    workspace: &mut Workspace,
+) -> Result<(), Error> {
+    in_default_mode(|| passes(program, rows, step, config, workspace))
+}
+
+fn passes<R: Row>(
+    program: &Program,
+    rows: &mut [R],
+    step: Step<'_>,
+    config: &Config,
+    workspace: &mut Workspace,
+) -> Result<(), Error> {
+    program.check_scalars(step.scalars)?;
+    let mut has_room = true;
+    if program.carries(step.off) {
+        for row in active(rows) {
+            has_room &= row.make_room(program)?;
+        }
+    }
+    if has_room {
+        Run::new(program, step, config, workspace).passes(rows);
+        return Ok(());
+    }
+    let mut carriers = Vec::with_capacity(rows.len());
+    for row in rows.iter_mut() {
+        let needs_one = row.is_active() && !row.make_room(program)?;
+        carriers.push(Carrier::new(row.dtype(program), if needs_one { row.len() } else { 0 })?);
+    }
+    let with_carrier = |(row, carrier)| {
+        let leaf = Row::leaf(row, program);
+        let out = leaf.out.or_else(|| Some(Carrier::sink(carrier)));
+        Leaf { out, ..leaf }
+    };
+    let pairs = rows.iter_mut().zip(&mut carriers).filter(|(row, _)| row.is_active());
+    let mut leaves: Vec<Leaf<'_>> = pairs.map(with_carrier).collect();
+    Run::new(program, step, config, workspace).passes(&mut leaves);
+    Ok(())
+}
+
+/// For each leaf the sum of squares of the update that reaches the last op of `program`, which asks for a norm
+/// or for finiteness and does not run. No op before it has state. Nothing is written.
+///
+/// # Errors
+/// [`Error::Scalars`], [`Error::NotANumber`], [`Error::OutOfMemory`].
+pub fn squares(
+    program: &Program,
+    leaves: &mut [Leaf<'_>],
+    step: Step<'_>,
+    config: &Config,
+) -> Result<Vec<Known>, Error> {
+    in_default_mode(|| squares_of(program, leaves, step, config))
+}
+
+fn squares_of(
+    program: &Program,
+    leaves: &mut [Leaf<'_>],
+    step: Step<'_>,
+    config: &Config,
+) -> Result<Vec<Known>, Error> {
+    program.check_scalars(step.scalars)?;
+    let mut workspace = Workspace::default();
+    let run = Run::new(program, step, config, &mut workspace);
+    if !program.carries(step.off) {
+        return Ok(run.squares_of(leaves));
+    }
+    let carrier = |leaf: &Leaf<'_>| Carrier::new(program.dtype(leaf), leaf.len());
+    let mut carriers = leaves.iter().map(carrier).collect::<Result<Vec<_>, _>>()?;
+    let mut with_carriers = Vec::with_capacity(leaves.len());
+    for (leaf, carrier) in leaves.iter_mut().zip(&mut carriers) {
+        with_carriers.push(Leaf { out: Some(carrier.sink()), ..leaf.reborrow() });
+    }
+    Ok(run.squares_of(&mut with_carriers))
+}
+
+/// The root of the sum of squares of all elements, without overflow on the way.
+#[must_use]
+pub fn global_norm(arrays: Vec<Source<'_>>, config: &Config) -> f64 {
+    let leaf = |updates| Leaf::new(updates, Params::None, None, Slots::new());
+    let mut leaves: Vec<Leaf<'_>> = arrays.into_iter().map(leaf).collect();
+    let names = ["clip_by_global_norm"];
+    let Ok(program) = Program::new(names) else { unreachable!("{names:?} is an op") };
+    let mut workspace = Workspace::default();
+    let step = Step { scalars: &[f64::INFINITY], ..Step::default() };
+    let mut run = Run::new(&program, step, config, &mut workspace);
+    let pass = program.pass_from(Cursor::start(), 0);
+    in_default_mode(|| {
+        let sum = run.pass(&pass, &mut leaves, true, 1.0).1;
+        root(sum, |scale| run.again(&pass, &mut leaves, scale))
+    })
+}
+
+/// How many elements are not finite.
+#[must_use]
+#[expect(clippy::cast_sign_loss, reason = "a sum of counts")]
+pub fn count_not_finite(arrays: &[Source<'_>], config: &Config) -> u64 {
+    let units: Vec<Units> = arrays.iter().map(|array| Units::whole(array.len())).collect();
+    let pairs: Vec<_> = arrays.iter().cloned().zip(&units).collect();
+    in_default_mode(|| {
+        let mut sums = Sums::default();
+        sums.measure(&mut &pairs[..], Measure::NotFinite, config).iter().sum::<f64>() as u64
+    })
+}
+
+struct Run<'r> {
+    program: &'r Program,
+    scalars: &'r [f64],
+    config: &'r Config,
+    off: u64,
+    rounding: Option<Key>,
+    known: &'r [Known],
+    noise_before: &'r [u64],
+    squares: Option<SquaresBefore>,
+    work: &'r mut Workspace,
+}
+
+/// The sum of squares of the update that reaches an op, over the leaves that the op does not pass by.
+#[derive(Clone, Copy)]
+struct SquaresBefore {
+    op: usize,
+    sum: f64,
+}
+
+impl<'r> Run<'r> {
+    fn new(
+        program: &'r Program,
+        step: Step<'r>,
+        config: &'r Config,
+        work: &'r mut Workspace,
+    ) -> Self {
+        work.clear();
+        let Step { scalars, off, rounding, known, noise_before } = step;
+        Self { program, scalars, config, off, rounding, known, noise_before, squares: None, work }
+    }
+
+    fn is_off(&self, op: usize) -> bool {
+        self.off >> op & 1 == 1
+    }
+
+    fn passes<R: Row>(&mut self, rows: &mut [R]) {
+        self.draw_keys(rows);
+        let mut cursor = Cursor::start();
+        loop {
+            let pass = self.program.pass_from(cursor, self.off);
+            for op in cursor.next..pass.ends_for.unwrap_or(pass.ops.end) {
+                self.record_nothing(op);
+            }
+            let Some(op) = pass.ends_for else {
+                self.record_pass(&pass, rows, false);
+                return;
+            };
+            self.find(op, &pass, rows);
+            cursor.advance(&pass);
+        }
+    }
+
+    /// Finds what `op`, for which `pass` ends, has to know.
+    fn find<R: Row>(&mut self, op: usize, pass: &Pass, rows: &mut [R]) {
+        match self.program.reduce(op) {
+            Reduce::None => unreachable!("only reductions end passes"),
+            Reduce::Norm => {
+                let norm = if let Some(known) = self.known(op) {
+                    known.norm()
+                } else {
+                    let sum = self.squares(pass, op, rows);
+                    root(sum, |scale| self.again(pass, rows, scale))
+                };
+                self.work.norms.push(norm);
+                self.work.outcome.norms.push(Some(norm));
+            }
+            Reduce::Finite => {
+                let known = self.known(op).map(|known| known.is_finite());
+                let finite = known.unwrap_or_else(|| self.is_finite(pass, op, rows));
+                let accept = self.program.scalars_of(op, self.scalars)[0] != 0.0;
+                self.off |= if finite || accept { 1 << op } else { self.program.governs(op) };
+                self.work.outcome.all_finite.push(finite);
+            }
+            Reduce::Units(rule) => {
+                self.carry(pass, rows);
+                self.find_numbers(pass, op, &rule, rows);
+            }
+            Reduce::Nans => {
+                self.carry(pass, rows);
+                self.find_nans(pass, op, rows);
+            }
+        }
+    }
+
+    /// What the whole tree has for `op`, where that is known already.
+    fn known(&self, op: usize) -> Option<Known> {
+        let spans_leaves = |op: &usize| self.program.spans_leaves(*op);
+        self.known.get((0..op).filter(spans_leaves).count()).copied()
+    }
+
+    /// What the last op will find in each leaf.
+    fn squares_of(mut self, leaves: &mut [Leaf<'_>]) -> Vec<Known> {
+        self.draw_keys(leaves);
+        let mut cursor = Cursor::start();
+        loop {
+            let pass = self.program.pass_from(cursor, self.off);
+            match pass.ends_for {
+                // It is off.
+                None => return vec![Known::default(); leaves.len()],
+                Some(op) if op + 1 == self.program.ops().len() => {
+                    return Known::of_leaves(|scale| {
+                        let mut sums = Vec::with_capacity(leaves.len());
+                        self.over(&pass, leaves, true, scale, |sum| sums.push(sum));
+                        sums
+                    });
+                }
+                Some(op) => self.find(op, &pass, leaves),
+            }
+            cursor.advance(&pass);
+        }
+    }
+
+    /// Walks over `rows` and notes whether the incoming updates are finite.
+    fn record_pass<R: Row>(&mut self, pass: &Pass, rows: &mut [R], norm: bool) -> f64 {
+        let (finite, sum) = self.pass(pass, rows, norm, 1.0);
+        self.work.outcome.finite &= finite || pass.source == PassInput::Carried;
+        sum
+    }
+
+    /// Leaves the update behind where `pass` does so. What an earlier pass left behind stays as it is where
+    /// no op of this one runs; but slots have to be brought to where the new ones go.
+    fn carry<R: Row>(&mut self, pass: &Pass, rows: &mut [R]) {
+        let idle = pass.source == PassInput::Carried
+            && pass.slots.is_empty()
+            && pass.ops.clone().all(|op| self.is_off(op));
+        if pass.carries && !idle {
+            self.record_pass(pass, rows, false);
+        }
+    }
+
+    /// The sum of squares of the update that reaches `op`, which may be known already.
+    fn squares<R: Row>(&mut self, pass: &Pass, op: usize, rows: &mut [R]) -> f64 {
+        if let Some(before) = self.squares
+            && !pass.carries
+            && (before.op..op).all(|op| self.is_off(op))
+            && active(rows).all(|row| row.skip() >> op & 1 == row.skip() >> before.op & 1)
+        {
+            return before.sum;
+        }
+        let sum = self.record_pass(pass, rows, true);
+        self.squares = Some(SquaresBefore { op, sum });
+        sum
+    }
+
+    /// Whether the update that reaches `op` is finite. A finite sum of squares says so, be it that of an
+    /// earlier op; an infinite one may come from large numbers.
+    fn is_finite<R: Row>(&mut self, pass: &Pass, op: usize, rows: &mut [R]) -> bool {
+        if let Some(before) = self.squares
+            && !pass.carries
+            && before.sum.is_finite()
+            && self.program.keep_finite(before.op..op, self.binding())
+            && active(rows).all(|row| row.skip() >> op & 1 >= row.skip() >> before.op & 1)
+        {
+            return true;
+        }
+        let sum = self.squares(pass, op, rows);
+        sum.is_finite() || sum == f64::INFINITY && self.again(pass, rows, SMALLER).is_finite()
+    }
+
+    fn binding(&self) -> Binding<'_> {
+        let Self { scalars, work, off, config, .. } = self;
+        Binding { scalars, norms: &work.norms, off: *off, fuse: config.fuse }
+    }
+
+    /// Keeps the places of an op's results among those of others.
+    fn record_nothing(&mut self, op: usize) {
+        let Workspace { outcome, norms, .. } = self.work;
+        match self.program.reduce(op) {
+            Reduce::None | Reduce::Units(_) => {}
+            Reduce::Norm => {
+                norms.push(f64::NAN);
+                outcome.norms.push(None);
+            }
+            Reduce::Finite => outcome.all_finite.push(true),
+            Reduce::Nans => outcome.nans.add(std::iter::empty()),
+        }
+    }
+
+    /// A key for each leaf and each op that draws random numbers: leaves are counted without those that
+    /// the op passes by.
+    #[expect(clippy::cast_sign_loss, reason = "the words of a key travel among the scalars")]
+    fn draw_keys<R: Row>(&mut self, rows: &mut [R]) {
+        for (number, op) in self.program.noises().enumerate() {
+            let scalars = self.program.scalars_of(op, self.scalars);
+            let key = [scalars[1] as u32, scalars[2] as u32];
+            let mut taken = self.noise_before.get(number).copied().unwrap_or(0)..;
+            let keys = active(rows).map(|row| match row.skip() >> op & 1 {
+                0 => rng::split(key, taken.next().unwrap_or_default()),
+                _ => key,
+            });
+            self.work.others.add_keys(op, keys);
+        }
+    }
+
+    /// The sum of squares at the end of `pass`, which has run, of values multiplied by `scale`.
+    fn again<R: Row>(&mut self, pass: &Pass, rows: &mut [R], scale: f64) -> f64 {
+        let again = if pass.carries { pass.over_carried() } else { pass.clone() };
+        self.pass(&again, rows, true, scale).1
+    }
+
+    /// The numbers that `rule` makes of the units of each leaf, for `op` to read.
+    fn find_numbers<R: Row>(&mut self, pass: &Pass, op: usize, rule: &UnitRule, rows: &mut [R]) {
+        let Self { program, scalars, config, work, .. } = self;
+        let Workspace { others, measures, .. } = &mut **work;
+        let Measures { units, of_updates, of_params } = measures;
+        units.clear();
+        units.extend(active(rows).map(|row| {
+            let takes = row.skip() >> op & 1 == 0 && !row.is_empty();
+            takes.then(|| program.units(op, rule, row.leaf(program).shape).ok().flatten()).flatten()
+        }));
+        let mut measure = |which, sums: &'_ mut Sums| {
+            let mut arrays = OfRows { program, rows, units, which };
+            sums.measure(&mut arrays, rule.measure, config);
+        };
+        measure(Which::Update { carried: pass.leaves_behind() }, of_updates);
+        of_params.clear();
+        if rule.params {
+            measure(Which::Params, of_params);
+        }
+        let scalars = program.scalars_of(op, scalars);
+        let rows = active(rows).map(|row| row.dtype(program)).zip(&*units);
+        let dtypes = rows.filter_map(|(dtype, units)| Some((dtype, units.as_ref()?)));
+        let of_units = dtypes.flat_map(|(dtype, units)| {
+            std::iter::repeat_n((dtype, units.size() as f64), units.count())
+        });
+        let numbers = of_units.enumerate().map(|(unit, (dtype, elements))| {
+            let [of_update, of_param] = [&*of_updates, of_params].map(|sums| sums.of(unit));
+            rule.number_in(dtype, scalars, of_update, of_param, elements)
+        });
+        others.add_numbers(op, units.iter().cloned(), numbers);
+    }
+
+    /// Whether each leaf has a NaN; those that `op` passes by count as having none.
+    fn find_nans<R: Row>(&mut self, pass: &Pass, op: usize, rows: &mut [R]) {
+        let Self { program, config, work, .. } = self;
+        let Workspace { outcome, measures: Measures { units, of_updates, .. }, .. } = &mut **work;
+        let takes = |row: &R| row.is_active() && row.skip() >> op & 1 == 0;
+        units.clear();
+        units.extend(active(rows).map(|row| takes(row).then(|| Units::whole(row.len()))));
+        let which = Which::Update { carried: pass.leaves_behind() };
+        let mut arrays = OfRows { program, rows, units, which };
+        let mut counts = of_updates.measure(&mut arrays, Measure::Nans, config).iter();
+        let has_nan = |row| takes(row) && counts.next().is_some_and(|&count| count > 0.0);
+        outcome.nans.add(rows.iter().map(has_nan));
+    }
+
+    /// Walks over `rows`: whether all updates were finite, and the sum of squares if asked for.
+    fn pass<R: Row>(&mut self, pass: &Pass, rows: &mut [R], norm: bool, scale: f64) -> (bool, f64) {
+        let mut sum = Pairwise::default();
+        let finite = self.over(pass, rows, norm, scale, |own| sum.add(own));
+        (finite, sum.total())
+    }
+
+    /// Walks over `rows`: whether all updates were finite; `add` gets the sum of squares of each leaf.
+    fn over<R: Row>(
+        &mut self,
+        pass: &Pass,
+        rows: &mut [R],
+        norm: bool,
+        scale: f64,
+        add: impl FnMut(f64),
+    ) -> bool {
+        let Self { program, scalars, config, off, rounding, .. } = *self;
+        let Workspace { kernels, norms, others, sums, .. } = &mut *self.work;
+        kernels.clear();
+        let mut elements = 0;
+        let binding = Binding { scalars, norms, off, fuse: config.fuse };
+        for row in active(rows) {
+            elements += row.len();
+            let skip = row.skip();
+            match row.dtype(program) {
+                DType::F64 => kernels.f64.add(skip, |it| program.bind(pass, skip, binding, it)),
+                _ => kernels.f32.add(skip, |it| program.bind(pass, skip, binding, it)),
+            }
+        }
+        let walk = Walk { program, pass, kernels, off, rounding, others, norm, config, scale };
+        walk.over(rows, elements, sums, add)
+    }
+}

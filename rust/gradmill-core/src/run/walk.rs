@@ -1,0 +1,470 @@
+//! One pass over all leaves: cut into chunks, spread over threads, brought into dense blocks.
+
+mod parts;
+mod tasks;
+
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use self::parts::STRIDED;
+use super::row::Row;
+use super::staging::{Scratch, StagedArrays, add_to_wider, copied, staged_states, write_back};
+use crate::data::{Dense, Leaf, Origin, Params, ROOM, Sink, Slot, Source};
+use crate::kernels::kernel::{Across, Kernel, Sum};
+use crate::kernels::mixed::apply_mixed;
+use crate::kernels::others::Others;
+use crate::kernels::placed::Site;
+use crate::kernels::set::{Bound, KernelSet, Kernels};
+use crate::number::dtype::DType;
+use crate::number::float::Float;
+use crate::number::rng::{self, Key};
+use crate::number::rounding::Rounding;
+use crate::plan::pass::{Pass, PassInput};
+use crate::plan::program::Program;
+use crate::sums::reduce::{Lanes, Pairwise, SumSquares};
+use crate::sys::config::{CHUNK, Config};
+use crate::sys::kept::grown;
+use crate::sys::mode::{in_default_mode, in_kernel_mode};
+use crate::sys::par;
+
+/// Elements that are converted or copied before a kernel runs over them; divides [`CHUNK`].
+const STAGED: usize = 1 << 12;
+/// How many small leaves one loop takes, one after the other.
+const TOGETHER: usize = 16;
+
+/// What all chunks of a pass share.
+pub struct Walk<'w> {
+    pub program: &'w Program,
+    pub pass: &'w Pass,
+    pub kernels: &'w Kernels,
+    /// Ops that pass all leaves by in this step, as bits.
+    pub off: u64,
+    /// What half precision is rounded at random with; to nearest without.
+    pub rounding: Option<Key>,
+    pub others: &'w Others,
+    /// Whether the pass ends with a sum of squares.
+    pub norm: bool,
+    pub config: &'w Config,
+    /// What values are multiplied with before they are squared.
+    pub scale: f64,
+}
+
+impl Walk<'_> {
+    /// Whether all incoming updates, so many `elements`, were finite; `add` gets for each leaf the sum of squares of
+    /// those that leave the pass, where it ends with one. `sums` is what those of chunks are formed in.
+    pub fn over<R: Row>(
+        &self,
+        rows: &mut [R],
+        elements: usize,
+        sums: &mut Vec<f64>,
+        add: impl FnMut(f64),
+    ) -> bool {
+        match par::threads_for(self.config.threads, elements) {
+            1 => self.in_turn(rows, add),
+            threads => self.spread(rows, threads, sums, add),
+        }
+    }
+
+    fn in_turn<R: Row>(&self, rows: &mut [R], mut add: impl FnMut(f64)) -> bool {
+        let mut finite = true;
+        self.in_mode(|| {
+            self.each(rows, 0, |own_finite, own_sum| {
+                finite &= own_finite;
+                add(own_sum);
+            });
+        });
+        finite
+    }
+
+    /// Runs `work` in the mode of kernels, or where it only sums squares in that of the host: a norm counts
+    /// subnormal numbers.
+    fn in_mode<R>(&self, work: impl FnOnce() -> R) -> R {
+        if self.only_sums() { work() } else { in_kernel_mode(work) }
+    }
+
+    fn only_sums(&self) -> bool {
+        self.pass.ends_for.is_some() && self.pass.ops.is_empty()
+    }
+
+    /// Sends leaves through the pass, one after the other; `first` is the position of the first.
+    fn each<R: Row>(&self, mut rows: &mut [R], first: usize, mut done: impl FnMut(bool, f64)) {
+        let mut position = first;
+        while let Some(row) = rows.first() {
+            if !row.is_active() {
+                rows = &mut rows[1..];
+                continue;
+            }
+            let together = match row.dtype(self.program) {
+                DType::F64 => self.together(&self.kernels.f64, rows),
+                _ => self.together(&self.kernels.f32, rows),
+            };
+            let (taken, active) = if let Some((taken, active, finite)) = together {
+                (0..active).for_each(|_| done(finite, 0.0));
+                (taken, active)
+            } else {
+                let (finite, sum) = self.row(&mut rows[0], position);
+                done(finite, sum);
+                (1, 1)
+            };
+            position += active;
+            rows = &mut rows[taken..];
+        }
+    }
+
+    /// Sends the first of these leaves through the last pass, as many as one loop takes: how many, how many of
+    /// these take part, and whether their updates were finite. None where there is no such loop.
+    fn together<T: Float, R: Row>(
+        &self,
+        kernels: &KernelSet<T>,
+        rows: &mut [R],
+    ) -> Option<(usize, usize, bool)> {
+        let Self { pass, config, program, .. } = self;
+        let skip = rows.first()?.skip();
+        let bound = kernels.of(skip);
+        let is_last = pass.ends_for.is_none() && pass.source == PassInput::Updates;
+        if !is_last || !bound.kernel.takes_each(config.tier) {
+            return None;
+        }
+        let (mut leaves, mut taken) = (SmallVec::<[Dense<'_, T, T, T>; TOGETHER]>::new(), 0);
+        let mut rest = rows;
+        while let Some((row, behind)) = rest.split_first_mut()
+            && leaves.len() < TOGETHER
+        {
+            if row.is_active() {
+                #[cfg(feature = "planted")]
+                crate::sys::planted::point();
+                let fits = row.skip() == skip
+                    && row.len() <= CHUNK
+                    && (row.dtype(program) == DType::F64) == (T::DTYPE == DType::F64);
+                leaves.push(Dense::default());
+                let last = leaves.len() - 1;
+                if !fits || !row.dense::<T>(bound.slots.clone(), &mut leaves[last]) {
+                    leaves.pop();
+                    break;
+                }
+            }
+            taken += 1;
+            rest = behind;
+        }
+        if taken == 0 {
+            return None;
+        }
+        let finite = !T::any(bound.kernel.apply_each(config.tier, &mut leaves)?);
+        Some((taken, leaves.len(), finite))
+    }
+
+    /// Sends a leaf, or a chunk of one, through the pass: whether its updates were finite, and its sum.
+    fn row<R: Row>(&self, row: &mut R, position: usize) -> (bool, f64) {
+        #[cfg(feature = "planted")]
+        crate::sys::planted::point();
+        match row.dtype(self.program) {
+            DType::F64 => self.typed(&self.kernels.f64, row, position),
+            _ => self.typed(&self.kernels.f32, row, position),
+        }
+    }
+
+    fn typed<T: Float, R: Row>(
+        &self,
+        kernels: &KernelSet<T>,
+        row: &mut R,
+        position: usize,
+    ) -> (bool, f64) {
+        let bound = kernels.of(row.skip());
+        if row.len() <= CHUNK
+            && let Some(done) = self.dense(bound, row, position)
+        {
+            return done;
+        }
+        self.views(bound, row, position)
+    }
+
+    /// Sends a leaf through the pass by views of its arrays: whether its updates were finite, and its sum. A function of
+    /// its own, since views take much of the stack.
+    #[inline(never)]
+    fn views<T: Float, R: Row>(
+        &self,
+        bound: &Bound<T>,
+        row: &mut R,
+        position: usize,
+    ) -> (bool, f64) {
+        let mut leaf = row.leaf(self.program);
+        leaf.origin.leaf = position;
+        if !leaf.is_empty() && (leaf.len() <= CHUNK || self.cuts(&leaf, CHUNK).is_some()) {
+            return self.chunk(bound, &mut leaf);
+        }
+        let mut finite = true;
+        let mut sum = Pairwise::default();
+        for mut chunk in leaf.chunks(CHUNK) {
+            let (own_finite, own_sum) = self.chunk(bound, &mut chunk);
+            finite &= own_finite;
+            sum.add(own_sum);
+        }
+        (finite, sum.total())
+    }
+
+    /// Sends a leaf through the pass as slices, where a kernel can walk over the arrays as they are and writes none but
+    /// parameters and state.
+    fn dense<T: Float, R: Row>(
+        &self,
+        bound: &Bound<T>,
+        row: &mut R,
+        position: usize,
+    ) -> Option<(bool, f64)> {
+        let Self { pass, config, others, .. } = self;
+        if pass.source == PassInput::Carried || row.is_empty() {
+            return None;
+        }
+        if pass.ends_for.is_none() {
+            let origin = Origin { leaf: position, start: row.start() };
+            let site = Site { tier: config.tier, origin, others };
+            let mut arrays = Dense::default();
+            if !row.dense(bound.slots.clone(), &mut arrays) {
+                return None;
+            }
+            let bad = bound.kernel.apply(site, arrays.updates, arrays.params, &mut arrays.slots);
+            return Some((!T::any(bad), 0.0));
+        }
+        if !pass.ops.is_empty() {
+            return None;
+        }
+        let values = row.updates::<T>()?;
+        let mut lanes = Lanes::new();
+        if self.counts(row.skip()) {
+            config.tier.run(SumSquares { lanes: &mut lanes, values, scale: self.scale });
+        }
+        Some((true, lanes.total()))
+    }
+
+    /// Sends a chunk whose arrays are dense, in place and of different types through the last pass, where
+    /// there is a loop for these types.
+    fn mixed<T: Float>(
+        &self,
+        kernel: &Kernel<T>,
+        slots: &Range<usize>,
+        leaf: &mut Leaf<'_>,
+    ) -> Option<T::Bits> {
+        let is_other = self.pass.ends_for.is_some() || self.pass.source == PassInput::Carried;
+        if is_other || self.rounding.is_some() {
+            return None;
+        }
+        apply_mixed(kernel, self.config.tier, leaf, slots)
+    }
+
+    /// Goes from old arrays to new ones in one loop, where there is such a loop and all are dense.
+    fn across<T: Float>(&self, kernel: &Kernel<T>, leaf: &mut Leaf<'_>) -> Option<T::Bits> {
+        let Leaf { updates, params, out, copy, slots, skip, .. } = leaf;
+        if self.pass.ends_for.is_some() || self.pass.source == PassInput::Carried || copy.is_some()
+        {
+            return None;
+        }
+        let (updates, tier) = (updates.dense()?, self.config.tier);
+        if let Params::Write(Slot { from: Some(from), to }) = params {
+            let sum = Sum { updates, params: from.dense()?, out: to.dense()? };
+            return self.pass.ops.is_empty().then(|| tier.run(sum));
+        }
+        let params = match params {
+            Params::Write(_) => return None,
+            Params::Read(source) if self.program.reads_params_of(*skip | self.off) => {
+                source.dense()?
+            }
+            _ => &[],
+        };
+        let out = out.as_mut()?.dense()?;
+        let mut old = SmallVec::<[&[T]; ROOM]>::new();
+        let mut new = SmallVec::<[&mut [T]; ROOM]>::new();
+        for slot in slots[self.pass.slots.clone()].iter_mut().flatten() {
+            old.push(slot.from.as_ref()?.dense()?);
+            new.push(slot.to.dense()?);
+        }
+        kernel.store_across(tier, Across { updates, params, out, old: &old, new: &mut new })
+    }
+
+    /// Whether a leaf with this `skip` is part of the norm at the end.
+    fn counts(&self, skip: u64) -> bool {
+        self.norm && self.pass.ends_for.is_none_or(|op| skip >> op & 1 == 0)
+    }
+
+    fn chunk<T: Float>(&self, bound: &Bound<T>, leaf: &mut Leaf<'_>) -> (bool, f64) {
+        if let Some(done) = self.dense(bound, leaf, leaf.origin.leaf) {
+            return done;
+        }
+        if let Some(bad) = self.mixed(&bound.kernel, &bound.slots, leaf) {
+            return (!T::any(bad), 0.0);
+        }
+        if let Some(bad) = self.across(&bound.kernel, leaf) {
+            return (!T::any(bad), 0.0);
+        }
+        if self.pass.ends_for.is_none() && leaf.has_strided() {
+            return (self.staged(bound, leaf), 0.0);
+        }
+        let mut lanes = self.counts(leaf.skip).then(Lanes::new);
+        let bad = Scratch::with(|scratch| {
+            if leaf.len() <= STAGED || self.runs_in_place::<T>(leaf) {
+                return self.block(bound, leaf, scratch, lanes.as_mut());
+            }
+            let mut bad = T::Bits::default();
+            let most = if leaf.has_strided() { STRIDED } else { STAGED };
+            for start in (0..leaf.len()).step_by(most) {
+                let mut block = leaf.part(start..leaf.len().min(start + most));
+                bad |= self.block(bound, &mut block, scratch, lanes.as_mut());
+            }
+            bad
+        });
+        (!T::any(bad), lanes.map_or(0.0, |lanes| lanes.total()))
+    }
+
+    /// Whether the kernel can walk over the caller's arrays as they are.
+    fn runs_in_place<T: Float>(&self, leaf: &Leaf<'_>) -> bool {
+        let dense_updates = self.pass.source == PassInput::Updates && leaf.updates.is_dense::<T>();
+        if self.pass.ends_for.is_some() {
+            return dense_updates && self.pass.ops.is_empty();
+        }
+        let params = match &leaf.params {
+            Params::Write(slot) => slot.is_in_place::<T>(),
+            Params::Read(source) => source.is_dense::<T>() || !self.program.reads_params(),
+            Params::None => true,
+        };
+        let slots = &leaf.slots[self.pass.slots.clone()];
+        dense_updates
+            && params
+            && leaf.copy.is_none()
+            && leaf.out.as_ref().is_none_or(Sink::is_dense::<T>)
+            && slots.iter().flatten().all(Slot::is_in_place::<T>)
+    }
+
+    /// Runs the kernel over a stretch of a leaf whose arrays are dense, or short enough to copy.
+    fn block<T: Float>(
+        &self,
+        bound: &Bound<T>,
+        leaf: &mut Leaf<'_>,
+        scratch: &mut Scratch<T>,
+        lanes: Option<&mut Lanes>,
+    ) -> T::Bits {
+        let len = leaf.len();
+        let Leaf { updates, params, out, copy, slots, skip, origin, .. } = leaf;
+        let slots = &mut slots[self.pass.slots.clone()];
+        let bad = {
+            let tier = self.config.tier;
+            let mut states = staged_states(tier, slots, &mut scratch.slots, len);
+            let skip = *skip | self.off;
+            let site = Site { tier: self.config.tier, origin: *origin, others: self.others };
+            let stretch = Stretch { len, updates, params, out, copy, skip, site };
+            self.compute(&bound.kernel, stretch, &mut scratch.copies, &mut states, lanes)
+        };
+        let first = self.pass.slots.start;
+        let rounding = |slot: usize| self.rounding_of(*origin, 1 + first + slot);
+        write_back(self.config.tier, slots, &scratch.slots, len, rounding);
+        bad
+    }
+
+    /// How an array of the leaf is rounded: the parameters, or a slot by its number and one.
+    fn rounding_of(&self, origin: Origin, array: usize) -> Rounding {
+        match self.rounding {
+            None => Rounding::Nearest,
+            Some(key) => {
+                let key = rng::split(rng::split(key, origin.leaf as u64), array as u64);
+                Rounding::AtRandom { key, start: origin.start as u64 }
+            }
+        }
+    }
+
+    fn compute<T: Float>(
+        &self,
+        kernel: &Kernel<T>,
+        stretch: Stretch<'_, '_>,
+        copies: &mut StagedArrays<T>,
+        states: &mut [&mut [T]],
+        lanes: Option<&mut Lanes>,
+    ) -> T::Bits {
+        let pass = self.pass;
+        let Stretch { len, updates, params, out, copy, skip, site } = stretch;
+        let tier = site.tier;
+        let finishes = pass.ends_for.is_none();
+        let updates = match (pass.source, &*out) {
+            (PassInput::Carried, Some(out)) => {
+                copied(&mut copies.updates, len, |to| out.read(tier, to))
+            }
+            _ => match updates.dense() {
+                Some(slice) => slice,
+                None => copied(&mut copies.updates, len, |to| updates.read(tier, to)),
+            },
+        };
+        let square = |values: &[T]| {
+            if let Some(lanes) = lanes {
+                in_default_mode(|| tier.run(SumSquares { lanes, values, scale: self.scale }));
+            }
+        };
+        if !finishes && pass.ops.is_empty() {
+            square(updates);
+            return T::Bits::default();
+        }
+        if let Params::Write(slot) = params
+            && finishes
+            && slot.to.dtype() <= T::DTYPE
+        {
+            let rounding = self.rounding_of(site.origin, 0);
+            let mut share = |params: &[T]| {
+                if let Some(copy) = copy
+                    && !kernel.gives_zero()
+                {
+                    copy.write(tier, params, rounding);
+                }
+            };
+            if slot.to.is_dense::<T>() {
+                let params = slot.dense(tier).unwrap_or_default();
+                let bad = kernel.apply(site, updates, params, states);
+                share(params);
+                return bad;
+            }
+            let params = grown(&mut copies.params, len);
+            slot.read(tier, params);
+            let bad = kernel.apply(site, updates, params, states);
+            slot.to.write(tier, params, rounding);
+            share(params);
+            return bad;
+        }
+        let writes_params = finishes && matches!(params, Params::Write(_));
+        let read = match params.dense() {
+            _ if !self.program.reads_params_of(skip) => &[],
+            Some(slice) => slice,
+            None => copied(&mut copies.params, len, |to| params.read(tier, to)),
+        };
+        if let Some(out) = out
+            && finishes
+            && !writes_params
+            && out.is_dense::<T>()
+        {
+            return kernel.store(site, updates, read, out.dense().unwrap_or_default(), states);
+        }
+        let result = grown(&mut copies.out, len);
+        let bad = kernel.store(site, updates, read, result, states);
+        square(result);
+        match (params, out) {
+            (Params::Write(slot), _) if writes_params => {
+                let params = add_to_wider(tier, result, slot, &mut copies.wider);
+                if let Some(copy) = copy
+                    && !kernel.gives_zero()
+                {
+                    copy.write(tier, params, self.rounding_of(site.origin, 0));
+                }
+            }
+            (_, Some(out)) if finishes || pass.carries => {
+                out.write(tier, result, Rounding::Nearest);
+            }
+            _ => {}
+        }
+        bad
+    }
+}
+
+/// The arrays of a stretch of a leaf, but for its slots.
+struct Stretch<'s, 'a> {
+    len: usize,
+    updates: &'s Source<'a>,
+    params: &'s mut Params<'a>,
+    out: &'s mut Option<Sink<'a>>,
+    copy: &'s mut Option<Sink<'a>>,
+    skip: u64,
+    site: Site<'s>,
+}

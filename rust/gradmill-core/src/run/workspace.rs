@@ -1,0 +1,38 @@
+//! Memory that steps need, kept from one to the next.
+
+use smallvec::SmallVec;
+
+use super::measured::Measures;
+use super::outcome::Outcome;
+use crate::kernels::others::Others;
+use crate::kernels::set::Kernels;
+
+/// What a step works in beside its leaves. It grows to what one step takes; the next ones with leaves alike
+/// allocate nothing.
+#[derive(Default)]
+pub struct Workspace {
+    /// What the last step found that did not fail.
+    pub outcome: Outcome,
+    pub(crate) kernels: Kernels,
+    /// The norms so far, one for each op that takes one.
+    pub(crate) norms: SmallVec<[f64; 2]>,
+    pub(crate) others: Others,
+    pub(crate) measures: Measures,
+    /// Sums of squares of chunks.
+    pub(crate) sums: Vec<f64>,
+}
+
+impl Workspace {
+    /// Forgets the last step.
+    pub(crate) fn clear(&mut self) {
+        self.outcome.clear();
+        self.norms.clear();
+        self.others.clear();
+    }
+}
+
+impl std::fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workspace").field("outcome", &self.outcome).finish_non_exhaustive()
+    }
+}

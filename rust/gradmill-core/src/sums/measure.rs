@@ -1,0 +1,365 @@
+//! Measures of units, taken in one read of an array and in f64.
+//!
+//! Arrays are cut into parts whose edges depend on shape alone, and a part's sums are formed block by block,
+//! so no bit depends on threads, instruction set or memory layout.
+
+use pulp::NullaryFnOnce;
+
+use super::units::{Measure, Units};
+use crate::data::Source;
+use crate::number::dtype::DType;
+use crate::number::float::Float;
+use crate::sys::config::{CHUNK, Config};
+use crate::sys::par;
+
+/// Elements that are read at once.
+const READ_AT_ONCE: usize = 1 << 10;
+/// Partial sums of a run within one unit: enough of them that the loop over lanes is what the compiler
+/// vectorises, and few enough for short rows.
+const UNIT_LANES: usize = 64;
+
+/// Arrays that are measured, with the units of each, handed out as often as it takes.
+pub trait Arrays {
+    /// The units of all, which have as many elements as their arrays.
+    fn units(&self) -> impl Iterator<Item = &Units>;
+    /// All of them, in the same order.
+    fn each(&mut self) -> impl Iterator<Item = (Source<'_>, &Units)> + Send;
+}
+
+impl Arrays for &[(Source<'_>, &Units)] {
+    fn units(&self) -> impl Iterator<Item = &Units> {
+        self.iter().map(|(_, units)| *units)
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = (Source<'_>, &Units)> + Send {
+        self.iter().map(|(source, units)| (source.clone(), *units))
+    }
+}
+
+/// Measures of units, and the memory that they are formed in.
+#[derive(Debug, Default)]
+pub struct Sums {
+    /// One number for each unit of each array.
+    of_units: Vec<f64>,
+    of_parts: Vec<f64>,
+    /// The sums that norms are the roots of, and those of scaled values.
+    squares: Vec<f64>,
+    scaled: Vec<f64>,
+}
+
+impl Sums {
+    /// Forgets all of them.
+    pub fn clear(&mut self) {
+        self.of_units.clear();
+    }
+
+    /// That of a unit by its number; zero where nothing was measured.
+    pub fn of(&self, unit: usize) -> f64 {
+        self.of_units.get(unit).copied().unwrap_or_default()
+    }
+
+    /// The measure of each unit of each array, in a row.
+    pub fn measure(&mut self, arrays: &mut impl Arrays, what: Measure, config: &Config) -> &[f64] {
+        let Self { of_units, of_parts, squares, scaled } = self;
+        sums(arrays, what, 1.0, config, of_parts, of_units);
+        if what != Measure::Norm {
+            return of_units;
+        }
+        squares.clone_from(of_units);
+        for sum in of_units.iter_mut() {
+            *sum = sum.sqrt();
+        }
+        // Squares of f32 stay within f64; those of f64 may leave it at either end.
+        let huge: fn(f64) -> bool = |sum| sum == f64::INFINITY;
+        let tiny: fn(f64) -> bool = |sum| sum < 1e-270;
+        for (wrong, exponent) in [(huge, 1023 - 600), (tiny, 1023 + 600)] {
+            let is_wide = |(source, _): (Source<'_>, _)| source.dtype() == DType::F64;
+            if !squares.iter().any(|&sum| wrong(sum)) || !arrays.each().any(is_wide) {
+                continue;
+            }
+            let scale = f64::from_bits(exponent << 52);
+            sums(arrays, what, scale, config, of_parts, scaled);
+            for ((norm, &sum), scaled) in of_units.iter_mut().zip(&*squares).zip(&*scaled) {
+                if wrong(sum) {
+                    *norm = scaled.sqrt() / scale;
+                }
+            }
+        }
+        of_units
+    }
+}
+
+/// Some steps of the outermost axis of an array.
+struct PartBounds {
+    start: usize,
+    len: usize,
+    first_unit: usize,
+    /// How many units have a share in it.
+    units: usize,
+}
+
+/// Cuts an array into parts.
+fn cuts(units: &Units) -> impl Iterator<Item = PartBounds> + Send + use<> {
+    let (steps, inside, step_len, step_units) = units.outermost();
+    let count = units.count();
+    // Where units extend over the axis, each part has sums for all of them, so it must be worth them.
+    let least = if inside { CHUNK.max(8 * count) } else { CHUNK };
+    let per_part = (least / step_len.max(1)).max(1);
+    let steps = if step_len == 0 { 0 } else { steps };
+    (0..steps).step_by(per_part).map(move |first| {
+        let taken = per_part.min(steps - first);
+        let (first_unit, units) =
+            if inside { (0, count) } else { (first * step_units, taken * step_units) };
+        PartBounds { start: first * step_len, len: taken * step_len, first_unit, units }
+    })
+}
+
+/// Part of an array.
+struct Part<'p> {
+    source: Source<'p>,
+    units: &'p Units,
+    start: usize,
+    first_unit: usize,
+    sums: &'p mut [f64],
+}
+
+/// The sums of all units go to `of_units`; those of parts are formed in `of_parts`.
+fn sums(
+    arrays: &mut impl Arrays,
+    what: Measure,
+    scale: f64,
+    config: &Config,
+    of_parts: &mut Vec<f64>,
+    of_units: &mut Vec<f64>,
+) {
+    let (mut elements, mut in_parts, mut in_units) = (0, 0, 0);
+    for units in arrays.units() {
+        elements += units.len();
+        in_parts += cuts(units).map(|cut| cut.units).sum::<usize>();
+        in_units += units.count();
+    }
+    for (list, len) in [(&mut *of_parts, in_parts), (&mut *of_units, in_units)] {
+        list.clear();
+        list.resize(len, 0.0);
+    }
+    let threads = par::threads_for(config.threads, elements);
+    par::for_each(threads, parts(arrays, of_parts), |mut part| match part.source.dtype() {
+        DType::F64 => part.run::<f64>(what, scale, config),
+        _ => part.run::<f32>(what, scale, config),
+    });
+    let (mut of_parts, mut of_units) = (&of_parts[..], &mut of_units[..]);
+    for units in arrays.units() {
+        let totals = of_units.split_off_mut(..units.count()).unwrap_or_default();
+        for cut in cuts(units) {
+            let sums = of_parts.split_off(..cut.units).unwrap_or_default();
+            for (total, sum) in totals[cut.first_unit..].iter_mut().zip(sums) {
+                *total += sum;
+            }
+        }
+    }
+}
+
+/// The parts of all arrays, each with its places in `sums`.
+fn parts<'p>(
+    arrays: &'p mut impl Arrays,
+    mut sums: &'p mut [f64],
+) -> impl Iterator<Item = Part<'p>> + Send {
+    let mut arrays = arrays.each();
+    let mut rest: Option<(Source<'p>, &'p Units, _)> = None;
+    std::iter::from_fn(move || {
+        loop {
+            if let Some((source, units, cuts)) = &mut rest
+                && let Some(PartBounds { start, len, first_unit, units: count }) =
+                    Iterator::next(cuts)
+            {
+                let (own, tail) = Source::clone(source).split_at(len);
+                *source = tail;
+                let sums = sums.split_off_mut(..count)?;
+                return Some(Part { source: own, units, start, first_unit, sums });
+            }
+            let (source, units) = arrays.next()?;
+            rest = Some((source, units, cuts(units)));
+        }
+    })
+}
+
+impl Part<'_> {
+    fn run<T: Float>(&mut self, what: Measure, scale: f64, config: &Config) {
+        let Self { source, units, start, first_unit, sums } = self;
+        let mut add = |at: usize, values: &[T]| {
+            let start = *start + at;
+            let first_unit = *first_unit;
+            config.tier.run(AddToUnits { units, start, first_unit, values, sums, what, scale });
+        };
+        if let Some(values) = source.dense::<T>() {
+            for (block, values) in values.chunks(READ_AT_ONCE).enumerate() {
+                add(block * READ_AT_ONCE, values);
+            }
+            return;
+        }
+        let mut buffer = [T::ZERO; READ_AT_ONCE];
+        let mut rest = source.clone();
+        let mut at = 0;
+        while !rest.is_empty() {
+            let (block, tail) = rest.clone().split_at(rest.len().min(READ_AT_ONCE));
+            let buffer = &mut buffer[..block.len()];
+            block.read(config.tier, buffer);
+            add(at, buffer);
+            at += buffer.len();
+            rest = tail;
+        }
+    }
+}
+
+/// Adds a block's share to the sums of its units.
+struct AddToUnits<'k, T> {
+    units: &'k Units,
+    start: usize,
+    first_unit: usize,
+    values: &'k [T],
+    sums: &'k mut [f64],
+    what: Measure,
+    scale: f64,
+}
+
+impl<T: Float> NullaryFnOnce for AddToUnits<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let scale = self.scale;
+        match self.what {
+            Measure::Norm => self.add(|value| {
+                let value = value * scale;
+                value * value
+            }),
+            Measure::Sum => self.add(|value| value),
+            Measure::NotFinite => self.add(|value| if value.is_finite() { 0.0 } else { 1.0 }),
+            Measure::Nans => self.add(|value| if value.is_nan() { 1.0 } else { 0.0 }),
+        }
+    }
+}
+
+impl<T: Float> AddToUnits<'_, T> {
+    #[inline(always)]
+    fn add(self, of: impl Fn(f64) -> f64 + Copy) {
+        let Self { units, start, first_unit, values, sums, .. } = self;
+        units.runs(start, values.len(), |at, run| {
+            let values = &values[at..at + run.len];
+            let sums = &mut sums[run.unit - first_unit..];
+            if run.one_unit {
+                sums[0] += sum_of_run(values, of);
+            } else {
+                for (sum, &value) in sums.iter_mut().zip(values) {
+                    *sum += of(value.to_f64());
+                }
+            }
+        });
+    }
+}
+
+#[inline(always)]
+fn sum_of_run<T: Float>(values: &[T], of: impl Fn(f64) -> f64 + Copy) -> f64 {
+    let mut lanes = [0.0; UNIT_LANES];
+    let mut rows = values.chunks_exact(UNIT_LANES);
+    for row in &mut rows {
+        for (lane, &value) in lanes.iter_mut().zip(row) {
+            *lane += of(value.to_f64());
+        }
+    }
+    for (lane, &value) in lanes.iter_mut().zip(rows.remainder()) {
+        *lane += of(value.to_f64());
+    }
+    let mut width = UNIT_LANES;
+    while width > 1 {
+        width /= 2;
+        let (low, high) = lanes.split_at_mut(width);
+        for (low, high) in low.iter_mut().zip(high) {
+            *low += *high;
+        }
+    }
+    lanes[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::data::View;
+    use crate::sums::units::UnitAxes;
+    use crate::sys::simd::Tier;
+
+    /// Element by element, in the plainest way.
+    fn naive(values: &[f64], units: &Units, what: Measure) -> Vec<f64> {
+        let mut sums = vec![0.0; units.count()];
+        units.runs(0, values.len(), |at, run| {
+            for (offset, &value) in values[at..at + run.len].iter().enumerate() {
+                sums[run.unit + if run.one_unit { 0 } else { offset }] += match what {
+                    Measure::Norm => value * value,
+                    Measure::Sum => value,
+                    Measure::NotFinite => f64::from(u8::from(!value.is_finite())),
+                    Measure::Nans => f64::from(u8::from(value.is_nan())),
+                };
+            }
+        });
+        if what == Measure::Norm { sums.into_iter().map(f64::sqrt).collect() } else { sums }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #[test]
+        fn agrees_with_plain_sums_on_any_number_of_threads(
+            shape in prop_oneof![
+                proptest::collection::vec(0usize..40, 0..4),
+                Just(vec![3, 70_001]),
+                Just(vec![90_001, 3]),
+                Just(vec![300_001]),
+            ],
+            axes in prop_oneof![Just(UnitAxes::All), Just(UnitAxes::AllButFirst), Just(UnitAxes::Weights)],
+            seed in any::<u32>(),
+        ) {
+            let len: usize = shape.iter().product();
+            let mut state = u64::from(seed) | 1;
+            let values: Vec<f64> = (0..len)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    f64::from((state >> 40) as u32) / 1e6 - 8.0
+                })
+                .collect();
+            let single: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+            let units = Units::new(axes, None, &shape).unwrap().unwrap_or_else(|| Units::whole(len));
+            let sources = [Source::F64(View::Dense(&values)), Source::F32(View::Dense(&single))];
+            let pairs = sources.map(|source| (source, &units));
+            for what in [Measure::Norm, Measure::Sum, Measure::NotFinite, Measure::Nans] {
+                let of = |threads, tier| {
+                    let config = Config { threads, tier, fuse: true };
+                    Sums::default().measure(&mut &pairs[..], what, &config).to_vec()
+                };
+                let measured = of(1, Tier::best());
+                for (threads, tier) in [(2, Tier::best()), (3, Tier::Scalar)] {
+                    prop_assert_eq!(&of(threads, tier), &measured);
+                }
+                let wide: Vec<f64> = single.iter().map(|&value| f64::from(value)).collect();
+                let expected = [&values, &wide].map(|values| naive(values, &units, what)).concat();
+                prop_assert_eq!(measured.len(), expected.len());
+                for (sum, expected) in measured.iter().zip(expected) {
+                    prop_assert!((sum - expected).abs() <= 1e-9 * (1.0 + expected.abs()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn norms_beyond_the_range_of_squares() {
+        let values = [3e200, 4e200, 0.0, 0.0, 3e-200, 4e-200];
+        let units = Units::new(UnitAxes::AllButFirst, None, &[3, 2]).unwrap().unwrap();
+        let config = Config { threads: 1, tier: Tier::Scalar, fuse: true };
+        let pairs = [(Source::F64(View::Dense(&values)), &units)];
+        let mut sums = Sums::default();
+        let norms = sums.measure(&mut &pairs[..], Measure::Norm, &config);
+        for (norm, expected) in norms.iter().zip([5e200, 0.0, 5e-200]) {
+            assert!((norm - expected).abs() <= 1e-12 * expected, "{norm}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! One thread pool a process, built on first use and never at import.
+//!
+//! A forked child must not touch its parent's pool, whose threads do not exist there: the pool is keyed
+//! by process id, and a stale one is leaked, since joining it would wait for ever.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::mode::in_default_mode;
+
+/// Below this many elements, waking a thread costs more than it saves. Fuzzed inputs are smaller.
+pub const PARALLEL_FROM: usize = if cfg!(fuzzing) { 1 << 6 } else { 1 << 18 };
+
+/// Each thread has at least so many elements to work on.
+const SHARE: usize = PARALLEL_FROM >> 3;
+
+/// No step takes more threads, however many are asked for: memory is saturated long before, and starting
+/// them can bring a machine down.
+pub const MOST: usize = 1024;
+
+struct ProcessPool {
+    pid: u32,
+    /// How many threads were asked for. The system may have refused to start some or all of them.
+    asked: usize,
+    pool: Option<ThreadPool>,
+}
+
+impl Drop for ProcessPool {
+    fn drop(&mut self) {
+        if self.pid != std::process::id() {
+            std::mem::forget(self.pool.take());
+        }
+    }
+}
+
+static POOL: ArcSwapOption<ProcessPool> = ArcSwapOption::const_empty();
+static CHOSEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Where the thread count comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThreadsFrom {
+    /// [`set_threads`].
+    Set,
+    /// An environment variable.
+    Env(&'static str),
+    /// The smaller of the affinity mask and the cgroup quota.
+    Machine,
+}
+
+/// Sets the number of threads for this process; 0 returns to the environment's or the machine's.
+pub fn set_threads(count: usize) {
+    CHOSEN.store(count.min(MOST), Ordering::Relaxed);
+}
+
+/// The number of threads in force and its origin.
+#[must_use]
+pub fn threads() -> (usize, ThreadsFrom) {
+    let chosen = CHOSEN.load(Ordering::Relaxed);
+    if chosen > 0 {
+        return (chosen, ThreadsFrom::Set);
+    }
+    default_threads()
+}
+
+/// Variables that say how many threads to take, the first that is set before the others.
+const VARIABLES: [&str; 2] = ["GRADMILL_NUM_THREADS", "RAYON_NUM_THREADS"];
+
+/// Looked up once a process, and without a lock: another thread that is in here must not stop the child of
+/// a fork, whose own affinity counts.
+fn default_threads() -> (usize, ThreadsFrom) {
+    /// The process id, the origin and the count, in 32, 16 and 16 bits; 0 at first, which is nobody's.
+    static FOUND: AtomicU64 = AtomicU64::new(0);
+    let pid = u64::from(std::process::id());
+    let before = FOUND.load(Ordering::Relaxed);
+    let (origin, count) = if before >> 32 == pid {
+        ((before >> 16 & 0xffff) as usize, (before & 0xffff) as usize)
+    } else {
+        let found = look_up();
+        FOUND.store(pid << 32 | (found.0 as u64) << 16 | found.1 as u64, Ordering::Relaxed);
+        found
+    };
+    (count, VARIABLES.get(origin).map_or(ThreadsFrom::Machine, |name| ThreadsFrom::Env(name)))
+}
+
+/// The place of the origin among the variables, the machine's behind them, and the count.
+fn look_up() -> (usize, usize) {
+    let count_in = |name| std::env::var(name).ok()?.trim().parse().ok().filter(|&count| count > 0);
+    let machine = || std::thread::available_parallelism().map_or(1, usize::from);
+    let set = VARIABLES.iter().enumerate().find_map(|(at, name)| Some((at, count_in(name)?)));
+    let (origin, count) = set.unwrap_or_else(|| (VARIABLES.len(), machine()));
+    (origin, count.min(MOST))
+}
+
+/// How many threads work on so many elements: one on few, else as many as `asked`, or as are in force
+/// where that is 0, as long as there is work for them.
+#[must_use]
+pub fn threads_for(asked: usize, elements: usize) -> usize {
+    if elements < PARALLEL_FROM {
+        return 1;
+    }
+    let most = if asked == 0 { threads().0 } else { asked.min(MOST) };
+    most.min(elements / SHARE)
+}
+
+/// The pool for so many helpers, with fewer threads where the system refuses to start as many.
+fn pool(helpers: usize) -> Arc<ProcessPool> {
+    let pid = std::process::id();
+    if let Some(entry) = POOL.load_full()
+        && entry.pid == pid
+        && entry.asked >= helpers
+    {
+        return entry;
+    }
+    let fewer_and_fewer = std::iter::successors(Some(helpers), |&count| Some(count / 2));
+    let pool = fewer_and_fewer.take_while(|&count| count > 0).find_map(|count| {
+        ThreadPoolBuilder::new()
+            .num_threads(count)
+            .thread_name(|index| format!("gradmill-{index}"))
+            .build()
+            .ok()
+    });
+    let entry = Arc::new(ProcessPool { pid, asked: helpers, pool });
+    POOL.store(Some(Arc::clone(&entry)));
+    entry
+}
+
+/// Calls `work` on each of `tasks`, on the calling thread and up to `threads - 1` helpers.
+///
+/// Tasks are handed out one by one, in order; which thread runs which is not determined. All run in the default
+/// floating-point mode.
+pub fn for_each<I>(threads: usize, tasks: I, work: impl Fn(I::Item) + Sync)
+where
+    I: Iterator + Send,
+{
+    let entry = (threads > 1).then(|| pool(threads - 1));
+    let Some(pool) = entry.as_ref().and_then(|entry| entry.pool.as_ref()) else {
+        in_default_mode(|| tasks.for_each(work));
+        return;
+    };
+    let tasks = Mutex::new(tasks);
+    let drain = || {
+        loop {
+            let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+            match task {
+                Some(task) => work(task),
+                None => break,
+            }
+        }
+    };
+    pool.in_place_scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|_| in_default_mode(drain));
+        }
+        in_default_mode(drain);
+    });
+}
