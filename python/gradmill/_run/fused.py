@@ -13,7 +13,7 @@ from gradmill._plan.masks import Selection
 from gradmill._plan.states import init_link
 from gradmill._run.fresh import apart, copied
 from gradmill._run.quick import QuickUpdate, quick_update
-from gradmill._run.runs import PythonRun, runs_of
+from gradmill._run.runs import PythonRun, runs_of, send_through
 from gradmill._run.transformation import GradientTransformation, GradientTransformationExtraArgs
 
 if TYPE_CHECKING:
@@ -98,11 +98,7 @@ class Fused:
         states = self.layout.parts(state)
         context = StepContext(updates, params, extra_args)
         given = updates
-        new_states: list[PyTree] = []
-        for run in self.runs:
-            own = states[len(new_states) : len(new_states) + len(run.links)]
-            updates, own, _ = run.update(updates, own, context)
-            new_states += own
+        updates, new_states, _ = send_through(self.runs, updates, states, context)
         if not self.runs:
             updates = tree_map(copied, updates)
         elif isinstance(self.runs[-1], PythonRun):

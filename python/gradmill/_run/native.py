@@ -25,7 +25,7 @@ from gradmill._run.fresh import copied, zeroed
 from gradmill.errors import TreeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from gradmill._data.types import PyTree
     from gradmill._plan.context import StepContext
@@ -45,6 +45,44 @@ class Found(NamedTuple):
 
     norms: Sequence[float | None]
     finite: bool
+
+
+class HalfStep(NamedTuple):
+    """A step of a run once its numbers are known, and before its arrays are touched.
+
+    Attributes:
+        run: The run.
+        states: The states of its links.
+        context: The step.
+        structure: The structure in whose order leaves come; None where nobody asks.
+        scalars: The scalars of all ops in a row.
+        off: The ops that do not run, as bits.
+        plans: What each link does.
+    """
+
+    run: NativeRun
+    states: Sequence[PyTree]
+    context: StepContext
+    structure: Structure | None
+    scalars: list[float]
+    off: int
+    plans: list[Plan]
+
+    def states_after(
+        self,
+        found: tuple[list[bool], list[list[bool]]] | None,
+        slots: Iterable[tuple[int, str, PyTree]] = (),
+    ) -> list[PyTree]:
+        """The states after the step.
+
+        Args:
+            found: What ops found out about the updates.
+            slots: New slots: the position of the link, the name and the tree.
+        """
+        changes = self.run.advance(self.states, self.context, self.plans, found, self.structure)
+        for at, name, tree in slots:
+            changes[at][name] = tree
+        return list(map(new_fields, self.states, changes))
 
 
 class NativeRun:
@@ -189,25 +227,38 @@ class NativeRun:
                 changes.append({"count": next_count(state.count)} if link.counts else {})
         return changes
 
-    def _advanced(
-        self, states: Sequence[PyTree], context: StepContext, plans: Sequence[Plan]
-    ) -> list[PyTree]:
-        """The states after a step without ops."""
-        changes = self.advance(states, context, plans, None, None)
-        return [new_fields(state, own) for state, own in zip(states, changes, strict=True)]
+    def begin(
+        self,
+        updates: PyTree,
+        states: Sequence[PyTree],
+        context: StepContext,
+        frame: Frame | None = None,
+        select: Selection | None = None,
+    ) -> HalfStep:
+        """The first half of a step, in which the host settles its numbers.
+
+        Args:
+            updates: The updates that reach the run.
+            states: The states of its links.
+            context: The step.
+            frame: The trees leaf by leaf.
+            select: What masks leave of them, where it is asked for.
+        """
+        context.updates = updates
+        seen = None if frame is None or select is None else (frame, select)
+        structure = None if frame is None else frame.structure
+        return HalfStep(self, states, context, structure, *self.plan(states, context, seen))
 
     def update(
         self, updates: PyTree, states: Sequence[PyTree], context: StepContext
     ) -> tuple[PyTree, list[PyTree], Found]:
         """Send ``updates`` through the links; nothing that was given is written to."""
-        context.updates = updates
         params = context.params
         if params is None and self.reads_params:
             name = next(link.op for link in self.ops if link.op in READS_PARAMS)
             raise ValueError(f"{name} {NO_PARAMS_MSG}")
         if not self.ops and not self.selects:
-            scalars, off, plans = self.plan(states, context)
-            new_states = self._advanced(states, context, plans)
+            new_states = self.begin(updates, states, context).states_after(None)
             return tree_map(copied, updates), new_states, Found((), True)
         needs_params = self.selects or self.reads_params
         looks_at_params = needs_params or self.numbers_leaves
@@ -215,7 +266,7 @@ class NativeRun:
         structure, given = frame.structure, frame.updates
         leaves = given.leaves
         select = frame.selection() if self.selects else None
-        scalars, off, plans = self.plan(states, context, (frame, select) if select else None)
+        half = self.begin(updates, states, context, frame, select)
         skips = None if select is None else self.skips(select)
         try:
             slots = self.slot_matches(states, frame)
@@ -230,20 +281,18 @@ class NativeRun:
                 frame.params if self.reads_params else None,
                 [slot.leaves for slot in slots],
                 skips,
-                scalars,
-                off,
+                half.scalars,
+                half.off,
                 scoped.get(),
             )
         except _core.CoreError as fault:
             raise self.error(fault, structure, updates=leaves, params=frame.params) from None
         for at in unseen:
-            is_zero = self._zeros & ~off & ~(skips[at] if skips else 0)
+            is_zero = self._zeros & ~half.off & ~(skips[at] if skips else 0)
             new[at] = (zeroed if is_zero else copied)(leaves[at])
-        changes = self.advance(states, context, plans, more, structure)
-        for (at, name, _), slot, arrays in zip(self.slots, slots, new_slots, strict=True):
-            changes[at][name] = slot.rebuild(arrays)
-        new_states = [new_fields(state, own) for state, own in zip(states, changes, strict=True)]
-        return given.rebuild(new), new_states, Found(norms, finite)
+        rows = zip(self.slots, slots, new_slots, strict=True)
+        kept = [(at, name, slot.rebuild(arrays)) for (at, name, _), slot, arrays in rows]
+        return given.rebuild(new), half.states_after(more, kept), Found(norms, finite)
 
     def error(
         self, fault: _core.CoreError, structure: Structure, **trees: list[Any] | None
