@@ -125,9 +125,10 @@ check: build ## Formatting, lints, types, and a docstring with an example for ea
 	cargo clippy --workspace --all-targets --all-features --locked --quiet -- -D warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest gradmill._core --ignore-disjoint-bases
-	$(BIN)/python -m pytest tests/unit/test_table.py
+	$(BIN)/python -m pytest tests/unit/test_table.py tests/unit/test_rooms.py
 
 wheel: .venv/packages.stamp ## Build a wheel into dist/
 	$(BIN)/maturin build --release --strip --locked --out dist
