@@ -244,7 +244,8 @@ class Optimizer:
     def _matched(self, updates: PyTree) -> list[Any]:
         """The leaves of updates in the order of the parameters."""
         found = match(updates, self._structure, "updates", "params", leaves=self._select.leaves)
-        self._check_nones(found.leaves)
+        if self._nones:
+            self._check_nones(found.leaves)
         return found.leaves
 
     def _check_nones(self, updates: Sequence[Any]) -> None:
@@ -298,15 +299,15 @@ class Optimizer:
     ) -> tuple[list[float | None], bool]:
         """A step with parts that are written in Python, or that do not run in each step."""
         context = StepContext(updates, self._master, extra_args)
-        leaves, states, (norms, finite), half = self._runs.begin(
+        states, (norms, finite), (leaves, scalars, off, new_states) = self._runs.begin(
             updates, self._states(), context, self._select, self._matched
         )
 
         def after(found: _Found) -> list[PyTree]:
-            return [*states, *half.states_after(found[2])]
+            return [*states, *new_states(found[2])]
 
         self._pending = after
-        self._bound.step_with(leaves, half.scalars, half.off, scoped.get())
+        self._bound.step_with(leaves, scalars, off, scoped.get())
         self._states()
         _, last = self._bound.last()
         assert last is not None  # noqa: S101  (for the type checker: the step has been taken)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import gradmill as gm
 from gradmill import _core
 from gradmill._data.trees import tree_map
-from gradmill._plan.links import links_of
+from gradmill._plan.layout import links_of
 from gradmill._plan.scalars import SCALARS
 from tests.property.strategies import chains, elementwise, layouts, links, problems, relayout
 from tests.trees import bits, copy_tree

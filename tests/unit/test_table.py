@@ -11,7 +11,7 @@ import pytest
 import gradmill as gm
 from gradmill import _core
 from gradmill._ops.formulas import FORMULAS
-from gradmill._plan.links import links_of
+from gradmill._plan.layout import links_of
 from gradmill._plan.scalars import SCALARS
 from tests.cases import CASES
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from gradmill._data.trees import Flattener, tree_map
 from gradmill._plan.context import StepContext
 from gradmill._plan.layout import Layout, layout_of
-from gradmill._plan.links import links_of
 from gradmill._plan.masks import Selection
 from gradmill._plan.states import init_link
 from gradmill._run.fresh import apart, copied
@@ -62,7 +61,7 @@ class Fused:
 
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state for ``params``."""
-        links = links_of(self.tx)
+        links = self.layout.links
         own = [params] * len(links)
         if any(link.masks for link in links):
             leaves, structure = Flattener()(params)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gradmill._data.trees import Structure
     from gradmill._data.types import PyTree, TransformationLike
     from gradmill._plan.context import StepContext
-    from gradmill._run.native import Found, HalfStep
+    from gradmill._run.native import Found, NewStates
 
 
 class InPlaceRuns:
@@ -102,7 +102,7 @@ class InPlaceRuns:
         context: StepContext,
         select: Selection,
         leaves_of: Callable[[PyTree], list[Any]],
-    ) -> tuple[list[Any], list[PyTree], Found, HalfStep]:
+    ) -> tuple[list[PyTree], Found, tuple[list[Any], list[float], int, NewStates]]:
         """A step up to where arrays are overwritten.
 
         Args:
@@ -113,8 +113,9 @@ class InPlaceRuns:
             leaves_of: Gives updates as a list in the order of the parameters.
 
         Returns:
-            The updates that reach the tail, the new states of the head's links, what the head met,
-            and the half step of the tail.
+            The new states of the head's links, what the head met, and for the tail: the updates
+            that reach it, the scalars of all ops in a row, the ops that do not run as bits, and the
+            second half of its step.
         """
         updates, head_states, found = send_through(self.head, updates, states, context)
         leaves = leaves_of(updates)
@@ -122,4 +123,4 @@ class InPlaceRuns:
         frame = Frame(structure, Match(leaves, structure.spec), list(select.leaves))
         seen = select if self.tail.selects else None
         half = self.tail.begin(updates, states[self.at :], context, frame, seen)
-        return leaves, head_states, found, half
+        return head_states, found, (leaves, *half)

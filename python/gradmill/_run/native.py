@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from operator import or_
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from gradmill._data.types import NO_PARAMS_MSG
 from gradmill._plan.align import hint_for
 from gradmill._plan.control import Control, FieldError, Plan, count_of
 from gradmill._plan.host import Recipe
-from gradmill._plan.links import links_of
+from gradmill._plan.layout import links_of
 from gradmill._plan.scalars import READS_PARAMS, SCALARS, next_count, scalars_now
 from gradmill._plan.states import check_counts, new_fields
 from gradmill._run.frame import Framer
@@ -25,7 +25,7 @@ from gradmill._run.fresh import copied, zeroed
 from gradmill.errors import TreeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gradmill._data.types import PyTree
     from gradmill._plan.context import StepContext
@@ -47,42 +47,8 @@ class Found(NamedTuple):
     finite: bool
 
 
-class HalfStep(NamedTuple):
-    """A step of a run once its numbers are known, and before its arrays are touched.
-
-    Attributes:
-        run: The run.
-        states: The states of its links.
-        context: The step.
-        structure: The structure in whose order leaves come; None where nobody asks.
-        scalars: The scalars of all ops in a row.
-        off: The ops that do not run, as bits.
-        plans: What each link does.
-    """
-
-    run: NativeRun
-    states: Sequence[PyTree]
-    context: StepContext
-    structure: Structure | None
-    scalars: list[float]
-    off: int
-    plans: list[Plan]
-
-    def states_after(
-        self,
-        found: tuple[list[bool], list[list[bool]]] | None,
-        slots: Iterable[tuple[int, str, PyTree]] = (),
-    ) -> list[PyTree]:
-        """The states after the step.
-
-        Args:
-            found: What ops found out about the updates.
-            slots: New slots: the position of the link, the name and the tree.
-        """
-        changes = self.run.advance(self.states, self.context, self.plans, found, self.structure)
-        for at, name, tree in slots:
-            changes[at][name] = tree
-        return list(map(new_fields, self.states, changes))
+NewStates: TypeAlias = "Callable[..., list[PyTree]]"
+"""The second half of a step: makes the new states of what ops found and of new slots."""
 
 
 class NativeRun:
@@ -234,7 +200,7 @@ class NativeRun:
         context: StepContext,
         frame: Frame | None = None,
         select: Selection | None = None,
-    ) -> HalfStep:
+    ) -> tuple[list[float], int, NewStates]:
         """The first half of a step, in which the host settles its numbers.
 
         Args:
@@ -243,11 +209,30 @@ class NativeRun:
             context: The step.
             frame: The trees leaf by leaf.
             select: What masks leave of them, where it is asked for.
+
+        Returns:
+            The scalars of all ops in a row, the ops that do not run as bits, and the second half.
         """
         context.updates = updates
         seen = None if frame is None or select is None else (frame, select)
         structure = None if frame is None else frame.structure
-        return HalfStep(self, states, context, structure, *self.plan(states, context, seen))
+        scalars, off, plans = self.plan(states, context, seen)
+        return scalars, off, partial(self._new_states, states, context, plans, structure)
+
+    def _new_states(
+        self,
+        states: Sequence[PyTree],
+        context: StepContext,
+        plans: Sequence[Plan],
+        structure: Structure | None,
+        found: tuple[list[bool], list[list[bool]]] | None,
+        slots: Iterable[tuple[int, str, PyTree]] = (),
+    ) -> list[PyTree]:
+        """The states after a step; new slots come with the position of the link and the name."""
+        changes = self.advance(states, context, plans, found, structure)
+        for at, name, tree in slots:
+            changes[at][name] = tree
+        return list(map(new_fields, states, changes))
 
     def update(
         self, updates: PyTree, states: Sequence[PyTree], context: StepContext
@@ -258,15 +243,15 @@ class NativeRun:
             name = next(link.op for link in self.ops if link.op in READS_PARAMS)
             raise ValueError(f"{name} {NO_PARAMS_MSG}")
         if not self.ops and not self.selects:
-            new_states = self.begin(updates, states, context).states_after(None)
-            return tree_map(copied, updates), new_states, Found((), True)
+            _, _, new_states = self.begin(updates, states, context)
+            return tree_map(copied, updates), new_states(None), Found((), True)
         needs_params = self.selects or self.reads_params
         looks_at_params = needs_params or self.numbers_leaves
         frame = self.framer(updates, params if looks_at_params else None, needs_params=needs_params)
         structure, given = frame.structure, frame.updates
         leaves = given.leaves
         select = frame.selection() if self.selects else None
-        half = self.begin(updates, states, context, frame, select)
+        scalars, off, new_states = self.begin(updates, states, context, frame, select)
         skips = None if select is None else self.skips(select)
         try:
             slots = self.slot_matches(states, frame)
@@ -281,18 +266,18 @@ class NativeRun:
                 frame.params if self.reads_params else None,
                 [slot.leaves for slot in slots],
                 skips,
-                half.scalars,
-                half.off,
+                scalars,
+                off,
                 scoped.get(),
             )
         except _core.CoreError as fault:
             raise self.error(fault, structure, updates=leaves, params=frame.params) from None
         for at in unseen:
-            is_zero = self._zeros & ~half.off & ~(skips[at] if skips else 0)
+            is_zero = self._zeros & ~off & ~(skips[at] if skips else 0)
             new[at] = (zeroed if is_zero else copied)(leaves[at])
         rows = zip(self.slots, slots, new_slots, strict=True)
         kept = [(at, name, slot.rebuild(arrays)) for (at, name, _), slot, arrays in rows]
-        return given.rebuild(new), half.states_after(more, kept), Found(norms, finite)
+        return given.rebuild(new), new_states(more, kept), Found(norms, finite)
 
     def error(
         self, fault: _core.CoreError, structure: Structure, **trees: list[Any] | None
@@ -386,7 +371,7 @@ def planned(link: Link, state: PyTree, context: StepContext) -> Plan:
     plan = _core.in_default_mode(control.plan, state, context)
     if plan.inner is not None:
         now = links_of(plan.inner)
-        if link.inner_ops != [one.op for one in now]:
+        if link.inner_ops != tuple(one.op for one in now):
             raise ValueError(
                 f"{link.path}: what the transformation consists of depends on the value of a"
                 " hyperparameter; name it in static_args"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from gradmill._data.trees import HOLE, Structure
-from gradmill._plan.links import links_of
+from gradmill._plan.layout import links_of
 from gradmill._plan.match import match
 from gradmill._run.frame import Framer, masked_extra
 from gradmill._run.native import MAX_LINKS, Found, NativeRun

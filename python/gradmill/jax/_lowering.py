@@ -14,7 +14,6 @@ from gradmill._data.trees import Flattener, flatten, leaf_path
 from gradmill._ops.formulas import FORMULAS
 from gradmill._ops.jax_sums import all_finite, global_norm
 from gradmill._plan.layout import layout_of
-from gradmill._plan.links import links_of
 from gradmill._plan.masks import Selection
 from gradmill._plan.match import match
 from gradmill._plan.spec import Flattened
@@ -44,8 +43,8 @@ class Lowering:
 
     def __init__(self, tx: TransformationLike) -> None:
         self.tx = tx
-        self.links = [replace(link, tx=_lowered(link.tx)) for link in links_of(tx)]
         self.layout = layout_of(tx)
+        self.links = [replace(link, tx=_lowered(link.tx)) for link in self.layout.links]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Lowering, (self.tx,)
