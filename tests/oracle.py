@@ -13,7 +13,7 @@ from gradmill._plan.context import StepContext
 from gradmill._plan.layout import layout_of, links_of
 from gradmill._plan.masks import Selection
 from gradmill._plan.match import Match
-from gradmill._plan.scalars import LOOKS_FOR, SCALARS
+from gradmill._plan.scalars import REDUCES, SCALARS
 from gradmill._run.frame import Frame
 from gradmill._run.native import NativeRun
 from tests.trees import copy_tree
@@ -75,7 +75,7 @@ class Oracle:
     def knowledge(self, link: Any, leaves: list[Any], taken: list[bool]) -> dict[str, Any]:
         """What the op has to know of all leaves together."""
         own = [leaf for leaf, take in zip(leaves, taken, strict=True) if take]
-        match LOOKS_FOR[link.op]:
+        match REDUCES[link.op]:
             case "norm":
                 return {"norm": np.sqrt(sum(np.sum(leaf**2) for leaf in own))}
             case "finite":

@@ -71,7 +71,7 @@ PLAIN = [(sorted(KEYS), dict)] * 3
 def numbers_leaves(tx: Any) -> bool:
     """Whether norms are added up, or random numbers drawn, in the order of the parameters."""
     return any(
-        link.spec is None or link.op == "add_noise" or link.looks_for == "norm"
+        link.spec is None or link.op == "add_noise" or link.reduces == "norm"
         for link in links_of(tx)
     )
 

@@ -46,7 +46,7 @@ def scale_by_adam_nesterov(
     correction2: Array,
     correction1_next: Array,
 ) -> tuple[Array, ...]:
-    """As :func:`scale_by_adam` with the first moment of the step to come."""
+    """Divide the first moment of the step to come by the root of the corrected second."""
     mu, nu = moments(u, mu, nu, b1, b2)
     mu_hat = b1 * mu / correction1_next + (1 - b1) * u / correction1
     return mu_hat / root(xp, nu / correction2, eps_root, eps), mu, nu

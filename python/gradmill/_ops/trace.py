@@ -19,6 +19,6 @@ def trace(xp: ModuleType, u: Array, p: Array, trace: Array, *, decay: Array) -> 
 def trace_nesterov(
     xp: ModuleType, u: Array, p: Array, trace: Array, *, decay: Array
 ) -> tuple[Array, ...]:
-    """Accumulate as :func:`trace` and look one step ahead."""
+    """Accumulate ``t = u + decay * t`` and return ``u + decay * t``, one step ahead."""
     trace = u + decay * trace
     return u + decay * trace, trace

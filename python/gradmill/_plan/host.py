@@ -70,7 +70,7 @@ class Recipe(Cells):
         """Write down one link; what it governs has to be part of the run."""
         spec = self._injected.get(position, link.spec)
         reach = position + link.end - link.index
-        if spec is None or reach > len(self.links) or link.looks_for == "nans":
+        if spec is None or reach > len(self.links) or link.reduces == "nans":
             raise UnwritableError
         tape, start = self.tape, len(self.tape.ops)
         if spec.control is None:
@@ -78,7 +78,7 @@ class Recipe(Cells):
         else:
             plan, after = spec.control.written(self, position) or self._controlled(position, spec)
         middle = len(tape.ops)
-        found = tape.input(np.dtype(np.bool_)) if link.looks_for == "finite" else None
+        found = tape.input(np.dtype(np.bool_)) if link.reduces == "finite" else None
         self._new.update({(position, path): new for path, new in after(found).items()})
         return Part(
             [self._at[gate] for gate in link.gates],
@@ -87,7 +87,7 @@ class Recipe(Cells):
             [tape.number(value) for value in plan.scalars],
             tape.number(plan.on),
             None if plan.open is None else tape.number(plan.open),
-            tape.number(plan.memo if plan.open is None else False),
+            tape.number(plan.carry if plan.open is None else False),
             found,
             (middle, len(tape.ops)),
         )

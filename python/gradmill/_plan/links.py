@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gradmill._core import Scalars
-from gradmill._plan.scalars import LOOKS_FOR, step_scalars
+from gradmill._plan.scalars import REDUCES, step_scalars
 
 if TYPE_CHECKING:
     from gradmill._data.types import TransformationLike
@@ -62,6 +62,6 @@ class Link:
         return Scalars([]) if self.spec is None else step_scalars(self.spec)
 
     @cached_property
-    def looks_for(self) -> str | None:
+    def reduces(self) -> str | None:
         """What its op has to know of the update as a whole."""
-        return None if self.op is None else LOOKS_FOR[self.op]
+        return None if self.op is None else REDUCES[self.op]

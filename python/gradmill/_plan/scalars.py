@@ -61,7 +61,7 @@ _DERIVED: dict[str, Callable[[Mapping[str, Any], Correction], list[Scalar]]] = {
 SCALARS = {op["name"]: tuple(op["scalars"]) for op in _core.list_ops()}
 """The names of each op's scalars, in order."""
 
-LOOKS_FOR = {op["name"]: op["reduces"] for op in _core.list_ops()}
+REDUCES = {op["name"]: op["reduces"] for op in _core.list_ops()}
 """What each op has to know of the update as a whole, or None."""
 
 READS_PARAMS = {op["name"] for op in _core.list_ops() if op["params"]}

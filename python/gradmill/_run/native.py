@@ -74,7 +74,7 @@ class NativeRun:
         self._looks = sum(self.bits.values()) & ~self._zeros
         self.reads_params = self.program.reads_params
         # Random numbers are drawn, and norms added up, in the order of the parameters.
-        self.numbers_leaves = any(x.op == "add_noise" or x.looks_for == "norm" for x in self.ops)
+        self.numbers_leaves = any(x.op == "add_noise" or x.reduces == "norm" for x in self.ops)
         self.framer = Framer()
         self.scalars_of = [
             (position if link.counts else None, link.scalars_of)
@@ -178,11 +178,11 @@ class NativeRun:
         is_open = context.open
         for link, state, plan in zip(self.links, states, plans, strict=True):
             found: Any = None
-            if link.looks_for == "finite":
+            if link.reduces == "finite":
                 found = next(all_finite)
                 if plan.open is None:
-                    is_open[link.index] = found or plan.memo
-            elif link.looks_for == "nans":
+                    is_open[link.index] = found or plan.carry
+            elif link.reduces == "nans":
                 found = structure, next(nans)
             if link.gates and not all(is_open[gate] for gate in link.gates):
                 changes.append({})

@@ -134,8 +134,8 @@ def inputs_of(
         for slot, name in zip(inputs.slots(link, state), slot_names(link), strict=True)
     ]
     if keeps_shapes:
-        for others, name in [(own, "params"), *((slot.leaves, name) for slot, name in slots)]:
-            _check_shapes(inputs, others, name)
+        for arrays, name in [(own, "params"), *((slot.leaves, name) for slot, name in slots)]:
+            _check_shapes(inputs, arrays, name)
     read = [given, *([own] if reads_params else []), *(slot.leaves for slot, _ in slots)]
     inputs.dtypes = [_widest(row) if is_float(row[0]) else None for row in zip(*read, strict=True)]
     return inputs
@@ -193,8 +193,8 @@ def _array(leaf: object, frame: Frame, at: int, name: str) -> Any:
         raise LeafTypeError(f"{path}: {error}{hint_for(leaf)}") from None
 
 
-def _check_shapes(inputs: Inputs, others: Sequence[Any], name: str) -> None:
-    for at, (update, other) in enumerate(zip(inputs.given, others, strict=True)):
+def _check_shapes(inputs: Inputs, leaves: Sequence[Any], name: str) -> None:
+    for at, (update, other) in enumerate(zip(inputs.given, leaves, strict=True)):
         shape = getattr(other, "shape", None)
         if is_float(update) and shape is not None and update.shape != shape:
             path = leaf_path(inputs.frame.structure.spec, at, "updates")

@@ -170,8 +170,8 @@ class _Walk:
                 old = [slot.leaves for slot in self.inputs.slots(link, state)]
                 new, slots = _choose(plan.on, (new, slots), (leaves, old))
         is_open = plan.open
-        if link.looks_for == "finite":
-            is_open = jnp.logical_or(found, plan.memo)
+        if link.reduces == "finite":
+            is_open = jnp.logical_or(found, plan.carry)
         changes = advanced(link, spec, state, plan, found)
         matches = self.inputs.slots(link, state)
         for slot, was, values in zip(spec.slots, matches, slots, strict=False):
@@ -190,7 +190,7 @@ class _Walk:
         own = [leaf for leaf, take in zip(leaves, taken, strict=True) if take]
         known = _knowledge(link, own)
         found = known.get("finite")
-        if link.looks_for == "nans":
+        if link.reduces == "nans":
             pairs = zip(leaves, taken, strict=True)
             nans = [jnp.isnan(leaf).any() if take else jnp.asarray(False) for leaf, take in pairs]
             found = self.inputs.frame.structure, nans
@@ -225,7 +225,7 @@ class _Walk:
 
 def _knowledge(link: Link, leaves: Sequence[Any]) -> dict[str, Any]:
     """What the formula of a link's op has to know of all leaves together."""
-    match link.looks_for:
+    match link.reduces:
         case "norm":
             return {"norm": global_norm(leaves)}
         case "finite":
