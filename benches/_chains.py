@@ -25,7 +25,7 @@ class Chain:
         name: What it is called on the command line.
         build: Makes the chain with the functions of gradmill or optax, whichever it is given.
         by_hand: The step in NumPy, on parameters and gradients, if anybody writes it.
-        in_torch: The step in PyTorch, likewise.
+        in_torch: The step in PyTorch.
         bytes_per_param: What a step must at least read and write for each parameter.
         norm: Whether it reads the gradients once more beforehand, for their norm.
         sizes: The sizes it is timed at; None for all.

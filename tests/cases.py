@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import gradmill as gm
-from gradmill._plan.links import links_of
+from gradmill._plan.layout import links_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

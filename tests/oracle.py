@@ -10,8 +10,7 @@ import numpy as np
 from gradmill._data.trees import Flattener, flatten
 from gradmill._ops.walk import Library
 from gradmill._plan.context import StepContext
-from gradmill._plan.layout import layout_of
-from gradmill._plan.links import links_of
+from gradmill._plan.layout import layout_of, links_of
 from gradmill._plan.masks import Selection
 from gradmill._plan.match import Match
 from gradmill._run.formulas import FormulaProgram, FormulaRun

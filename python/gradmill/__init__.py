@@ -10,8 +10,8 @@ from gradmill._data.threads import num_threads as num_threads
 from gradmill._data.threads import set_num_threads as set_num_threads
 from gradmill._data.trees import MaskedNode as MaskedNode
 from gradmill._data.types import EmptyState as EmptyState
-from gradmill._plan.layout import MaskedState as MaskedState
-from gradmill._plan.layout import PartitionState as PartitionState
+from gradmill._data.types import MaskedState as MaskedState
+from gradmill._data.types import PartitionState as PartitionState
 from gradmill._plan.scalars import safe_increment as safe_increment
 from gradmill._run.digest import state_digest as state_digest
 from gradmill._run.explain import explain as explain

@@ -8,22 +8,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from gradmill import _core, errors
-from gradmill._data.arrays import plain_view
 from gradmill._data.rounding import rounding_key
 from gradmill._data.threads import scoped, threads_asked
 from gradmill._data.trees import Flattener, flatten
 from gradmill._plan.context import StepContext
-from gradmill._plan.layout import layout_of
-from gradmill._plan.masks import Selection
-from gradmill._plan.match import Match, flatten_like, match
-from gradmill._plan.states import new_fields
-from gradmill._run.bound import ANYTHING, addresses, check_bound, leaves_now, owned
+from gradmill._plan.match import flatten_like, match
+from gradmill._run.bound import ANYTHING, check_bound, leaves_now, owned
 from gradmill._run.copies import copy_all, masters_of, new_values, read_states
-from gradmill._run.frame import Frame
-from gradmill._run.ops import left_out
+from gradmill._run.in_place import InPlaceRuns
 from gradmill._run.quick import quick_step
 from gradmill._run.report import StepReport, make
-from gradmill._run.runs import runs_in_place
 from gradmill._run.update import none_error
 
 if TYPE_CHECKING:
@@ -122,7 +116,7 @@ class Optimizer:
         leaves, treespec = flatten(params)
         self._masters = masters_of(master, leaves, treespec)
         self._set_up(tx, params)
-        self._bind(leaves, self._layout.parts(tx.init(self._works_on(leaves))), 0)
+        self._bind(leaves, self._runs.layout.parts(tx.init(self._works_on(leaves))), 0)
 
     def _set_up(self, tx: TransformationLike, params: PyTree) -> None:
         """Take ``params`` and derive what does not depend on the state."""
@@ -134,11 +128,8 @@ class Optimizer:
         # A gradient alone needs no help of the tree's.
         alone = self._treespec.is_leaf(strict=True)
         self._flatten_up_to = _in_a_list if alone else self._treespec.flatten_up_to
-        *self._head, self._tail = runs_in_place(tx)
-        self._layout = layout_of(tx)
-        self._links = [link for run in (*self._head, self._tail) for link in run.links]
-        self._at = len(self._links) - len(self._tail.links)
-        self._is_simple = not (self._head or self._tail.has_controls)
+        self._runs = InPlaceRuns(tx)
+        self._is_simple = self._runs.is_simple
 
     def _works_on(self, leaves: list[Any]) -> PyTree:
         """What the chain works on where these are the parameters."""
@@ -152,39 +143,19 @@ class Optimizer:
             LeafValueError: An array is none that can be written to, or overlaps another.
             LeafTypeError: One is no array of floats.
         """
-        own = states[self._at :]
         master = self._works_on(leaves)
-        works_on = flatten(master)[0]
-        select = Selection(works_on, self._structure, "params")
-        skips = self._tail.skips(select)
-        unbound = left_out(self._links, select, leaves)
-        frame = Frame(self._structure, Match(works_on, self._treespec), works_on)
-        has_copies = any(copy is not None for copy in self._masters)
-        try:
-            bound = _core.InPlace(
-                self._tail.program,
-                [None if at in unbound else plain_view(leaf) for at, leaf in enumerate(leaves)],
-                [slot.leaves for slot in self._tail.slot_matches(own, frame)],
-                skips,
-                self._tail.clocks(own),
-                (
-                    self._treespec.unflatten(range(len(leaves))),
-                    addresses(leaves, unbound),
-                    addresses(works_on, unbound) if has_copies else None,
-                ),
-                self._masters,
-                self._rounding,
-            )
-        except _core.CoreError as fault:
-            raise self._tail.error(fault, self._structure, params=leaves) from None
+        bound, select, unbound = self._runs.bind(
+            self._structure, leaves, master, self._masters, states, self._rounding
+        )
         bound.restart(steps)
         # Where a gradient is an error; for what is left out it is not looked at.
         self._nones = [at for at, leaf in enumerate(leaves) if leaf is None and at not in unbound]
         leaves = [ANYTHING if at in unbound else leaf for at, leaf in enumerate(leaves)]
         self._bound, self._select, self._leaves, self._master = bound, select, leaves, master
         self._at_step = steps, states
-        self._quick = quick_step(self._head, self._tail, bound, master)
+        self._quick = quick_step(self._runs.head, self._runs.tail, bound, master)
         self._pending: Callable[[_Found], list[PyTree]] | None = None
+        has_copies = any(copy is not None for copy in self._masters)
         self._copies = master if has_copies else None
 
     @property
@@ -195,7 +166,7 @@ class Optimizer:
     @property
     def state(self) -> PyTree:
         """The state, of the same structure as ``tx.init(params)`` gives."""
-        return self._layout.join(iter(self._states()))
+        return self._runs.layout.join(iter(self._states()))
 
     def _states(self) -> list[PyTree]:
         """The states of all links, those that the host keeps at the step that the arrays are at.
@@ -265,16 +236,17 @@ class Optimizer:
             leaves = self._flatten_up_to(grads)
         except ValueError:
             leaves = self._matched(grads)
-        if self._nones:
+        else:
             self._check_nones(leaves)
         self._bound.learn(self.params, self._copies, grads)
         return leaves
 
     def _matched(self, updates: PyTree) -> list[Any]:
         """The leaves of updates in the order of the parameters."""
-        return match(
-            updates, self._structure, "updates", "params", leaves=self._select.leaves
-        ).leaves
+        found = match(updates, self._structure, "updates", "params", leaves=self._select.leaves)
+        if self._nones:
+            self._check_nones(found.leaves)
+        return found.leaves
 
     def _check_nones(self, updates: Sequence[Any]) -> None:
         for at in self._nones:
@@ -284,10 +256,10 @@ class Optimizer:
     def _fault(self, fault: _core.CoreError, grads: PyTree) -> errors.GradmillError:
         """The error for what the core reports of a step."""
         if not self._is_simple and self._quick is None:
-            return self._tail.error(fault, self._structure)
+            return self._runs.tail.error(fault, self._structure)
         try:
             # It may have met a tree in the place of an array.
-            return self._tail.error(fault, self._structure, updates=self._matched(grads))
+            return self._runs.tail.error(fault, self._structure, updates=self._matched(grads))
         except errors.TreeError as error:
             return error
 
@@ -327,28 +299,12 @@ class Optimizer:
     ) -> tuple[list[float | None], bool]:
         """A step with parts that are written in Python, or that do not run in each step."""
         context = StepContext(updates, self._master, extra_args)
-        before = self._states()
-        states: list[PyTree] = []
-        norms: list[float | None] = []
-        finite = True
-        for run in self._head:
-            own = before[len(states) : len(states) + len(run.links)]
-            updates, own, found = run.update(updates, own, context)
-            states += own
-            norms += found.norms
-            finite = finite and found.finite
-        context.updates = updates
-        own = before[self._at :]
-        leaves = self._matched(updates)
-        if self._nones:
-            self._check_nones(leaves)
-        frame = Frame(self._structure, Match(leaves, self._treespec), list(self._select.leaves))
-        seen = (frame, self._select) if self._tail.selects else None
-        scalars, off, plans = self._tail.plan(own, context, seen)
+        states, (norms, finite), (leaves, scalars, off, new_states) = self._runs.begin(
+            updates, self._states(), context, self._select, self._matched
+        )
 
         def after(found: _Found) -> list[PyTree]:
-            changes = self._tail.advance(own, context, plans, found[2], self._structure)
-            return [*states, *map(new_fields, own, changes)]
+            return [*states, *new_states(found[2])]
 
         self._pending = after
         self._bound.step_with(leaves, scalars, off, scoped.get())
@@ -445,7 +401,9 @@ class Optimizer:
         self, state: PyTree, steps: int | None
     ) -> tuple[int, list[PyTree], list[tuple[Any, Any]]]:
         """Of a state that is given the steps taken, the links' states, and what to copy where."""
-        return read_states(self.state, state, self._layout, self._links, self._at, steps)
+        return read_states(
+            self.state, state, self._runs.layout, self._runs.links, self._runs.at, steps
+        )
 
     def _go_on(self, steps: int, states: list[PyTree]) -> None:
         """Take it that so many steps led to these states."""
@@ -482,7 +440,7 @@ class Optimizer:
         vars(self).update(kept)
         self._masters = owned(self._masters)
         self._set_up(self._tx, owned(self.params))
-        self._bind(flatten(self.params)[0], self._layout.parts(owned(state)), steps)
+        self._bind(flatten(self.params)[0], self._runs.layout.parts(owned(state)), steps)
 
     def __copy__(self) -> Self:
         """Copy all but the transformation: two optimizers with the same arrays would clash."""
@@ -495,7 +453,7 @@ class Optimizer:
 
 
 _DERIVED = set(
-    "_at _at_step _bound _busy _copies _flatten_up_to _head _is_simple _layout _leaves"  # noqa: SIM905
-    " _links _master _nones _pending _quick _select _structure _tail _treespec".split()
+    "_at_step _bound _busy _copies _flatten_up_to _is_simple _leaves _master _nones"  # noqa: SIM905
+    " _pending _quick _runs _select _structure _treespec".split()
 )
 """Attributes that are made anew in a copy."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 
 import gradmill as gm
-from gradmill._plan.links import links_of
+from gradmill._plan.layout import links_of
 from gradmill.jax import _fused, from_optax_state, step
 from tests.jax.versions import MIXES_DTYPES, enable_x64
 from tests.property.strategies import chains, problems

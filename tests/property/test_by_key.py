@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradmill as gm
-from gradmill._plan.links import links_of
+from gradmill._plan.layout import links_of
 from tests.cases import CASES, Case
 from tests.trees import SHAPES, bits, copy_tree, random_tree
 

@@ -12,7 +12,7 @@ import gradmill as gm
 from gradmill import _core
 from gradmill._data.trees import tree_map
 from gradmill._ops.op import OPS
-from gradmill._plan.links import links_of
+from gradmill._plan.layout import links_of
 from tests.property.strategies import chains, elementwise, layouts, links, problems, relayout
 from tests.trees import bits, copy_tree
 

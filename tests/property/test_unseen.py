@@ -10,7 +10,7 @@ from hypothesis import given
 
 import gradmill as gm
 from gradmill._data.trees import flatten, tree_map
-from gradmill._plan.links import links_of
+from gradmill._plan.layout import links_of
 from tests.cases import CASES
 from tests.property.strategies import chains, problems
 from tests.trees import bits, copy_tree, random_tree

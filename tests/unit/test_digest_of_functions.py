@@ -233,3 +233,12 @@ def test_per_example_clipping(form: float) -> None:
     assert gm.state_digest(make(l2_norm_clip=3.0)) not in digests
     for again in (pickle.loads(pickle.dumps(make(form))), copy.deepcopy(make(form))):  # noqa: S301
         assert gm.state_digest(again) in digests
+
+
+def test_files_of_the_package_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = gm.state_digest((gm.scale(2.0), gm.apply_updates))
+    monkeypatch.setattr(gm.EmptyState, "__module__", "gradmill.elsewhere")
+    monkeypatch.setattr(gm.apply_updates, "__module__", "gradmill.elsewhere")
+    assert gm.state_digest((gm.scale(2.0), gm.apply_updates)) == before
+    monkeypatch.setattr(gm.apply_updates, "__module__", "elsewhere")
+    assert gm.state_digest((gm.scale(2.0), gm.apply_updates)) != before

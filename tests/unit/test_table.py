@@ -11,7 +11,7 @@ import pytest
 import gradmill as gm
 from gradmill import _core
 from gradmill._ops.op import OPS, Op
-from gradmill._plan.links import links_of
+from gradmill._plan.layout import links_of
 from tests.cases import CASES
 
 PUBLIC = sorted(name for name in vars(gm) if not name.startswith("_"))

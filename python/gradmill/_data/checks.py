@@ -60,7 +60,7 @@ def _is_scalar(array: Any) -> bool:
 
 
 def is_real(value: object) -> bool:
-    """Whether ``value`` is a real scalar, as :func:`number_of` has it."""
+    """Whether ``value`` is a real scalar of any library or class; no bool."""
     return number_of(value) is not None
 
 

@@ -230,11 +230,11 @@ class Tape:
 
     # Functions by the names that array libraries have for them.
 
-    def asarray(self, value: Any, dtype: Any = None) -> Any:  # noqa: ARG002
+    def asarray(self, value: Any, dtype: Any = None) -> Any:  # noqa: ARG002  (all are float64)
         """A value as it is, several as a row."""
         return _Row(self, value) if isinstance(value, tuple) else value
 
-    def searchsorted(self, row: _Row, value: Any, side: str) -> Any:  # noqa: ARG002
+    def searchsorted(self, row: _Row, value: Any, side: str) -> Any:  # noqa: ARG002  (the right one)
         """How many of a row in ascending order are not above a value."""
         passed: Any = 0
         for bound in row.values:

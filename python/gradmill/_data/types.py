@@ -62,6 +62,37 @@ class EmptyState(NamedTuple):
     """
 
 
+class MaskedState(NamedTuple):
+    """The state of a masked transformation.
+
+    Attributes:
+        inner_state: That of the transformation inside, with ``MaskedNode`` for other leaves.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.add_decayed_weights(1e-4, mask={"w": True}).init({"w": np.ones(2)})
+        MaskedState(inner_state=EmptyState())
+    """
+
+    inner_state: Any
+
+
+class PartitionState(NamedTuple):
+    """The state of :func:`gradmill.partition`.
+
+    Attributes:
+        inner_states: For each label a :class:`MaskedState`.
+
+    Example:
+        >>> import gradmill as gm
+        >>> gm.partition({"a": gm.scale(1.0)}, {"w": "a"}).init({"w": 1.0})
+        PartitionState(inner_states={'a': MaskedState(inner_state=EmptyState())})
+    """
+
+    inner_states: Any
+
+
 class WrappedScheduleState(NamedTuple):
     """The state of :class:`WrappedSchedule`.
 

@@ -42,7 +42,7 @@ def scale_by_adam_nesterov(
     eps_root: Array,
     count: Any,
 ) -> tuple[Array, ...]:
-    """Do as Adam does with the first moment of the step to come."""
+    """Divide the first moment of the step to come by the root of the corrected second."""
     mu, nu = average(b1, mu, u), average(b2, nu, u * u)
     mu_hat = b1 * mu / correction(b1, count + 2.0) + (1 - b1) * u / correction(b1, count + 1.0)
     return mu_hat / root(xp, nu / correction(b2, count + 1.0), eps_root, eps), mu, nu

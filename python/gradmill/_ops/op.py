@@ -89,7 +89,7 @@ class Op:
         return self.name
 
     def __repr__(self) -> str:
-        return f"<op {self.name}>"
+        return self.name
 
     @property
     def draws(self) -> bool:

@@ -23,5 +23,5 @@ def zero_nans(xp: Any, u: Array) -> tuple[Array, ...]:
 
 @op(finds="finite")
 def apply_if_finite(xp: Any, u: Array, *, accept: Array, finite: Array) -> tuple[Array, ...]:
-    """Return ``u`` if all updates are finite or the others are accepted, else zeros."""
+    """Return ``u`` if all updates are finite or ``accept`` is not 0, else zeros."""
     return (xp.where(finite | (accept != 0), u, 0.0),)

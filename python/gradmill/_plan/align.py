@@ -179,7 +179,7 @@ def words(
     name: str,
     other: str,
     leaves: Sequence[Any] | None = None,
-    others: Sequence[Any] | None = None,
+    other_leaves: Sequence[Any] | None = None,
 ) -> str:
     """What to tell of a difference.
 
@@ -188,14 +188,14 @@ def words(
         name: What the tree is called.
         other: What the other is called.
         leaves: The leaves of the tree, where they are known.
-        others: Those of the other.
+        other_leaves: The leaves of the other, where they are known.
     """
     steps, own, its, (at, its_at) = difference
     path = name
     for node, child in steps:
         path = _alone(node).accessors()[child].codify(path)
     if own.is_leaf() or its.is_leaf() or not _are_alike(own, its):
-        mine, theirs = _kind(own, leaves, at), _kind(its, others, its_at)
+        mine, theirs = _kind(own, leaves, at), _kind(its, other_leaves, its_at)
         hint = hint_for(leaves[at]) if own.is_leaf() and leaves is not None else ""
         return f"{path}: {mine}, {other} has {theirs}{hint}"
     if own.type in _SEQUENCES:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from gradmill._data.types import TransformationLike
 
+Pattern: TypeAlias = Any
+"""None for a leaf; else a type, the children, and for a dict its keys and their order."""
+
 Path: TypeAlias = "tuple[Any, ...]"
 """The way from a link's state to a part of it: a field, then a key, then a field there."""
 

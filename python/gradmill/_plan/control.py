@@ -43,14 +43,14 @@ class Plan(NamedTuple):
         on: Whether its op runs.
         open: Whether the links that it governs run; None where its op decides.
         inner: The transformation whose hyperparameters those links take, where not their own.
-        memo: What ``advance`` needs to know of the plan.
+        carry: What ``plan`` hands to ``advance``.
     """
 
     scalars: tuple[Any, ...] = ()
     on: Any = True
     open: Any = True
     inner: TransformationLike | None = None
-    memo: Any = None
+    carry: Any = None
 
 
 class FieldError(Exception):
@@ -104,7 +104,7 @@ class Control(ABC):
         """Whether ``plan`` and ``advance`` are arithmetic among fields of the state alone."""
         return False
 
-    def written(self, recipe: Cells, link: int) -> tuple[Plan, After] | None:  # noqa: ARG002
+    def written(self, recipe: Cells, link: int) -> tuple[Plan, After] | None:  # noqa: ARG002  (for those that write)
         """Write down what the host does at ``link``, where that is more than arithmetic."""
         return None
 

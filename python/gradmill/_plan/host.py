@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gradmill import _core
 from gradmill._data.tape import UnwritableError
 from gradmill._data.types import WrappedScheduleState
-from gradmill._plan.cells import After, Cells, Path
+from gradmill._plan.cells import After, Cells, Path, Pattern
 from gradmill._plan.control import Context, Plan
-from gradmill._plan.links import links_of
+from gradmill._plan.layout import links_of
 from gradmill._plan.scalars import next_count, scalars_of
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from gradmill._data.types import TransformationLike
     from gradmill._plan.links import Link
     from gradmill._plan.spec import Spec
-
-Pattern: TypeAlias = Any
-"""None for a leaf; else a type, the children, and for a dict its keys and their order."""
 
 
 class Part(NamedTuple):
@@ -62,7 +59,7 @@ class Recipe(Cells):
     def inject(self, link: int, tx: TransformationLike) -> None:
         """Let the links behind a gate have the hyperparameters of those of ``tx``."""
         now = links_of(tx)
-        if self.links[link].inner_ops != [one.op for one in now]:
+        if self.links[link].inner_ops != tuple(one.op for one in now):
             raise UnwritableError
         for at, new in enumerate(now, link + 1):
             if new.spec is None:
@@ -90,7 +87,7 @@ class Recipe(Cells):
             [tape.number(value) for value in plan.scalars],
             tape.number(plan.on),
             None if plan.open is None else tape.number(plan.open),
-            tape.number(plan.memo if plan.open is None else False),
+            tape.number(plan.carry if plan.open is None else False),
             found,
             (middle, len(tape.ops)),
         )

@@ -1,61 +1,40 @@
-"""How the state of a transformation is made up of those of its links."""
+"""A transformation taken apart: its links in a row, and how its state is made up of theirs."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gradmill._data.tape import UnwritableError
+from gradmill._data.types import MaskedState, PartitionState
 from gradmill._plan.align import kind_of, with_article
-from gradmill._plan.spec import Chained, Gated, Masked, Partitioned, Spec
+from gradmill._plan.links import Link
+from gradmill._plan.spec import Chained, Gated, LabelMask, Masked, Partitioned, Spec
 from gradmill.errors import TreeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
     from gradmill._data.types import PyTree, TransformationLike
-    from gradmill._plan.host import Pattern, Recipe
+    from gradmill._plan.cells import Pattern
+    from gradmill._plan.spec import Mask
 
-
-class MaskedState(NamedTuple):
-    """The state of a masked transformation.
-
-    Attributes:
-        inner_state: That of the transformation inside, with ``MaskedNode`` for other leaves.
-
-    Example:
-        >>> import numpy as np
-        >>> import gradmill as gm
-        >>> gm.add_decayed_weights(1e-4, mask={"w": True}).init({"w": np.ones(2)})
-        MaskedState(inner_state=EmptyState())
-    """
-
-    inner_state: Any
-
-
-class PartitionState(NamedTuple):
-    """The state of :func:`gradmill.partition`.
-
-    Attributes:
-        inner_states: For each label a :class:`MaskedState`.
-
-    Example:
-        >>> import gradmill as gm
-        >>> gm.partition({"a": gm.scale(1.0)}, {"w": "a"}).init({"w": 1.0})
-        PartitionState(inner_states={'a': MaskedState(inner_state=EmptyState())})
-    """
-
-    inner_states: Any
+Inner: TypeAlias = "tuple[str, Callable[[], Pattern]] | None"
+"""The field of a gate's state that holds the state behind it, and what makes the pattern of it."""
 
 
 class Layout(ABC):
-    """Takes states apart into those of the links, and puts them together again.
+    """A part of a transformation: takes its states apart and puts them together again.
 
     Attributes:
         path: The expression for the state.
+        links: Its links, in the order in which updates pass them.
     """
+
+    links: list[Link]
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -78,23 +57,16 @@ class Layout(ABC):
     def join(self, parts: Iterator[PyTree]) -> PyTree:
         """The state whose links have these states."""
 
-    def pattern(
-        self,
-        recipe: Recipe,  # noqa: ARG002  (the usual layout has none)
-        links: Iterator[int],  # noqa: ARG002
-        labels: list[Any],  # noqa: ARG002
-    ) -> Pattern:
-        """The state as a pattern for the core; see :meth:`Recipe.pattern`.
+    @abstractmethod
+    def pattern(self, of_link: Callable[[Inner], Pattern]) -> Pattern:
+        """The state as a pattern for the core.
 
         Args:
-            recipe: What the host does, which says where it looks at the state.
-            links: The positions of the links.
-            labels: Takes what the leaves of the pattern stand for.
+            of_link: Makes the pattern of the state of the next link.
 
         Raises:
             UnwritableError: There are nodes in it that patterns do not have.
         """
-        raise UnwritableError
 
     def misfit(self, expected: str, state: PyTree) -> TreeError:
         """The error for a state of another kind."""
@@ -105,9 +77,9 @@ class Layout(ABC):
 class _One(Layout):
     """A single link; of one that is written in Python, nothing is known."""
 
-    def __init__(self, path: str, spec: Spec | None) -> None:
+    def __init__(self, path: str, kind: type[Any] | None) -> None:
         super().__init__(path)
-        self.kind = None if spec is None else spec.state
+        self.kind = kind
 
     def split(self, state: PyTree, parts: list[PyTree]) -> None:
         kind = self.kind
@@ -118,83 +90,18 @@ class _One(Layout):
     def join(self, parts: Iterator[PyTree]) -> PyTree:
         return next(parts)
 
-    def pattern(self, recipe: Recipe, links: Iterator[int], labels: list[Any]) -> Pattern:
-        return recipe.pattern(next(links), labels)
-
-
-class _Chain(Layout):
-    def __init__(self, path: str, members: tuple[TransformationLike, ...]) -> None:
-        super().__init__(path)
-        self.members = [layout_of(tx, f"{path}[{i}]") for i, tx in enumerate(members)]
-
-    def split(self, state: PyTree, parts: list[PyTree]) -> None:
-        if not isinstance(state, tuple) or len(state) != len(self.members):
-            raise self.misfit(f"a tuple of {len(self.members)} states", state)
-        for member, inner in zip(self.members, state, strict=True):
-            member.split(inner, parts)
-
-    def join(self, parts: Iterator[PyTree]) -> PyTree:
-        return tuple([member.join(parts) for member in self.members])
-
-    def pattern(self, recipe: Recipe, links: Iterator[int], labels: list[Any]) -> Pattern:
-        return tuple, [each.pattern(recipe, links, labels) for each in self.members], [], []
-
-
-class _Named(Layout):
-    def __init__(self, path: str, members: dict[str, TransformationLike]) -> None:
-        super().__init__(path)
-        self.members = {key: layout_of(tx, f"{path}[{key!r}]") for key, tx in members.items()}
-
-    def split(self, state: PyTree, parts: list[PyTree]) -> None:
-        if not isinstance(state, dict) or state.keys() != self.members.keys():
-            raise self.misfit(f"a dict with the keys {', '.join(self.members)}", state)
-        for key, member in self.members.items():
-            member.split(state[key], parts)
-
-    def join(self, parts: Iterator[PyTree]) -> PyTree:
-        return OrderedDict((key, member.join(parts)) for key, member in self.members.items())
-
-
-class _Mask(Layout):
-    def __init__(self, path: str, inner: TransformationLike) -> None:
-        super().__init__(path)
-        self.inner = layout_of(inner, f"{path}.inner_state")
-
-    def split(self, state: PyTree, parts: list[PyTree]) -> None:
-        if not hasattr(state, "inner_state"):
-            raise self.misfit("a MaskedState", state)
-        self.inner.split(state.inner_state, parts)
-
-    def join(self, parts: Iterator[PyTree]) -> PyTree:
-        return MaskedState(self.inner.join(parts))
-
-
-class _Partition(Layout):
-    def __init__(self, path: str, members: dict[Any, TransformationLike]) -> None:
-        super().__init__(path)
-        self.members = {
-            label: _Mask(f"{path}.inner_states[{label!r}]", tx) for label, tx in members.items()
-        }
-
-    def split(self, state: PyTree, parts: list[PyTree]) -> None:
-        states = getattr(state, "inner_states", None)
-        if not isinstance(states, dict) or states.keys() != self.members.keys():
-            labels = ", ".join(map(str, self.members))
-            raise self.misfit(f"a PartitionState with the labels {labels}", state)
-        for label, member in self.members.items():
-            member.split(states[label], parts)
-
-    def join(self, parts: Iterator[PyTree]) -> PyTree:
-        states = {label: member.join(parts) for label, member in self.members.items()}
-        return PartitionState(states)
+    def pattern(self, of_link: Callable[[Inner], Pattern]) -> Pattern:
+        return of_link(None)
 
 
 class _Gate(Layout):
-    def __init__(self, path: str, gated: Gated) -> None:
+    """A link whose state holds that of the part behind it."""
+
+    def __init__(self, path: str, kind: type[Any], field: str, inner: Layout) -> None:
         super().__init__(path)
-        self.kind = gated.spec.state
-        self.field = gated.field
-        self.inner = layout_of(gated.inner, f"{path}.{gated.field}")
+        self.kind = kind
+        self.field = field
+        self.inner = inner
 
     def split(self, state: PyTree, parts: list[PyTree]) -> None:
         if not _has_fields(state, self.kind):
@@ -206,27 +113,176 @@ class _Gate(Layout):
         own = next(parts)
         return own._replace(**{self.field: self.inner.join(parts)})
 
-    def pattern(self, recipe: Recipe, links: Iterator[int], labels: list[Any]) -> Pattern:
-        inner = partial(self.inner.pattern, recipe, links, labels)
-        return recipe.pattern(next(links), labels, (self.field, inner))
+    def pattern(self, of_link: Callable[[Inner], Pattern]) -> Pattern:
+        return of_link((self.field, partial(self.inner.pattern, of_link)))
+
+
+class _Group(Layout):
+    """Parts whose states stand in a container."""
+
+    container: type[Any] | None = None
+    """That of a pattern, where patterns have such."""
+
+    def __init__(self, path: str, inside: Sequence[Layout]) -> None:
+        super().__init__(path)
+        self.inside = inside
+
+    def split(self, state: PyTree, parts: list[PyTree]) -> None:
+        for part, own in zip(self.inside, self.opened(state), strict=True):
+            part.split(own, parts)
+
+    def join(self, parts: Iterator[PyTree]) -> PyTree:
+        return self.closed([part.join(parts) for part in self.inside])
+
+    def pattern(self, of_link: Callable[[Inner], Pattern]) -> Pattern:
+        if self.container is None:
+            raise UnwritableError
+        return self.container, [part.pattern(of_link) for part in self.inside], [], []
+
+    @abstractmethod
+    def opened(self, state: PyTree) -> Sequence[PyTree]:
+        """The states in the container.
+
+        Raises:
+            TreeError: ``state`` is not one that ``init`` makes.
+        """
+
+    @abstractmethod
+    def closed(self, states: Sequence[PyTree]) -> PyTree:
+        """The container around states."""
+
+
+class _Chain(_Group):
+    container = tuple
+
+    def opened(self, state: PyTree) -> Sequence[PyTree]:
+        if not isinstance(state, tuple) or len(state) != len(self.inside):
+            raise self.misfit(f"a tuple of {len(self.inside)} states", state)
+        return state
+
+    def closed(self, states: Sequence[PyTree]) -> PyTree:
+        return tuple(states)
+
+
+class _Named(_Group):
+    def __init__(self, path: str, names: Sequence[str], inside: Sequence[Layout]) -> None:
+        super().__init__(path, inside)
+        self.names = names
+
+    def opened(self, state: PyTree) -> Sequence[PyTree]:
+        if not isinstance(state, dict) or state.keys() != set(self.names):
+            raise self.misfit(f"a dict with the keys {', '.join(self.names)}", state)
+        return [state[name] for name in self.names]
+
+    def closed(self, states: Sequence[PyTree]) -> PyTree:
+        return OrderedDict(zip(self.names, states, strict=True))
+
+
+class _Mask(_Group):
+    def opened(self, state: PyTree) -> Sequence[PyTree]:
+        if not hasattr(state, "inner_state"):
+            raise self.misfit("a MaskedState", state)
+        return (state.inner_state,)
+
+    def closed(self, states: Sequence[PyTree]) -> PyTree:
+        return MaskedState(*states)
+
+
+class _Partition(_Group):
+    def __init__(self, path: str, labels: Sequence[Hashable], inside: Sequence[Layout]) -> None:
+        super().__init__(path, inside)
+        self.labels = labels
+
+    def opened(self, state: PyTree) -> Sequence[PyTree]:
+        states = getattr(state, "inner_states", None)
+        if not isinstance(states, dict) or states.keys() != set(self.labels):
+            labels = ", ".join(map(str, self.labels))
+            raise self.misfit(f"a PartitionState with the labels {labels}", state)
+        return [states[label] for label in self.labels]
+
+    def closed(self, states: Sequence[PyTree]) -> PyTree:
+        return PartitionState(dict(zip(self.labels, states, strict=True)))
 
 
 def _has_fields(state: PyTree, kind: type[Any]) -> bool:
     return set(kind._fields).issubset(getattr(state, "_fields", ()))
 
 
-def layout_of(tx: TransformationLike, path: str = "state") -> Layout:
-    """The layout of the states of ``tx``."""
+@dataclass(frozen=True)
+class _Place:
+    """Where a part of a transformation stands."""
+
+    path: str
+    masks: tuple[Mask, ...] = ()
+    masks_extra: bool = False
+    gates: tuple[int, ...] = ()
+
+    def at(self, suffix: str) -> _Place:
+        """The place of a part whose state is found there."""
+        return replace(self, path=self.path + suffix)
+
+    def under(self, mask: Mask, masks_extra: bool) -> _Place:
+        """The place under a mask."""
+        extra = self.masks_extra or masks_extra
+        return replace(self, masks=(*self.masks, mask), masks_extra=extra)
+
+    def behind(self, gate: int) -> _Place:
+        """The place behind a gate."""
+        return replace(self, gates=(*self.gates, gate))
+
+    def link(self, tx: TransformationLike, spec: Spec | None, index: int) -> Link:
+        return Link(tx, spec, self.masks, self.masks_extra, self.gates, index, index + 1, self.path)
+
+
+def layout_of(tx: TransformationLike) -> Layout:
+    """The layout of ``tx``."""
+    return _lay_out(tx, _Place("state"), [])
+
+
+def links_of(tx: TransformationLike) -> list[Link]:
+    """The links of ``tx``, in the order in which updates pass them."""
+    return layout_of(tx).links
+
+
+def _lay_out(tx: TransformationLike, place: _Place, row: list[Link]) -> Layout:
+    """The layout of a part; its links are added to ``row``."""
+    path, index = place.path, len(row)
+    layout: Layout
     match getattr(tx, "description", None):
         case Chained(members, None):
-            return _Chain(path, members)
+            inside = [_lay_out(one, place.at(f"[{at}]"), row) for at, one in enumerate(members)]
+            layout = _Chain(path, inside)
         case Chained(members, tuple() as names):
-            return _Named(path, dict(zip(names, members, strict=True)))
-        case Masked(inner):
-            return _Mask(path, inner)
-        case Partitioned(members):
-            return _Partition(path, dict(members))
-        case Gated() as gated:
-            return _Gate(path, gated)
-        case other:
-            return _One(path, other if isinstance(other, Spec) else None)
+            pairs = zip(names, members, strict=True)
+            inside = [_lay_out(one, place.at(f"[{name!r}]"), row) for name, one in pairs]
+            layout = _Named(path, names, inside)
+        case Masked(inner, mask, masks_extra):
+            layout = _masked(inner, mask, masks_extra, place, row)
+        case Partitioned(members, labels, masks_extra):
+            inside = []
+            for label, one in members.items():
+                here = place.at(f".inner_states[{label!r}]")
+                inside.append(_masked(one, LabelMask(labels, label), masks_extra, here, row))
+            layout = _Partition(path, tuple(members), inside)
+        case Gated(spec, inner, field):
+            row.append(place.link(tx, spec, index))
+            behind = _lay_out(inner, place.behind(index).at(f".{field}"), row)
+            layout = _Gate(path, spec.state, field, behind)
+            inner_ops = tuple(link.op for link in row[index + 1 :])
+            row[index] = replace(row[index], end=len(row), inner_ops=inner_ops)
+        case Spec() as spec:
+            row.append(place.link(tx, spec, index))
+            layout = _One(path, spec.state)
+        case _:
+            row.append(place.link(tx, None, index))
+            layout = _One(path, None)
+    layout.links = row[index:]
+    return layout
+
+
+def _masked(
+    inner: TransformationLike, mask: Mask, masks_extra: bool, place: _Place, row: list[Link]
+) -> Layout:
+    """The layout of a masked part."""
+    here = place.under(mask, masks_extra).at(".inner_state")
+    return _Mask(place.path, [_lay_out(inner, here, row)])

@@ -231,13 +231,15 @@ def _as_bool(value: object, spec: Treespec, at: int) -> bool:
 
 
 def _as_label(labels: Labels, label: Any, spec: Treespec, at: int) -> Hashable:
-    known = label in labels.known
-    if labels.by_choice:
-        known = len(labels.known) == 2 if is_bool(label) else known and is_integer(label)
-    if not known:
+    is_allowed = label in labels.allowed
+    if labels.by_choice and is_bool(label):
+        is_allowed = len(labels.allowed) == 2
+    elif labels.by_choice:
+        is_allowed = is_allowed and is_integer(label)
+    if not is_allowed:
         raise ValueError(
             f"{leaf_path(spec, at, 'params')}: label {label!r:.60} is none of "
-            + ", ".join(map(repr, labels.known))
+            + ", ".join(map(repr, labels.allowed))
             + hint_for(label)
         )
     if labels.by_choice and is_bool(label):

@@ -100,13 +100,13 @@ class Labels:
         source: A tree of labels with the structure of the parameters or of its upper part, a
             function of the tree that returns one, or a function of path and leaf that returns a
             label.
-        known: The labels that there may be.
+        allowed: The labels that there may be.
         by_choice: Whether ``source`` returns a choice among transformations: a bool, where true is
             the first of two, or a position.
     """
 
     source: Any
-    known: tuple[Hashable, ...]
+    allowed: tuple[Hashable, ...]
     by_choice: bool = False
 
 

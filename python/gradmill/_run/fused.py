@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from gradmill._data.trees import Flattener, tree_map
 from gradmill._plan.context import StepContext
 from gradmill._plan.layout import Layout, layout_of
-from gradmill._plan.links import links_of
 from gradmill._plan.masks import Selection
 from gradmill._plan.states import init_link
 from gradmill._run.fresh import apart, copied
 from gradmill._run.quick import QuickUpdate, quick_update
-from gradmill._run.runs import PythonRun, runs_of
+from gradmill._run.runs import PythonRun, runs_of, send_through
 from gradmill._run.transformation import GradientTransformation, GradientTransformationExtraArgs
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Fused:
 
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state for ``params``."""
-        links = links_of(self.tx)
+        links = self.layout.links
         own = [params] * len(links)
         if any(link.masks for link in links):
             leaves, structure = Flattener()(params)
@@ -98,11 +97,7 @@ class Fused:
         states = self.layout.parts(state)
         context = StepContext(updates, params, extra_args)
         given = updates
-        new_states: list[PyTree] = []
-        for run in self.runs:
-            own = states[len(new_states) : len(new_states) + len(run.links)]
-            updates, own, _ = run.update(updates, own, context)
-            new_states += own
+        updates, new_states, _ = send_through(self.runs, updates, states, context)
         if not self.runs:
             updates = tree_map(copied, updates)
         elif isinstance(self.runs[-1], PythonRun):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cache
+from functools import cache, partial
 from operator import or_
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from gradmill._data.trees import Structure, leaf_path, tree_map
 from gradmill._data.types import NO_PARAMS_MSG
 from gradmill._plan.align import hint_for
 from gradmill._plan.control import Control, FieldError, Plan, count_of
-from gradmill._plan.links import links_of
+from gradmill._plan.layout import links_of
 from gradmill._plan.scalars import counted, scalars_now
 from gradmill._plan.states import check_counts, new_fields
 from gradmill._run.frame import Framer
@@ -25,7 +25,7 @@ from gradmill._run.fresh import copied, zeroed
 from gradmill.errors import TreeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gradmill._data.types import PyTree
     from gradmill._ops.op import Op
@@ -46,6 +46,10 @@ class Found(NamedTuple):
 
     norms: Sequence[float | None]
     finite: bool
+
+
+NewStates: TypeAlias = "Callable[..., list[PyTree]]"
+"""The second half of a step: makes the new states of what ops found and of new slots."""
 
 
 class Program(Protocol):
@@ -204,7 +208,7 @@ class OpsRun(ABC):
             if link.finds == "finite":
                 found = next(all_finite)
                 if plan.open is None:
-                    is_open[link.index] = found or plan.memo
+                    is_open[link.index] = found or plan.carry
             elif link.finds == "nans":
                 found = structure, next(nans)
             if link.gates and not all(is_open[gate] for gate in link.gates):
@@ -216,33 +220,65 @@ class OpsRun(ABC):
                 changes.append(counted(link, state))
         return changes
 
-    def _advanced(
-        self, states: Sequence[PyTree], context: StepContext, plans: Sequence[Plan]
+    def begin(
+        self,
+        updates: PyTree,
+        states: Sequence[PyTree],
+        context: StepContext,
+        frame: Frame | None = None,
+        select: Selection | None = None,
+    ) -> tuple[list[float], int, NewStates]:
+        """The first half of a step, in which the host settles its numbers.
+
+        Args:
+            updates: The updates that reach the run.
+            states: The states of its links.
+            context: The step.
+            frame: The trees leaf by leaf.
+            select: What masks leave of them, where it is asked for.
+
+        Returns:
+            The scalars of all ops in a row, the ops that do not run as bits, and the second half.
+        """
+        context.updates = updates
+        seen = None if frame is None or select is None else (frame, select)
+        structure = None if frame is None else frame.structure
+        scalars, off, plans = self.plan(states, context, seen)
+        return scalars, off, partial(self._new_states, states, context, plans, structure)
+
+    def _new_states(
+        self,
+        states: Sequence[PyTree],
+        context: StepContext,
+        plans: Sequence[Plan],
+        structure: Structure | None,
+        found: tuple[list[bool], list[list[bool]]] | None,
+        slots: Iterable[tuple[int, str, PyTree]] = (),
     ) -> list[PyTree]:
-        """The states after a step without ops."""
-        changes = self.advance(states, context, plans, None, None)
-        return [new_fields(state, own) for state, own in zip(states, changes, strict=True)]
+        """The states after a step; new slots come with the position of the link and the name."""
+        changes = self.advance(states, context, plans, found, structure)
+        for at, name, tree in slots:
+            changes[at][name] = tree
+        return list(map(new_fields, states, changes))
 
     def update(
         self, updates: PyTree, states: Sequence[PyTree], context: StepContext
     ) -> tuple[PyTree, list[PyTree], Found]:
         """Send ``updates`` through the links; nothing that was given is written to."""
-        context.updates = updates
         params = context.params
         if params is None and self.reads_params:
             op = next(op for op in self.own_ops if op.reads_params)
             raise ValueError(f"{op.name} {NO_PARAMS_MSG}")
         if not self.ops and not self.selects:
-            scalars, off, plans = self.plan(states, context)
-            new_states = self._advanced(states, context, plans)
-            return tree_map(copied, updates), new_states, Found((), True)
+            _, _, new_states = self.begin(updates, states, context)
+            return tree_map(copied, updates), new_states(None), Found((), True)
         needs_params = self.selects or self.reads_params
         looks_at_params = needs_params or self.numbers_leaves
         frame = self.framer(updates, params if looks_at_params else None, needs_params=needs_params)
         structure, given = frame.structure, frame.updates
         leaves = given.leaves
         select = frame.selection() if self.selects else None
-        scalars, off, plans = self.plan(states, context, (frame, select) if select else None)
+        scalars, off, new_states = self.begin(updates, states, context, frame, select)
         skips = None if select is None else self.skips(select)
         try:
             slots = self.slot_matches(states, frame)
@@ -266,11 +302,9 @@ class OpsRun(ABC):
         for at in unseen:
             is_zero = self._zeros & ~off & ~(skips[at] if skips else 0)
             new[at] = (zeroed if is_zero else copied)(leaves[at])
-        changes = self.advance(states, context, plans, more, structure)
-        for (at, name, _), slot, arrays in zip(self.slots, slots, new_slots, strict=True):
-            changes[at][name] = slot.rebuild(arrays)
-        new_states = [new_fields(state, own) for state, own in zip(states, changes, strict=True)]
-        return given.rebuild(new), new_states, Found(norms, finite)
+        rows = zip(self.slots, slots, new_slots, strict=True)
+        kept = [(at, name, slot.rebuild(arrays)) for (at, name, _), slot, arrays in rows]
+        return given.rebuild(new), new_states(more, kept), Found(norms, finite)
 
     def error(
         self, fault: _core.CoreError, structure: Structure, **trees: list[Any] | None
@@ -364,7 +398,7 @@ def planned(link: Link, state: PyTree, context: StepContext) -> Plan:
     plan = _core.in_default_mode(control.plan, state, context)
     if plan.inner is not None:
         now = links_of(plan.inner)
-        if link.inner_ops != [one.op for one in now]:
+        if link.inner_ops != tuple(one.op for one in now):
             raise ValueError(
                 f"{link.path}: what the transformation consists of depends on the value of a"
                 " hyperparameter; name it in static_args"

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gradmill._data.types import PyTree
-    from gradmill._plan.host import Pattern, Recipe
+    from gradmill._plan.cells import Pattern
+    from gradmill._plan.host import Recipe
     from gradmill._plan.layout import Layout
 
 _FLOAT64 = np.dtype(np.float64)
@@ -79,7 +80,8 @@ class QuickUpdate:
 
     def __init__(self, run: NativeRun, recipe: Recipe, layout: Layout) -> None:
         labels: list[Any] = []
-        pattern = layout.pattern(recipe, iter(range(len(run.links))), labels)
+        positions = iter(range(len(run.links)))
+        pattern = layout.pattern(lambda inner: recipe.pattern(next(positions), labels, inner))
         slots = [(at, (name,)) for at, name, _ in run.slots]
         self._host = recipe.host(pattern, labels, slots)
         self._program = run.program

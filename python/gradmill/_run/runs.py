@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from gradmill._data.trees import HOLE, Structure
-from gradmill._plan.links import links_of
+from gradmill._plan.layout import links_of
 from gradmill._plan.match import match
 from gradmill._run.formulas import FormulaRun
 from gradmill._run.frame import Framer, masked_extra
@@ -96,3 +96,26 @@ def runs_in_place(tx: TransformationLike) -> tuple[*tuple[Run, ...], NativeRun]:
             return (*runs[:-1], tail)
         case _:
             return (*runs, NativeRun(()))
+
+
+def send_through(
+    runs: Sequence[Run], updates: PyTree, states: Sequence[PyTree], context: StepContext
+) -> tuple[PyTree, list[PyTree], Found]:
+    """Send updates through runs one after the other, all of which make new arrays.
+
+    Args:
+        runs: The runs.
+        updates: The updates.
+        states: The states of their links; there may be more behind them.
+        context: The step.
+    """
+    new_states: list[PyTree] = []
+    norms: list[float | None] = []
+    finite = True
+    for run in runs:
+        own = states[len(new_states) : len(new_states) + len(run.links)]
+        updates, own, found = run.update(updates, own, context)
+        new_states += own
+        norms += found.norms
+        finite = finite and found.finite
+    return updates, new_states, Found(norms, finite)

@@ -77,13 +77,13 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
     try:
         new = _core.apply_updates(leaves, steps, scoped.get())
     except _core.CoreError as fault:
-        others = _without_zeros(leaves, steps, structure.spec)
-        if all(other is update for other, update in zip(others, steps, strict=True)):
+        nonzero = _without_zeros(leaves, steps, structure.spec)
+        if all(other is update for other, update in zip(nonzero, steps, strict=True)):
             raise leaf_error(fault, structure.spec, params=leaves, updates=steps) from None
         try:
-            new = _core.apply_updates(leaves, others, scoped.get())
+            new = _core.apply_updates(leaves, nonzero, scoped.get())
         except _core.CoreError as other:
-            raise leaf_error(other, structure.spec, params=leaves, updates=others) from None
+            raise leaf_error(other, structure.spec, params=leaves, updates=nonzero) from None
     return structure.spec.unflatten(new)
 
 
@@ -98,19 +98,19 @@ def _without_zeros(params: Sequence[Any], updates: Sequence[Any], treespec: Tree
     Raises:
         LeafTypeError: Such a parameter has an update that is not zero.
     """
-    others: list[Any] = []
+    nonzero: list[Any] = []
     for at, (param, update) in enumerate(zip(params, updates, strict=True)):
         try:
             if update is not None:
                 as_native(param)
-            others.append(update)
+            nonzero.append(update)
         except TypeError as error:
             if not _is_zero(update):
                 path = leaf_path(treespec, at, "params")
                 problem = f"{error}, as its update is not zero{hint_for(param)}"
                 raise LeafTypeError(f"{path}: {problem}") from None
-            others.append(None)
-    return others
+            nonzero.append(None)
+    return nonzero
 
 
 def _is_zero(update: Any) -> bool:

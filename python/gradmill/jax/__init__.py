@@ -2,7 +2,7 @@
 
 try:
     import jax as _jax  # noqa: F401  (to say what is missing, before anything else does)
-    import optax as _optax  # noqa: F401  (likewise)
+    import optax as _optax  # noqa: F401  (to say that it is missing)
 except ImportError as error:
     raise ImportError(f"{error}; gradmill.jax needs: pip install 'gradmill[optax]'") from error
 

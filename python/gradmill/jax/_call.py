@@ -131,14 +131,14 @@ class Program:
         numbers: An operand of floats.
         words: An operand of words.
         rows: The rows of its scalars.
-        known: What was found out about all leaves for the first ops that ask for it.
+        measured: What was found out about all leaves for the first ops that ask for it.
     """
 
     ops: Sequence[Link]
     numbers: Any
     words: Any
     rows: list[tuple[float, float, float]]
-    known: list[Any]
+    measured: list[Any]
 
     def call(
         self, mode: Mode, leaves: Sequence[LeafArrays], drawn: Sequence[int]
@@ -194,7 +194,7 @@ class Program:
         return (max(1, finite + nans * leaves),)
 
     def _known(self) -> Any:
-        return jnp.stack(self.known) if self.known else jnp.zeros((0, 1, 6), jnp.uint32)
+        return jnp.stack(self.measured) if self.measured else jnp.zeros((0, 1, 6), jnp.uint32)
 
     def _entry(self, link: Link) -> str:
         governs = sum(link.index in other.gates for other in self.ops)

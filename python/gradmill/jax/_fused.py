@@ -83,18 +83,18 @@ class _Run:
     def calls(self) -> list[Any]:
         """Make all calls; the leaves of the new parameters."""
         start = 0
-        known: list[Any] = []
+        measured: list[Any] = []
         for at, link in enumerate(self.ops):
             if len(self.split) == 1 or link.finds not in {"norm", "finite"}:
                 continue
             # What the op has to know is found in all leaves together, and these take several calls.
             if any(op.spec is not None and op.spec.slots for op in self.ops[start:at]):
-                self.updates = self.run(Mode.UPDATE, self.ops[start:at], known, self.updates)
-                start, known = at, []
-            known.append(self.sums(self.ops[start : at + 1], known))
-        return self.run(Mode.STEP, self.ops[start:], known, self.inputs.params)
+                self.updates = self.run(Mode.UPDATE, self.ops[start:at], measured, self.updates)
+                start, measured = at, []
+            measured.append(self.sums(self.ops[start : at + 1], measured))
+        return self.run(Mode.STEP, self.ops[start:], measured, self.inputs.params)
 
-    def program(self, ops: Sequence[Link], known: list[Any]) -> Program:
+    def program(self, ops: Sequence[Link], measured: list[Any]) -> Program:
         """A program of some of the ops."""
         scalars = Scalars()
         off, switched = 0, []
@@ -109,7 +109,7 @@ class _Run:
             elif runs:
                 switched.append((position, ~jnp.stack(runs).all()))
         numbers, words = scalars.operands(off, switched)
-        return Program(ops, numbers, words, scalars.rows, known)
+        return Program(ops, numbers, words, scalars.rows, measured)
 
     def conditions(self, link: Link, ops: Sequence[Link]) -> list[Any]:
         """On what it depends whether an op runs, but for gates of the same program."""
@@ -124,7 +124,7 @@ class _Run:
     def is_open(self, gate: int) -> Any:
         """Whether what a gate governs runs."""
         plan = self.plans[gate]
-        return self.finite[gate] | plan.memo if plan.open is None else plan.open
+        return self.finite[gate] | plan.carry if plan.open is None else plan.open
 
     def groups(self, ops: Sequence[Link], mode: Mode) -> list[list[LeafArrays]]:
         """The arrays of all leaves, by the call."""
@@ -155,9 +155,9 @@ class _Run:
         draws = [bit for bit, link in enumerate(ops) if link.op is not None and link.op.draws]
         return [sum(not leaf.skip >> bit & 1 for leaf in before) for bit in draws]
 
-    def sums(self, ops: Sequence[Link], known: list[Any]) -> Any:
+    def sums(self, ops: Sequence[Link], measured: list[Any]) -> Any:
         """What the last of ``ops`` has to know, leaf by leaf."""
-        program = self.program(ops, known)
+        program = self.program(ops, measured)
         found, before = [], list[LeafArrays]()
         for group in self.groups(ops[:-1], Mode.SUMS):
             # The last op does not run, but counts only the leaves that it takes.
@@ -169,10 +169,10 @@ class _Run:
         return jnp.concatenate(found)
 
     def run(
-        self, mode: Mode, ops: Sequence[Link], known: list[Any], old: Sequence[Any]
+        self, mode: Mode, ops: Sequence[Link], measured: list[Any], old: Sequence[Any]
     ) -> list[Any]:
         """Run a program over all leaves: updates or parameters in place of ``old``."""
-        program = self.program(ops, known)
+        program = self.program(ops, measured)
         new, before = list(old), list[LeafArrays]()
         self.slots = [[list(slot) for slot in slots] for slots in self.slots]
         gates = [link.index for link in ops if link.finds == "finite"]

@@ -194,8 +194,8 @@ def _array(leaf: object, frame: Frame, at: int, name: str) -> Any:
         raise LeafTypeError(f"{path}: {error}{hint_for(leaf)}") from None
 
 
-def _check_shapes(inputs: Inputs, others: Sequence[Any], name: str) -> None:
-    for at, (update, other) in enumerate(zip(inputs.given, others, strict=True)):
+def _check_shapes(inputs: Inputs, leaves: Sequence[Any], name: str) -> None:
+    for at, (update, other) in enumerate(zip(inputs.given, leaves, strict=True)):
         shape = getattr(other, "shape", None)
         if is_float(update) and shape is not None and update.shape != shape:
             path = leaf_path(inputs.frame.structure.spec, at, "updates")

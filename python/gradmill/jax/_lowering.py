@@ -13,7 +13,6 @@ import optax
 from gradmill._data.trees import Flattener, flatten, leaf_path
 from gradmill._ops.walk import FormulaError, run_op
 from gradmill._plan.layout import layout_of
-from gradmill._plan.links import links_of
 from gradmill._plan.masks import Selection
 from gradmill._plan.match import match
 from gradmill._plan.spec import Flattened
@@ -44,8 +43,8 @@ class Lowering:
 
     def __init__(self, tx: TransformationLike) -> None:
         self.tx = tx
-        self.links = [replace(link, tx=_lowered(link.tx)) for link in links_of(tx)]
         self.layout = layout_of(tx)
+        self.links = [replace(link, tx=_lowered(link.tx)) for link in self.layout.links]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Lowering, (self.tx,)
@@ -172,7 +171,7 @@ class _Walk:
                 new, slots = _choose(plan.on, (new, slots), (leaves, old))
         is_open = plan.open
         if link.finds == "finite":
-            is_open = jnp.logical_or(found, plan.memo)
+            is_open = jnp.logical_or(found, plan.carry)
         changes = advanced(link, spec, state, plan, found)
         matches = self.inputs.slots(link, state)
         for slot, was, values in zip(spec.slots, matches, slots, strict=False):

@@ -121,8 +121,8 @@ class Step:
             jax.errors.JaxRuntimeError: When the program runs: a scalar is NaN.
         """
         arrays = {name: value for name, value in extra_args.items() if _is_data(value)}
-        others = {name: value for name, value in extra_args.items() if name not in arrays}
-        if others or not can_be_fused(self._lowering):
+        no_arrays = {name: value for name, value in extra_args.items() if name not in arrays}
+        if no_arrays or not can_be_fused(self._lowering):
             return self._lowering.apply(grads, state, params, extra_args)
         if any(map(is_traced, jax.tree.leaves((grads, state, params, arrays)))):
             run = self._step

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class BuiltinSchedule(ABC):
 
     def __init_subclass__(cls) -> None:
         # Before the dataclass writes one of its own.
-        cls.__repr__ = BuiltinSchedule.__repr__  # type: ignore[method-assign]
+        cls.__repr__ = BuiltinSchedule.__repr__  # type: ignore[method-assign]  # a class takes it for its own
 
     def __repr__(self) -> str:
         """Return the code that makes it."""
@@ -69,4 +69,6 @@ class BuiltinSchedule(ABC):
 def is_own(schedule: object) -> bool:
     """Whether a schedule is this package's through and through: then it takes ints for counts."""
     # Not `isinstance`, which an abstract class answers slowly.
-    return BuiltinSchedule in type(schedule).__mro__ and schedule.has_own_parts  # type: ignore[attr-defined]
+    if BuiltinSchedule not in type(schedule).__mro__:
+        return False
+    return cast("BuiltinSchedule", schedule).has_own_parts

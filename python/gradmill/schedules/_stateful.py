@@ -72,7 +72,7 @@ class WrappedSchedule:
     def __call__(
         self,
         state: WrappedScheduleState,
-        **extra_args: Any,  # noqa: ARG002  (likewise)
+        **extra_args: Any,  # noqa: ARG002  (the value is that at the count)
     ) -> float:
         """Return the function's value at the count."""
         value: float = call_at(self.schedule_fn, integer(state.count))

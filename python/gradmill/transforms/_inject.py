@@ -177,7 +177,7 @@ class _Injection(Control):
             exact[name] = self._value(name, own, **context.extra)
             stored[name] = self._stored(name, exact[name], like)
             states[name] = schedule.update(own, **context.extra)
-        return Plan(inner=self.build(exact), memo=(stored, states))
+        return Plan(inner=self.build(exact), carry=(stored, states))
 
     def written(self, recipe: Cells, link: int) -> tuple[Plan, After]:
         # A factory of the user's may compute anything of its numbers.
@@ -208,7 +208,7 @@ class _Injection(Control):
         return Plan(), lambda _: new
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
-        values, states = plan.memo
+        values, states = plan.carry
         count = next_count(state.count)
         return {"count": count, "hyperparams": values, "hyperparams_states": states}
 

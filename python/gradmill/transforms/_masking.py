@@ -173,16 +173,16 @@ def _members_and_labels(
         case _ if kwargs:
             pass
         case [Mapping() as members, labels] if _are_transformations(members.values()):
-            known = dict(members)
-            return known, Labels(labels, tuple(known))
+            by_label = dict(members)
+            return by_label, Labels(labels, tuple(by_label))
         case [selector, Mapping() as members] if _is_selector(selector):
             if _are_transformations(members.values()):
-                known = dict(members)
-                return known, Labels(_PerLeaf(selector), tuple(known))
+                by_label = dict(members)
+                return by_label, Labels(_PerLeaf(selector), tuple(by_label))
         case [selector, first, *rest] if _is_selector(selector):
             if _are_transformations([first, *rest]):
-                known = dict(enumerate([first, *rest]))
-                return known, Labels(_PerLeaf(selector), tuple(known), by_choice=True)
+                by_label = dict(enumerate([first, *rest]))
+                return by_label, Labels(_PerLeaf(selector), tuple(by_label), by_choice=True)
     raise TypeError(
         "partition takes a selector and transformations, partition(selector_fn, *transformations),"
         " or transformations by label and labels, partition(transforms, param_labels);"

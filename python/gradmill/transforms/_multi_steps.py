@@ -108,10 +108,10 @@ class _Collect(Control):
         skip, info = self._skip(context.updates, rounds, context.params)
         is_last = collected >= self.steps(rounds) - 1
         emits = xp.logical_and(xp.logical_not(skip), is_last)
-        return Plan((collected, emits, skip), open=emits, memo=(skip, info))
+        return Plan((collected, emits, skip), open=emits, carry=(skip, info))
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
-        skip, info = plan.memo
+        skip, info = plan.carry
         collected, rounds = state.mini_step, state.gradient_step
         where = namespace_of(plan.open).where
         changes: dict[str, Any] = {} if self.skips is None else {"skip_state": info}
@@ -131,8 +131,8 @@ class MultiSteps:
     use_grad_mean=True)``, which collects alone, and optax's ``MultiSteps(opt, every_k_schedule)``.
     An instance can be used wherever a transformation can.
 
-    In ``chain(MultiSteps(4), adam(0.1))`` Adam still sees the zeros of the silent steps; wrap it,
-    ``MultiSteps(adam(0.1), 4)``, for a step of Adam every fourth time.
+    In ``chain(MultiSteps(4), adam(0.1))`` Adam still sees the zeros of the steps that only
+    accumulate; wrap it, ``MultiSteps(adam(0.1), 4)``, for a step of Adam every fourth time.
 
     A NaN or an infinity lasts no longer than its round.
 

@@ -53,10 +53,10 @@ class _Noise(Control):
         on_host = context.xp is HOST
         sample, following = (_split if on_host else _split_in_jax)(state.rng_key)
         std = context.xp.sqrt(self.eta / next_count(state.count) ** self.gamma)
-        return Plan((std, sample[0], sample[1]), memo=following)
+        return Plan((std, sample[0], sample[1]), carry=following)
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
-        return {"count": next_count(state.count), "rng_key": plan.memo}
+        return {"count": next_count(state.count), "rng_key": plan.carry}
 
 
 def _split(key: Any) -> tuple[Any, Any]:

@@ -198,8 +198,8 @@ def _clip(
             per_example_clip,
         )
 
-        present = [leaf for leaf in leaves if leaf is not None]
-        sums, counts = per_example_clip(present, bound, uniform, batched)
+        arrays = [leaf for leaf in leaves if leaf is not None]
+        sums, counts = per_example_clip(arrays, bound, uniform, batched)
         rest = iter(sums)
         return treespec.unflatten([None if leaf is None else next(rest) for leaf in leaves]), counts
     try:

@@ -119,20 +119,20 @@ def skip_large_updates(
         np.False_
     """
     second = [value for value in (state, gradient_step) if value is not _MISSING]
-    others = [value for value in (params, max_squared_norm, max_norm) if value is not _MISSING]
-    if len(second) != 1 or not others or len(others) > 2:
+    rest = [value for value in (params, max_squared_norm, max_norm) if value is not _MISSING]
+    if len(second) != 1 or not rest or len(rest) > 2:
         raise TypeError(
             "skip_large_updates takes skip_large_updates(updates, state, max_norm) or"
             " skip_large_updates(updates, gradient_step, params, max_squared_norm)"
         )
     are_traced = _are_traced(updates)
     norm = _jax_sums().global_norm(updates) if are_traced else global_norm(updates)
-    if len(others) == 1:
-        small = norm < real("max_norm", others[0])
+    if len(rest) == 1:
+        small = norm < real("max_norm", rest[0])
         if are_traced:
             return _zeros_where(~small, updates), state
         return tree_map(np.array if small else np.zeros_like, updates), state
-    bound = real("max_squared_norm", others[1])
+    bound = real("max_squared_norm", rest[1])
     if are_traced:
         skip = ~(norm < (bound**0.5 if max_norm is _MISSING else bound))
         return skip, {"should_skip": skip, "norm_squared": norm * norm}

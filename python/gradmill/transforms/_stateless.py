@@ -135,7 +135,7 @@ def _apply_to_leaves(
     f: Callable[[Any, Any], Any],
     /,
     updates: PyTree,
-    state: PyTree,  # noqa: ARG001  (likewise)
+    state: PyTree,  # noqa: ARG001  (it is empty)
     params: PyTree | None = None,
 ) -> tuple[PyTree, EmptyState]:
     leaves, treespec = flatten(updates)

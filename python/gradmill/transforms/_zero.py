@@ -142,7 +142,7 @@ class _IfFinite(Control):
     def plan(self, state: Any, context: Context) -> Plan:
         # This one, if it is not finite, comes on top.
         accept = integer(state.notfinite_count) >= self.limit
-        return Plan((accept,), open=None, memo=accept)
+        return Plan((accept,), open=None, carry=accept)
 
     def advance(self, state: Any, plan: Plan, found: Any) -> dict[str, Any]:
         count, total = state.notfinite_count, state.total_notfinite

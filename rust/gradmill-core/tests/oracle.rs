@@ -96,7 +96,7 @@ fn formula(name: &str) -> Option<Formula> {
     FORMULAS.into_iter().find(|(known, _)| *known == name).map(|(_, formula)| formula)
 }
 
-/// The ops that have a formula here; the Python tests hold every op against `_formulas.py`.
+/// The ops that have a formula here; the Python tests hold every op against `python/gradmill/_ops/`.
 fn known() -> impl Strategy<Value = usize> {
     let known = |index: &usize| formula(OPS[*index].name).is_some();
     select((0..OPS.len()).filter(known).collect::<Vec<_>>())
