@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gradmill._data.types import PyTree
-    from gradmill._plan.links import Link
     from gradmill._plan.spec import Spec
 
 _INT32 = np.dtype(np.int32)
@@ -41,9 +40,9 @@ def scalars_of(spec: Spec) -> list[Scalar]:
     return [the_count if name == "count" else spec.hyper[name] for name in spec.op.scalars]
 
 
-def counted(link: Link | Spec, state: PyTree) -> dict[str, Any]:
+def counted(names: tuple[str, ...], state: PyTree) -> dict[str, Any]:
     """The fields of a state in which the host counts steps, after one more."""
-    return {name: next_count(getattr(state, name)) for name in link.counts}
+    return {name: next_count(getattr(state, name)) for name in names}
 
 
 def step_scalars(spec: Spec) -> _core.Scalars:

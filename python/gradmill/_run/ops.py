@@ -199,7 +199,7 @@ class OpsRun(ABC):
     ) -> list[dict[str, Any]]:
         """For each link the fields of its state that the host changes after a step."""
         if not self.has_controls:
-            return [counted(*pair) for pair in zip(self.links, states, strict=True)]
+            return [counted(link.counts, own) for link, own in zip(self.links, states, strict=True)]
         all_finite, nans = (iter(found) for found in (more or ((), ())))
         changes: list[dict[str, Any]] = []
         is_open = context.open
@@ -217,7 +217,7 @@ class OpsRun(ABC):
                 spec = context.specs.get(link.index, link.spec)
                 changes.append(control_of(spec).advance(state, plan, found))
             else:
-                changes.append(counted(link, state))
+                changes.append(counted(link.counts, state))
         return changes
 
     def begin(

@@ -43,7 +43,7 @@ def advanced(link: Link, spec: Spec, state: PyTree, plan: Plan, found: Any) -> d
     """The fields of a link's state that change, but for its slots."""
     if link.control is not None:
         return control_of(spec).advance(state, plan, found)
-    return counted(link, state)
+    return counted(link.counts, state)
 
 
 def changed(state: PyTree, changes: dict[str, Any]) -> PyTree:

@@ -68,7 +68,7 @@ impl<'py> Readable<'py> {
     fn converted(object: &Bound<'py, PyAny>, place: Place) -> PyResult<Self> {
         let py = object.py();
         let convert =
-            py.import(intern!(py, "gradmill._arrays"))?.getattr(intern!(py, "as_native"))?;
+            py.import(intern!(py, "gradmill._data.arrays"))?.getattr(intern!(py, "as_native"))?;
         let object = convert.call1((object,)).map_err(|error| {
             let is = |kind: Bound<'_, PyType>| error.is_instance(py, &kind);
             if is(py.get_type::<PyException>()) && !is(py.get_type::<PyMemoryError>()) {
