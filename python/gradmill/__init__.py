@@ -3,6 +3,8 @@
 from gradmill import errors as errors
 from gradmill import schedules as schedules
 from gradmill import transforms as transforms
+from gradmill import tree as tree
+from gradmill import tree_utils as tree_utils
 from gradmill._base import EmptyState as EmptyState
 from gradmill._base import GradientTransformation as GradientTransformation
 from gradmill._base import GradientTransformationExtraArgs as GradientTransformationExtraArgs

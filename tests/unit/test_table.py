@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,12 @@ from tests.cases import CASES
 
 OPS = {op["name"]: op for op in _core.list_ops()}
 PUBLIC = sorted(name for name in vars(gm) if not name.startswith("_"))
-MODULES = ("errors", "jax", "optimizer", "optimizers", "schedules", "transforms")
+MODULES = (
+    *("errors", "jax", "optimizer", "optimizers", "schedules", "transforms"),
+    *("tree", "tree_utils"),
+)
 CALLABLES = [name for name in PUBLIC if name not in MODULES]
+CALLABLES += [f"tree.{name}" for name in gm.tree.__all__]
 
 
 def test_every_op_has_a_formula_with_its_scalars_and_slots() -> None:
@@ -51,9 +56,9 @@ def test_case_names_its_ops(case: Any) -> None:
 
 @pytest.mark.parametrize("name", CALLABLES)
 def test_public_names_are_documented(name: str) -> None:
-    documentation = inspect.getdoc(getattr(gm, name)) or ""
+    value = attrgetter(name)(gm)
+    documentation = inspect.getdoc(value) or ""
     assert ">>>" in documentation
-    value = getattr(gm, name)
     if inspect.isfunction(value):
         signature = inspect.signature(value)
         for parameter in signature.parameters:

@@ -1,0 +1,37 @@
+"""Keys of random numbers: those of ``jax.random``, also where there is no JAX."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradmill._numbers import is_foreign, is_traced
+
+Words = tuple[int, int]
+
+
+def is_of_jax(key: object) -> bool:
+    """Whether ``key`` is an array of JAX, typed or not, or stands for one in a program."""
+    return is_foreign(key) or is_traced(key)
+
+
+def words_of(key: Any, op: str) -> Words:
+    """The two words of a key, from a seed or anything of NumPy that stands for one.
+
+    Raises:
+        TypeError: ``key`` is none of these.
+    """
+    if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+        return 0, int(key) % 2**32
+    if isinstance(key, np.random.Generator):
+        key = key.integers(2**32, size=2, dtype=np.uint32)
+    elif isinstance(key, np.random.SeedSequence):
+        key = key.generate_state(2)
+    words = np.asarray(key)
+    if words.shape != (2,) or words.dtype != np.uint32:
+        raise TypeError(
+            f"{op} takes an integer seed, a key of two uint32 or of JAX, or a NumPy Generator or"
+            f" SeedSequence; got {key!r:.80}"
+        )
+    return int(words[0]), int(words[1])
