@@ -124,6 +124,17 @@ def test_norms_do_not_overflow_before_their_time() -> None:
     assert gm.tree.sum(np.full(3000, 1, np.float16)) == 3000
 
 
+def test_sums_do_not_depend_on_layout() -> None:
+    leaf = np.random.default_rng(0).normal(size=(301, 57))
+    other = np.asfortranarray(leaf)
+    numbers: list[Any] = [gm.tree.sum, gm.tree.norm, lambda x: gm.tree.norm(x, ord=1)]
+    for number in numbers:
+        assert number(leaf) == number(other)
+    assert (
+        gm.tree.vdot(leaf, other) == gm.tree.vdot(leaf, leaf) == gm.tree.norm(other, squared=True)
+    )
+
+
 def test_half_precision_is_rounded_once() -> None:
     x, y = np.array([1.0], np.float16), np.array([1.0], np.float16)
     # 1 + 2^-12 + 2^-12 rounds up, but each 2^-12 alone is lost.

@@ -31,6 +31,7 @@ def is_exact(dtype: DType) -> bool:
     return dtype.kind in "biu"
 
 
+@lru_cache(maxsize=256)
 def is_numeric(dtype: DType) -> bool:
     """Whether arrays of ``dtype`` are numbers."""
     return dtype.kind in "biufc" or is_half(dtype)
@@ -64,6 +65,7 @@ def _rank(dtype: DType) -> int:
     return {"b": 0, "i": 1, "u": 1, "c": 3}.get(dtype.kind, 2)
 
 
+@lru_cache(maxsize=256)
 def computing(dtype: DType) -> DType:
     """The dtype to compute in: float32 in place of half precision."""
     return np.dtype(np.float32) if is_half(dtype) else dtype

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradmill._numbers import is_foreign, is_traced
+from gradmill._spec import is_integer, number_of
 
 Words = tuple[int, int]
 
@@ -16,14 +17,20 @@ def is_of_jax(key: object) -> bool:
     return is_foreign(key) or is_traced(key)
 
 
-def words_of(key: Any, op: str) -> Words:
-    """The two words of a key, from a seed or anything of NumPy that stands for one.
+def words_of(key: Any, op: str, forms: str = "") -> Words:
+    """The two words of a key, from a seed or anything else that stands for one.
+
+    Args:
+        key: An integer seed, of which the low 32 bits count; two uint32; or a NumPy ``Generator``
+            or ``SeedSequence``.
+        op: What takes it, for errors.
+        forms: How to call that, at the end of errors.
 
     Raises:
         TypeError: ``key`` is none of these.
     """
-    if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
-        return 0, int(key) % 2**32
+    if is_integer(key):
+        return 0, int(number_of(key)) % 2**32
     if isinstance(key, np.random.Generator):
         key = key.integers(2**32, size=2, dtype=np.uint32)
     elif isinstance(key, np.random.SeedSequence):
@@ -31,7 +38,7 @@ def words_of(key: Any, op: str) -> Words:
     words = np.asarray(key)
     if words.shape != (2,) or words.dtype != np.uint32:
         raise TypeError(
-            f"{op} takes an integer seed, a key of two uint32 or of JAX, or a NumPy Generator or"
-            f" SeedSequence; got {key!r:.80}"
+            f"{op} takes an integer seed, a key of two uint32, or a NumPy Generator or"
+            f" SeedSequence{forms}; got {key!r:.80}"
         )
     return int(words[0]), int(words[1])

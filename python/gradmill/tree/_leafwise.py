@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gradmill._align import kind_of, with_article
-from gradmill._arrays import as_array, is_half
+from gradmill._arrays import as_array
 from gradmill._core import in_default_mode
 from gradmill._numbers import is_foreign, is_of_tracing
 from gradmill._tree import Structure, Treespec, flatten, leaf_path, match
@@ -130,9 +130,10 @@ def _promoted(function: Function, values: Iterable[Any]) -> np.ndarray[Any, Any]
     arrays = [value if is_number(value) else np.asarray(value) for value in values]
     dtypes = tuple([array.dtype for array in arrays if not is_number(array)])
     dtype = meeting(dtypes, tuple([type(array) for array in arrays if is_number(array)]))
-    given = [np.asarray(array, computing(dtype)) for array in arrays]
+    wide = computing(dtype)
+    given = [np.asarray(array, wide) for array in arrays]
     result = np.asarray(function(np, *given))
-    if is_half(dtype) and result.dtype == np.float32:
+    if wide != dtype and result.dtype == wide:
         return result.astype(dtype, order="C")
     return fresh(result, (*arrays, *given))
 

@@ -46,7 +46,11 @@ class _Leaves(NamedTuple):
         if self.xp is not np:
             single = self.xp.float32
             return [a.astype(single) if is_half(a.dtype) else a for a in self.arrays]
-        return [a.astype(_wide(a.dtype, self.is_exact), copy=False) for a in self.arrays]
+        # NumPy adds in the order in which elements lie, so they are to lie in one and the same.
+        wide = [_wide(array.dtype, self.is_exact) for array in self.arrays]
+        return [
+            a.astype(to, order="C", copy=False) for a, to in zip(self.arrays, wide, strict=True)
+        ]
 
     @property
     def is_exact(self) -> bool:
@@ -255,7 +259,7 @@ def _euclidean(leaves: _Leaves, squared: bool) -> Any:
 def _floats(array: Any) -> list[Any]:
     """An array as one or two that the core takes."""
     if array.dtype.kind == "c":
-        return [as_native(array.real), as_native(array.imag)]
+        return [*_floats(array.real), *_floats(array.imag)]
     is_taken = is_float(array.dtype.newbyteorder("="))
     return [as_native(array) if is_taken else array.astype(np.float64)]
 
