@@ -3,6 +3,8 @@
 from gradmill import errors as errors
 from gradmill import schedules as schedules
 from gradmill import transforms as transforms
+from gradmill import tree as tree
+from gradmill import tree_utils as tree_utils
 from gradmill._data.info import build_info as build_info
 from gradmill._data.info import warn_if_debug as _warn_if_debug
 from gradmill._data.memory import clear_cache as clear_cache

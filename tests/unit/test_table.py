@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,12 @@ from gradmill._plan.layout import links_of
 from tests.cases import CASES
 
 PUBLIC = sorted(name for name in vars(gm) if not name.startswith("_"))
-MODULES = ("errors", "jax", "optimizer", "optimizers", "schedules", "transforms")
+MODULES = (
+    *("errors", "jax", "optimizer", "optimizers", "schedules", "transforms"),
+    *("tree", "tree_utils"),
+)
 CALLABLES = [name for name in PUBLIC if name not in MODULES]
+CALLABLES += [f"tree.{name}" for name in gm.tree.__all__]
 
 
 @pytest.mark.parametrize("row", _core.list_ops(), ids=lambda row: row["name"])
@@ -46,9 +51,9 @@ def test_a_case_has_the_slots_of_its_ops(case: Any) -> None:
 
 @pytest.mark.parametrize("name", CALLABLES)
 def test_public_names_are_documented(name: str) -> None:
-    documentation = inspect.getdoc(getattr(gm, name)) or ""
+    value = attrgetter(name)(gm)
+    documentation = inspect.getdoc(value) or ""
     assert ">>>" in documentation
-    value = getattr(gm, name)
     if inspect.isfunction(value):
         signature = inspect.signature(value)
         for parameter in signature.parameters:
