@@ -22,6 +22,9 @@ CALLABLES = [name for name in PUBLIC if name not in MODULES]
 
 
 def test_every_op_has_a_formula_with_its_scalars_and_slots() -> None:
+    assert set(OPS) <= set(FORMULAS), (
+        f"the core lists ops without a formula: {sorted(set(OPS) - set(FORMULAS))}"
+    )
     assert set(FORMULAS) == set(OPS)
     for name, formula in FORMULAS.items():
         parameters = inspect.signature(formula).parameters.values()
@@ -35,7 +38,13 @@ def test_every_op_has_a_formula_with_its_scalars_and_slots() -> None:
 
 
 def test_every_op_stands_in_a_case() -> None:
-    assert {op for case in CASES for op in case.ops} == set(OPS)
+    named = {op for case in CASES for op in case.ops}
+    missing, unknown = sorted(set(OPS) - named), sorted(named - set(OPS))
+    assert not missing, (
+        "tests/cases.py lacks a row for each of these ops of the core: "
+        + ", ".join(f'Case("{op}", lambda m: m.{op}(...), ("{op}",))' for op in missing)
+    )
+    assert not unknown, f"tests/cases.py names ops that the core does not list: {unknown}"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -43,7 +52,8 @@ def test_case_names_its_ops(case: Any) -> None:
     links = list(links_of(case.make(gm)))
     specs = [link.spec for link in links if link.spec is not None]
     assert len(specs) == len(links) - case.python
-    assert tuple(spec.op for spec in specs if spec.op is not None) == case.ops
+    ops = tuple(spec.op for spec in specs if spec.op is not None)
+    assert ops == case.ops, f"the row {case.name} of tests/cases.py consists of {ops}"
     for spec in specs:
         if spec.op is not None:
             assert [slot.name for slot in spec.slots] == OPS[spec.op]["slots"]
