@@ -16,6 +16,7 @@ import gradmill as gm
 from gradmill.jax import from_optax_state, to_optax_state
 from tests.cases import CASES, Case
 from tests.jax.versions import enable_x64
+from tests.on_jax import to_jax
 from tests.optax_runs import usual_steps
 from tests.trees import assert_close, bits, random_tree
 
@@ -67,11 +68,9 @@ def test_optax_takes_it(case: Case) -> None:
     state = after_steps(ours, params)
     converted = to_optax_state(state)
     with jax.disable_jit():
-        expected = theirs.init(jax.tree.map(jnp.asarray, params))
+        expected = theirs.init(to_jax(params))
         assert structure(converted) == structure(expected)
-        updates, _ = theirs.update(
-            jax.tree.map(jnp.asarray, grads), converted, jax.tree.map(jnp.asarray, params)
-        )
+        updates, _ = theirs.update(to_jax(grads), converted, to_jax(params))
     assert_close(ours.update(grads, state, params)[0], updates, rtol=1e-4, atol=1e-6)
 
 
@@ -82,9 +81,9 @@ def test_gradmill_takes_it(case: Case) -> None:
     ours, theirs = case.make(gm), case.make(optax)
     params, grads = random_tree(0), random_tree(9)
     with jax.disable_jit():
-        there = jax.tree.map(jnp.asarray, params)
-        _, state = theirs.update(jax.tree.map(jnp.asarray, grads), theirs.init(there), there)
-        expected, _ = theirs.update(jax.tree.map(jnp.asarray, grads), state, there)
+        there = to_jax(params)
+        _, state = theirs.update(to_jax(grads), theirs.init(there), there)
+        expected, _ = theirs.update(to_jax(grads), state, there)
     own = from_optax_state(state)
     updates, _ = ours.update(grads, own, params)
     assert_close(updates, expected, rtol=1e-4, atol=1e-6)

@@ -420,7 +420,7 @@ def test_many_calls_at_once() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join()
     assert len(found) == 10
     assert all(bits == expected for bits in found)
 
