@@ -103,7 +103,7 @@ def assert_finite(tree: Any, what: str) -> None:
     dtype=st.sampled_from([np.float32, np.float64]),
     alike=st.booleans(),
 )
-@settings(max_examples=8)
+@settings(max_examples=max(settings().max_examples // 5, 2))
 def test_updates_are_finite(
     name: str, make: Any, kinds: list[str], seed: int, dtype: Any, alike: bool
 ) -> None:
