@@ -1,5 +1,6 @@
 """Gradient transformations for NumPy: optax's API, one pass over memory."""
 
+from gradmill import contrib as contrib
 from gradmill import errors as errors
 from gradmill import schedules as schedules
 from gradmill import transforms as transforms

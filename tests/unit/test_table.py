@@ -18,10 +18,11 @@ from tests.cases import CASES
 PUBLIC = sorted(name for name in vars(gm) if not name.startswith("_"))
 MODULES = (
     *("errors", "jax", "optimizer", "optimizers", "schedules", "transforms"),
-    *("tree", "tree_utils"),
+    *("contrib", "tree", "tree_utils"),
 )
 CALLABLES = [name for name in PUBLIC if name not in MODULES]
 CALLABLES += [f"tree.{name}" for name in gm.tree.__all__]
+CALLABLES += [f"contrib.{name}" for name in vars(gm.contrib) if not name.startswith("_")]
 
 
 @pytest.mark.parametrize("row", _core.list_ops(), ids=lambda row: row["name"])
