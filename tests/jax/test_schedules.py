@@ -41,6 +41,7 @@ def test_values_under_jit(name: str) -> None:
         np.testing.assert_allclose(values, [optaxs(c) for c in COUNTS], rtol=2e-6, atol=3e-7)
 
 
+@pytest.mark.full
 @each_schedule
 def test_values_of_arrays(name: str) -> None:
     schedule = SCHEDULES[name](gm)
@@ -154,7 +155,10 @@ MAKES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", MAKES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if at < 4 else pytest.mark.full) for at, name in enumerate(MAKES)],
+)
 def test_gradients_of_hyperparameters(name: str) -> None:
     """In a jitted program, at counts that are traced and at numbers."""
     for count in (0, 2, 5, 12):

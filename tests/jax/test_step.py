@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -60,70 +59,12 @@ def same_bits(
     assert bits(from_optax_state(state)) == bits(state_on_numpy)
 
 
-GRADIENTS = [
-    [random_tree(seed) for seed in range(1, 5)],
-    [special_tree(seed) for seed in range(1, 4)],
-]
-LOWERED = [case for case in CASES if not case.python]
-CHUNK = 50
-"""Rows to a program: one after the other they take twice as long to compile."""
-
-
-@functools.cache
-def carries_of(rows: tuple[Case, ...]) -> tuple[list[Any], dict[str, Exception]]:
-    """Parameters and states after each step, by the rows' names, and what failed to compile.
-
-    All rows are in one program. Gradients are ordinary ones in four steps, then others in three.
-    """
-    steps = {case.name: step(case.make(gm)) for case in rows}
-    params = to_jax(random_tree(0))
-    failed: dict[str, Exception] = {}
-
-    def together(grads: Any, carries: Any) -> Any:
-        after = dict(carries)
-        for name, (params, state) in carries.items():
-            try:
-                after[name] = steps[name](grads, state, params)
-            except Exception as error:  # noqa: BLE001  (the row's own test raises it)
-                failed[name] = error
-        return after
-
-    program = jax.jit(together)
-    seen = []
-    for gradients in GRADIENTS:
-        carries = {name: (params, update.init(params)) for name, update in steps.items()}
-        for grads in gradients:
-            carries = program(to_jax(grads), carries)
-            seen.append(carries)
-    return seen, failed
-
-
 def skip_other_bits(case: Case) -> None:
     if case.python:
         pytest.skip("runs as operations of JAX")
     of_host = "schedule" in case.name or case.name.startswith("inject")
     if not MIXES_DTYPES and of_host and not case.name.startswith("multi"):
         pytest.skip("this JAX has schedules and injected numbers in float32")
-
-
-@pytest.mark.parametrize("case", LOWERED, ids=lambda case: case.name)
-def test_the_bits_in_a_program_with_other_rows(case: Case) -> None:
-    skip_other_bits(case)
-    at = LOWERED.index(case) // CHUNK * CHUNK
-    seen, failed = carries_of(tuple(LOWERED[at : at + CHUNK]))
-    if case.name in failed:
-        raise failed[case.name]
-    carries = (from_jax[case.name] for from_jax in seen)
-    tx = case.make(gm)
-    for gradients in GRADIENTS:
-        params = random_tree(0)
-        state = tx.init(params)
-        for grads in gradients:
-            new, after = next(carries)
-            updates, state = tx.update(grads, state, params)
-            params = gm.apply_updates(params, updates)
-            assert bits(to_numpy(new)) == bits(params)
-            assert bits(from_optax_state(after)) == bits(state)
 
 
 @pytest.mark.full

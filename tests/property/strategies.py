@@ -5,7 +5,6 @@ Chains are drawn from the rows of the table, each with other numbers: a new row 
 
 from __future__ import annotations
 
-import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +26,13 @@ SHAPES = [(), (0,), (1,), (3,), (64,), (65,), (7, 9), (4, 3, 5), (1300,)]
 
 
 def needs_keys(tx: Any) -> bool:
-    """Whether it has masks that are trees, for the tree of the table alone."""
-    masks = [mask for link in links_of(tx) for mask in link.masks]
-    return not all(callable(mask) or isinstance(mask, bool) for mask in masks)
+    """Whether it has masks for the tree of the table alone, or for mappings."""
+    tree = [np.ones(2)]
+    try:
+        tx.update(tree, tx.init(tree), tree)
+    except (TypeError, ValueError):
+        return True
+    return False
 
 
 ROWS = [case for case in CASES if not case.python and not needs_keys(case.make(gm))]
@@ -48,19 +51,20 @@ class Varied:
 
     def __getattr__(self, name: str) -> Any:
         function = getattr(gm, name)
-        if not inspect.isfunction(function):
+        if not callable(function):
             return function
-        if name == "inject_hyperparams":  # The factory is called in each step.
-            return lambda factory, *args: function(factory.__wrapped__, *args)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             given = inspect.signature(function).bind(*args, **kwargs)
             given.apply_defaults()
             for key, value in given.arguments.items():
-                given.arguments[key] = self.draw(of_kind(key, value))
+                # What is handed over as a function is called in each step, or kept.
+                own = getattr(value, "varies", None)
+                given.arguments[key] = own or self.draw(of_kind(key, value))
             return function(*given.args, **given.kwargs)
 
-        return functools.wraps(function)(call)
+        call.varies = function  # type: ignore[attr-defined]
+        return call
 
 
 def of_kind(name: str, value: Any) -> st.SearchStrategy[Any]:

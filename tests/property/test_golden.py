@@ -19,7 +19,7 @@ def test_every_row_has_digests() -> None:
     assert not missing, f"run python -m tests.property.golden, for {missing}"
 
 
-@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("fuse", [True, pytest.param(False, marks=pytest.mark.full)])
 @pytest.mark.parametrize("tier", TIERS)
 def test_digests(tier: str, fuse: bool) -> None:
     if not force(tier, fuse=fuse):
