@@ -167,7 +167,7 @@ class Caller:
         usual: dict[str, Any] = {
             "mode": 1,
             "ops": "trace:0:*",
-            "scalars": np.array([0, 0.5, 0, 0], np.float64),
+            "scalars": np.array([0, 0.5, 0], np.float64),
             "skip": np.zeros(1, np.int64),
             "drawn": np.zeros(0, np.int64),
             "params": 0,
@@ -250,7 +250,7 @@ def test_what_is_read_may_share_memory_with_what_is_written(
     """All at once, in part, and with what belongs to the same leaf or to another one."""
     own: dict[str, Any] = {
         "ops": "trace:0:* add_decayed_weights:0:*",
-        "scalars": np.array([0, 0.5, 0, 0, 0, 2.0, 0, 0]),
+        "scalars": np.array([0, 0.5, 0, 0, 2.0, 0]),
         "skip": np.zeros(2, np.int64),
         "params": 1,
     }
@@ -295,7 +295,7 @@ def test_nothing_is_written_where_something_is_wrong() -> None:
     short = np.zeros(7, "f4")
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"ops": "trace"}, '"trace" is no op'),
-        ({"scalars": np.array([0, np.nan, 0, 0])}, "trace: decay is nan"),
+        ({"scalars": np.array([0, np.nan, 0])}, "trace: decay is nan"),
         ({"skip": np.ones(1, np.int64)}, "operands or results are left over"),
         ({"mode": 2}, "a step needs params"),
     ]

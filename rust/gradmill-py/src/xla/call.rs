@@ -101,7 +101,7 @@ impl<'f> Call<'f> {
         let program = program.map_err(|error| error.to_string())?;
         let (rows, rest) = frame.floats("scalars")?.as_chunks::<3>();
         if !rest.is_empty() {
-            return Err("scalars is no list of rows of 4".into());
+            return Err("scalars is no list of rows of 3".into());
         }
         let scalars: Vec<Scalar> = rows.iter().map(scalar).collect::<Result<_, _>>()?;
         let expected = program.scalars();
