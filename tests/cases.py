@@ -55,7 +55,7 @@ class Case:
 
 
 def _only_kernels(params: Any) -> Any:
-    return {key: key != "bias" for key in params}
+    return not isinstance(params, dict) or {key: key != "bias" for key in params}
 
 
 def _decay(count: Any) -> Any:

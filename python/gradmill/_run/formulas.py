@@ -76,7 +76,7 @@ class FormulaProgram:
         params = [None] * len(updates) if params is None else params
         skip = [0] * len(updates) if skip is None else skip
         with np.errstate(all="ignore"):
-            return self._updated(updates, params, slots, skip, scalars, off)
+            return _core.in_default_mode(self._updated, updates, params, slots, skip, scalars, off)
 
     def _updated(
         self,
