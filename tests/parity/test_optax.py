@@ -126,7 +126,8 @@ def late_state(state: Any, count: Any) -> Any:
         if not hasattr(state, "_fields"):
             return tuple(fields)
         named = dict(zip(state._fields, fields, strict=True))
-        return type(state)(**{**named, **({"count": count} if "count" in named else {})})
+        counts = {name: count for name in named if name.startswith("count")}
+        return type(state)(**{**named, **counts})
     return state
 
 
