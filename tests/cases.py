@@ -308,4 +308,8 @@ CASES = [
             m.scale_by_schedule(m.cosine_decay_schedule(0.001, 1000)),
         ),
     ),
+    Case("scale_by_adadelta", lambda m: m.scale_by_adadelta()),
+    Case("scale_by_adadelta_args", lambda m: m.scale_by_adadelta(0.7, 1e-3)),
+    Case("adadelta", lambda m: m.adadelta(1.0, weight_decay=0.01)),
+    Case("adadelta_uphill", lambda m: m.adadelta(weight_decay_mask=_only_kernels)),
 ]

@@ -28,6 +28,7 @@ from gradmill._run.transformation import (
 from gradmill._run.update import apply_updates as apply_updates
 from gradmill._run.update import global_norm as global_norm
 from gradmill.optimizer import Optimizer as Optimizer
+from gradmill.optimizers import adadelta as adadelta
 from gradmill.optimizers import adam as adam
 from gradmill.optimizers import adamw as adamw
 from gradmill.optimizers import lamb as lamb
@@ -62,6 +63,7 @@ from gradmill.transforms import EmaState as EmaState
 from gradmill.transforms import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
 from gradmill.transforms import MultiSteps as MultiSteps
 from gradmill.transforms import MultiStepsState as MultiStepsState
+from gradmill.transforms import ScaleByAdaDeltaState as ScaleByAdaDeltaState
 from gradmill.transforms import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
@@ -93,6 +95,7 @@ from gradmill.transforms import masked as masked
 from gradmill.transforms import normalize_by_update_norm as normalize_by_update_norm
 from gradmill.transforms import partition as partition
 from gradmill.transforms import scale as scale
+from gradmill.transforms import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms import scale_by_adam as scale_by_adam
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms import scale_by_rms as scale_by_rms

@@ -1,5 +1,7 @@
 """Transformations, one family in a file, under the name of the op in Rust."""
 
+from gradmill.transforms._adadelta import ScaleByAdaDeltaState as ScaleByAdaDeltaState
+from gradmill.transforms._adadelta import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms._adam import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms._adam import scale_by_adam as scale_by_adam
 from gradmill.transforms._clip import clip as clip
