@@ -312,4 +312,7 @@ CASES = [
     Case("scale_by_adadelta_args", lambda m: m.scale_by_adadelta(0.7, 1e-3)),
     Case("adadelta", lambda m: m.adadelta(1.0, weight_decay=0.01)),
     Case("adadelta_uphill", lambda m: m.adadelta(weight_decay_mask=_only_kernels)),
+    Case("scale_by_rprop", lambda m: m.scale_by_rprop(0.1)),
+    Case("scale_by_rprop_args", lambda m: m.scale_by_rprop(0.1, 0.3, 2.0, 0.05, 0.3)),
+    Case("rprop", lambda m: m.rprop(0.1)),
 ]

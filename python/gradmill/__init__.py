@@ -35,6 +35,7 @@ from gradmill.optimizers import lamb as lamb
 from gradmill.optimizers import lars as lars
 from gradmill.optimizers import noisy_sgd as noisy_sgd
 from gradmill.optimizers import rmsprop as rmsprop
+from gradmill.optimizers import rprop as rprop
 from gradmill.optimizers import sgd as sgd
 from gradmill.schedules import WrappedSchedule as WrappedSchedule
 from gradmill.schedules import constant_schedule as constant_schedule
@@ -69,6 +70,7 @@ from gradmill.transforms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
 from gradmill.transforms import ScaleByRStdDevState as ScaleByRStdDevState
 from gradmill.transforms import ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState
+from gradmill.transforms import ScaleByRpropState as ScaleByRpropState
 from gradmill.transforms import ScaleByScheduleState as ScaleByScheduleState
 from gradmill.transforms import TraceState as TraceState
 from gradmill.transforms import WeightDecaySchedule as WeightDecaySchedule
@@ -99,6 +101,7 @@ from gradmill.transforms import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms import scale_by_adam as scale_by_adam
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms import scale_by_rms as scale_by_rms
+from gradmill.transforms import scale_by_rprop as scale_by_rprop
 from gradmill.transforms import scale_by_schedule as scale_by_schedule
 from gradmill.transforms import scale_by_stddev as scale_by_stddev
 from gradmill.transforms import scale_by_trust_ratio as scale_by_trust_ratio

@@ -6,5 +6,6 @@ from gradmill.optimizers._adam import adamw as adamw
 from gradmill.optimizers._lars import lamb as lamb
 from gradmill.optimizers._lars import lars as lars
 from gradmill.optimizers._rmsprop import rmsprop as rmsprop
+from gradmill.optimizers._rprop import rprop as rprop
 from gradmill.optimizers._sgd import noisy_sgd as noisy_sgd
 from gradmill.optimizers._sgd import sgd as sgd

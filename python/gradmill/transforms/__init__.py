@@ -41,6 +41,8 @@ from gradmill.transforms._rms import ScaleByRStdDevState as ScaleByRStdDevState
 from gradmill.transforms._rms import ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState
 from gradmill.transforms._rms import scale_by_rms as scale_by_rms
 from gradmill.transforms._rms import scale_by_stddev as scale_by_stddev
+from gradmill.transforms._rprop import ScaleByRpropState as ScaleByRpropState
+from gradmill.transforms._rprop import scale_by_rprop as scale_by_rprop
 from gradmill.transforms._scale import ScaleByScheduleState as ScaleByScheduleState
 from gradmill.transforms._scale import scale as scale
 from gradmill.transforms._scale import scale_by_learning_rate as scale_by_learning_rate
