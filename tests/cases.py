@@ -315,4 +315,21 @@ CASES = [
     Case("scale_by_rprop", lambda m: m.scale_by_rprop(0.1)),
     Case("scale_by_rprop_args", lambda m: m.scale_by_rprop(0.1, 0.3, 2.0, 0.05, 0.3)),
     Case("rprop", lambda m: m.rprop(0.1)),
+    Case("scale_by_ademamix", lambda m: m.contrib.scale_by_ademamix()),
+    Case(
+        "scale_by_ademamix_args",
+        lambda m: m.contrib.scale_by_ademamix(0.8, 0.95, 0.99, 3.0, 1e-3, 1e-4),
+    ),
+    Case(
+        "ademamix_schedules",
+        lambda m: m.contrib.ademamix(
+            0.1,
+            b3=m.linear_schedule(0.9, 0.99, 7),
+            alpha=m.linear_schedule(0.0, 5.0, 7),
+            weight_decay=0.01,
+            mask=_only_kernels,
+        ),
+        single=True,
+    ),
+    Case("ademamix", lambda m: m.contrib.ademamix(0.1)),
 ]
