@@ -86,6 +86,10 @@ def _rounds(step: Any) -> Any:
     return 2 + (step > 1)
 
 
+def _bound(step: Any) -> Any:
+    return 0.5 + step
+
+
 _F32: dict[str, Any] = {"accumulator_dtype": np.float32}
 
 CASES = [
@@ -332,4 +336,12 @@ CASES = [
         single=True,
     ),
     Case("ademamix", lambda m: m.contrib.ademamix(0.1)),
+    Case("scale_by_adopt", lambda m: m.contrib.scale_by_adopt(), loose=100),
+    Case("scale_by_adopt_nesterov", lambda m: m.contrib.scale_by_adopt(0.8, 0.99, nesterov=True)),
+    Case(
+        "scale_by_adopt_free",
+        lambda m: m.contrib.scale_by_adopt(0.9, 0.99, use_clipping=False),
+        loose=10,
+    ),
+    Case("adopt", lambda m: m.contrib.adopt(0.1, b2=0.99, clip_value_fn=_bound)),
 ]
