@@ -50,7 +50,8 @@ class Case:
     def recompiles(self) -> bool:
         """Whether optax compiles part of it anew in each call that is not jitted."""
         return self.name.startswith("conditionally") or any(
-            op.startswith(("multi_steps", "apply_if_finite")) for op in self.ops
+            op.startswith(("multi_steps", "apply_if_finite", "scale_by_novograd"))
+            for op in self.ops
         )
 
 
@@ -344,4 +345,11 @@ CASES = [
         loose=10,
     ),
     Case("adopt", lambda m: m.contrib.adopt(0.1, b2=0.99, clip_value_fn=_bound)),
+    Case("scale_by_novograd", lambda m: m.scale_by_novograd()),
+    Case(
+        "scale_by_novograd_args",
+        lambda m: m.scale_by_novograd(0.8, 0.5, 1e-3, 1e-4, 0.01, np.float32),
+        single=True,
+    ),
+    Case("novograd", lambda m: m.novograd(0.1)),
 ]

@@ -34,6 +34,7 @@ from gradmill.optimizers import adamw as adamw
 from gradmill.optimizers import lamb as lamb
 from gradmill.optimizers import lars as lars
 from gradmill.optimizers import noisy_sgd as noisy_sgd
+from gradmill.optimizers import novograd as novograd
 from gradmill.optimizers import rmsprop as rmsprop
 from gradmill.optimizers import rprop as rprop
 from gradmill.optimizers import sgd as sgd
@@ -66,6 +67,7 @@ from gradmill.transforms import MultiSteps as MultiSteps
 from gradmill.transforms import MultiStepsState as MultiStepsState
 from gradmill.transforms import ScaleByAdaDeltaState as ScaleByAdaDeltaState
 from gradmill.transforms import ScaleByAdamState as ScaleByAdamState
+from gradmill.transforms import ScaleByNovogradState as ScaleByNovogradState
 from gradmill.transforms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
 from gradmill.transforms import ScaleByRStdDevState as ScaleByRStdDevState
@@ -100,6 +102,7 @@ from gradmill.transforms import scale as scale
 from gradmill.transforms import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms import scale_by_adam as scale_by_adam
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
+from gradmill.transforms import scale_by_novograd as scale_by_novograd
 from gradmill.transforms import scale_by_rms as scale_by_rms
 from gradmill.transforms import scale_by_rprop as scale_by_rprop
 from gradmill.transforms import scale_by_schedule as scale_by_schedule

@@ -5,6 +5,7 @@ from gradmill.optimizers._adam import adam as adam
 from gradmill.optimizers._adam import adamw as adamw
 from gradmill.optimizers._lars import lamb as lamb
 from gradmill.optimizers._lars import lars as lars
+from gradmill.optimizers._novograd import novograd as novograd
 from gradmill.optimizers._rmsprop import rmsprop as rmsprop
 from gradmill.optimizers._rprop import rprop as rprop
 from gradmill.optimizers._sgd import noisy_sgd as noisy_sgd
