@@ -352,4 +352,12 @@ CASES = [
         single=True,
     ),
     Case("novograd", lambda m: m.novograd(0.1)),
+    Case(
+        "scale_by_param_block_norm",
+        lambda m: m.chain(m.clip(1.0), m.scale_by_param_block_norm()),
+    ),
+    Case(
+        "scale_by_param_block_rms",
+        lambda m: m.chain(m.clip(1.0), m.scale_by_param_block_rms(0.9)),
+    ),
 ]

@@ -103,6 +103,8 @@ from gradmill.transforms import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms import scale_by_adam as scale_by_adam
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms import scale_by_novograd as scale_by_novograd
+from gradmill.transforms import scale_by_param_block_norm as scale_by_param_block_norm
+from gradmill.transforms import scale_by_param_block_rms as scale_by_param_block_rms
 from gradmill.transforms import scale_by_rms as scale_by_rms
 from gradmill.transforms import scale_by_rprop as scale_by_rprop
 from gradmill.transforms import scale_by_schedule as scale_by_schedule

@@ -23,6 +23,8 @@ READS_PARAMS = {
     "adaptive_grad_clip",
     "keep_params_nonnegative",
     "scale_by_novograd",
+    "scale_by_param_block_norm",
+    "scale_by_param_block_rms",
     "scale_by_trust_ratio",
 }
 

@@ -37,6 +37,8 @@ from gradmill.transforms._noise import add_noise as add_noise
 from gradmill.transforms._nonnegative import keep_params_nonnegative as keep_params_nonnegative
 from gradmill.transforms._novograd import ScaleByNovogradState as ScaleByNovogradState
 from gradmill.transforms._novograd import scale_by_novograd as scale_by_novograd
+from gradmill.transforms._param_block import scale_by_param_block_norm as scale_by_param_block_norm
+from gradmill.transforms._param_block import scale_by_param_block_rms as scale_by_param_block_rms
 from gradmill.transforms._rms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms._rms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
 from gradmill.transforms._rms import ScaleByRStdDevState as ScaleByRStdDevState
