@@ -28,10 +28,11 @@ class Case:
         name: The test's name.
         make: Builds it from a module that has optax's names.
         single: Whether part of it is float32 even for float64 leaves: slots that the row asks for,
-            or optax's linear schedules.
+            or optax's linear schedules, or its decay of factored averages.
         loose: How much wider than usual the tolerance is.
         python: Whether part of it is written in Python.
         selects: Whether it selects where optax multiplies by zero, which lets a NaN live for ever.
+        early: Whether it is compared in early steps alone: optax forms a decay of 1 in late ones.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Case:
     loose: float = 1.0
     python: bool = False
     selects: bool = False
+    early: bool = False
 
     @cached_property
     def ops(self) -> tuple[str, ...]:
@@ -89,6 +91,10 @@ def _rounds(step: Any) -> Any:
 
 def _bound(step: Any) -> Any:
     return 0.5 + step
+
+
+def _decay_rate(step: Any, rate: Any) -> Any:
+    return rate * step / (step + 1.0)
 
 
 _F32: dict[str, Any] = {"accumulator_dtype": np.float32}
@@ -359,5 +365,40 @@ CASES = [
     Case(
         "scale_by_param_block_rms",
         lambda m: m.chain(m.clip(1.0), m.scale_by_param_block_rms(0.9)),
+    ),
+    Case(
+        "scale_by_factored_rms",
+        lambda m: m.scale_by_factored_rms(min_dim_size_to_factor=2),
+        single=True,
+        early=True,
+    ),
+    Case(
+        "scale_by_factored_rms_whole",
+        lambda m: m.scale_by_factored_rms(False, 0.5),
+        single=True,
+        early=True,
+    ),
+    Case(
+        "scale_by_factored_rms_args",
+        lambda m: m.scale_by_factored_rms(True, 0.5, 0, 3, 1e-3, _decay_rate),
+    ),
+    Case("adafactor", lambda m: m.adafactor(0.1), single=True, early=True),
+    Case(
+        "adafactor_all",
+        lambda m: m.adafactor(
+            m.linear_schedule(0.1, 0.01, 7),
+            2,
+            momentum=0.9,
+            weight_decay_rate=0.01,
+            weight_decay_mask=_only_kernels,
+        ),
+        single=True,
+        early=True,
+    ),
+    Case(
+        "adafactor_plain",
+        lambda m: m.adafactor(multiply_by_parameter_scale=False, clipping_threshold=None),
+        single=True,
+        early=True,
     ),
 ]

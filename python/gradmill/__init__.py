@@ -29,6 +29,7 @@ from gradmill._run.update import apply_updates as apply_updates
 from gradmill._run.update import global_norm as global_norm
 from gradmill.optimizer import Optimizer as Optimizer
 from gradmill.optimizers import adadelta as adadelta
+from gradmill.optimizers import adafactor as adafactor
 from gradmill.optimizers import adam as adam
 from gradmill.optimizers import adamw as adamw
 from gradmill.optimizers import lamb as lamb
@@ -62,6 +63,7 @@ from gradmill.transforms import ApplyIfFiniteState as ApplyIfFiniteState
 from gradmill.transforms import ConditionallyMaskState as ConditionallyMaskState
 from gradmill.transforms import ConditionallyTransformState as ConditionallyTransformState
 from gradmill.transforms import EmaState as EmaState
+from gradmill.transforms import FactoredState as FactoredState
 from gradmill.transforms import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
 from gradmill.transforms import MultiSteps as MultiSteps
 from gradmill.transforms import MultiStepsState as MultiStepsState
@@ -101,6 +103,7 @@ from gradmill.transforms import partition as partition
 from gradmill.transforms import scale as scale
 from gradmill.transforms import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms import scale_by_adam as scale_by_adam
+from gradmill.transforms import scale_by_factored_rms as scale_by_factored_rms
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms import scale_by_novograd as scale_by_novograd
 from gradmill.transforms import scale_by_param_block_norm as scale_by_param_block_norm

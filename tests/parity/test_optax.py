@@ -108,6 +108,8 @@ def test_without_params(case: Case) -> None:
 @pytest.mark.full
 def test_late_steps(case: Case) -> None:
     """Counts of a long run: corrections are close to one, schedules at their end."""
+    if case.early:
+        pytest.skip("optax forms the decay in float32; see test_deviations")
     ours, theirs = case.make(gm), case.make(optax)
     params, grads = random_tree(0), random_tree(1)
     state, their_state = ours.init(params), theirs.init(to_jax(params))

@@ -1,6 +1,7 @@
 """Aliases: the chains that have names of their own."""
 
 from gradmill.optimizers._adadelta import adadelta as adadelta
+from gradmill.optimizers._adafactor import adafactor as adafactor
 from gradmill.optimizers._adam import adam as adam
 from gradmill.optimizers._adam import adamw as adamw
 from gradmill.optimizers._lars import lamb as lamb

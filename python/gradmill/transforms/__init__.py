@@ -18,6 +18,8 @@ from gradmill.transforms._ema import ema as ema
 from gradmill.transforms._every import ApplyEvery as ApplyEvery
 from gradmill.transforms._every import ApplyEveryInner as ApplyEveryInner
 from gradmill.transforms._every import apply_every as apply_every
+from gradmill.transforms._factored import FactoredState as FactoredState
+from gradmill.transforms._factored import scale_by_factored_rms as scale_by_factored_rms
 from gradmill.transforms._flatten import flatten as flatten
 from gradmill.transforms._global_norm import clip_by_global_norm as clip_by_global_norm
 from gradmill.transforms._global_norm import normalize_by_update_norm as normalize_by_update_norm
