@@ -308,4 +308,14 @@ CASES = [
             m.scale_by_schedule(m.cosine_decay_schedule(0.001, 1000)),
         ),
     ),
+    Case("scale_by_lion", lambda m: m.scale_by_lion()),
+    Case(
+        "scale_by_lion_smooth", lambda m: m.scale_by_lion(0.8, 0.95, mode="smooth", smooth_beta=2.0)
+    ),
+    Case(
+        "scale_by_lion_refined",
+        lambda m: m.scale_by_lion(0.5, 0.95, np.float32, mode="refined"),
+        single=True,
+    ),
+    Case("lion", lambda m: m.lion(0.1, mask=_only_kernels)),
 ]

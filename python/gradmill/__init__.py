@@ -32,6 +32,7 @@ from gradmill.optimizers import adam as adam
 from gradmill.optimizers import adamw as adamw
 from gradmill.optimizers import lamb as lamb
 from gradmill.optimizers import lars as lars
+from gradmill.optimizers import lion as lion
 from gradmill.optimizers import noisy_sgd as noisy_sgd
 from gradmill.optimizers import rmsprop as rmsprop
 from gradmill.optimizers import sgd as sgd
@@ -63,6 +64,7 @@ from gradmill.transforms import InjectStatefulHyperparamsState as InjectStateful
 from gradmill.transforms import MultiSteps as MultiSteps
 from gradmill.transforms import MultiStepsState as MultiStepsState
 from gradmill.transforms import ScaleByAdamState as ScaleByAdamState
+from gradmill.transforms import ScaleByLionState as ScaleByLionState
 from gradmill.transforms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
 from gradmill.transforms import ScaleByRStdDevState as ScaleByRStdDevState
@@ -95,6 +97,7 @@ from gradmill.transforms import partition as partition
 from gradmill.transforms import scale as scale
 from gradmill.transforms import scale_by_adam as scale_by_adam
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
+from gradmill.transforms import scale_by_lion as scale_by_lion
 from gradmill.transforms import scale_by_rms as scale_by_rms
 from gradmill.transforms import scale_by_schedule as scale_by_schedule
 from gradmill.transforms import scale_by_stddev as scale_by_stddev
