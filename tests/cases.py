@@ -318,4 +318,10 @@ CASES = [
         single=True,
     ),
     Case("lion", lambda m: m.lion(0.1, mask=_only_kernels)),
+    Case("scale_by_amsgrad", lambda m: m.scale_by_amsgrad()),
+    Case(
+        "scale_by_amsgrad_args",
+        lambda m: m.scale_by_amsgrad(0.8, 0.5, 1e-3, 1e-4, None, False, False),
+    ),
+    Case("amsgrad", lambda m: m.amsgrad(0.1, b2=0.9)),
 ]
