@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-jax-matrix fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-kernels cycles check wheel clean
+.PHONY: help build dev demo test test-rust test-full test-jax-matrix fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-kernels cycles check wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -45,10 +45,18 @@ dev: .venv/packages.stamp ## Build an extension that is quick to build again; te
 demo: build ## Train a NumPy network on handwritten digits; args with ARGS="--size large"
 	$(BIN)/python examples/digits.py $(ARGS)
 
-test: build ## Run all tests, Rust and Python, doctests included
+# The extension with panics to plant is for tests/fault.
+test-rust: build
 	cargo test --workspace --locked --quiet --features gradmill-py/planted
 	cargo build -p gradmill-py --profile test --locked --quiet --features planted
+
+test: test-rust ## Run the tests, Rust and Python, doctests included
 	$(BIN)/python -m pytest $(ARGS)
+
+# Tests marked `full` are variants of others. Random examples are others each time.
+FULL := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-full}
+test-full: test-rust ## Run all variants of all tests as well, as before a release
+	$(FULL) $(BIN)/python -m pytest -m "" $(ARGS)
 
 # With the oldest versions of JAX and optax that pyproject.toml asks for, and with the newest. The oldest JAX aborts
 # over a gradient beside a callback, without gradmill as well.
@@ -60,8 +68,8 @@ JAX_OLDEST := $(shell sed -n 's/^optax = \["jax>=\(.*\)", "optax>=\(.*\)"\]/jax=
 	touch $@
 
 test-jax-matrix: build .venv/jax-oldest.stamp .venv/jax-newest.stamp ## Run the tests of gradmill.jax with the oldest and the newest JAX
-	PYTHONPATH=python .venv/jax-oldest/bin/python -m pytest tests/jax --deselect tests/jax/test_host.py $(ARGS)
-	PYTHONPATH=python .venv/jax-newest/bin/python -m pytest tests/jax $(ARGS)
+	$(FULL) PYTHONPATH=python .venv/jax-oldest/bin/python -m pytest -m "" tests/jax --deselect tests/jax/test_host.py $(ARGS)
+	$(FULL) PYTHONPATH=python .venv/jax-newest/bin/python -m pytest -m "" tests/jax $(ARGS)
 
 # RUSTC_BOOTSTRAP lets a stable compiler take the flags of sanitizers.
 fuzz: ## Fuzz program construction and the executor; needs cargo-fuzz
@@ -80,7 +88,7 @@ sanitize: build ## Run the tests of core and bindings under AddressSanitizer, an
 	GRADMILL_CORE=$(CURDIR)/$(SANITIZED) PYTHONMALLOC=malloc \
 		LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
 		ASAN_OPTIONS=detect_leaks=0:log_path=$(CURDIR)/target/sanitize/report \
-		$(BIN)/python -m pytest -p tests.other_core tests/unit tests/fault tests/property -k "not ($(UNFIT))" $(ARGS)
+		$(FULL) $(BIN)/python -m pytest -m "" -p tests.other_core tests/unit tests/fault tests/property -k "not ($(UNFIT))" $(ARGS)
 	GRADMILL_LEAK_STEPS=100000 $(BIN)/python -m pytest tests/fault/test_memory.py -k leaks
 
 soak: build ## Random optimizers, threads, forks and faults against oracles, for MINUTES (10)

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 # Its import replaces the extension.
 collect_ignore = ["other_core.py"]
 
-hypothesis.settings.register_profile("fast", max_examples=40, deadline=None)
+# The same examples in each run of `make test`; others in each run of `make test-full`.
+hypothesis.settings.register_profile(
+    "fast", max_examples=10, deadline=None, derandomize=True, database=None
+)
+hypothesis.settings.register_profile("full", max_examples=40, deadline=None)
 hypothesis.settings.register_profile("slow", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 

@@ -19,7 +19,7 @@ PLANTED = os.environ.get("GRADMILL_CORE", str(TARGET / "debug" / "lib_core.so"))
 def python(
     code: str | Path,
     *arguments: object,
-    timeout: float = 120,
+    timeout: float = 500,
     planted: bool = False,
     fails: bool = False,
     **environment: str,

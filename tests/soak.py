@@ -28,6 +28,7 @@ from gradmill import _core
 from tests.cases import CASES
 from tests.fault.test_atomic import BAD_LEAVES, ERRORS, FAILURES, Breaker, with_bad_leaf
 from tests.oracle import Oracle, squared_error
+from tests.tiers import available_tiers
 from tests.trees import copy_tree, random_tree
 
 if TYPE_CHECKING:
@@ -35,24 +36,11 @@ if TYPE_CHECKING:
 
 DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
 ROWS = [case for case in CASES if not case.python]
-TIERS = ["scalar", "avx2", "avx512"]
 # How far updates may be from the formula, over the norm of both: a few roundings of the dtype that
 # the chain is computed in. Differences of nearly equal averages magnify them.
 FAR = {np.float32: 1e-4, np.float64: 1e-7}
 CHILD = 30.0
 """Seconds after which a child hangs."""
-
-
-def available_tiers() -> list[str]:
-    found = []
-    for tier in TIERS:
-        try:
-            _core.force(tier)
-        except ValueError:
-            continue
-        found.append(tier)
-    _core.force()
-    return found
 
 
 class Soak:

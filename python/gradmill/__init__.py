@@ -1,8 +1,11 @@
 """Gradient transformations for NumPy: optax's API, one pass over memory."""
 
+from gradmill import contrib as contrib
 from gradmill import errors as errors
 from gradmill import schedules as schedules
 from gradmill import transforms as transforms
+from gradmill import tree as tree
+from gradmill import tree_utils as tree_utils
 from gradmill._data.info import build_info as build_info
 from gradmill._data.info import warn_if_debug as _warn_if_debug
 from gradmill._data.memory import clear_cache as clear_cache
@@ -27,8 +30,10 @@ from gradmill._run.update import global_norm as global_norm
 from gradmill.optimizer import Optimizer as Optimizer
 from gradmill.optimizers import adam as adam
 from gradmill.optimizers import adamw as adamw
+from gradmill.optimizers import amsgrad as amsgrad
 from gradmill.optimizers import lamb as lamb
 from gradmill.optimizers import lars as lars
+from gradmill.optimizers import lion as lion
 from gradmill.optimizers import noisy_sgd as noisy_sgd
 from gradmill.optimizers import rmsprop as rmsprop
 from gradmill.optimizers import sgd as sgd
@@ -60,6 +65,8 @@ from gradmill.transforms import InjectStatefulHyperparamsState as InjectStateful
 from gradmill.transforms import MultiSteps as MultiSteps
 from gradmill.transforms import MultiStepsState as MultiStepsState
 from gradmill.transforms import ScaleByAdamState as ScaleByAdamState
+from gradmill.transforms import ScaleByAmsgradState as ScaleByAmsgradState
+from gradmill.transforms import ScaleByLionState as ScaleByLionState
 from gradmill.transforms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
 from gradmill.transforms import ScaleByRStdDevState as ScaleByRStdDevState
@@ -91,7 +98,9 @@ from gradmill.transforms import normalize_by_update_norm as normalize_by_update_
 from gradmill.transforms import partition as partition
 from gradmill.transforms import scale as scale
 from gradmill.transforms import scale_by_adam as scale_by_adam
+from gradmill.transforms import scale_by_amsgrad as scale_by_amsgrad
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
+from gradmill.transforms import scale_by_lion as scale_by_lion
 from gradmill.transforms import scale_by_rms as scale_by_rms
 from gradmill.transforms import scale_by_schedule as scale_by_schedule
 from gradmill.transforms import scale_by_stddev as scale_by_stddev

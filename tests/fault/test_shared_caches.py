@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gradmill as gm
-from tests.cases import CASES
+from tests.rows import each_row
 from tests.trees import random_tree
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_injected_hyperparameters() -> None:
     side_by_side(run)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@each_row("adamw", "partition", "multi_steps_skip", "inject_hyperparams", "flatten")
 def test_first_use(case: Any) -> None:
     """Whatever is made at first use may be made several times, which must make no difference."""
 

@@ -11,6 +11,7 @@ import pytest
 
 import gradmill as gm
 from gradmill.jax import host_step
+from tests.on_jax import to_jax, to_numpy
 from tests.trees import bits
 
 
@@ -27,13 +28,13 @@ def test_training_is_that_of_an_optimizer() -> None:
     step, x = host_step(tx), np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3)
 
     train = jax.jit(lambda params, x: step(jax.grad(loss)(params, x)))
-    params = step.init(jax.tree.map(jnp.asarray, tree(1.0)))
+    params = step.init(to_jax(tree(1.0)))
     opt = gm.Optimizer(tx, tree(1.0))
     gradient = jax.jit(jax.grad(loss))
     for _ in range(5):
-        opt.step(jax.tree.map(np.asarray, gradient(opt.params, x)))
+        opt.step(to_numpy(gradient(opt.params, x)))
         params = train(params, x)
-    assert bits(jax.tree.map(np.asarray, params)) == bits(opt.params)
+    assert bits(to_numpy(params)) == bits(opt.params)
     assert bits(step.optimizer.state) == bits(opt.state)
 
 

@@ -16,6 +16,8 @@ import gradmill as gm
 from gradmill.jax import from_optax_state, to_optax_state
 from tests.cases import CASES, Case
 from tests.jax.versions import enable_x64
+from tests.on_jax import to_jax
+from tests.optax_runs import usual_steps
 from tests.trees import assert_close, bits, random_tree
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -43,6 +45,22 @@ def test_there_and_back(case: Case) -> None:
 
 
 @each_case
+def test_they_are_alike(case: Case) -> None:
+    """Ours becomes optax's, and optax's ours, in the midst of a run."""
+    ours, params = case.make(gm), random_tree(0)
+    step = usual_steps(case)[3]
+    state = after_steps(ours, params)
+    converted = to_optax_state(state)
+    assert structure(converted) == structure(step.before)
+    own = from_optax_state(step.before)
+    assert str(structure(own)) == str(structure(state))
+    assert_close(own, state, rtol=1e-4, atol=1e-6)
+    updates, _ = ours.update(step.grads, own, params)
+    assert_close(updates, step.updates, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.full
+@each_case
 def test_optax_takes_it(case: Case) -> None:
     """The structure is that of optax's own state; the next updates agree."""
     ours, theirs = case.make(gm), case.make(optax)
@@ -50,23 +68,22 @@ def test_optax_takes_it(case: Case) -> None:
     state = after_steps(ours, params)
     converted = to_optax_state(state)
     with jax.disable_jit():
-        expected = theirs.init(jax.tree.map(jnp.asarray, params))
+        expected = theirs.init(to_jax(params))
         assert structure(converted) == structure(expected)
-        updates, _ = theirs.update(
-            jax.tree.map(jnp.asarray, grads), converted, jax.tree.map(jnp.asarray, params)
-        )
+        updates, _ = theirs.update(to_jax(grads), converted, to_jax(params))
     assert_close(ours.update(grads, state, params)[0], updates, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.full
 @each_case
 def test_gradmill_takes_it(case: Case) -> None:
     """A state that optax made goes on here, in place too."""
     ours, theirs = case.make(gm), case.make(optax)
     params, grads = random_tree(0), random_tree(9)
     with jax.disable_jit():
-        there = jax.tree.map(jnp.asarray, params)
-        _, state = theirs.update(jax.tree.map(jnp.asarray, grads), theirs.init(there), there)
-        expected, _ = theirs.update(jax.tree.map(jnp.asarray, grads), state, there)
+        there = to_jax(params)
+        _, state = theirs.update(to_jax(grads), theirs.init(there), there)
+        expected, _ = theirs.update(to_jax(grads), state, there)
     own = from_optax_state(state)
     updates, _ = ours.update(grads, own, params)
     assert_close(updates, expected, rtol=1e-4, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,29 +14,20 @@ import optax
 import pytest
 
 import gradmill as gm
+from gradmill._ops.op import NATIVE
 from gradmill.errors import LeafTypeError, LeafValueError
 from gradmill.jax import _fused, from_optax_state, step, to_optax
 from tests.cases import CASES, Case
 from tests.jax.versions import HAS_SHARD_MAP, MIXES_DTYPES, enable_x64
+from tests.on_jax import to_jax, to_numpy
 from tests.processes import python
+from tests.rows import each_row
 from tests.trees import assert_close, bits, random_tree, special_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-
-
-def to_jax(tree: Any) -> Any:
-    return jax.tree.map(jnp.asarray, tree)
-
-
-def to_numpy(tree: Any) -> Any:
-    def words(leaf: Any) -> Any:
-        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
-
-    return jax.tree.map(words, tree)
 
 
 def cases(*names: str) -> pytest.MarkDecorator:
@@ -69,14 +61,73 @@ def same_bits(
     assert bits(from_optax_state(state)) == bits(state_on_numpy)
 
 
+GRADIENTS = [
+    [random_tree(seed) for seed in range(1, 5)],
+    [special_tree(seed) for seed in range(1, 4)],
+]
+LOWERED = [case for case in CASES if not case.python]
+CHUNK = 50
+"""Rows to a program: one after the other they take twice as long to compile."""
+
+
+@functools.cache
+def carries_of(rows: tuple[Case, ...]) -> tuple[list[Any], dict[str, Exception]]:
+    """Parameters and states after each step, by the rows' names, and what failed to compile.
+
+    All rows are in one program. Gradients are ordinary ones in four steps, then others in three.
+    """
+    steps = {case.name: step(case.make(gm)) for case in rows}
+    params = to_jax(random_tree(0))
+    failed: dict[str, Exception] = {}
+
+    def together(grads: Any, carries: Any) -> Any:
+        after = dict(carries)
+        for name, (params, state) in carries.items():
+            try:
+                after[name] = steps[name](grads, state, params)
+            except Exception as error:  # noqa: BLE001  (the row's own test raises it)
+                failed[name] = error
+        return after
+
+    program = jax.jit(together)
+    seen = []
+    for gradients in GRADIENTS:
+        carries = {name: (params, update.init(params)) for name, update in steps.items()}
+        for grads in gradients:
+            carries = program(to_jax(grads), carries)
+            seen.append(carries)
+    return seen, failed
+
+
 def skip_other_bits(case: Case) -> None:
-    if case.python:
+    if case.python or not set(case.ops) <= NATIVE:
         pytest.skip("runs as operations of JAX")
     of_host = "schedule" in case.name or case.name.startswith("inject")
     if not MIXES_DTYPES and of_host and not case.name.startswith("multi"):
         pytest.skip("this JAX has schedules and injected numbers in float32")
 
 
+@pytest.mark.parametrize("case", LOWERED, ids=lambda case: case.name)
+def test_the_bits_in_a_program_with_other_rows(case: Case) -> None:
+    skip_other_bits(case)
+    at = LOWERED.index(case) // CHUNK * CHUNK
+    seen, failed = carries_of(tuple(LOWERED[at : at + CHUNK]))
+    if case.name in failed:
+        raise failed[case.name]
+    carries = (from_jax[case.name] for from_jax in seen)
+    tx = case.make(gm)
+    for gradients in GRADIENTS:
+        params = random_tree(0)
+        state = tx.init(params)
+        for grads in gradients:
+            new, after = next(carries)
+            updates, state = tx.update(grads, state, params)
+            params = gm.apply_updates(params, updates)
+            assert bits(to_numpy(new)) == bits(params)
+            assert bits(from_optax_state(after)) == bits(state)
+
+
+@pytest.mark.full
 @each_case
 def test_the_bits_are_those_of_the_numpy_path(case: Case) -> None:
     skip_other_bits(case)
@@ -84,7 +135,7 @@ def test_the_bits_are_those_of_the_numpy_path(case: Case) -> None:
     same_bits(case, special_tree, 3)
 
 
-@each_case
+@each_row("clip_adamw", "units_in_a_chain", "apply_if_finite", "lamb")
 @pytest.mark.usefixtures("pairs")
 def test_also_over_several_calls(case: Case) -> None:
     skip_other_bits(case)
@@ -370,7 +421,7 @@ def test_many_calls_at_once() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join()
     assert len(found) == 10
     assert all(bits == expected for bits in found)
 

@@ -12,20 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.extend.core import jaxpr_as_fun
 
 import gradmill as gm
 from gradmill.errors import LeafTypeError, LeafValueError, TreeError
 from gradmill.jax import to_optax
 from tests.cases import CASES, Case
 from tests.jax.versions import HAS_SHARD_MAP, enable_x64
+from tests.on_jax import to_jax
 from tests.processes import python
 from tests.trees import assert_close, random_tree, special_tree
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-
-
-def to_jax(tree: Any) -> Any:
-    return jax.tree.map(jnp.asarray, tree)
 
 
 def kind(state: Any) -> Any:
@@ -34,17 +32,37 @@ def kind(state: Any) -> Any:
     return treedef, [(leaf.shape, leaf.dtype) for leaf in leaves]
 
 
+def compiled(update: Any, *_: Any) -> Any:
+    return jax.jit(update)
+
+
+def traced(update: Any, *args: Any) -> Any:
+    """Its program, op by op: what is compiled for one row serves all others."""
+    program, out = jax.make_jaxpr(update, return_shape=True)(*args)
+    structure = jax.tree.structure(out)
+    run = jaxpr_as_fun(program)
+
+    def call(*args: Any) -> Any:
+        return jax.tree.unflatten(structure, run(*jax.tree.leaves(args)))
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("program", "steps"), [(traced, 3), pytest.param(compiled, 5, marks=pytest.mark.full)]
+)
 @each_case
-def test_the_numpy_path_says_the_same(case: Case) -> None:
+def test_the_numpy_path_says_the_same(case: Case, program: Any, steps: int) -> None:
     ours = case.make(gm)
     lowered = to_optax(ours)
     params = random_tree(0)
-    update = jax.jit(lowered.update)
+    start = lowered.init(to_jax(params))
+    update = program(lowered.update, to_jax(params), start, to_jax(params))
     expected = kind(case.make(optax).init(to_jax(params)))
     for grads_of in (random_tree, special_tree):
-        state, on_numpy = lowered.init(to_jax(params)), ours.init(params)
+        state, on_numpy = start, ours.init(params)
         assert kind(state) == expected
-        for step in range(5):
+        for step in range(steps):
             grads = grads_of(step + 1)
             updates, state = update(to_jax(grads), state, to_jax(params))
             exact, on_numpy = ours.update(grads, on_numpy, params)
@@ -57,8 +75,13 @@ MORE = [*SOME, "add_noise", "units_in_a_chain", "zero_nans"]
 MOST = [*MORE, "conditionally_mask", "apply_every", "nadam", "flatten", "lamb", "demo"]
 
 
-def named(*names: str) -> pytest.MarkDecorator:
-    cases = [case for case in CASES if case.name in names]
+def named(first: str, *others: str) -> pytest.MarkDecorator:
+    """Rows by their names; each costs a compilation, so only the first one is always run."""
+    cases = [
+        pytest.param(case, marks=[pytest.mark.full] if case.name != first else [])
+        for case in CASES
+        if case.name in (first, *others)
+    ]
     return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
 
 

@@ -17,6 +17,7 @@ import pytest
 
 import gradmill as gm
 from gradmill.errors import LeafTypeError
+from tests.on_jax import to_jax
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,9 +65,7 @@ def test_other_norms_of_large_gradients(name: str) -> None:
 
 def test_norms_of_trees_with_several_dtypes() -> None:
     grads = {"half": np.full(1, 6e4, F16), "single": np.ones(1, F32)}
-    theirs, _ = optax.clip_by_global_norm(1e4).update(
-        jax.tree.map(jnp.asarray, grads), optax.EmptyState()
-    )
+    theirs, _ = optax.clip_by_global_norm(1e4).update(to_jax(grads), optax.EmptyState())
     ours, _ = gm.clip_by_global_norm(1e4).update(grads, gm.EmptyState())
     assert not jax.tree.reduce(lambda found, leaf: found or leaf.any(), theirs, False)
     np.testing.assert_allclose(ours["half"], 1e4, rtol=1e-6)
@@ -311,6 +310,7 @@ def test_bounds_of_zero(make: Any) -> None:
         lambda module: module.scale_by_adam(eps=0.0),
         lambda module: module.scale_by_adam(eps=1e-50),
         lambda module: module.scale_by_rms(eps=0.0),
+        lambda module: module.scale_by_amsgrad(eps=0.0),
     ],
 )
 def test_epsilons_of_zero(make: Any) -> None:

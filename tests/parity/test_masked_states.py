@@ -11,6 +11,7 @@ import pytest
 
 import gradmill as gm
 from gradmill.jax import from_optax_state, step, to_optax, to_optax_state
+from tests.on_jax import to_numpy
 from tests.trees import assert_close, bits, copy_tree
 
 Module = Any
@@ -125,4 +126,4 @@ def test_a_step_of_jax_keeps_the_structure() -> None:
         assert structure(after) == structure(state)
         expected = gm.Optimizer(ROWS[name](gm), copy_tree(params()))
         expected.step(grads(0))
-        assert bits(jax.tree.map(np.asarray, new)) == bits(expected.params)
+        assert bits(to_numpy(new)) == bits(expected.params)

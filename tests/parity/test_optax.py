@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,13 +11,14 @@ import pytest
 
 import gradmill as gm
 from tests.cases import CASES, Case
+from tests.on_jax import to_jax, words_of_keys
+from tests.optax_runs import steps_of, usual_steps, without_compilation
 from tests.oracle import Oracle, squared_error
 from tests.trees import assert_close, random_tree, special_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STEPS = 10
 TOLERANCE = {
     # optax forms `1 - b**t` in float32, which is off by 1.3e-5 for b2 = 0.999 and t = 1.
     np.dtype(np.float32): {"rtol": 3e-5, "atol": 1e-7},
@@ -32,48 +32,39 @@ SINGLE = {"rtol": 1e-5, "atol": 1e-6}
 
 @pytest.fixture(autouse=True)
 def no_compilation(case: Case) -> Iterator[None]:
-    """Branches as plain Python where optax would compile them anew in each call."""
-    with jax.disable_jit() if case.recompiles else nullcontext():
+    with without_compilation(case):
         yield
 
 
 pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
-def plain(tree: Any) -> Any:
-    """With the words of typed keys in place of the keys."""
-
-    def words(leaf: Any) -> Any:
-        is_key = str(getattr(leaf, "dtype", "")).startswith("key<")
-        return jax.random.key_data(leaf) if is_key else leaf
-
-    return jax.tree.map(words, tree)
-
-
-def to_jax(tree: Any) -> Any:
-    return jax.tree.map(jax.numpy.asarray, tree)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("grads_of", [random_tree, special_tree])
+@pytest.mark.parametrize(
+    ("grads_of", "dtype"),
+    [
+        (random_tree, np.float32),
+        pytest.param(special_tree, np.float32, marks=pytest.mark.full),
+        pytest.param(random_tree, np.float64, marks=pytest.mark.full),
+        pytest.param(special_tree, np.float64, marks=pytest.mark.full),
+    ],
+)
 def test_updates_and_state(case: Case, dtype: Any, grads_of: Any) -> None:
     if case.selects and grads_of is special_tree:
         pytest.skip("optax multiplies a NaN by zero; see test_accumulation")
     with jax.enable_x64(dtype == np.float64):
-        ours, theirs = case.make(gm), case.make(optax)
+        ours = case.make(gm)
         is_single = case.single and dtype == np.float64
         tolerance = SINGLE if is_single else TOLERANCE[np.dtype(dtype)]
         tolerance = {name: bound * case.loose for name, bound in tolerance.items()}
         params = random_tree(0, dtype)
-        state, their_state = ours.init(params), theirs.init(to_jax(params))
-        same_kind(state, plain(their_state))
-        for step in range(STEPS):
-            grads = grads_of(step + 1, dtype)
-            updates, state = ours.update(grads, state, params)
-            their_updates, their_state = theirs.update(to_jax(grads), their_state, to_jax(params))
-            assert_close(updates, their_updates, **tolerance)
-            assert_close(state, plain(their_state), **tolerance)
-            same_kind(state, plain(their_state))
+        state = ours.init(params)
+        is_usual = grads_of is random_tree and dtype == np.float32
+        for step in usual_steps(case) if is_usual else steps_of(case, grads_of, dtype):
+            same_kind(state, words_of_keys(step.before))
+            updates, state = ours.update(step.grads, state, params)
+            assert_close(updates, step.updates, **tolerance)
+            assert_close(state, words_of_keys(step.after), **tolerance)
+            same_kind(state, words_of_keys(step.after))
 
 
 def same_kind(ours: Any, theirs: Any) -> None:
@@ -98,6 +89,7 @@ def same_kind(ours: Any, theirs: Any) -> None:
         assert theirs is None
 
 
+@pytest.mark.full
 def test_without_params(case: Case) -> None:
     """The same numbers where parameters do not matter, and a ValueError where they do."""
     ours, theirs = case.make(gm), case.make(optax)
@@ -113,6 +105,7 @@ def test_without_params(case: Case) -> None:
     assert_close(ours.update(grads, state)[0], their_updates, **tolerance)
 
 
+@pytest.mark.full
 def test_late_steps(case: Case) -> None:
     """Counts of a long run: corrections are close to one, schedules at their end."""
     ours, theirs = case.make(gm), case.make(optax)
@@ -124,7 +117,7 @@ def test_late_steps(case: Case) -> None:
         updates, after = ours.update(grads, late, params)
         their_updates, their_after = theirs.update(to_jax(grads), their_late, to_jax(params))
         assert_close(updates, their_updates, rtol=1e-4, atol=1e-6)
-        same_kind(after, plain(their_after))
+        same_kind(after, words_of_keys(their_after))
 
 
 def late_state(state: Any, count: Any) -> Any:
@@ -141,16 +134,13 @@ def test_error_is_at_most_that_of_optax(case: Case) -> None:
     """The float64 formula is the oracle: over ten steps in float32 we are no further from it."""
     if case.python:
         pytest.skip("no formula for what is written in Python")
-    ours, theirs = case.make(gm), case.make(optax)
-    params = random_tree(0)
-    state, their_state = ours.init(params), theirs.init(to_jax(params))
+    ours, params = case.make(gm), random_tree(0)
+    state = ours.init(params)
     oracle = Oracle(ours, params, state)
     errors: list[tuple[float, float]] = []
-    for step in range(STEPS):
-        grads = random_tree(step + 1)
-        exact = oracle.update(grads, state)
-        updates, state = ours.update(grads, state, params)
-        their_updates, their_state = theirs.update(to_jax(grads), their_state, to_jax(params))
-        errors.append((squared_error(updates, exact), squared_error(their_updates, exact)))
+    for step in usual_steps(case):
+        exact = oracle.update(step.grads, state)
+        updates, state = ours.update(step.grads, state, params)
+        errors.append((squared_error(updates, exact), squared_error(step.updates, exact)))
     mine, optaxs = np.sqrt(np.mean(errors, axis=0))
     assert mine <= 1.05 * optaxs

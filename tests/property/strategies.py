@@ -1,8 +1,13 @@
-"""Random chains, trees and layouts."""
+"""Random chains, trees and layouts.
+
+Chains are drawn from the rows of the table, each with other numbers: a new row is in all of them.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
@@ -10,58 +15,97 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import gradmill as gm
+from gradmill._plan.layout import links_of
+from tests.cases import CASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cases import Case
 
 SHAPES = [(), (0,), (1,), (3,), (64,), (65,), (7, 9), (4, 3, 5), (1300,)]
 
-elementwise = st.one_of(
-    st.just(gm.identity()),
-    st.floats(-2, 2).map(gm.scale),
-    st.floats(0.01, 2).map(gm.clip),
-    st.floats(-0.1, 0.1).map(gm.add_decayed_weights),
-    st.floats(-1, 1).map(lambda rate: gm.scale_by_schedule(gm.linear_schedule(rate, 0.1, 3))),
-    st.builds(gm.trace, st.floats(0, 1), st.booleans()),
-    st.builds(
-        gm.scale_by_adam,
-        st.floats(0, 0.99),
-        st.floats(0, 0.999),
-        st.floats(1e-9, 1e-2),
-        st.sampled_from([0.0, 1e-6]),
-        st.sampled_from([None, ml_dtypes.bfloat16]),
-        nesterov=st.booleans(),
-        nu_dtype=st.sampled_from([None, ml_dtypes.bfloat16, np.float16]),
-    ),
-    st.builds(
-        gm.scale_by_rms,
-        st.floats(0, 0.99),
-        initial_scale=st.floats(0, 1),
-        eps_in_sqrt=st.booleans(),
-        bias_correction=st.booleans(),
-    ),
-    st.builds(gm.scale_by_stddev, st.floats(0, 0.99), st.just(0.1), bias_correction=st.booleans()),
-    st.builds(gm.ema, st.floats(0, 0.99), st.booleans()),
-    st.sampled_from([gm.keep_params_nonnegative(), gm.set_to_zero()]),
-    st.integers(1, 3).map(gm.apply_every),
-)
+
+def needs_keys(tx: Any) -> bool:
+    """Whether it has masks that are trees, for the tree of the table alone."""
+    masks = [mask for link in links_of(tx) for mask in link.masks]
+    return not all(callable(mask) or isinstance(mask, bool) for mask in masks)
+
+
+ROWS = [case for case in CASES if not case.python and not needs_keys(case.make(gm))]
+"""Those that any tree will do for."""
+SLOT_DTYPES = [None, np.float16, ml_dtypes.bfloat16]
+
+
+class Varied:
+    """The module with other arguments of the same kind, defaults among them.
+
+    A share stays a share and what is positive stays so; integers count or seed, and stay.
+    """
+
+    def __init__(self, draw: Callable[[Any], Any]) -> None:
+        self.draw = draw
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(gm, name)
+        if not inspect.isfunction(function):
+            return function
+        if name == "inject_hyperparams":  # The factory is called in each step.
+            return lambda factory, *args: function(factory.__wrapped__, *args)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            given = inspect.signature(function).bind(*args, **kwargs)
+            given.apply_defaults()
+            for key, value in given.arguments.items():
+                given.arguments[key] = self.draw(of_kind(key, value))
+            return function(*given.args, **given.kwargs)
+
+        return functools.wraps(function)(call)
+
+
+def of_kind(name: str, value: Any) -> st.SearchStrategy[Any]:
+    """What may stand in the place of an argument."""
+    if name in ("mu_dtype", "nu_dtype"):
+        return st.sampled_from([value, *SLOT_DTYPES])
+    if isinstance(value, bool):
+        return st.booleans()
+    if not isinstance(value, float):
+        return st.just(value)
+    if value == 0.0:
+        return st.sampled_from([0.0, 1e-6])
+    if 0.5 <= value < 1:
+        return st.floats(0, 0.99)
+    least, most = sorted((value / 4, value * 4))
+    return st.one_of(st.just(value), st.floats(least, most))
+
+
+@st.composite
+def rows(draw: Any, among: list[Case]) -> Any:
+    """A row of the table with other numbers."""
+    return draw(st.sampled_from(among)).make(Varied(draw))
+
+
+def is_elementwise(case: Case) -> bool:
+    """Whether it looks at one element at a time."""
+    links = list(links_of(case.make(gm)))
+    ops = [link.op for link in links if link.op is not None]
+    are_wide = any(op.draws or op.finds is not None for op in ops)
+    return not (are_wide or any(link.masks for link in links))
+
+
+elementwise = rows([case for case in ROWS if is_elementwise(case)])
 """Transformations that look at one element at a time."""
 
-links = st.one_of(
-    elementwise,
-    st.floats(0.01, 5).map(gm.clip_by_global_norm),
-    st.booleans().map(
-        lambda yes: gm.add_decayed_weights(0.1, lambda path, _: (len(path) < 2) == yes)
-    ),
-    st.floats(0.1, 2).map(gm.clip_by_block_rms),
-    st.floats(0.1, 2).map(gm.normalize_by_update_norm),
-    st.builds(gm.adaptive_grad_clip, st.floats(0.01, 2), axis=st.sampled_from([None, ()])),
-    st.floats(0, 1).map(gm.scale_by_trust_ratio),
-    st.builds(gm.add_noise, st.floats(0, 1), st.just(0.55), st.integers(0, 2**40)),
-    st.sampled_from([gm.centralize(), gm.zero_nans()]),
-)
-"""One transformation each."""
+links = rows(ROWS)
+"""A row of the table each."""
 
 
 def _odd(step: Any) -> Any:
     return step % 2 == 1
+
+
+def _short(path: Any, _: Any) -> bool:
+    return len(path) < 4
 
 
 def _wrapped(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -74,14 +118,15 @@ def _wrapped(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         inner.map(lambda tx: gm.MultiSteps(tx, 2, should_skip_update_fn=gm.skip_not_finite)),
         inner.map(lambda tx: gm.conditionally_transform(tx, _odd)),
         inner.map(lambda tx: gm.conditionally_mask(tx, _odd)),
-        inner.map(lambda tx: gm.masked(tx, lambda path, _: len(path) < 4)),
-        st.builds(lambda a, b: gm.partition(lambda path, _: len(path) < 4, a, b), inner, inner),
+        inner.map(lambda tx: gm.masked(tx, _short)),
+        st.builds(lambda a, b: gm.partition(_short, a, b), inner, inner),
         st.floats(0.1, 0.99).map(lambda b2: gm.inject_hyperparams(gm.adamw)(0.1, b2=b2)),
+        st.just(gm.add_decayed_weights(0.1, _short)),
     )
 
 
 combined = st.recursive(links, _wrapped, max_leaves=5).map(gm.chain)
-chains = st.one_of(st.lists(links, max_size=6).map(lambda members: gm.chain(*members)), combined)
+chains = st.one_of(st.lists(links, max_size=4).map(lambda members: gm.chain(*members)), combined)
 singles = st.sampled_from([np.float32, np.float16, ml_dtypes.bfloat16])
 """Computed in single precision; which of them does not matter where chains are cut."""
 dtypes = st.one_of(st.just((np.float64, np.float64)), st.tuples(singles, singles))

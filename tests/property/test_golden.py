@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from gradmill import _core
 from gradmill._ops.op import NATIVE
-from tests.property.golden import FILE, digests, ops_of_rows
-
-TIERS = ["scalar", "avx2", "avx512"]
-GOLDEN = json.loads(FILE.read_text())
+from tests.property import golden
+from tests.tiers import TIERS, force
 
 
 def test_every_op_has_a_digest() -> None:
-    assert ops_of_rows() >= NATIVE
+    missing = NATIVE - golden.ops_of_rows()
+    assert not missing, f"add a row to tests/cases.py for {sorted(missing)}"
+
+
+def test_every_row_has_digests() -> None:
+    missing = sorted(golden.missing())
+    assert not missing, f"run python -m tests.property.golden, for {missing}"
 
 
 @pytest.mark.parametrize("fuse", [True, False])
 @pytest.mark.parametrize("tier", TIERS)
 def test_digests(tier: str, fuse: bool) -> None:
-    try:
-        _core.force(tier, fuse)
-    except ValueError:
+    if not force(tier, fuse=fuse):
         pytest.skip(f"this machine has no {tier}")
-    found = digests()
-    different = [name for name in GOLDEN.keys() | found if GOLDEN.get(name) != found.get(name)]
-    assert not different
+    written = golden.written()
+    rows = sorted(written.keys() & golden.ROWS.keys())
+    different = [name for name in rows if golden.digests_of(name) != written[name]]
+    assert not different, (
+        f"the bits of {different} are others than before; if they are meant to be, run"
+        " python -m tests.property.golden --changed, and say so in CHANGELOG.md"
+    )

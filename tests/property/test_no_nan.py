@@ -47,6 +47,8 @@ EDGES: dict[str, Any] = {
     "ema": lambda m: m.ema(0.0),
     "lamb": lambda m: m.lamb(1e-3, eps=0.0),
     "lars": lambda m: m.lars(1e-3),
+    "amsgrad": lambda m: m.scale_by_amsgrad(eps=0.0),
+    "amsgrad_no_memory": lambda m: m.scale_by_amsgrad(0.0, 0.0, 0.0, 0.0, None, False, False),
 }
 """Hyperparameters at the ends of their ranges.
 
@@ -103,7 +105,7 @@ def assert_finite(tree: Any, what: str) -> None:
     dtype=st.sampled_from([np.float32, np.float64]),
     alike=st.booleans(),
 )
-@settings(max_examples=8)
+@settings(max_examples=max(settings().max_examples // 5, 2))
 def test_updates_are_finite(
     name: str, make: Any, kinds: list[str], seed: int, dtype: Any, alike: bool
 ) -> None:

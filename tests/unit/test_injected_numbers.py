@@ -17,6 +17,7 @@ import gradmill as gm
 from gradmill.jax import step
 from gradmill.transforms._arguments import _takes_schedule
 from tests.cases import CASES, Case
+from tests.on_jax import to_jax
 from tests.trees import bits, copy_tree, random_tree
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def test_the_custom_call_has_the_same_bits() -> None:
             opt = gm.Optimizer(plain, copy_tree(PARAMS))
             fused = step(injected)
             program = jax.jit(fused)
-            params, state = jax.tree.map(jnp.asarray, PARAMS), fused.init(PARAMS)
+            params, state = to_jax(PARAMS), fused.init(PARAMS)
             for _ in range(3):
                 opt.step(GRADS)
                 params, state = program(GRADS, state, params)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import gradmill as gm
 from gradmill import _core
 from gradmill.errors import LeafTypeError, LeafValueError
+from tests.on_jax import to_jax
 from tests.trees import Array, assert_close, bits
 
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -34,10 +35,6 @@ def batch(seed: int, dtype: Any, size: int = BATCH) -> dict[str, Any]:
         own = scales.reshape(-1, *[1] * len(shape))
         tree[name] = (rng.normal(size=(size, *shape)) * own).astype(dtype)
     return tree
-
-
-def to_jax(tree: Any) -> Any:
-    return jax.tree.map(jax.numpy.asarray, tree)
 
 
 def reference(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-import jax
 import numpy as np
 import optax
 import pytest
@@ -13,6 +12,7 @@ import pytest
 import gradmill as gm
 from gradmill._run.native import NativeRun
 from gradmill._run.runs import runs_of
+from tests.on_jax import to_jax
 from tests.trees import assert_close, bits, random_tree
 
 
@@ -33,10 +33,6 @@ def negate(updates: Any, state: Any, params: Any) -> Any:
 
 
 PLAIN = gm.GradientTransformation(gm.init_empty_state, negate)
-
-
-def to_jax(tree: Any) -> Any:
-    return jax.tree.map(jax.numpy.asarray, tree)
 
 
 @pytest.mark.parametrize("has_params", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,13 @@ from gradmill._plan.layout import links_of
 from tests.cases import CASES
 
 PUBLIC = sorted(name for name in vars(gm) if not name.startswith("_"))
-MODULES = ("errors", "jax", "optimizer", "optimizers", "schedules", "transforms")
+MODULES = (
+    *("errors", "jax", "optimizer", "optimizers", "schedules", "transforms"),
+    *("contrib", "tree", "tree_utils"),
+)
 CALLABLES = [name for name in PUBLIC if name not in MODULES]
+CALLABLES += [f"tree.{name}" for name in gm.tree.__all__]
+CALLABLES += [f"contrib.{name}" for name in vars(gm.contrib) if not name.startswith("_")]
 
 
 @pytest.mark.parametrize("row", _core.list_ops(), ids=lambda row: row["name"])
@@ -31,7 +37,10 @@ def test_native_ops_are_those_of_the_formulas(row: Any) -> None:
 
 @pytest.mark.parametrize("op", OPS.values(), ids=lambda op: op.name)
 def test_every_op_stands_in_a_case(op: Op) -> None:
-    assert any(op.name in case.ops for case in CASES), f"add a row for {op.name} to tests/cases.py"
+    assert any(op.name in case.ops for case in CASES), (
+        "tests/cases.py lacks a row for an op, such as"
+        f' Case("{op.name}", lambda m: m.{op.name}(...))'
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -46,9 +55,9 @@ def test_a_case_has_the_slots_of_its_ops(case: Any) -> None:
 
 @pytest.mark.parametrize("name", CALLABLES)
 def test_public_names_are_documented(name: str) -> None:
-    documentation = inspect.getdoc(getattr(gm, name)) or ""
+    value = attrgetter(name)(gm)
+    documentation = inspect.getdoc(value) or ""
     assert ">>>" in documentation
-    value = getattr(gm, name)
     if inspect.isfunction(value):
         signature = inspect.signature(value)
         for parameter in signature.parameters:

@@ -10,16 +10,13 @@ import optax
 import pytest
 
 import gradmill as gm
+from tests.on_jax import to_jax
 from tests.trees import assert_close, bits, copy_tree, random_tree, special_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 DTYPES = [np.float16, np.float32, np.float64, np.complex64]
-
-
-def to_jax(tree: Any) -> Any:
-    return jax.tree.map(jax.numpy.asarray, tree)
 
 
 def tree_of(seed: int, dtype: Any) -> Any:

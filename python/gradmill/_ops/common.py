@@ -31,6 +31,11 @@ def average(decay: Array, old: Array, new: Array) -> Array:
     return decay * old + (1 - decay) * new
 
 
+def sign(xp: Any, x: Array) -> Array:
+    """-1, 0 or 1; what is subnormal is zero, as it is in kernels."""
+    return xp.sign(xp.where(xp.abs(x) < xp.finfo(x.dtype).tiny, 0.0, x))
+
+
 def correction(decay: Any, count: Any) -> Any:
     """``1 - decay**count``, what an average that started at zero has collected of its weights.
 

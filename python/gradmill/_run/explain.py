@@ -13,6 +13,7 @@ from gradmill._plan.masks import Selection
 from gradmill._run.formulas import FormulaRun
 from gradmill._run.ops import is_float_array, left_out, off_plan
 from gradmill._run.runs import PythonRun, runs_in_place
+from gradmill._run.trees import TreeFormula
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,7 @@ def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) 
     passes = 0
     for run in (*head, tail):
         if isinstance(run, PythonRun):
-            lines.append(f"Python              {_name(run.links[0].tx)}: new arrays")
+            lines.append(f"{_member(run.links[0].tx)}: new arrays")
             continue
         if isinstance(run, FormulaRun):
             names = ", ".join(op.name for op in run.own_ops)
@@ -152,7 +153,10 @@ _ENDS: dict[Finds | None, str] = {
 }
 
 
-def _name(tx: TransformationLike) -> str:
-    update = tx.update
-    name = getattr(update, "__qualname__", repr(update))
-    return f"{getattr(update, '__module__', '?')}.{name}"
+def _member(tx: TransformationLike) -> str:
+    """What runs a transformation without a description, and its name."""
+    formula = getattr(tx.update, "__self__", None)
+    if isinstance(formula, TreeFormula):
+        return f"NumPy               {formula.name}"
+    name = getattr(tx.update, "__qualname__", repr(tx.update))
+    return f"Python              {getattr(tx.update, '__module__', '?')}.{name}"

@@ -76,7 +76,7 @@ class FormulaProgram:
         params = [None] * len(updates) if params is None else params
         skip = [0] * len(updates) if skip is None else skip
         with np.errstate(all="ignore"):
-            return self._updated(updates, params, slots, skip, scalars, off)
+            return _core.in_default_mode(self._updated, updates, params, slots, skip, scalars, off)
 
     def _updated(
         self,
@@ -94,11 +94,11 @@ class FormulaProgram:
         ]
         dtypes = [self._dtype(row) for row in zip(given, read, *slots, strict=True)]
         leaves = [
-            None if leaf is None else np.asarray(leaf, dtype)
+            None if leaf is None else np.asarray(leaf, dtype, order="C")
             for leaf, dtype in zip(given, dtypes, strict=True)
         ]
         own = [
-            None if param is None else np.asarray(param, dtype)
+            None if param is None else np.asarray(param, dtype, order="C")
             for param, dtype in zip(read, dtypes, strict=True)
         ]
         norms: list[float | None] = []

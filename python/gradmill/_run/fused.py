@@ -14,8 +14,11 @@ from gradmill._run.fresh import apart, copied
 from gradmill._run.quick import QuickUpdate, quick_update
 from gradmill._run.runs import PythonRun, runs_of, send_through
 from gradmill._run.transformation import GradientTransformation, GradientTransformationExtraArgs
+from gradmill._run.trees import Init, TreeFormula, Update
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gradmill._data.types import PyTree
     from gradmill._plan.spec import Chained, Description, Gated, Masked, Partitioned, Spec
     from gradmill._run.runs import Run
@@ -121,3 +124,11 @@ def native_with_extra(
     tx = Fused(GradientTransformationExtraArgs, description).tx
     assert isinstance(tx, GradientTransformationExtraArgs)  # noqa: S101  (for the type checker)
     return tx
+
+
+def by_tree(
+    init: Init, update: Update, hyper: Mapping[str, Any] | None = None
+) -> GradientTransformationExtraArgs:
+    """The transformation of two tree formulas."""
+    formula = TreeFormula(init, update, hyper or {})
+    return GradientTransformationExtraArgs(formula.init, formula.update)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradmill import _core
-from gradmill._data.checks import is_integer, number_of, real
+from gradmill._data.checks import real
+from gradmill._data.keys import words_of
 from gradmill._data.numbers import HOST
 from gradmill._data.recorded import recorded
 from gradmill._ops import noise as ops
@@ -88,24 +89,15 @@ def _words_of(key: Any) -> tuple[int, int]:
 
 def _key_words(key: Any) -> tuple[int, int]:
     """The two words of a key, from a seed or anything that stands for one."""
-    if is_integer(key):
-        return 0, int(number_of(key)) % 2**32
-    if isinstance(key, np.random.Generator):
-        key = key.integers(2**32, size=2, dtype=np.uint32)
-    elif isinstance(key, np.random.SeedSequence):
-        key = key.generate_state(2)
-    elif str(getattr(key, "dtype", "")).startswith("key<"):
+    if str(getattr(key, "dtype", "")).startswith("key<"):
         # A typed key of JAX.
         from jax.random import key_data  # noqa: PLC0415  (who passes such a key has imported JAX)
 
         key = key_data(key)
-    words = np.asarray(key)
-    if words.shape != (2,) or words.dtype != np.uint32:
-        raise TypeError(
-            "add_noise takes an integer seed, a key of two uint32, or a NumPy Generator or"
-            f" SeedSequence: add_noise(eta, gamma, seed) or add_noise(eta, gamma, key); got {key!r}"
-        )
-    return int(words[0]), int(words[1])
+    return words_of(key, "add_noise", _FORMS)
+
+
+_FORMS = ": add_noise(eta, gamma, seed) or add_noise(eta, gamma, key)"
 
 
 @recorded

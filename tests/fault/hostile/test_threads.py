@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,12 @@ def test_far_more_threads_than_elements(threads: int) -> None:
         assert bits((opt.params, opt.state)) == bits((twin.params, twin.state))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_far_more_threads_than_there_is_work_for() -> None:
     code = """
+        import os
         gm.set_num_threads(10**9)
         assert gm.global_norm(np.ones(1 << 18)) == 512.0
+        print(len(os.listdir("/proc/self/task")) <= 64)
     """
-    assert alone(code, seconds=2.5) == ""
+    assert alone(code) == "True"

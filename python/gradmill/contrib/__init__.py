@@ -1,0 +1,1 @@
+"""What optax has in ``optax.contrib``: algorithms of papers, under the same names."""

@@ -1,0 +1,135 @@
+"""Values in states by their names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import optree
+
+from gradmill.tree._paths import DictKey, GetAttrKey, NamedTupleKey, node_of, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gradmill._data.types import PyTree
+    from gradmill.tree._paths import Path
+
+    Filter = Callable[[Path, Any], bool]
+
+
+def get_all_with_path(
+    tree: PyTree, key: Any, filtering: Filter | None = None
+) -> list[tuple[Path, Any]]:
+    """All values of a tree that have a name, and the ways to them.
+
+    Args:
+        tree: A tree, such as a state.
+        key: The key of a mapping, the field or the class of a NamedTuple, or an attribute.
+        filtering: Called with a path and a value; says whether to count it in.
+
+    Returns:
+        Pairs of path and value, parents before their children. A path is a tuple of
+        ``tree_utils.DictKey``, ``SequenceKey``, ``GetAttrKey`` and ``NamedTupleKey``.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> state = gm.adam(0.1).init({"w": np.zeros(2)})
+        >>> for path, count in gm.tree.get_all_with_path(state, "count"):
+        ...     print(path, count)
+        (SequenceKey(idx=0), NamedTupleKey(tuple_name='ScaleByAdamState', name='count')) 0
+    """
+    return list(_found(tree, key, filtering, ()))
+
+
+def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = None) -> Any:
+    """The one value of a tree that has a name.
+
+    Args:
+        tree: A tree, such as a state.
+        key: The key of a mapping, the field or the class of a NamedTuple, or an attribute.
+        default: What to return where there is none.
+        filtering: Called with a path and a value; says whether to count it in.
+
+    Returns:
+        The value.
+
+    Raises:
+        KeyError: There are several.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> state = gm.adam(0.1).init({"w": np.zeros(2)})
+        >>> gm.tree.get(state, "mu")
+        {'w': array([0., 0.])}
+    """
+    found = get_all_with_path(tree, key, filtering)
+    if len(found) > 1:
+        ways = ", ".join(f"tree{shown(path)}" for path, _ in found[:3])
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise KeyError(
+            f"found several values of {key!r}: {ways}{more}; pass filtering to choose one"
+        )
+    return found[0][1] if found else default
+
+
+def set(  # noqa: A001
+    tree: PyTree, filtering: Filter | None = None, /, **kwargs: Any
+) -> PyTree:
+    """A tree with other values in place of all that have certain names.
+
+    Args:
+        tree: A tree, such as a state; it is not changed.
+        filtering: Called with a path and a value; says whether to replace it.
+        kwargs: The new values by their names, for :func:`get_all_with_path`.
+
+    Returns:
+        The new tree, which shares with the old one what is not replaced.
+
+    Raises:
+        KeyError: There is nothing of one of the names.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> state = gm.sgd(0.1, momentum=0.9).init(np.zeros(2))
+        >>> gm.tree.set(state, trace=np.ones(2))[0]
+        TraceState(trace=array([1., 1.]))
+    """
+    for key in kwargs:
+        if next(_found(tree, key, filtering, ()), None) is None:
+            raise KeyError(f"found no value of {key!r} in the tree")
+    return _with(tree, kwargs, filtering, ())
+
+
+def _names(path: Path, value: Any) -> Iterator[Any]:
+    """The names of a value: the one in its parent, and the one of its class."""
+    if path:
+        match path[-1]:
+            case DictKey(name) | GetAttrKey(name) | NamedTupleKey(_, name):
+                yield name
+    if optree.is_namedtuple_instance(value):
+        yield type(value).__name__
+
+
+def _found(
+    tree: PyTree, key: Any, filtering: Filter | None, path: Path
+) -> Iterator[tuple[Path, Any]]:
+    if key in _names(path, tree) and (filtering is None or filtering(path, tree)):
+        yield path, tree
+    node = node_of(tree)
+    if node is not None:
+        for step, child in zip(node.steps, node.children, strict=True):
+            yield from _found(child, key, filtering, (*path, step))
+
+
+def _with(tree: PyTree, values: dict[str, Any], filtering: Filter | None, path: Path) -> PyTree:
+    for name in _names(path, tree):
+        if name in values and (filtering is None or filtering(path, tree)):
+            return values[name]
+    node = node_of(tree)
+    if node is None:
+        return tree
+    pairs = zip(node.steps, node.children, strict=True)
+    return node.build([_with(child, values, filtering, (*path, step)) for step, child in pairs])
