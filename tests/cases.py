@@ -319,6 +319,22 @@ CASES = [
             m.scale_by_schedule(m.cosine_decay_schedule(0.001, 1000)),
         ),
     ),
+    Case("scale_by_lion", lambda m: m.scale_by_lion()),
+    Case(
+        "scale_by_lion_smooth", lambda m: m.scale_by_lion(0.8, 0.95, mode="smooth", smooth_beta=2.0)
+    ),
+    Case(
+        "scale_by_lion_refined",
+        lambda m: m.scale_by_lion(0.5, 0.95, np.float32, mode="refined"),
+        single=True,
+    ),
+    Case("lion", lambda m: m.lion(0.1, mask=_only_kernels)),
+    Case("scale_by_amsgrad", lambda m: m.scale_by_amsgrad()),
+    Case(
+        "scale_by_amsgrad_args",
+        lambda m: m.scale_by_amsgrad(0.8, 0.5, 1e-3, 1e-4, None, False, False),
+    ),
+    Case("amsgrad", lambda m: m.amsgrad(0.1, b2=0.9)),
     Case("scale_by_adadelta", lambda m: m.scale_by_adadelta()),
     Case("scale_by_adadelta_args", lambda m: m.scale_by_adadelta(0.7, 1e-3)),
     Case("adadelta", lambda m: m.adadelta(1.0, weight_decay=0.01)),

@@ -32,8 +32,10 @@ from gradmill.optimizers import adadelta as adadelta
 from gradmill.optimizers import adafactor as adafactor
 from gradmill.optimizers import adam as adam
 from gradmill.optimizers import adamw as adamw
+from gradmill.optimizers import amsgrad as amsgrad
 from gradmill.optimizers import lamb as lamb
 from gradmill.optimizers import lars as lars
+from gradmill.optimizers import lion as lion
 from gradmill.optimizers import noisy_sgd as noisy_sgd
 from gradmill.optimizers import novograd as novograd
 from gradmill.optimizers import rmsprop as rmsprop
@@ -69,6 +71,8 @@ from gradmill.transforms import MultiSteps as MultiSteps
 from gradmill.transforms import MultiStepsState as MultiStepsState
 from gradmill.transforms import ScaleByAdaDeltaState as ScaleByAdaDeltaState
 from gradmill.transforms import ScaleByAdamState as ScaleByAdamState
+from gradmill.transforms import ScaleByAmsgradState as ScaleByAmsgradState
+from gradmill.transforms import ScaleByLionState as ScaleByLionState
 from gradmill.transforms import ScaleByNovogradState as ScaleByNovogradState
 from gradmill.transforms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
@@ -103,8 +107,10 @@ from gradmill.transforms import partition as partition
 from gradmill.transforms import scale as scale
 from gradmill.transforms import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms import scale_by_adam as scale_by_adam
+from gradmill.transforms import scale_by_amsgrad as scale_by_amsgrad
 from gradmill.transforms import scale_by_factored_rms as scale_by_factored_rms
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
+from gradmill.transforms import scale_by_lion as scale_by_lion
 from gradmill.transforms import scale_by_novograd as scale_by_novograd
 from gradmill.transforms import scale_by_param_block_norm as scale_by_param_block_norm
 from gradmill.transforms import scale_by_param_block_rms as scale_by_param_block_rms

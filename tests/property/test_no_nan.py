@@ -47,6 +47,8 @@ EDGES: dict[str, Any] = {
     "ema": lambda m: m.ema(0.0),
     "lamb": lambda m: m.lamb(1e-3, eps=0.0),
     "lars": lambda m: m.lars(1e-3),
+    "amsgrad": lambda m: m.scale_by_amsgrad(eps=0.0),
+    "amsgrad_no_memory": lambda m: m.scale_by_amsgrad(0.0, 0.0, 0.0, 0.0, None, False, False),
 }
 """Hyperparameters at the ends of their ranges.
 

@@ -4,6 +4,8 @@ from gradmill.transforms._adadelta import ScaleByAdaDeltaState as ScaleByAdaDelt
 from gradmill.transforms._adadelta import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms._adam import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms._adam import scale_by_adam as scale_by_adam
+from gradmill.transforms._amsgrad import ScaleByAmsgradState as ScaleByAmsgradState
+from gradmill.transforms._amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from gradmill.transforms._clip import clip as clip
 from gradmill.transforms._conditional import ConditionallyMaskState as ConditionallyMaskState
 from gradmill.transforms._conditional import (
@@ -28,6 +30,8 @@ from gradmill.transforms._inject import (
     InjectStatefulHyperparamsState as InjectStatefulHyperparamsState,
 )
 from gradmill.transforms._inject import inject_hyperparams as inject_hyperparams
+from gradmill.transforms._lion import ScaleByLionState as ScaleByLionState
+from gradmill.transforms._lion import scale_by_lion as scale_by_lion
 from gradmill.transforms._masking import freeze as freeze
 from gradmill.transforms._masking import masked as masked
 from gradmill.transforms._masking import partition as partition
