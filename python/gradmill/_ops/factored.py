@@ -37,7 +37,7 @@ def scale_by_factored_rms(
     own = shorter - (shorter > longer)
     rows = over(xp, v_row, xp.mean(v_row, axis=own, keepdims=True))
     for averages, axis in ((rows, longer), (v_col, shorter)):
-        size = xp.asarray(root(xp, averages, 0.0, 0.0), u.dtype)
+        size = root(xp, xp.asarray(averages, u.dtype), 0.0, 0.0)
         u = u / xp.expand_dims(size, axis)
     return u, v_row, v_col, v
 

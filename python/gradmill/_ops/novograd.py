@@ -28,7 +28,7 @@ def scale_by_novograd(
     """Accumulate what is divided by the root of an average squared norm, and decayed weights."""
     square = total(xp, u * u)
     nu = if_first(count, square, average(b2, nu, square))
-    size = xp.asarray(root(xp, nu, eps_root, eps), u.dtype)
+    size = root(xp, xp.asarray(nu, u.dtype), eps_root, eps)
     scaled = u / size + weight_decay * p
     mu = if_first(count, scaled, b1 * mu + scaled)
     return mu, mu, nu
