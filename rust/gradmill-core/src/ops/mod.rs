@@ -46,6 +46,13 @@ list::ops! {
         Trace: Trace<T, false>, TRACE, fused Frequent;
         TraceNesterov: Trace<T, true>, TRACE_NESTEROV, fused Common;
     }
+    adadelta { ScaleByAdadelta: ScaleByAdadelta<T>, ADADELTA, fused Rare; }
+    rprop { ScaleByRprop: ScaleByRprop<T>, RPROP, fused Rare; }
+    ademamix { ScaleByAdemamix: ScaleByAdemamix<T>, ADEMAMIX, fused Rare; }
+    adopt {
+        ScaleByAdopt: ScaleByAdopt<T, false>, ADOPT, fused Rare;
+        ScaleByAdoptNesterov: ScaleByAdopt<T, true>, ADOPT_NESTEROV, fused Rare;
+    }
     ema { Ema: Ema<T>, EMA, fused Common; }
     accumulate {
         ApplyEvery: ApplyEvery, EVERY;
