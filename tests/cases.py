@@ -28,10 +28,11 @@ class Case:
         name: The test's name.
         make: Builds it from a module that has optax's names.
         single: Whether part of it is float32 even for float64 leaves: slots that the row asks for,
-            or optax's linear schedules.
+            or optax's linear schedules, or its decay of factored averages.
         loose: How much wider than usual the tolerance is.
         python: Whether part of it is written in Python.
         selects: Whether it selects where optax multiplies by zero, which lets a NaN live for ever.
+        early: Whether it is compared in early steps alone: optax forms a decay of 1 in late ones.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Case:
     loose: float = 1.0
     python: bool = False
     selects: bool = False
+    early: bool = False
 
     @cached_property
     def ops(self) -> tuple[str, ...]:
@@ -50,12 +52,13 @@ class Case:
     def recompiles(self) -> bool:
         """Whether optax compiles part of it anew in each call that is not jitted."""
         return self.name.startswith("conditionally") or any(
-            op.startswith(("multi_steps", "apply_if_finite")) for op in self.ops
+            op.startswith(("multi_steps", "apply_if_finite", "scale_by_novograd"))
+            for op in self.ops
         )
 
 
 def _only_kernels(params: Any) -> Any:
-    return {key: key != "bias" for key in params}
+    return not isinstance(params, dict) or {key: key != "bias" for key in params}
 
 
 def _decay(count: Any) -> Any:
@@ -84,6 +87,14 @@ def _late(step: Any) -> Any:
 
 def _rounds(step: Any) -> Any:
     return 2 + (step > 1)
+
+
+def _bound(step: Any) -> Any:
+    return 0.5 + step
+
+
+def _decay_rate(step: Any, rate: Any) -> Any:
+    return rate * step / (step + 1.0)
 
 
 _F32: dict[str, Any] = {"accumulator_dtype": np.float32}
@@ -307,5 +318,103 @@ CASES = [
             ),
             m.scale_by_schedule(m.cosine_decay_schedule(0.001, 1000)),
         ),
+    ),
+    Case("scale_by_lion", lambda m: m.scale_by_lion()),
+    Case(
+        "scale_by_lion_smooth", lambda m: m.scale_by_lion(0.8, 0.95, mode="smooth", smooth_beta=2.0)
+    ),
+    Case(
+        "scale_by_lion_refined",
+        lambda m: m.scale_by_lion(0.5, 0.95, np.float32, mode="refined"),
+        single=True,
+    ),
+    Case("lion", lambda m: m.lion(0.1, mask=_only_kernels)),
+    Case("scale_by_amsgrad", lambda m: m.scale_by_amsgrad()),
+    Case(
+        "scale_by_amsgrad_args",
+        lambda m: m.scale_by_amsgrad(0.8, 0.5, 1e-3, 1e-4, None, False, False),
+    ),
+    Case("amsgrad", lambda m: m.amsgrad(0.1, b2=0.9)),
+    Case("scale_by_adadelta", lambda m: m.scale_by_adadelta()),
+    Case("scale_by_adadelta_args", lambda m: m.scale_by_adadelta(0.7, 1e-3)),
+    Case("adadelta", lambda m: m.adadelta(1.0, weight_decay=0.01)),
+    Case("adadelta_uphill", lambda m: m.adadelta(weight_decay_mask=_only_kernels)),
+    Case("scale_by_rprop", lambda m: m.scale_by_rprop(0.1)),
+    Case("scale_by_rprop_args", lambda m: m.scale_by_rprop(0.1, 0.3, 2.0, 0.05, 0.3)),
+    Case("rprop", lambda m: m.rprop(0.1)),
+    Case("scale_by_ademamix", lambda m: m.contrib.scale_by_ademamix()),
+    Case(
+        "scale_by_ademamix_args",
+        lambda m: m.contrib.scale_by_ademamix(0.8, 0.95, 0.99, 3.0, 1e-3, 1e-4),
+    ),
+    Case(
+        "ademamix_schedules",
+        lambda m: m.contrib.ademamix(
+            0.1,
+            b3=m.linear_schedule(0.9, 0.99, 7),
+            alpha=m.linear_schedule(0.0, 5.0, 7),
+            weight_decay=0.01,
+            mask=_only_kernels,
+        ),
+        single=True,
+    ),
+    Case("ademamix", lambda m: m.contrib.ademamix(0.1)),
+    Case("scale_by_adopt", lambda m: m.contrib.scale_by_adopt(), loose=100),
+    Case("scale_by_adopt_nesterov", lambda m: m.contrib.scale_by_adopt(0.8, 0.99, nesterov=True)),
+    Case(
+        "scale_by_adopt_free",
+        lambda m: m.contrib.scale_by_adopt(0.9, 0.99, use_clipping=False),
+        loose=10,
+    ),
+    Case("adopt", lambda m: m.contrib.adopt(0.1, b2=0.99, clip_value_fn=_bound)),
+    Case("scale_by_novograd", lambda m: m.scale_by_novograd()),
+    Case(
+        "scale_by_novograd_args",
+        lambda m: m.scale_by_novograd(0.8, 0.5, 1e-3, 1e-4, 0.01, np.float32),
+        single=True,
+    ),
+    Case("novograd", lambda m: m.novograd(0.1)),
+    Case(
+        "scale_by_param_block_norm",
+        lambda m: m.chain(m.clip(1.0), m.scale_by_param_block_norm()),
+    ),
+    Case(
+        "scale_by_param_block_rms",
+        lambda m: m.chain(m.clip(1.0), m.scale_by_param_block_rms(0.9)),
+    ),
+    Case(
+        "scale_by_factored_rms",
+        lambda m: m.scale_by_factored_rms(min_dim_size_to_factor=2),
+        single=True,
+        early=True,
+    ),
+    Case(
+        "scale_by_factored_rms_whole",
+        lambda m: m.scale_by_factored_rms(False, 0.5),
+        single=True,
+        early=True,
+    ),
+    Case(
+        "scale_by_factored_rms_args",
+        lambda m: m.scale_by_factored_rms(True, 0.5, 0, 3, 1e-3, _decay_rate),
+    ),
+    Case("adafactor", lambda m: m.adafactor(0.1), single=True, early=True),
+    Case(
+        "adafactor_all",
+        lambda m: m.adafactor(
+            m.linear_schedule(0.1, 0.01, 7),
+            2,
+            momentum=0.9,
+            weight_decay_rate=0.01,
+            weight_decay_mask=_only_kernels,
+        ),
+        single=True,
+        early=True,
+    ),
+    Case(
+        "adafactor_plain",
+        lambda m: m.adafactor(multiply_by_parameter_scale=False, clipping_threshold=None),
+        single=True,
+        early=True,
     ),
 ]

@@ -22,6 +22,10 @@ READS_PARAMS = {
     "add_decayed_weights",
     "adaptive_grad_clip",
     "keep_params_nonnegative",
+    "scale_by_factored_rms",
+    "scale_by_novograd",
+    "scale_by_param_block_norm",
+    "scale_by_param_block_rms",
     "scale_by_trust_ratio",
 }
 

@@ -310,6 +310,11 @@ def test_bounds_of_zero(make: Any) -> None:
         lambda module: module.scale_by_adam(eps=0.0),
         lambda module: module.scale_by_adam(eps=1e-50),
         lambda module: module.scale_by_rms(eps=0.0),
+        lambda module: module.scale_by_adadelta(eps=0.0),
+        lambda module: module.contrib.scale_by_ademamix(eps=0.0),
+        lambda module: module.scale_by_novograd(eps=0.0),
+        lambda module: module.scale_by_factored_rms(epsilon=0.0),
+        lambda module: module.scale_by_amsgrad(eps=0.0),
     ],
 )
 def test_epsilons_of_zero(make: Any) -> None:
@@ -318,6 +323,30 @@ def test_epsilons_of_zero(make: Any) -> None:
     exact = make(gm)
     wide = updates_of(exact, row(1e-17, dtype=np.float64), row(0, dtype=np.float64)[0])
     np.testing.assert_allclose(ours, wide[0], rtol=1e-6)
+
+
+def test_steps_before_an_offset() -> None:
+    """As when fine-tuning begins with a new state and the offset of the old one."""
+    theirs, ours = of_both(
+        lambda module: module.scale_by_factored_rms(step_offset=5), row(2, 2, 2), row(0)[0]
+    )
+    assert np.isnan(theirs).all()
+    np.testing.assert_allclose(ours, 1.0, rtol=1e-6)
+
+
+def test_factored_averages_at_the_last_count() -> None:
+    """The number of the step is one more, which is negative in int32."""
+    late = np.asarray(2**31 - 1, np.int32)
+    theirs_tx, ours_tx = (m.scale_by_factored_rms() for m in (optax, gm))
+    grads = np.ones(1, F32)
+    state: Any = theirs_tx.init(jnp.asarray(grads))
+    theirs, _ = theirs_tx.update(
+        jnp.asarray(grads), state._replace(count=jnp.asarray(late)), jnp.zeros(1)
+    )
+    own = ours_tx.init(grads)._replace(count=late, v=grads)
+    ours, _ = ours_tx.update(grads, own, grads)
+    assert np.isnan(theirs).all()
+    np.testing.assert_allclose(ours, 1.0, rtol=1e-6)
 
 
 def assert_zero_not_nan(make: Any) -> None:

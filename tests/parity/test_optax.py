@@ -108,6 +108,8 @@ def test_without_params(case: Case) -> None:
 @pytest.mark.full
 def test_late_steps(case: Case) -> None:
     """Counts of a long run: corrections are close to one, schedules at their end."""
+    if case.early:
+        pytest.skip("optax forms the decay in float32; see test_deviations")
     ours, theirs = case.make(gm), case.make(optax)
     params, grads = random_tree(0), random_tree(1)
     state, their_state = ours.init(params), theirs.init(to_jax(params))
@@ -126,7 +128,8 @@ def late_state(state: Any, count: Any) -> Any:
         if not hasattr(state, "_fields"):
             return tuple(fields)
         named = dict(zip(state._fields, fields, strict=True))
-        return type(state)(**{**named, **({"count": count} if "count" in named else {})})
+        counts = {name: count for name in named if name.startswith("count")}
+        return type(state)(**{**named, **counts})
     return state
 
 

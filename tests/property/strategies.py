@@ -46,11 +46,14 @@ class Varied:
     A share stays a share and what is positive stays so; integers count or seed, and stay.
     """
 
-    def __init__(self, draw: Callable[[Any], Any]) -> None:
+    def __init__(self, draw: Callable[[Any], Any], module: Any = gm) -> None:
         self.draw = draw
+        self.module = module
 
     def __getattr__(self, name: str) -> Any:
-        function = getattr(gm, name)
+        function = getattr(self.module, name)
+        if inspect.ismodule(function):
+            return Varied(self.draw, function)
         if not callable(function):
             return function
 

@@ -47,6 +47,18 @@ EDGES: dict[str, Any] = {
     "ema": lambda m: m.ema(0.0),
     "lamb": lambda m: m.lamb(1e-3, eps=0.0),
     "lars": lambda m: m.lars(1e-3),
+    "adadelta": lambda m: m.scale_by_adadelta(eps=0.0),
+    "adadelta_long_memory": lambda m: m.scale_by_adadelta(1.0, 0.0),
+    "rprop": lambda m: m.scale_by_rprop(1.0, 0.0, 0.0, 0.0),
+    "ademamix": lambda m: m.contrib.scale_by_ademamix(eps=0.0),
+    "ademamix_no_memory": lambda m: m.contrib.scale_by_ademamix(0.0, 0.0, 1.0, eps=0.0),
+    "adopt": lambda m: m.contrib.scale_by_adopt(eps=0.0),
+    "adopt_no_memory": lambda m: m.contrib.scale_by_adopt(0.0, 0.0, 0.0, nesterov=True),
+    "novograd": lambda m: m.scale_by_novograd(eps=0.0),
+    "factored": lambda m: m.scale_by_factored_rms(min_dim_size_to_factor=2, epsilon=0.0),
+    "factored_whole": lambda m: m.scale_by_factored_rms(False, epsilon=0.0),
+    "amsgrad": lambda m: m.scale_by_amsgrad(eps=0.0),
+    "amsgrad_no_memory": lambda m: m.scale_by_amsgrad(0.0, 0.0, 0.0, 0.0, None, False, False),
 }
 """Hyperparameters at the ends of their ranges.
 

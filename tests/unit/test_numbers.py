@@ -199,9 +199,9 @@ def test_what_is_no_number_is_refused_by_name(name: str, place: str) -> None:
     arguments = _arguments(name, float, int)
     default = inspect.signature(getattr(gm, name)).parameters[place].default
     for kind, value in NO_NUMBERS.items():
-        if value is None and (default is None or place == "learning_rate"):
+        if value is None and (default is None or place in ("learning_rate", "clipping_threshold")):
             continue
-        if kind == "type" and place in ("learning_rate", "weight_decay"):
+        if kind == "type" and place in ("learning_rate", "weight_decay", "weight_decay_rate"):
             continue  # It can be called, as a schedule can.
         if kind == "bytes" and place == "axis":
             continue  # They are integers.

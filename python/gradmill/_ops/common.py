@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from gradmill import _core
 from gradmill._data.numbers import is_traced
 
@@ -21,14 +23,31 @@ def root(xp: Any, v: Array, eps_root: Array, eps: Array) -> Array:
 
     The least epsilon changes no bit of the root of a normal number.
     """
-    limits = xp.finfo(v.dtype)
+    return xp.sqrt(v + eps_root) + positive(xp, eps, v.dtype)
+
+
+def positive(xp: Any, eps: Array, dtype: Any) -> Array:
+    """``eps``, or the least number that stands for it where it is zero; see :func:`root`."""
+    limits = xp.finfo(dtype)
     least = float(limits.tiny) ** 0.5 * float(limits.eps) / 8
-    return xp.sqrt(v + eps_root) + xp.maximum(eps, least)
+    return xp.maximum(eps, least) if is_traced(eps) else max(eps, least)
 
 
 def average(decay: Array, old: Array, new: Array) -> Array:
     """``decay * old + (1 - decay) * new``."""
     return decay * old + (1 - decay) * new
+
+
+def sign(xp: Any, x: Array) -> Array:
+    """-1, 0 or 1; what is subnormal is zero, as it is in kernels."""
+    return xp.sign(xp.where(xp.abs(x) < xp.finfo(x.dtype).tiny, 0.0, x))
+
+
+def if_first(count: Any, first: Any, later: Any) -> Any:
+    """``first`` in a step before which there was none, else ``later``."""
+    if is_traced(count):
+        return count.__array_namespace__().where(count == 0, first, later)
+    return first if count == 0 else later
 
 
 def correction(decay: Any, count: Any) -> Any:
@@ -51,3 +70,8 @@ def correction(decay: Any, count: Any) -> Any:
 def norm(xp: Any, x: Array, axes: tuple[int, ...] | None = None) -> Array:
     """The root of the sum of squares over some axes, which stay with a length of one."""
     return xp.sqrt(xp.sum(x * x, axis=axes, keepdims=True))
+
+
+def total(xp: Any, x: Array, axis: int | None = None) -> Array:
+    """A sum over an axis or all of them, by NumPy in float64."""
+    return xp.sum(x, axis=axis, dtype=xp.float64 if xp is np else None)

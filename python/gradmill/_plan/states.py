@@ -53,7 +53,7 @@ def init_link(link: Link, own: PyTree, as_array: Callable[[object], Any] = as_na
                         path = leaf_path(treespec, index, "params")
                         problem = f"{error} ({spec.op}){hint_for(leaf)}"
                         raise LeafTypeError(f"{path}: {problem}") from None
-                    arrays.append(slot.first(array))
+                    arrays.append(in_default_mode(slot.first, array))
             fields[slot.name] = treespec.unflatten(arrays)
     return spec.state(**fields)
 

@@ -76,7 +76,7 @@ class FormulaProgram:
         params = [None] * len(updates) if params is None else params
         skip = [0] * len(updates) if skip is None else skip
         with np.errstate(all="ignore"):
-            return self._updated(updates, params, slots, skip, scalars, off)
+            return _core.in_default_mode(self._updated, updates, params, slots, skip, scalars, off)
 
     def _updated(
         self,
@@ -159,7 +159,7 @@ class FormulaProgram:
         for slot, made in zip(slots, done.slots, strict=True):
             for at, take in enumerate(takes):
                 if take:
-                    slot[at] = _rounded(_flushed(made[at]), slot[at].dtype, slot[at])
+                    slot[at] = stored(made[at], slot[at], leaves[at].dtype)
         return new, done.found
 
     def _array(self, tree: str, leaf: object, at: int) -> Any:
@@ -220,10 +220,14 @@ def _fault(tree: str, at: int, problem: str, slot: int | None = None) -> _core.C
     return _core.CoreError((tree, slot, at), problem, False, None)
 
 
-def _flushed(value: Any) -> Any:
-    """``value`` with zeros for what is subnormal, which slows arithmetic down."""
-    value = np.asarray(value)
-    return np.where(np.abs(value) < np.finfo(value.dtype).tiny, value * 0, value)
+def stored(value: Any, old: Any, dtype: Any) -> Any:
+    """``value`` as the state holds it in the place of ``old``, by way of the dtype of its leaf.
+
+    It has zeros for what is subnormal there, which slows arithmetic down.
+    """
+    value = np.asarray(value, dtype)
+    flushed = np.where(np.abs(value) < np.finfo(dtype).tiny, value * 0, value)
+    return _rounded(flushed, old.dtype, old)
 
 
 def _rounded(value: Any, dtype: np.dtype[Any], old: Any) -> Any:

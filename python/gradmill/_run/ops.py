@@ -25,7 +25,7 @@ from gradmill._run.fresh import copied, zeroed
 from gradmill.errors import TreeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gradmill._data.types import PyTree
     from gradmill._ops.op import Op
@@ -99,10 +99,11 @@ class OpsRun(ABC):
         # Random numbers are drawn, and norms added up, in the order of the parameters.
         self.numbers_leaves = any(op.draws or op.finds == "norm" for op in self.own_ops)
         self.framer = Framer()
-        self.scalars_of = [
-            (position, link.counts[0] if link.counts else None, link.scalars_of)
+        self.clocked = [
+            clock
             for position, link in enumerate(links)
             if link.control is None
+            for clock in _clocks(position, link)
         ]
         self.slots = [
             (position, slot.name, f"{links[position].path}.{slot.name}")
@@ -150,10 +151,10 @@ class OpsRun(ABC):
         return [frame.slot(getattr(states[at], name), path) for at, name, path in self.slots]
 
     def clocks(self, states: Sequence[PyTree]) -> list[tuple[Any, _core.Scalars]]:
-        """The count that a link's scalars depend on, or None, and these, in the links' order."""
+        """Each count, or None, and the scalars that depend on it, in the links' order."""
         return [
             (None if field is None else getattr(states[at], field), row)
-            for at, field, row in self.scalars_of
+            for at, field, row in self.clocked
         ]
 
     def plan(
@@ -320,7 +321,8 @@ class OpsRun(ABC):
         def path(place: errors.Place) -> str:
             tree, slot, leaf = place
             if tree == "count":
-                return f"{self.links[leaf].path}.count"
+                link, field, _ = self.clocked[leaf]
+                return f"{self.links[link].path}.{field}"
             if slot is not None:
                 tree = self.slots[slot][2]
             return leaf_path(structure.spec, leaf, tree)
@@ -329,6 +331,14 @@ class OpsRun(ABC):
         leaves = None if slot is not None else trees.get(tree)
         hint = hint_for(leaves[leaf]) if leaves is not None and fault.args[2] else ""
         return errors.from_fault(fault, path, hint)
+
+
+def _clocks(position: int, link: Link) -> Iterator[tuple[int, str | None, _core.Scalars]]:
+    """The counters of a link, each with the scalars that depend on it: all on the first."""
+    first, *others = link.counts or (None,)
+    yield position, first, link.scalars_of
+    for other in others:
+        yield position, other, _core.Scalars([])
 
 
 def _without(leaves: list[Any], unseen: list[int]) -> list[Any]:

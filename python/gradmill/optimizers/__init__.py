@@ -1,9 +1,15 @@
 """Aliases: the chains that have names of their own."""
 
+from gradmill.optimizers._adadelta import adadelta as adadelta
+from gradmill.optimizers._adafactor import adafactor as adafactor
 from gradmill.optimizers._adam import adam as adam
 from gradmill.optimizers._adam import adamw as adamw
+from gradmill.optimizers._amsgrad import amsgrad as amsgrad
 from gradmill.optimizers._lars import lamb as lamb
 from gradmill.optimizers._lars import lars as lars
+from gradmill.optimizers._lion import lion as lion
+from gradmill.optimizers._novograd import novograd as novograd
 from gradmill.optimizers._rmsprop import rmsprop as rmsprop
+from gradmill.optimizers._rprop import rprop as rprop
 from gradmill.optimizers._sgd import noisy_sgd as noisy_sgd
 from gradmill.optimizers._sgd import sgd as sgd

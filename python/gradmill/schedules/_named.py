@@ -85,11 +85,13 @@ def named(name: str, schedule: Schedule) -> Schedule:
     return schedule if is_own(schedule) else NamedSchedule(name, schedule)
 
 
-def real_or_schedule(name: str, value: object) -> ScalarOrSchedule:
+def real_or_schedule(name: str, value: object, **bounds: float) -> ScalarOrSchedule:
     """Return a function as one that can be called with an int, and anything else as a float.
+
+    ``bounds`` are those of :func:`gradmill._data.checks.real`, for a number.
 
     Raises:
         TypeError: ``value`` is neither; the message has ``name``.
-        ValueError: ``value`` is NaN; the message has ``name``.
+        ValueError: ``value`` is NaN or out of bounds; the message has ``name``.
     """
-    return named(name, value) if callable(value) else real(name, value)
+    return named(name, value) if callable(value) else real(name, value, **bounds)

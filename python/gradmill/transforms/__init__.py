@@ -1,7 +1,11 @@
 """Transformations, one family in a file, under the name of the op in Rust."""
 
+from gradmill.transforms._adadelta import ScaleByAdaDeltaState as ScaleByAdaDeltaState
+from gradmill.transforms._adadelta import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms._adam import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms._adam import scale_by_adam as scale_by_adam
+from gradmill.transforms._amsgrad import ScaleByAmsgradState as ScaleByAmsgradState
+from gradmill.transforms._amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from gradmill.transforms._clip import clip as clip
 from gradmill.transforms._conditional import ConditionallyMaskState as ConditionallyMaskState
 from gradmill.transforms._conditional import (
@@ -16,6 +20,8 @@ from gradmill.transforms._ema import ema as ema
 from gradmill.transforms._every import ApplyEvery as ApplyEvery
 from gradmill.transforms._every import ApplyEveryInner as ApplyEveryInner
 from gradmill.transforms._every import apply_every as apply_every
+from gradmill.transforms._factored import FactoredState as FactoredState
+from gradmill.transforms._factored import scale_by_factored_rms as scale_by_factored_rms
 from gradmill.transforms._flatten import flatten as flatten
 from gradmill.transforms._global_norm import clip_by_global_norm as clip_by_global_norm
 from gradmill.transforms._global_norm import normalize_by_update_norm as normalize_by_update_norm
@@ -24,6 +30,8 @@ from gradmill.transforms._inject import (
     InjectStatefulHyperparamsState as InjectStatefulHyperparamsState,
 )
 from gradmill.transforms._inject import inject_hyperparams as inject_hyperparams
+from gradmill.transforms._lion import ScaleByLionState as ScaleByLionState
+from gradmill.transforms._lion import scale_by_lion as scale_by_lion
 from gradmill.transforms._masking import freeze as freeze
 from gradmill.transforms._masking import masked as masked
 from gradmill.transforms._masking import partition as partition
@@ -33,12 +41,18 @@ from gradmill.transforms._multi_steps import MultiStepsState as MultiStepsState
 from gradmill.transforms._noise import AddNoiseState as AddNoiseState
 from gradmill.transforms._noise import add_noise as add_noise
 from gradmill.transforms._nonnegative import keep_params_nonnegative as keep_params_nonnegative
+from gradmill.transforms._novograd import ScaleByNovogradState as ScaleByNovogradState
+from gradmill.transforms._novograd import scale_by_novograd as scale_by_novograd
+from gradmill.transforms._param_block import scale_by_param_block_norm as scale_by_param_block_norm
+from gradmill.transforms._param_block import scale_by_param_block_rms as scale_by_param_block_rms
 from gradmill.transforms._rms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms._rms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
 from gradmill.transforms._rms import ScaleByRStdDevState as ScaleByRStdDevState
 from gradmill.transforms._rms import ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState
 from gradmill.transforms._rms import scale_by_rms as scale_by_rms
 from gradmill.transforms._rms import scale_by_stddev as scale_by_stddev
+from gradmill.transforms._rprop import ScaleByRpropState as ScaleByRpropState
+from gradmill.transforms._rprop import scale_by_rprop as scale_by_rprop
 from gradmill.transforms._scale import ScaleByScheduleState as ScaleByScheduleState
 from gradmill.transforms._scale import scale as scale
 from gradmill.transforms._scale import scale_by_learning_rate as scale_by_learning_rate

@@ -1,0 +1,32 @@
+"""Updates rescaled by two first moments, of which one is slow, and a second one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradmill._ops.common import average, correction, root
+from gradmill._ops.op import op
+
+Array = Any
+
+
+@op
+def scale_by_ademamix(
+    xp: Any,
+    u: Array,
+    m1: Array,
+    m2: Array,
+    nu: Array,
+    *,
+    b1: Array,
+    b2: Array,
+    b3: Array,
+    alpha: Array,
+    eps: Array,
+    eps_root: Array,
+    count: Any,
+) -> tuple[Array, ...]:
+    """Divide the corrected first moment and a multiple of the slow one by that of Adam."""
+    m1, m2, nu = average(b1, m1, u), average(b3, m2, u), average(b2, nu, u * u)
+    m1_hat, nu_hat = m1 / correction(b1, count + 1.0), nu / correction(b2, count + 1.0)
+    return (m1_hat + alpha * m2) / root(xp, nu_hat, eps_root, eps), m1, m2, nu

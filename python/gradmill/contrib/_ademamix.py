@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradmill._data.checks import float_dtype, real
+from gradmill._data.recorded import recorded
+from gradmill._data.slots import Slot
+from gradmill._ops import ademamix as ops
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native
+from gradmill.schedules._named import real_or_schedule
+from gradmill.transforms import add_decayed_weights, scale_by_learning_rate
+from gradmill.transforms._chain import chain
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from gradmill._data.types import ScalarOrSchedule
+    from gradmill._plan.spec import Mask
+    from gradmill._run.transformation import (
+        GradientTransformation,
+        GradientTransformationExtraArgs,
+    )
+
+
+class ScaleByAdemamixState(NamedTuple):
+    """The state of :func:`scale_by_ademamix`.
+
+    Attributes:
+        count: Steps taken, a 0-d int32 array.
+        count_m2: The same for the slow moment.
+        m1: First moments, a tree like the parameters.
+        m2: Slow first moments, a tree like the parameters.
+        nu: Second moments, a tree like the parameters.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> state = gm.contrib.scale_by_ademamix().init(np.ones(1))
+        >>> state.count_m2, state.m2
+        (array(0, dtype=int32), array([0.]))
+    """
+
+    count: Any
+    count_m2: Any
+    m1: Any
+    m2: Any
+    nu: Any
+
+
+@recorded
+def scale_by_ademamix(
+    b1: float = 0.9,
+    b2: float = 0.999,
+    b3: ScalarOrSchedule = 0.9999,
+    alpha: ScalarOrSchedule = 6.0,
+    eps: float = 1e-8,
+    eps_root: float = 0.0,
+    mu_dtype: DTypeLike | None = None,
+) -> GradientTransformation:
+    r"""Rescale updates as Adam does, with a second first moment that remembers for long.
+
+    .. math::
+        m_1' &= \beta_1 m_1 + (1 - \beta_1) u, \qquad m_2' = \beta_3 m_2 + (1 - \beta_3) u, \qquad
+        v' = \beta_2 v + (1 - \beta_2) u^2 \\
+        u' &= \frac{m_1' / (1 - \beta_1^t) + \alpha m_2'}
+            {\sqrt{v' / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
+
+    with :math:`t` from 1. The slow moment is not corrected: it fills over
+    :math:`1 / (1 - \beta_3)` steps. A gradient of thousands of steps ago still counts in it, which
+    pays in long runs; for short ones, lower ``b3``.
+
+    Args:
+        b1: Decay of the fast moment, between -1 and 1.
+        b2: Decay of the second moment, from 0 to below 1.
+        b3: Decay of the slow moment, from 0 to 1, or a schedule.
+        alpha: The multiple of the slow moment, or a schedule. The paper raises both over a run.
+        eps: Added outside the root, not negative.
+        eps_root: Added inside the root, :math:`\bar\epsilon`, not negative.
+        mu_dtype: The dtype of all moments; None for the parameters' own, or float32 where that is
+            of half precision.
+
+    Returns:
+        A transformation with state :class:`ScaleByAdemamixState`. It does not change the sign.
+
+    Raises:
+        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is no dtype of floats.
+        ValueError: A hyperparameter is out of bounds.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.contrib.scale_by_ademamix(b3=0.5, alpha=2.0)
+        >>> updates, state = tx.update(np.array([3.0, -0.1]), tx.init(np.zeros(2)))
+        >>> updates.round(6)
+        array([ 2., -2.])
+
+    References:
+        Pagliardini, Ablin and Grangier, `The AdEMAMix Optimizer: Better, Faster, Older
+        <https://arxiv.org/abs/2409.03137>`_, 2024.
+    """
+    hyper = {
+        "b1": real("b1", b1, above=-1, below=1),
+        "b2": real("b2", b2, at_least=0, below=1),
+        "b3": real_or_schedule("b3", b3, at_least=0, at_most=1),
+        "alpha": real_or_schedule("alpha", alpha),
+        "eps": real("eps", eps, at_least=0),
+        "eps_root": real("eps_root", eps_root, at_least=0),
+    }
+    dtype = float_dtype("mu_dtype", mu_dtype)
+    slots = tuple(Slot(name, dtype) for name in ("m1", "m2", "nu"))
+    counters = ("count", "count_m2")
+    op = ops.scale_by_ademamix
+    return native(Spec(op, ScaleByAdemamixState, hyper, slots, counters=counters))
+
+
+@recorded
+def ademamix(
+    learning_rate: ScalarOrSchedule,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    b3: ScalarOrSchedule = 0.9999,
+    alpha: ScalarOrSchedule = 5.0,
+    eps: float = 1e-8,
+    eps_root: float = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Mask | None = None,
+) -> GradientTransformationExtraArgs:
+    """AdEMAMix: AdamW with a second first moment that remembers for long.
+
+    :func:`scale_by_ademamix`, then :func:`gradmill.add_decayed_weights`, then
+    :func:`gradmill.scale_by_learning_rate`.
+
+    Args:
+        learning_rate: A number or a schedule.
+        b1: Decay of the fast moment, between -1 and 1.
+        b2: Decay of the second moment, from 0 to below 1.
+        b3: Decay of the slow moment, from 0 to 1, or a schedule.
+        alpha: The multiple of the slow moment, or a schedule.
+        eps: Added outside the root, not negative.
+        eps_root: Added inside the root, not negative.
+        mu_dtype: The dtype of all moments; None for the parameters' own, or float32 where that is
+            of half precision.
+        weight_decay: The multiple of the parameters, or a schedule of it.
+        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+
+    Returns:
+        The chain of the three. Its ``update`` needs ``params``.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: A hyperparameter is out of bounds.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.contrib.ademamix(0.1, b3=0.5, alpha=2.0)
+        >>> opt = gm.Optimizer(tx, np.array([1.0, -1.0]))
+        >>> _ = opt.step(np.array([2.0, 0.5]))
+        >>> opt.params.round(6)
+        array([ 0.8, -1.2])
+
+    References:
+        Pagliardini, Ablin and Grangier, `The AdEMAMix Optimizer: Better, Faster, Older
+        <https://arxiv.org/abs/2409.03137>`_, 2024.
+    """
+    return chain(
+        scale_by_ademamix(b1, b2, b3, alpha, eps, eps_root, mu_dtype),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )

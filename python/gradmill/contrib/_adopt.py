@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from gradmill._data.checks import float_dtype, real
+from gradmill._data.recorded import recorded
+from gradmill._data.slots import Slot
+from gradmill._ops import adopt as ops
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native
+from gradmill.schedules._base import BuiltinSchedule
+from gradmill.schedules._named import named
+from gradmill.transforms import ScaleByAdamState, scale_by_learning_rate
+from gradmill.transforms._chain import chain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import DTypeLike
+
+    from gradmill._data.types import ScalarOrSchedule
+    from gradmill._run.transformation import (
+        GradientTransformation,
+        GradientTransformationExtraArgs,
+    )
+
+
+class _FourthRoot(BuiltinSchedule):
+    """The bound that the paper takes."""
+
+    def at(self, xp: Any, count: Any) -> Any:
+        return xp.sqrt(xp.sqrt(count))
+
+
+@recorded
+def scale_by_adopt(
+    b1: float = 0.9,
+    b2: float = 0.9999,
+    eps: float = 1e-6,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = False,
+    use_clipping: bool = True,
+    clip_value_fn: Callable[[Any], Any] | None = None,
+) -> GradientTransformation:
+    r"""Rescale updates as Adam does, but by a second moment that has not seen them.
+
+    .. math::
+        d = \operatorname{clip}\!\left(\frac{u}{\max(\sqrt v, \epsilon)}, \pm c_t\right), \qquad
+        u' = m' = \beta_1 m + (1 - \beta_1) d, \qquad v' = \beta_2 v + (1 - \beta_2) u^2
+
+    with :math:`t` from 0. The first step only sets :math:`v' = u^2`, and its update is zero. It
+    converges for any ``b2``, where Adam needs one that fits the problem. With ``nesterov`` the
+    update is :math:`\beta_1 m' + (1 - \beta_1) d`.
+
+    Args:
+        b1: Decay of the first moment, between -1 and 1.
+        b2: Decay of the second moment, from 0 to 1.
+        eps: The least denominator, not negative.
+        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
+            that is of half precision.
+        nesterov: Whether to use Nesterov's momentum.
+        use_clipping: Whether to keep :math:`d` within bounds.
+        clip_value_fn: The bound :math:`c_t`, a function of the count of steps taken; None for its
+            fourth root.
+
+    Returns:
+        A transformation with state :class:`gradmill.ScaleByAdamState`. It does not change the sign.
+
+    Raises:
+        TypeError: A hyperparameter is not a real number, ``mu_dtype`` is no dtype of floats, or
+            ``clip_value_fn`` no function.
+        ValueError: A hyperparameter is out of bounds.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.contrib.scale_by_adopt()
+        >>> state = tx.init(np.zeros(2))
+        >>> for _ in range(2):
+        ...     updates, state = tx.update(np.array([3.0, -0.1]), state)
+        >>> updates.round(6)
+        array([ 0.1, -0.1])
+
+    References:
+        Taniguchi et al., `ADOPT: Modified Adam Can Converge with Any β₂ with the Optimal Rate
+        <https://arxiv.org/abs/2411.02853>`_, 2024.
+    """
+    bound = _FourthRoot() if clip_value_fn is None else clip_value_fn
+    if not callable(bound):
+        raise TypeError(f"clip_value_fn must be a function, got {bound!r:.80}")
+    hyper = {
+        "b1": real("b1", b1, above=-1, below=1),
+        "b2": real("b2", b2, at_least=0, at_most=1),
+        "eps": real("eps", eps, at_least=0),
+        "clip_value": named("clip_value_fn", bound) if use_clipping else math.inf,
+    }
+    op = ops.scale_by_adopt_nesterov if nesterov else ops.scale_by_adopt
+    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), Slot("nu"))
+    return native(Spec(op, ScaleByAdamState, hyper, slots))
+
+
+@recorded
+def adopt(
+    learning_rate: ScalarOrSchedule,
+    b1: float = 0.9,
+    b2: float = 0.9999,
+    eps: float = 1e-6,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = False,
+    use_clipping: bool = True,
+    clip_value_fn: Callable[[Any], Any] | None = None,
+) -> GradientTransformationExtraArgs:
+    """ADOPT: :func:`scale_by_adopt`, then :func:`gradmill.scale_by_learning_rate`.
+
+    Args:
+        learning_rate: A number or a schedule.
+        b1: Decay of the first moment, between -1 and 1.
+        b2: Decay of the second moment, from 0 to 1.
+        eps: The least denominator, not negative.
+        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
+            that is of half precision.
+        nesterov: Whether to use Nesterov's momentum.
+        use_clipping: Whether to keep what is averaged within bounds.
+        clip_value_fn: The bound, a function of the count of steps taken; None for its
+            fourth root.
+
+    Returns:
+        The chain of the two. The first step is zero.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: A hyperparameter is out of bounds.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> opt = gm.Optimizer(gm.contrib.adopt(0.1), np.array([1.0, -1.0]))
+        >>> for _ in range(2):
+        ...     _ = opt.step(np.array([2.0, 0.5]))
+        >>> opt.params.round(6)
+        array([ 0.99, -1.01])
+
+    References:
+        Taniguchi et al., `ADOPT: Modified Adam Can Converge with Any β₂ with the Optimal Rate
+        <https://arxiv.org/abs/2411.02853>`_, 2024.
+    """
+    tx = scale_by_adopt(
+        b1,
+        b2,
+        eps,
+        mu_dtype,
+        nesterov=nesterov,
+        use_clipping=use_clipping,
+        clip_value_fn=clip_value_fn,
+    )
+    return chain(tx, scale_by_learning_rate(learning_rate))

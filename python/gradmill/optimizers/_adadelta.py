@@ -1,0 +1,66 @@
+"""Steps without a learning rate to find."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradmill._data.recorded import recorded
+from gradmill.transforms import (
+    add_decayed_weights,
+    identity,
+    scale_by_adadelta,
+    scale_by_learning_rate,
+)
+from gradmill.transforms._chain import chain
+
+if TYPE_CHECKING:
+    from gradmill._data.types import ScalarOrSchedule
+    from gradmill._plan.spec import Mask
+    from gradmill._run.transformation import GradientTransformationExtraArgs
+
+
+@recorded
+def adadelta(
+    learning_rate: ScalarOrSchedule | None = None,
+    rho: float = 0.9,
+    eps: float = 1e-6,
+    weight_decay: ScalarOrSchedule = 0.0,
+    weight_decay_mask: Mask | None = None,
+) -> GradientTransformationExtraArgs:
+    """Adadelta: steps of the size that those before them had.
+
+    :func:`add_decayed_weights`, then :func:`scale_by_adadelta`, then
+    :func:`scale_by_learning_rate`.
+
+    Args:
+        learning_rate: A number, usually 1, or a schedule. None leaves out the last member, and with
+            it the change of sign: such steps go uphill.
+        rho: The weight of the past, from 0 to 1.
+        eps: Sets the size of the first steps; not negative.
+        weight_decay: The multiple of the parameters to add to gradients, or a schedule.
+        weight_decay_mask: Which leaves decay; see :func:`add_decayed_weights`.
+
+    Returns:
+        The chain of the three. Its ``update`` needs ``params``.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: A number is out of bounds.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> opt = gm.Optimizer(gm.adadelta(1.0, rho=0.75, eps=0.01), np.array([1.0]))
+        >>> _ = opt.step(np.array([3.0]))
+        >>> opt.params.round(4)
+        array([0.8004])
+
+    References:
+        Zeiler, `ADADELTA: An Adaptive Learning Rate Method <https://arxiv.org/abs/1212.5701>`_,
+        2012.
+    """
+    return chain(
+        add_decayed_weights(weight_decay, weight_decay_mask),
+        scale_by_adadelta(rho, eps),
+        identity() if learning_rate is None else scale_by_learning_rate(learning_rate),
+    )

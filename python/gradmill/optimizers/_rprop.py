@@ -1,0 +1,55 @@
+"""Steps by the signs of gradients."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradmill._data.recorded import recorded
+from gradmill.transforms import scale, scale_by_rprop
+from gradmill.transforms._chain import chain
+
+if TYPE_CHECKING:
+    from gradmill._run.transformation import GradientTransformationExtraArgs
+
+
+@recorded
+def rprop(
+    learning_rate: float,
+    eta_minus: float = 0.5,
+    eta_plus: float = 1.2,
+    min_step_size: float = 1e-6,
+    max_step_size: float = 50.0,
+) -> GradientTransformationExtraArgs:
+    """Rprop: :func:`scale_by_rprop`, then ``scale(-1.0)``. For gradients of whole data sets.
+
+    Args:
+        learning_rate: The size of the first steps, a number; the algorithm sets the others.
+        eta_minus: What a size is multiplied by when the sign has changed, not negative.
+        eta_plus: What a size is multiplied by when the sign has stayed, not negative.
+        min_step_size: The least size, not negative.
+        max_step_size: The largest size, not negative.
+
+    Returns:
+        The chain of the two. As in optax the first step is zero.
+
+    Raises:
+        TypeError: A hyperparameter is not a real number.
+        ValueError: A hyperparameter is out of bounds.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> opt = gm.Optimizer(gm.rprop(0.1), np.array([1.0]))
+        >>> for _ in range(3):
+        ...     _ = opt.step(np.array([3.0]))
+        >>> opt.params.round(6)
+        array([0.78])
+
+    References:
+        Riedmiller and Braun, `A Direct Adaptive Method for Faster Backpropagation Learning: The
+        RPROP Algorithm <https://doi.org/10.1109/ICNN.1993.298623>`_, 1993.
+    """
+    return chain(
+        scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size),
+        scale(-1.0),
+    )
