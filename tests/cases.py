@@ -324,4 +324,7 @@ CASES = [
         lambda m: m.scale_by_amsgrad(0.8, 0.5, 1e-3, 1e-4, None, False, False),
     ),
     Case("amsgrad", lambda m: m.amsgrad(0.1, b2=0.9)),
+    Case("scale_by_adan", lambda m: m.scale_by_adan()),
+    Case("scale_by_adan_args", lambda m: m.scale_by_adan(0.9, 0.8, 0.95, 1e-3, 1e-4)),
+    Case("adan", lambda m: m.adan(0.1, weight_decay=0.01)),
 ]

@@ -30,6 +30,7 @@ from gradmill._run.update import global_norm as global_norm
 from gradmill.optimizer import Optimizer as Optimizer
 from gradmill.optimizers import adam as adam
 from gradmill.optimizers import adamw as adamw
+from gradmill.optimizers import adan as adan
 from gradmill.optimizers import amsgrad as amsgrad
 from gradmill.optimizers import lamb as lamb
 from gradmill.optimizers import lars as lars
@@ -65,6 +66,7 @@ from gradmill.transforms import InjectStatefulHyperparamsState as InjectStateful
 from gradmill.transforms import MultiSteps as MultiSteps
 from gradmill.transforms import MultiStepsState as MultiStepsState
 from gradmill.transforms import ScaleByAdamState as ScaleByAdamState
+from gradmill.transforms import ScaleByAdanState as ScaleByAdanState
 from gradmill.transforms import ScaleByAmsgradState as ScaleByAmsgradState
 from gradmill.transforms import ScaleByLionState as ScaleByLionState
 from gradmill.transforms import ScaleByRmsState as ScaleByRmsState
@@ -98,6 +100,7 @@ from gradmill.transforms import normalize_by_update_norm as normalize_by_update_
 from gradmill.transforms import partition as partition
 from gradmill.transforms import scale as scale
 from gradmill.transforms import scale_by_adam as scale_by_adam
+from gradmill.transforms import scale_by_adan as scale_by_adan
 from gradmill.transforms import scale_by_amsgrad as scale_by_amsgrad
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms import scale_by_lion as scale_by_lion

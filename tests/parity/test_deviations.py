@@ -311,6 +311,7 @@ def test_bounds_of_zero(make: Any) -> None:
         lambda module: module.scale_by_adam(eps=1e-50),
         lambda module: module.scale_by_rms(eps=0.0),
         lambda module: module.scale_by_amsgrad(eps=0.0),
+        lambda module: module.scale_by_adan(eps=0.0),
     ],
 )
 def test_epsilons_of_zero(make: Any) -> None:

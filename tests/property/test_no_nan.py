@@ -49,6 +49,7 @@ EDGES: dict[str, Any] = {
     "lars": lambda m: m.lars(1e-3),
     "amsgrad": lambda m: m.scale_by_amsgrad(eps=0.0),
     "amsgrad_no_memory": lambda m: m.scale_by_amsgrad(0.0, 0.0, 0.0, 0.0, None, False, False),
+    "adan": lambda m: m.scale_by_adan(eps=0.0),
 }
 """Hyperparameters at the ends of their ranges.
 

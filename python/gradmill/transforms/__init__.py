@@ -2,6 +2,8 @@
 
 from gradmill.transforms._adam import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms._adam import scale_by_adam as scale_by_adam
+from gradmill.transforms._adan import ScaleByAdanState as ScaleByAdanState
+from gradmill.transforms._adan import scale_by_adan as scale_by_adan
 from gradmill.transforms._amsgrad import ScaleByAmsgradState as ScaleByAmsgradState
 from gradmill.transforms._amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from gradmill.transforms._clip import clip as clip
