@@ -327,4 +327,8 @@ CASES = [
     Case("scale_by_adan", lambda m: m.scale_by_adan()),
     Case("scale_by_adan_args", lambda m: m.scale_by_adan(0.9, 0.8, 0.95, 1e-3, 1e-4)),
     Case("adan", lambda m: m.adan(0.1, weight_decay=0.01)),
+    Case("scale_by_belief", lambda m: m.scale_by_belief()),
+    Case("scale_by_belief_args", lambda m: m.scale_by_belief(0.8, 0.95, 1e-3, 1e-4)),
+    Case("scale_by_belief_nesterov", lambda m: m.scale_by_belief(nesterov=True)),
+    Case("adabelief", lambda m: m.adabelief(0.1)),
 ]

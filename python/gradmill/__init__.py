@@ -28,6 +28,7 @@ from gradmill._run.transformation import (
 from gradmill._run.update import apply_updates as apply_updates
 from gradmill._run.update import global_norm as global_norm
 from gradmill.optimizer import Optimizer as Optimizer
+from gradmill.optimizers import adabelief as adabelief
 from gradmill.optimizers import adam as adam
 from gradmill.optimizers import adamw as adamw
 from gradmill.optimizers import adan as adan
@@ -68,6 +69,7 @@ from gradmill.transforms import MultiStepsState as MultiStepsState
 from gradmill.transforms import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms import ScaleByAdanState as ScaleByAdanState
 from gradmill.transforms import ScaleByAmsgradState as ScaleByAmsgradState
+from gradmill.transforms import ScaleByBeliefState as ScaleByBeliefState
 from gradmill.transforms import ScaleByLionState as ScaleByLionState
 from gradmill.transforms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
@@ -102,6 +104,7 @@ from gradmill.transforms import scale as scale
 from gradmill.transforms import scale_by_adam as scale_by_adam
 from gradmill.transforms import scale_by_adan as scale_by_adan
 from gradmill.transforms import scale_by_amsgrad as scale_by_amsgrad
+from gradmill.transforms import scale_by_belief as scale_by_belief
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms import scale_by_lion as scale_by_lion
 from gradmill.transforms import scale_by_rms as scale_by_rms

@@ -50,6 +50,8 @@ EDGES: dict[str, Any] = {
     "amsgrad": lambda m: m.scale_by_amsgrad(eps=0.0),
     "amsgrad_no_memory": lambda m: m.scale_by_amsgrad(0.0, 0.0, 0.0, 0.0, None, False, False),
     "adan": lambda m: m.scale_by_adan(eps=0.0),
+    "belief": lambda m: m.scale_by_belief(eps=0.0, eps_root=0.0),
+    "belief_nesterov": lambda m: m.scale_by_belief(eps=0.0, eps_root=1e-50, nesterov=True),
 }
 """Hyperparameters at the ends of their ranges.
 

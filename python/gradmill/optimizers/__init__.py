@@ -4,6 +4,7 @@ from gradmill.optimizers._adam import adam as adam
 from gradmill.optimizers._adam import adamw as adamw
 from gradmill.optimizers._adan import adan as adan
 from gradmill.optimizers._amsgrad import amsgrad as amsgrad
+from gradmill.optimizers._belief import adabelief as adabelief
 from gradmill.optimizers._lars import lamb as lamb
 from gradmill.optimizers._lars import lars as lars
 from gradmill.optimizers._lion import lion as lion

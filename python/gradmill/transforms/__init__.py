@@ -6,6 +6,8 @@ from gradmill.transforms._adan import ScaleByAdanState as ScaleByAdanState
 from gradmill.transforms._adan import scale_by_adan as scale_by_adan
 from gradmill.transforms._amsgrad import ScaleByAmsgradState as ScaleByAmsgradState
 from gradmill.transforms._amsgrad import scale_by_amsgrad as scale_by_amsgrad
+from gradmill.transforms._belief import ScaleByBeliefState as ScaleByBeliefState
+from gradmill.transforms._belief import scale_by_belief as scale_by_belief
 from gradmill.transforms._clip import clip as clip
 from gradmill.transforms._conditional import ConditionallyMaskState as ConditionallyMaskState
 from gradmill.transforms._conditional import (
