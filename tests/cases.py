@@ -331,4 +331,7 @@ CASES = [
     Case("scale_by_belief_args", lambda m: m.scale_by_belief(0.8, 0.95, 1e-3, 1e-4)),
     Case("scale_by_belief_nesterov", lambda m: m.scale_by_belief(nesterov=True)),
     Case("adabelief", lambda m: m.adabelief(0.1)),
+    Case("scale_by_yogi", lambda m: m.scale_by_yogi()),
+    Case("scale_by_yogi_args", lambda m: m.scale_by_yogi(0.8, 0.5, 1e-2, 1e-4, 0.1)),
+    Case("yogi", lambda m: m.yogi(0.1)),
 ]

@@ -39,6 +39,7 @@ from gradmill.optimizers import lion as lion
 from gradmill.optimizers import noisy_sgd as noisy_sgd
 from gradmill.optimizers import rmsprop as rmsprop
 from gradmill.optimizers import sgd as sgd
+from gradmill.optimizers import yogi as yogi
 from gradmill.schedules import WrappedSchedule as WrappedSchedule
 from gradmill.schedules import constant_schedule as constant_schedule
 from gradmill.schedules import cosine_decay_schedule as cosine_decay_schedule
@@ -111,6 +112,7 @@ from gradmill.transforms import scale_by_rms as scale_by_rms
 from gradmill.transforms import scale_by_schedule as scale_by_schedule
 from gradmill.transforms import scale_by_stddev as scale_by_stddev
 from gradmill.transforms import scale_by_trust_ratio as scale_by_trust_ratio
+from gradmill.transforms import scale_by_yogi as scale_by_yogi
 from gradmill.transforms import selective_transform as selective_transform
 from gradmill.transforms import set_to_zero as set_to_zero
 from gradmill.transforms import skip_large_updates as skip_large_updates

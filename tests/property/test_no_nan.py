@@ -52,6 +52,7 @@ EDGES: dict[str, Any] = {
     "adan": lambda m: m.scale_by_adan(eps=0.0),
     "belief": lambda m: m.scale_by_belief(eps=0.0, eps_root=0.0),
     "belief_nesterov": lambda m: m.scale_by_belief(eps=0.0, eps_root=1e-50, nesterov=True),
+    "yogi": lambda m: m.scale_by_yogi(eps=0.0, initial_accumulator_value=0.0),
 }
 """Hyperparameters at the ends of their ranges.
 

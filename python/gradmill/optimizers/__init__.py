@@ -11,3 +11,4 @@ from gradmill.optimizers._lion import lion as lion
 from gradmill.optimizers._rmsprop import rmsprop as rmsprop
 from gradmill.optimizers._sgd import noisy_sgd as noisy_sgd
 from gradmill.optimizers._sgd import sgd as sgd
+from gradmill.optimizers._yogi import yogi as yogi

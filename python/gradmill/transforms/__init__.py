@@ -63,6 +63,7 @@ from gradmill.transforms._unitwise import adaptive_grad_clip as adaptive_grad_cl
 from gradmill.transforms._unitwise import centralize as centralize
 from gradmill.transforms._unitwise import clip_by_block_rms as clip_by_block_rms
 from gradmill.transforms._unitwise import scale_by_trust_ratio as scale_by_trust_ratio
+from gradmill.transforms._yogi import scale_by_yogi as scale_by_yogi
 from gradmill.transforms._zero import ApplyIfFiniteState as ApplyIfFiniteState
 from gradmill.transforms._zero import ZeroNansState as ZeroNansState
 from gradmill.transforms._zero import apply_if_finite as apply_if_finite
