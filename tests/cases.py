@@ -334,4 +334,8 @@ CASES = [
     Case("scale_by_yogi", lambda m: m.scale_by_yogi()),
     Case("scale_by_yogi_args", lambda m: m.scale_by_yogi(0.8, 0.5, 1e-2, 1e-4, 0.1)),
     Case("yogi", lambda m: m.yogi(0.1)),
+    Case("scale_by_radam", lambda m: m.scale_by_radam(), loose=500),
+    Case("scale_by_radam_args", lambda m: m.scale_by_radam(0.8, 0.9, 1e-3, 1e-4, 4.5)),
+    Case("scale_by_radam_nesterov", lambda m: m.scale_by_radam(b2=0.9, nesterov=True)),
+    Case("radam", lambda m: m.radam(0.1, b2=0.9)),
 ]

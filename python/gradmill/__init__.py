@@ -37,6 +37,7 @@ from gradmill.optimizers import lamb as lamb
 from gradmill.optimizers import lars as lars
 from gradmill.optimizers import lion as lion
 from gradmill.optimizers import noisy_sgd as noisy_sgd
+from gradmill.optimizers import radam as radam
 from gradmill.optimizers import rmsprop as rmsprop
 from gradmill.optimizers import sgd as sgd
 from gradmill.optimizers import yogi as yogi
@@ -108,6 +109,7 @@ from gradmill.transforms import scale_by_amsgrad as scale_by_amsgrad
 from gradmill.transforms import scale_by_belief as scale_by_belief
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms import scale_by_lion as scale_by_lion
+from gradmill.transforms import scale_by_radam as scale_by_radam
 from gradmill.transforms import scale_by_rms as scale_by_rms
 from gradmill.transforms import scale_by_schedule as scale_by_schedule
 from gradmill.transforms import scale_by_stddev as scale_by_stddev

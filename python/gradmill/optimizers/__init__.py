@@ -8,6 +8,7 @@ from gradmill.optimizers._belief import adabelief as adabelief
 from gradmill.optimizers._lars import lamb as lamb
 from gradmill.optimizers._lars import lars as lars
 from gradmill.optimizers._lion import lion as lion
+from gradmill.optimizers._radam import radam as radam
 from gradmill.optimizers._rmsprop import rmsprop as rmsprop
 from gradmill.optimizers._sgd import noisy_sgd as noisy_sgd
 from gradmill.optimizers._sgd import sgd as sgd

@@ -41,6 +41,7 @@ from gradmill.transforms._multi_steps import MultiStepsState as MultiStepsState
 from gradmill.transforms._noise import AddNoiseState as AddNoiseState
 from gradmill.transforms._noise import add_noise as add_noise
 from gradmill.transforms._nonnegative import keep_params_nonnegative as keep_params_nonnegative
+from gradmill.transforms._radam import scale_by_radam as scale_by_radam
 from gradmill.transforms._rms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms._rms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
 from gradmill.transforms._rms import ScaleByRStdDevState as ScaleByRStdDevState
