@@ -338,4 +338,7 @@ CASES = [
     Case("scale_by_radam_args", lambda m: m.scale_by_radam(0.8, 0.9, 1e-3, 1e-4, 4.5)),
     Case("scale_by_radam_nesterov", lambda m: m.scale_by_radam(b2=0.9, nesterov=True)),
     Case("radam", lambda m: m.radam(0.1, b2=0.9)),
+    Case("scale_by_sign", lambda m: m.scale_by_sign()),
+    Case("sign_sgd", lambda m: m.sign_sgd(0.1)),
+    Case("signum", lambda m: m.signum(0.1)),
 ]

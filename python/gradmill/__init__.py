@@ -40,6 +40,8 @@ from gradmill.optimizers import noisy_sgd as noisy_sgd
 from gradmill.optimizers import radam as radam
 from gradmill.optimizers import rmsprop as rmsprop
 from gradmill.optimizers import sgd as sgd
+from gradmill.optimizers import sign_sgd as sign_sgd
+from gradmill.optimizers import signum as signum
 from gradmill.optimizers import yogi as yogi
 from gradmill.schedules import WrappedSchedule as WrappedSchedule
 from gradmill.schedules import constant_schedule as constant_schedule
@@ -112,6 +114,7 @@ from gradmill.transforms import scale_by_lion as scale_by_lion
 from gradmill.transforms import scale_by_radam as scale_by_radam
 from gradmill.transforms import scale_by_rms as scale_by_rms
 from gradmill.transforms import scale_by_schedule as scale_by_schedule
+from gradmill.transforms import scale_by_sign as scale_by_sign
 from gradmill.transforms import scale_by_stddev as scale_by_stddev
 from gradmill.transforms import scale_by_trust_ratio as scale_by_trust_ratio
 from gradmill.transforms import scale_by_yogi as scale_by_yogi

@@ -12,4 +12,6 @@ from gradmill.optimizers._radam import radam as radam
 from gradmill.optimizers._rmsprop import rmsprop as rmsprop
 from gradmill.optimizers._sgd import noisy_sgd as noisy_sgd
 from gradmill.optimizers._sgd import sgd as sgd
+from gradmill.optimizers._sign import sign_sgd as sign_sgd
+from gradmill.optimizers._sign import signum as signum
 from gradmill.optimizers._yogi import yogi as yogi

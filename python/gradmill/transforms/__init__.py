@@ -52,6 +52,7 @@ from gradmill.transforms._scale import ScaleByScheduleState as ScaleByScheduleSt
 from gradmill.transforms._scale import scale as scale
 from gradmill.transforms._scale import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms._scale import scale_by_schedule as scale_by_schedule
+from gradmill.transforms._sign import scale_by_sign as scale_by_sign
 from gradmill.transforms._skip import skip_large_updates as skip_large_updates
 from gradmill.transforms._skip import skip_not_finite as skip_not_finite
 from gradmill.transforms._stateless import init_empty_state as init_empty_state
