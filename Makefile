@@ -130,6 +130,7 @@ bench-kernels: ## Time kernels alone, with criterion
 
 check: build ## Formatting, lints, rooms, types, and a docstring with an example for each public name
 	cargo fmt --all --check
+	rustfmt --edition 2024 --check rust/gradmill-core/src/ops/*.rs
 	cargo clippy --workspace --all-targets --all-features --locked --quiet -- -D warnings
 	cargo test -p gradmill-core --locked --quiet --test rooms
 	$(BIN)/ruff check .

@@ -63,13 +63,13 @@ fn an_open_gate_changes_nothing() {
 #[test]
 fn a_closed_gate_gives_zeros_and_leaves_slots_alone() {
     let gated = program(&[("scale", 0), ("apply_if_finite", 1), ("trace", 0), ("ema", 0)]);
-    let scalars = [2.0, 0.0, 0.5, 0.5, 1.0];
+    let scalars = [2.0, 0.0, 0.5, 0.5, 0.0, 0.0];
     let (out, slots, outcome) = step(&gated, &[&[1.0], &[BAD]], &scalars, 0);
     // The op behind the two that are governed still runs, over zeros.
     assert_eq!(out, [[5.0], [5.0]]);
     assert_eq!(slots, [[10.0], [5.0], [10.0], [5.0]]);
     assert_eq!((outcome.all_finite.to_vec(), outcome.finite), (vec![false], false));
-    let (out, ..) = step(&gated, &[&[1.0], &[BAD]], &[2.0, 1.0, 0.5, 0.5, 1.0], 0);
+    let (out, ..) = step(&gated, &[&[1.0], &[BAD]], &[2.0, 1.0, 0.5, 0.5, 0.0, 0.0], 0);
     assert!(out[1][0].is_nan(), "accepted all the same");
 }
 

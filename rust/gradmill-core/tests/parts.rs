@@ -17,7 +17,7 @@ type Chain = (&'static [(&'static str, usize)], &'static [f64]);
 const CHAINS: &[Chain] = &[
     (&[("clip_by_global_norm", 0), ("trace", 0)], &[1.0, 0.9]),
     (&[("scale", 0), ("normalize_by_update_norm", 0), ("clip", 0)], &[2.0, 3.0, 1e-6, 0.5]),
-    (&[("centralize", 0), ("clip_by_global_norm", 0), ("ema", 0)], &[0.5, 0.9, 0.1]),
+    (&[("centralize", 0), ("clip_by_global_norm", 0), ("ema", 0)], &[0.5, 0.9, 1.0, 3.0]),
     (&[("apply_if_finite", 1), ("trace", 0), ("scale", 0)], &[0.0, 0.9, -1.0]),
     (
         &[("add_noise", 0), ("clip_by_global_norm", 0), ("apply_if_finite", 1), ("trace", 0)],

@@ -74,7 +74,10 @@ pub fn list_ops(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
         .map(|meta| {
             let entry = PyDict::new(py);
             entry.set_item("name", meta.name)?;
-            entry.set_item("scalars", meta.scalars)?;
+            entry.set_item(
+                "scalars",
+                meta.scalars.iter().map(|scalar| scalar.name).collect::<Vec<_>>(),
+            )?;
             entry.set_item("slots", meta.slots)?;
             entry.set_item("params", meta.params)?;
             let reduces = match meta.reduce {

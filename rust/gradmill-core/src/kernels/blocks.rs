@@ -17,10 +17,10 @@ use super::placed::{Placed, Site};
 use super::stride::{STRIDE, pad, whole};
 use crate::data::ROOM;
 use crate::number::float::{Float, FloatTable};
-use crate::ops::Reads;
+use crate::ops::{Beside, Reads};
 use crate::sys::kept::{grown, with_kept};
 
-/// Elements of a block: the update twice, a second argument, the parameter and two slots fill most of such a cache.
+/// Elements of a block: the update twice, numbers of units, the parameter and two slots fill most of such a cache.
 const BLOCK: usize = 1 << 10;
 
 thread_local! {
@@ -49,12 +49,11 @@ impl FloatTable for KeptBlocks {
 struct Blocks<T>(Vec<T>);
 
 impl<T: Float> Blocks<T> {
-    /// Calls `work` with three blocks.
-    fn with<R>(work: impl FnOnce([&mut [T]; 3]) -> R) -> R {
+    /// Calls `work` with so many blocks.
+    fn with<R, const N: usize>(work: impl FnOnce([&mut [T]; N]) -> R) -> R {
         with_kept(T::select_float(KeptBlocks), |Self(blocks)| {
-            let (from, rest) = grown(blocks, 3 * BLOCK).split_at_mut(BLOCK);
-            let (to, others) = rest.split_at_mut(BLOCK);
-            work([from, to, others])
+            let mut rest = grown(blocks, N * BLOCK).chunks_mut(BLOCK);
+            work(std::array::from_fn(|_| rest.next().unwrap_or_default()))
         })
     }
 }
@@ -105,7 +104,7 @@ fn run_in<T: Float>(
     updates: &[T],
     mut target: Target<'_, T>,
     slots: &mut [&mut [T]],
-    mut blocks: [&mut [T]; 3],
+    mut blocks: [&mut [T]; 4],
 ) -> T::Bits {
     let mut bad = T::Bits::default();
     let whole = whole(updates.len());
@@ -156,7 +155,7 @@ impl<T: Float> Block<'_, T> {
         steps: &[Placed<T>],
         params: &[T],
         slots: &mut [&mut [T]],
-        [from, to, others]: &'b mut [&mut [T]; 3],
+        [from, to, numbers, normals]: &'b mut [&mut [T]; 4],
         bad: &mut T::Bits,
     ) -> &'b [T] {
         let Self { start, len, updates } = self;
@@ -164,15 +163,20 @@ impl<T: Float> Block<'_, T> {
         let (mut from, mut to) = (&mut from[..count], &mut to[..count]);
         *bad |= site.tier.run(FillBlock { updates, block: from });
         for Placed { step, op, first_slot } in steps {
-            let others = match step.reads() {
-                Reads::Nothing => &[],
-                Reads::Params => params,
-                Reads::Number | Reads::Normal => {
-                    site.others.fill(site.tier, *op, site.origin, start, &mut others[..len]);
-                    &others[..count]
-                }
-            };
-            run_step(step, site.tier, from, others, to, &mut slots[*first_slot..]);
+            let Reads { param, number, normal } = step.reads();
+            let mut beside = Beside::<&[T]>::default();
+            if param {
+                beside.param = params;
+            }
+            if number {
+                site.others.fill_numbers(*op, site.origin, start, &mut numbers[..len]);
+                beside.number = &numbers[..count];
+            }
+            if normal {
+                site.others.fill_normals(site.tier, *op, site.origin, start, &mut normals[..len]);
+                beside.normal = &normals[..count];
+            }
+            run_step(step, site.tier, from, beside, to, &mut slots[*first_slot..]);
             std::mem::swap(&mut from, &mut to);
         }
         from

@@ -6,8 +6,8 @@
 use super::placed::Placed;
 use crate::number::float::Float;
 use crate::ops::{
-    AddDecayedWeights, AnyOp, Ema, FromScalars, Op, Reads, Scale, ScaleByAdam, ScaleByRms,
-    ScaleByStddev, Trace, Visitor,
+    AddDecayedWeights, AnyOp, Beside, Frequency, FromScalars, MomentVisitor, Op, Reads, Scale,
+    Visitor,
 };
 
 /// A decay, if there is one.
@@ -33,21 +33,21 @@ where
     T: Float,
     M: Op<T, N>,
 {
-    const READS: Reads = if PRE || POST { Reads::Params } else { Reads::Nothing };
+    const READS: Reads = if PRE || POST { Reads::PARAM } else { Reads::NOTHING };
 
     #[inline(always)]
-    fn element(&self, mut update: T, param: T, state: [T; N]) -> (T, [T; N]) {
+    fn element(&self, mut update: T, beside: Beside<T>, state: [T; N]) -> (T, [T; N]) {
         if SCALE {
-            update = self.first.element(update, param, []).0;
+            update = self.first.element(update, beside, []).0;
         }
         if PRE {
-            update = self.pre.element(update, param, []).0;
+            update = self.pre.element(update, beside, []).0;
         }
-        let (mut update, state) = self.moment.element(update, param, state);
+        let (mut update, state) = self.moment.element(update, beside, state);
         if POST {
-            update = self.post.element(update, param, []).0;
+            update = self.post.element(update, beside, []).0;
         }
-        (self.last.element(update, param, []).0, state)
+        (self.last.element(update, beside, []).0, state)
     }
 }
 
@@ -57,21 +57,9 @@ pub struct NoMoment;
 
 impl<T: Float> Op<T, 0> for NoMoment {
     #[inline(always)]
-    fn element(&self, update: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
+    fn element(&self, update: T, _: Beside<T>, state: [T; 0]) -> (T, [T; 0]) {
         (update, state)
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Moment<T> {
-    None(NoMoment),
-    Adam(ScaleByAdam<T, false, false>),
-    AdamNesterov(ScaleByAdam<T, true, false>),
-    Trace(Trace<T, false>),
-    TraceNesterov(Trace<T, true>),
-    Rms(ScaleByRms<T>),
-    Stddev(ScaleByStddev<T>),
-    Ema(Ema<T>),
 }
 
 /// A chain that one loop can run.
@@ -79,14 +67,17 @@ enum Moment<T> {
 pub struct Pattern<T> {
     first: Scale<T>,
     pre: Decay<T>,
-    moment: Moment<T>,
+    /// An op that the list of ops says can be one.
+    moment: Option<Placed<T>>,
     post: Decay<T>,
     last: Scale<T>,
-    first_slot: usize,
+    frequency: Frequency,
 }
 
 /// Receives the op that a pattern stands for.
 pub trait PatternVisitor<T: Float>: Visitor<T> {
+    /// It has loops for patterns whose moment is met as often.
+    const LEAST: Frequency;
     /// Whether a chain without a scaling before its moment is worth a loop of its own.
     const WITHOUT_SCALE: bool = false;
 }
@@ -96,20 +87,10 @@ impl<T: Float> Pattern<T> {
     pub fn of(steps: &[Placed<T>]) -> Option<Self> {
         let (first, rest) = scaling(steps);
         let (pre, rest) = decaying(rest);
-        let moment = match rest.first().map(|placed| placed.step) {
-            Some(AnyOp::ScaleByAdam(op)) => Moment::Adam(op.without_root()?),
-            Some(AnyOp::ScaleByAdamNesterov(op)) => Moment::AdamNesterov(op.without_root()?),
-            Some(AnyOp::Trace(op)) => Moment::Trace(op),
-            Some(AnyOp::TraceNesterov(op)) => Moment::TraceNesterov(op),
-            Some(AnyOp::ScaleByRms(op)) => Moment::Rms(op),
-            Some(AnyOp::ScaleByStddev(op)) => Moment::Stddev(op),
-            Some(AnyOp::Ema(op)) => Moment::Ema(op),
-            _ => Moment::None(NoMoment),
-        };
-        let (first_slot, rest) = match (moment, rest) {
-            (Moment::None(_), _) | (_, []) => (0, rest),
-            (_, [placed, rest @ ..]) => (placed.first_slot, rest),
-        };
+        let moment = rest.first().and_then(|placed| Some((*placed, placed.step.moment()?)));
+        let rest = if moment.is_some() { &rest[1..] } else { rest };
+        let frequency = moment.map_or(Frequency::Frequent, |(_, frequency)| frequency);
+        let moment = moment.map(|(placed, _)| placed);
         let (post, rest) = decaying(rest);
         if pre.is_there && post.is_there {
             return None;
@@ -122,72 +103,79 @@ impl<T: Float> Pattern<T> {
             rest = behind;
         }
         let (mut first, mut last) = (first, last);
-        if matches!(moment, Moment::None(_)) && !pre.is_there && last.step_size == T::ONE {
+        if moment.is_none() && !pre.is_there && last.step_size == T::ONE {
             // Nothing stands between the two, and loops without the first one are faster.
             std::mem::swap(&mut first, &mut last);
         }
-        rest.is_empty().then_some(Self { first, pre, moment, post, last, first_slot })
+        rest.is_empty().then_some(Self { first, pre, moment, post, last, frequency })
     }
 
     /// The position of the moment's first slot among those of the pass.
     pub fn first_slot(&self) -> usize {
-        self.first_slot
+        self.moment.map_or(0, |placed| placed.first_slot)
     }
 
-    /// Calls `visitor` with the op this pattern stands for.
+    /// How many slots the moment has.
+    pub fn slots(&self) -> usize {
+        self.moment.map_or(0, |placed| placed.step.slots())
+    }
+
+    /// How often chains have this moment.
+    pub fn frequency(&self) -> Frequency {
+        self.frequency
+    }
+
+    /// Calls `visitor` with the op this pattern stands for, where it has loops for one that is met as often.
     #[inline]
-    pub fn visit<V: PatternVisitor<T>>(&self, visitor: V) -> V::Output {
-        match self.moment {
-            Moment::None(moment) => self.with(moment, visitor),
-            Moment::Adam(moment) => self.with(moment, visitor),
-            Moment::AdamNesterov(moment) => self.with(moment, visitor),
-            Moment::Trace(moment) => self.with(moment, visitor),
-            Moment::TraceNesterov(moment) => self.with(moment, visitor),
-            Moment::Rms(moment) => self.with(moment, visitor),
-            Moment::Stddev(moment) => self.with(moment, visitor),
-            Moment::Ema(moment) => self.with(moment, visitor),
+    pub fn visit<V: PatternVisitor<T>>(&self, visitor: V) -> Option<V::Output> {
+        let around = Around { pattern: self, visitor };
+        match &self.moment {
+            None => Some(around.visit_moment::<{ Frequency::Frequent as u8 }, 0, _>(&NoMoment)),
+            Some(moment) => moment.step.visit_moment(around),
         }
     }
+}
 
-    /// Calls `visitor` with the op this pattern stands for, where its moment is one that networks are trained with: loops
-    /// over half precision come on top of all others, and each of them is code of its own.
-    #[inline]
-    pub fn visit_frequent<V: PatternVisitor<T>>(&self, visitor: V) -> Option<V::Output> {
-        match self.moment {
-            Moment::None(moment) => Some(self.with(moment, visitor)),
-            Moment::Adam(moment) => Some(self.with(moment, visitor)),
-            Moment::Trace(moment) => Some(self.with(moment, visitor)),
-            _ => None,
-        }
-    }
+/// Puts the other parts of a pattern around its moment.
+struct Around<'p, T, V> {
+    pattern: &'p Pattern<T>,
+    visitor: V,
+}
+
+impl<T: Float, V: PatternVisitor<T>> MomentVisitor<T> for Around<'_, T, V> {
+    type Output = V::Output;
+    const LEAST: Frequency = V::LEAST;
 
     #[inline]
-    fn with<const N: usize, M: Op<T, N>, V: PatternVisitor<T>>(
-        &self,
-        moment: M,
-        visitor: V,
+    fn visit_moment<const FREQUENCY: u8, const N: usize, M: Op<T, N>>(
+        self,
+        moment: &M,
     ) -> V::Output {
-        let Self { first, last, .. } = *self;
-        let (pre, post) = (self.pre.op, self.post.op);
+        let Self { pattern: &Pattern { first, pre, post, last, .. }, visitor } = self;
         macro_rules! visit {
             ($scale:literal, $pre:literal, $post:literal) => {
                 visitor.visit(&Fused::<T, M, $scale, $pre, $post> {
                     first,
-                    pre,
-                    moment,
-                    post,
+                    pre: pre.op,
+                    moment: *moment,
+                    post: post.op,
                     last,
                 })
             };
         }
-        let scales = !V::WITHOUT_SCALE || first.step_size != T::ONE;
-        match (scales, self.pre.is_there, self.post.is_there) {
-            (false, false, false) => visit!(false, false, false),
-            (false, false, true) => visit!(false, false, true),
-            (false, true, _) => visit!(false, true, false),
-            (true, false, false) => visit!(true, false, false),
-            (true, false, true) => visit!(true, false, true),
-            (true, true, _) => visit!(true, true, false),
+        if const { V::WITHOUT_SCALE && FREQUENCY > Frequency::Rare as u8 }
+            && first.step_size == T::ONE
+        {
+            return match (pre.is_there, post.is_there) {
+                (false, false) => visit!(false, false, false),
+                (false, true) => visit!(false, false, true),
+                (true, _) => visit!(false, true, false),
+            };
+        }
+        match (pre.is_there, post.is_there) {
+            (false, false) => visit!(true, false, false),
+            (false, true) => visit!(true, false, true),
+            (true, _) => visit!(true, true, false),
         }
     }
 }

@@ -8,14 +8,14 @@ use smallvec::SmallVec;
 
 use super::blocks::{self, Target};
 use super::fused::{Pattern, PatternVisitor};
-use super::loops::Loops;
+use super::loops::{Loops, own_slots};
 use super::placed::{Placed, Site};
 use super::stride::{STRIDE, pad, whole};
-use crate::data::Dense;
+use crate::data::{Dense, ROOM};
 use crate::number::dtype::DType;
 use crate::number::element::Element;
 use crate::number::float::Float;
-use crate::ops::{Op, Visitor};
+use crate::ops::{Frequency, Op, Visitor};
 use crate::sys::simd::Tier;
 
 /// The steps of one pass with their constants, ready to run.
@@ -39,8 +39,8 @@ impl<T> Default for Kernel<T> {
 fn zero_steps<T: Float>(steps: &[Placed<T>]) -> Option<usize> {
     let zeroed = steps.iter().rposition(|placed| placed.step.gives_zero())?;
     let (head, tail) = steps.split_at(zeroed + 1);
-    let stays = |placed: &Placed<T>| placed.step.keeps_zero() && !placed.step.has_slots();
-    let last = head.iter().rposition(|placed| placed.step.has_slots());
+    let stays = |placed: &Placed<T>| placed.step.keeps_zero() && placed.step.slots() == 0;
+    let last = head.iter().rposition(|placed| placed.step.slots() > 0);
     tail.iter().all(stays).then(|| last.map_or(0, |last| last + 1))
 }
 
@@ -70,7 +70,8 @@ impl<T: Float> Kernel<T> {
 
     /// Whether [`Kernel::apply_each`] takes leaves whose arrays are of one type.
     pub fn takes_each(&self, tier: Tier) -> bool {
-        self.one_loop(tier).is_some()
+        let least = <Apply<'_, '_, T, T, T> as PatternVisitor<T>>::LEAST;
+        self.one_loop(tier).is_some_and(|pattern| pattern.frequency() >= least)
     }
 
     /// Adds the update to `params`; the result tells whether an incoming update was not
@@ -84,9 +85,12 @@ impl<T: Float> Kernel<T> {
         slots: &mut [&mut [T]],
     ) -> T::Bits {
         if let Some(pattern) = self.one_loop(site.tier) {
-            let slots = slots.iter_mut().skip(pattern.first_slot()).take(2).map(|slot| &mut **slot);
-            let leaves = &mut [Dense { updates, params, slots: slots.collect() }];
-            return pattern.visit(Apply { tier: site.tier, leaves, first: 0 });
+            let own = slots.iter_mut().skip(pattern.first_slot()).take(pattern.slots());
+            let slots = own.map(|slot| &mut **slot).collect();
+            let leaves = &mut [Dense { updates, params: &mut *params, slots }];
+            if let Some(bad) = pattern.visit(Apply { tier: site.tier, leaves, first: 0 }) {
+                return bad;
+            }
         }
         match self.zero_steps {
             Some(count) => {
@@ -106,13 +110,7 @@ impl<T: Float> Kernel<T> {
         leaves: &mut [Dense<'_, U, P, S>],
     ) -> Option<T::Bits> {
         let pattern = self.one_loop(tier)?;
-        let apply = Apply { tier, leaves, first: pattern.first_slot() };
-        match (U::DTYPE, P::DTYPE, S::DTYPE) {
-            (updates, params, slots) if updates == params && params == slots => {
-                Some(pattern.visit(apply))
-            }
-            _ => pattern.visit_frequent(apply),
-        }
+        pattern.visit(Apply { tier, leaves, first: pattern.first_slot() })
     }
 
     /// `out = update`; the result tells whether an incoming update was not finite.
@@ -141,8 +139,49 @@ pub struct Across<'k, 'd, T> {
 impl<T: Float> Kernel<T> {
     /// `out = update`, from old slots to new ones; `None` where that takes more than one loop.
     pub fn store_across(&self, tier: Tier, arrays: Across<'_, '_, T>) -> Option<T::Bits> {
-        let pattern = self.fused.as_ref().filter(|_| tier.is_wide())?;
-        Some(pattern.visit(StoreAcross { tier, first: pattern.first_slot(), arrays }))
+        let least = <StoreAcross<'_, '_, T> as PatternVisitor<T>>::LEAST;
+        let fits = |pattern: &&Pattern<T>| tier.is_wide() && pattern.frequency() >= least;
+        let pattern = self.fused.as_ref().filter(fits)?;
+        let Across { updates, params, out, old, new } = arrays;
+        let own = pattern.first_slot()..pattern.first_slot() + pattern.slots();
+        // Slots of ops that do not run in this step keep their values.
+        for (index, (old, new)) in old.iter().zip(&mut *new).enumerate() {
+            if !own.contains(&index) {
+                new.copy_from_slice(old);
+            }
+        }
+        let (old, new) = (&old[own.clone()], &mut new[own]);
+        let whole = whole(updates.len());
+        let mut bad = T::Bits::default();
+        if whole > 0 {
+            let arrays = Across { updates, params, out: &mut *out, old, new: &mut *new };
+            bad |= pattern.visit(StoreAcross { tier, arrays })?;
+        }
+        if whole < updates.len() {
+            // The same loop takes what is left over, padded.
+            let rest = |array: &[T]| pad(array.get(whole..).unwrap_or_default());
+            let padded: SmallVec<[[T; STRIDE]; ROOM]> = old.iter().map(|old| rest(old)).collect();
+            let old: SmallVec<[&[T]; ROOM]> = padded.iter().map(|old| &old[..]).collect();
+            let mut made = padded.clone();
+            let mut views: SmallVec<[&mut [T]; ROOM]> =
+                made.iter_mut().map(|new| &mut new[..]).collect();
+            let mut updated = pad(&[]);
+            let arrays = Across {
+                updates: &rest(updates),
+                params: &rest(params),
+                out: &mut updated,
+                old: &old,
+                new: &mut views,
+            };
+            bad |= pattern.visit(StoreAcross { tier, arrays })?;
+            drop(views);
+            let slots = new.iter_mut().map(|new| &mut **new).zip(&made);
+            for (array, made) in slots.chain([(out, &updated)]) {
+                let array = &mut array[whole..];
+                array.copy_from_slice(&made[..array.len()]);
+            }
+        }
+        Some(bad)
     }
 }
 
@@ -165,6 +204,11 @@ impl<T: Float, U: Element, P: Element, S: Element> Visitor<T> for Apply<'_, '_, 
 }
 
 impl<T: Float, U: Element, P: Element, S: Element> PatternVisitor<T> for Apply<'_, '_, U, P, S> {
+    const LEAST: Frequency = match (U::DTYPE, P::DTYPE, S::DTYPE) {
+        (DType::F32, DType::F32, DType::F32) => Frequency::Rare,
+        (DType::F64, DType::F64, DType::F64) => Frequency::Common,
+        _ => Frequency::Frequent,
+    };
     // Single precision alone is short of time for one more product.
     const WITHOUT_SCALE: bool =
         matches!((U::DTYPE, P::DTYPE, S::DTYPE), (DType::F32, DType::F32, DType::F32));
@@ -195,34 +239,34 @@ where
         // compiler knew would make it a second one.
         let stride = black_box(STRIDE);
         let (mut u, mut p) = ([U::default(); STRIDE], [P::default(); STRIDE]);
-        let (mut a, mut b) = ([S::default(); STRIDE], [S::default(); STRIDE]);
+        let mut s = [[S::default(); STRIDE]; N];
         for part in 0..2 * leaves.len() {
             let Dense { updates, params, slots } = &mut leaves[part / 2];
             let (is_rest, mid) = (part % 2 == 1, whole(updates.len()));
-            let mut own = slots[first..].iter_mut().take(N).map(|slot| &mut **slot);
-            let (one, other) = (own.next().unwrap_or_default(), own.next().unwrap_or_default());
+            let slots = &mut slots[first..first + N];
             if is_rest {
                 if mid == updates.len() {
                     continue;
                 }
                 u = pad(&updates[mid..]);
                 p = pad(&params[mid..]);
-                a = pad(one.get(mid..).unwrap_or_default());
-                b = pad(other.get(mid..).unwrap_or_default());
+                for (copy, slot) in s.iter_mut().zip(&*slots) {
+                    *copy = pad(&slot[mid..]);
+                }
             }
-            let (from, to, one_slot, other_slot) = if is_rest {
-                (&u[..stride], &mut p[..stride], &mut a[..stride], &mut b[..stride])
+            let (from, to, own) = if is_rest {
+                let own = s.iter_mut().map(|copy| &mut copy[..stride]);
+                (&u[..stride], &mut p[..stride], own_slots::<N, _>(own))
             } else {
-                (&updates[..mid], &mut **params, &mut *one, &mut *other)
+                let own = slots.iter_mut().map(|slot| &mut **slot);
+                (&updates[..mid], &mut **params, own_slots::<N, _>(own))
             };
-            bad |= op.apply(from, to, one_slot, other_slot);
+            bad |= op.apply_all(from, to, own);
             if is_rest {
                 let len = updates.len() - mid;
                 params[mid..].copy_from_slice(&p[..len]);
-                for (slot, copy) in [(one, &a), (other, &b)] {
-                    if let Some(slot) = slot.get_mut(mid..) {
-                        slot.copy_from_slice(&copy[..slot.len()]);
-                    }
+                for (slot, copy) in slots.iter_mut().zip(&s) {
+                    slot[mid..].copy_from_slice(&copy[..len]);
                 }
             }
         }
@@ -230,9 +274,9 @@ where
     }
 }
 
+/// What goes from old arrays to new ones by one loop, as many elements as make whole strides.
 struct StoreAcross<'k, 'd, T> {
     tier: Tier,
-    first: usize,
     arrays: Across<'k, 'd, T>,
 }
 
@@ -241,68 +285,29 @@ impl<T: Float> Visitor<T> for StoreAcross<'_, '_, T> {
 
     #[inline]
     fn visit<const N: usize, O: Op<T, N>>(self, op: &O) -> T::Bits {
-        let Self { tier, first, arrays } = self;
-        let Across { updates, params, out, old, new } = arrays;
-        // Slots of ops that do not run in this step keep their values.
-        for (index, (old, new)) in old.iter().zip(&mut *new).enumerate() {
-            if !(first..first + N).contains(&index) {
-                new.copy_from_slice(old);
-            }
-        }
-        let mut old = old[first..].iter().take(N);
-        let old = (old.next().copied(), old.next().copied());
-        let old = (old.0.unwrap_or_default(), old.1.unwrap_or_default());
-        let mut new = new[first..].iter_mut().take(N).map(|slot| &mut **slot);
-        let (first, second) = (new.next().unwrap_or_default(), new.next().unwrap_or_default());
-        let whole = whole(updates.len());
-        let mut bad = T::Bits::default();
-        if whole > 0 {
-            let (out, first, second) = (&mut *out, &mut *first, &mut *second);
-            bad |= tier.run_wide(AcrossLoop { op, updates, params, out, old, first, second });
-        }
-        if whole < updates.len() {
-            let rest = |array: &[T]| pad(array.get(whole..).unwrap_or_default());
-            let (updates, params) = (rest(updates), rest(params));
-            let old = (rest(old.0), rest(old.1));
-            let (mut one, mut other, mut made) = (pad(&[]), pad(&[]), pad(&[]));
-            bad |= tier.run_wide(AcrossLoop {
-                op,
-                updates: &updates,
-                params: &params,
-                out: &mut made,
-                old: (&old.0, &old.1),
-                first: &mut one,
-                second: &mut other,
-            });
-            for (array, made) in [(out, made), (first, one), (second, other)] {
-                if let Some(array) = array.get_mut(whole..) {
-                    array.copy_from_slice(&made[..array.len()]);
-                }
-            }
-        }
-        bad
+        let Self { tier, arrays } = self;
+        tier.run_wide(AcrossLoop { op, arrays })
     }
 }
 
-impl<T: Float> PatternVisitor<T> for StoreAcross<'_, '_, T> {}
-
-struct AcrossLoop<'k, T, O, const N: usize> {
-    op: &'k O,
-    updates: &'k [T],
-    params: &'k [T],
-    out: &'k mut [T],
-    old: (&'k [T], &'k [T]),
-    first: &'k mut [T],
-    second: &'k mut [T],
+impl<T: Float> PatternVisitor<T> for StoreAcross<'_, '_, T> {
+    const LEAST: Frequency = Frequency::Common;
 }
 
-impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for AcrossLoop<'_, T, O, N> {
+struct AcrossLoop<'k, 'd, T, O, const N: usize> {
+    op: &'k O,
+    arrays: Across<'k, 'd, T>,
+}
+
+impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for AcrossLoop<'_, '_, T, O, N> {
     type Output = T::Bits;
 
     #[inline(always)]
     fn call(self) -> T::Bits {
-        let Self { op, updates, params, out, old, first, second } = self;
-        op.across(updates, params, out, old, first, second)
+        let Across { updates, params, out, old, new } = self.arrays;
+        let old = own_slots::<N, _>(old.iter().copied());
+        let new = own_slots::<N, _>(new.iter_mut().map(|new| &mut **new));
+        self.op.across_all(updates, params, out, old, new)
     }
 }
 

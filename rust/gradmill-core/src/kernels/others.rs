@@ -9,31 +9,26 @@ use crate::number::rng::{self, Key};
 use crate::sums::units::Units;
 use crate::sys::simd::Tier;
 
-/// The second argument of an op, for all elements of all leaves: the place of the first leaf's.
-#[derive(Clone, Copy, Debug)]
-enum Other {
-    /// Numbers of units.
-    Numbers(usize),
-    /// Random numbers.
-    Normal(usize),
-}
-
-/// The second arguments of the ops that read neither nothing nor the parameter.
+/// What ops read that is neither update, parameter nor state.
 #[derive(Debug, Default)]
 pub struct Others {
-    ops: SmallVec<[(usize, Other); 4]>,
+    /// Each op that reads numbers of units, and the place of the first leaf's.
+    number_ops: SmallVec<[(usize, usize); 4]>,
     /// For each such op in turn, of each leaf its units and the place of their first number; a leaf without
     /// units reads zero.
     units: Vec<Option<(Units, usize)>>,
     numbers: Vec<f64>,
-    /// For each op that draws random numbers, in turn, the key of each leaf.
+    /// Each op that draws random numbers, and the place of the first leaf's key.
+    key_ops: SmallVec<[(usize, usize); 4]>,
+    /// For each such op, in turn, the key of each leaf.
     keys: Vec<Key>,
 }
 
 impl Others {
     pub fn clear(&mut self) {
-        let Self { ops, units, numbers, keys } = self;
-        ops.clear();
+        let Self { number_ops, units, numbers, key_ops, keys } = self;
+        number_ops.clear();
+        key_ops.clear();
         units.clear();
         numbers.clear();
         keys.clear();
@@ -46,7 +41,7 @@ impl Others {
         units: impl Iterator<Item = Option<Units>>,
         numbers: impl Iterator<Item = f64>,
     ) {
-        self.ops.push((op, Other::Numbers(self.units.len())));
+        self.number_ops.push((op, self.units.len()));
         let mut first = self.numbers.len();
         self.units.extend(units.map(|units| {
             let units = units?;
@@ -59,27 +54,41 @@ impl Others {
 
     /// Each leaf's key for `op`.
     pub fn add_keys(&mut self, op: usize, keys: impl Iterator<Item = Key>) {
-        self.ops.push((op, Other::Normal(self.keys.len())));
+        self.key_ops.push((op, self.keys.len()));
         self.keys.extend(keys);
     }
 
-    /// What `op` reads from the element `at` of the stretch that begins at `origin`.
+    /// The numbers of units that `op` reads from the element `at` of the stretch that begins at `origin`.
     ///
     /// A function of its own, since inside the loop over ops the compiler vectorises half of it.
     #[inline(never)]
-    pub fn fill<T: Float>(&self, tier: Tier, op: usize, origin: Origin, at: usize, into: &mut [T]) {
-        let start = origin.start + at;
-        match self.ops.iter().find(|(own, _)| *own == op) {
-            Some((_, Other::Numbers(first))) => match &self.units[first + origin.leaf] {
-                Some((units, first)) => units.fill(&self.numbers[*first..], start, into),
-                None => into.fill(T::ZERO),
-            },
-            Some((_, Other::Normal(first))) => {
-                let key = self.keys[first + origin.leaf];
-                tier.run(FillNormal { key, start: start as u64, into });
-            }
-            None => unreachable!("what an op reads is known before its pass"),
+    pub fn fill_numbers<T: Float>(&self, op: usize, origin: Origin, at: usize, into: &mut [T]) {
+        match &self.units[first_of(&self.number_ops, op) + origin.leaf] {
+            Some((units, first)) => units.fill(&self.numbers[*first..], origin.start + at, into),
+            None => into.fill(T::ZERO),
         }
+    }
+
+    /// The random numbers that `op` reads from the element `at` of the stretch that begins at `origin`.
+    #[inline(never)]
+    pub fn fill_normals<T: Float>(
+        &self,
+        tier: Tier,
+        op: usize,
+        origin: Origin,
+        at: usize,
+        into: &mut [T],
+    ) {
+        let key = self.keys[first_of(&self.key_ops, op) + origin.leaf];
+        tier.run(FillNormal { key, start: (origin.start + at) as u64, into });
+    }
+}
+
+/// What belongs to `op`.
+fn first_of(ops: &[(usize, usize)], op: usize) -> usize {
+    match ops.iter().find(|(own, _)| *own == op) {
+        Some((_, first)) => *first,
+        None => unreachable!("what an op reads is known before its pass"),
     }
 }
 

@@ -1,18 +1,18 @@
 //! Updates collected over several steps and handed on in the last of them.
 
-use super::op::{FromScalars, Meta, Op, Reduce};
+use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, flag};
 use crate::number::float::Float;
 
 pub const EVERY: Meta = Meta {
     name: "apply_every",
-    scalars: &["first", "emit"],
+    scalars: &[flag("first"), flag("emit")],
     slots: &["grad_acc"],
     params: false,
     reduce: Reduce::None,
 };
 pub const SUM: Meta = Meta {
     name: "multi_steps_sum",
-    scalars: &["collected", "emit", "skip"],
+    scalars: &[count("collected"), flag("emit"), flag("skip")],
     slots: &["acc_grads"],
     ..EVERY
 };
@@ -27,15 +27,15 @@ pub struct ApplyEvery {
     emit: bool,
 }
 
-impl FromScalars for ApplyEvery {
-    fn from_scalars(scalars: &[f64]) -> Self {
-        Self { first: scalars[0] != 0.0, emit: scalars[1] != 0.0 }
+impl FromScalars<2> for ApplyEvery {
+    fn from_scalars(&[first, emit]: &[f64; 2]) -> Self {
+        Self { first: first != 0.0, emit: emit != 0.0 }
     }
 }
 
 impl<T: Float> Op<T, 1> for ApplyEvery {
     #[inline(always)]
-    fn element(&self, update: T, _: T, [acc]: [T; 1]) -> (T, [T; 1]) {
+    fn element(&self, update: T, _: Beside<T>, [acc]: [T; 1]) -> (T, [T; 1]) {
         let acc = if self.first { update } else { acc + update };
         (if self.emit { acc } else { T::ZERO }, [acc])
     }
@@ -54,16 +54,14 @@ pub struct MultiSteps<T, const MEAN: bool> {
     skip: bool,
 }
 
-impl<T: Float, const MEAN: bool> FromScalars for MultiSteps<T, MEAN> {
-    fn from_scalars(scalars: &[f64]) -> Self {
-        let &[collected, emit, skip] = scalars else {
-            unreachable!("the program counts each op's scalars")
-        };
+impl<T: Float, const MEAN: bool> FromScalars<3> for MultiSteps<T, MEAN> {
+    fn from_scalars(&[collected, emit, skip]: &[f64; 3]) -> Self {
         Self { count: T::from_f64(collected + 1.0), emit: emit != 0.0, skip: skip != 0.0 }
     }
 }
 
 impl<T, const MEAN: bool> MultiSteps<T, MEAN> {
+    #[inline(always)]
     fn emits(&self) -> bool {
         self.emit && !self.skip
     }
@@ -71,7 +69,7 @@ impl<T, const MEAN: bool> MultiSteps<T, MEAN> {
 
 impl<T: Float, const MEAN: bool> Op<T, 1> for MultiSteps<T, MEAN> {
     #[inline(always)]
-    fn element(&self, update: T, _: T, [acc]: [T; 1]) -> (T, [T; 1]) {
+    fn element(&self, update: T, _: Beside<T>, [acc]: [T; 1]) -> (T, [T; 1]) {
         let new = if MEAN { acc + (update - acc) / self.count } else { acc + update };
         let taken = if self.skip { acc } else { new };
         if self.emits() { (taken, [T::ZERO]) } else { (T::ZERO, [taken]) }

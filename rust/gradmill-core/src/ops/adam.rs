@@ -1,10 +1,10 @@
-use super::op::{FromScalars, Meta, Op, Reduce};
+use super::op::{Beside, FromScalars, Meta, Op, Reduce, Visitor, count, decay, epsilon};
 use crate::number::float::Float;
 use crate::number::scalars::{beside_root, bias_correction};
 
 pub const ADAM: Meta = Meta {
     name: "scale_by_adam",
-    scalars: &["b1", "b2", "eps", "eps_root", "count"],
+    scalars: &[decay("b1"), decay("b2"), epsilon("eps"), epsilon("eps_root"), count("count")],
     slots: &["mu", "nu"],
     params: false,
     reduce: Reduce::None,
@@ -29,11 +29,8 @@ pub struct ScaleByAdam<T, const NESTEROV: bool, const ROOT: bool = true> {
     nu_factor: T,
 }
 
-impl<T: Float, const NESTEROV: bool> FromScalars for ScaleByAdam<T, NESTEROV> {
-    fn from_scalars(scalars: &[f64]) -> Self {
-        let &[b1, b2, eps, eps_root, count] = scalars else {
-            unreachable!("the program counts each op's scalars")
-        };
+impl<T: Float, const NESTEROV: bool> FromScalars<5> for ScaleByAdam<T, NESTEROV> {
+    fn from_scalars(&[b1, b2, eps, eps_root, count]: &[f64; 5]) -> Self {
         let rest1 = 1.0 - b1;
         let correction1 = bias_correction(b1, count + 1.0);
         let mu_factor =
@@ -52,9 +49,9 @@ impl<T: Float, const NESTEROV: bool> FromScalars for ScaleByAdam<T, NESTEROV> {
     }
 }
 
-impl<T: Float, const NESTEROV: bool> ScaleByAdam<T, NESTEROV> {
+impl<T: Float, const NESTEROV: bool, const ROOT: bool> ScaleByAdam<T, NESTEROV, ROOT> {
     /// The same with one addition less, where `eps_root` is zero as in most chains.
-    pub(crate) fn without_root(self) -> Option<ScaleByAdam<T, NESTEROV, false>> {
+    fn without_root(self) -> Option<ScaleByAdam<T, NESTEROV, false>> {
         let Self { b1, rest1, b2, rest2, eps, eps_root, mu_factor, update_factor, nu_factor } =
             self;
         (eps_root == T::ZERO).then_some(ScaleByAdam {
@@ -73,7 +70,7 @@ impl<T: Float, const NESTEROV: bool> ScaleByAdam<T, NESTEROV> {
 
 impl<T: Float, const NESTEROV: bool, const ROOT: bool> Op<T, 2> for ScaleByAdam<T, NESTEROV, ROOT> {
     #[inline(always)]
-    fn element(&self, update: T, _: T, [mu, nu]: [T; 2]) -> (T, [T; 2]) {
+    fn element(&self, update: T, _: Beside<T>, [mu, nu]: [T; 2]) -> (T, [T; 2]) {
         let mu = self.b1 * mu + self.rest1 * update;
         let nu = self.b2 * nu + self.rest2 * (update * update);
         let mut mu_hat = mu * self.mu_factor;
@@ -85,5 +82,10 @@ impl<T: Float, const NESTEROV: bool, const ROOT: bool> Op<T, 2> for ScaleByAdam<
             nu_hat = nu_hat + self.eps_root;
         }
         (mu_hat / (nu_hat.sqrt() + self.eps), [mu, nu])
+    }
+
+    #[inline(always)]
+    fn in_registers<V: Visitor<T>>(&self, visitor: V) -> Option<V::Output> {
+        self.without_root().map(|op| visitor.visit(&op))
     }
 }

@@ -1,10 +1,10 @@
-use super::op::{FromScalars, Meta, Op, Reduce};
+use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, decay, flag};
 use crate::number::float::Float;
 use crate::number::scalars::correction_if;
 
 pub const EMA: Meta = Meta {
     name: "ema",
-    scalars: &["decay", "debias", "count"],
+    scalars: &[decay("decay"), flag("debias"), count("count")],
     slots: &["ema"],
     params: false,
     reduce: Reduce::None,
@@ -18,11 +18,8 @@ pub struct Ema<T> {
     correction: T,
 }
 
-impl<T: Float> FromScalars for Ema<T> {
-    fn from_scalars(scalars: &[f64]) -> Self {
-        let &[decay, debias, count] = scalars else {
-            unreachable!("the program counts each op's scalars")
-        };
+impl<T: Float> FromScalars<3> for Ema<T> {
+    fn from_scalars(&[decay, debias, count]: &[f64; 3]) -> Self {
         Self {
             decay: T::from_f64(decay),
             rest: T::from_f64(1.0 - decay),
@@ -33,7 +30,7 @@ impl<T: Float> FromScalars for Ema<T> {
 
 impl<T: Float> Op<T, 1> for Ema<T> {
     #[inline(always)]
-    fn element(&self, update: T, _: T, [ema]: [T; 1]) -> (T, [T; 1]) {
+    fn element(&self, update: T, _: Beside<T>, [ema]: [T; 1]) -> (T, [T; 1]) {
         let ema = self.decay * ema + self.rest * update;
         (ema / self.correction, [ema])
     }

@@ -1,19 +1,19 @@
 //! Updates rescaled by their global norm.
 
-use super::op::{FromScalars, Meta, Op, Reduce};
+use super::op::{Beside, FromScalars, Meta, Op, Reduce, bound, epsilon};
 use super::scale::Scale;
 use crate::number::float::Float;
 
 pub const CLIP_BY_GLOBAL_NORM: Meta = Meta {
     name: "clip_by_global_norm",
-    scalars: &["max_norm"],
+    scalars: &[bound("max_norm")],
     slots: &[],
     params: false,
     reduce: Reduce::Norm,
 };
 pub const NORMALIZE_BY_UPDATE_NORM: Meta = Meta {
     name: "normalize_by_update_norm",
-    scalars: &["scale_factor", "eps"],
+    scalars: &[bound("scale_factor"), epsilon("eps")],
     ..CLIP_BY_GLOBAL_NORM
 };
 
@@ -44,7 +44,7 @@ impl<T: Float> Rescale<T> {
 }
 
 macro_rules! rescaling {
-    ($(#[$doc:meta])* $name:ident, $ratio:expr) => {
+    ($(#[$doc:meta])* $name:ident, $scalars:pat, $count:literal, $ratio:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub struct $name<T>(Rescale<T>);
@@ -56,17 +56,16 @@ macro_rules! rescaling {
             }
         }
 
-        impl<T: Float> FromScalars for $name<T> {
-            fn from_scalars(scalars: &[f64]) -> Self {
-                let ratio: fn(&[f64]) -> (f64, f64) = $ratio;
-                let (size, norm) = ratio(scalars);
+        impl<T: Float> FromScalars<$count> for $name<T> {
+            fn from_scalars($scalars: &[f64; $count]) -> Self {
+                let (size, norm) = $ratio;
                 Self(Rescale::by(size, norm))
             }
         }
 
         impl<T: Float> Op<T, 0> for $name<T> {
             #[inline(always)]
-            fn element(&self, update: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
+            fn element(&self, update: T, _: Beside<T>, state: [T; 0]) -> (T, [T; 0]) {
                 (update * self.0.factor * self.0.rest, state)
             }
 
@@ -83,14 +82,12 @@ macro_rules! rescaling {
 
 rescaling! {
     /// `u` where `norm < max_norm`, else `u * (max_norm / norm)`.
-    ClipByGlobalNorm, |scalars| {
-        let (max_norm, norm) = (scalars[0], scalars[1]);
-        if norm < max_norm { (1.0, 1.0) } else { (max_norm, norm) }
-    }
+    ClipByGlobalNorm, &[max_norm, norm], 2,
+    if norm < max_norm { (1.0, 1.0) } else { (max_norm, norm) }
 }
 rescaling! {
     /// `u * (scale_factor / (norm + eps))`.
-    NormalizeByUpdateNorm, |scalars| (scalars[0], scalars[2] + scalars[1])
+    NormalizeByUpdateNorm, &[scale_factor, eps, norm], 3, (scale_factor, norm + eps)
 }
 
 #[cfg(test)]
@@ -98,7 +95,7 @@ mod tests {
     use super::*;
 
     fn clipped(update: f32, max_norm: f64, norm: f64) -> f32 {
-        ClipByGlobalNorm::from_scalars(&[max_norm, norm]).element(update, 0.0, []).0
+        ClipByGlobalNorm::from_scalars(&[max_norm, norm]).element(update, Beside::default(), []).0
     }
 
     #[test]
@@ -118,16 +115,16 @@ mod tests {
         assert_eq!(clipped(0.0, 0.0, 0.0), 0.0);
         assert_eq!(clipped(3.0, 0.0, 3.0), 0.0);
         let normalize = NormalizeByUpdateNorm::<f32>::from_scalars(&[1.0, 0.0, 0.0]);
-        assert_eq!(normalize.element(0.0, 0.0, []).0, 0.0);
+        assert_eq!(normalize.element(0.0, Beside::default(), []).0, 0.0);
     }
 
     #[test]
     fn a_huge_factor_is_finite() {
         let normalize = NormalizeByUpdateNorm::<f32>::from_scalars(&[2.0, 0.0, 1e-42]);
-        let result = normalize.element(1e-42, 0.0, []).0;
+        let result = normalize.element(1e-42, Beside::default(), []).0;
         assert!((result - 2.0).abs() < 1e-2, "{result}");
         let normalize = NormalizeByUpdateNorm::<f64>::from_scalars(&[2.0, 0.0, 1e-318]);
-        let result = normalize.element(1e-318, 0.0, []).0;
+        let result = normalize.element(1e-318, Beside::default(), []).0;
         assert!((result - 2.0).abs() < 1e-3, "{result}");
     }
 

@@ -3,35 +3,53 @@
 //! An op is what happens to one element of the update. Everything else (blocks, threads, strides,
 //! fusion into one loop) is made from that function, so each rounding stands in one place.
 
-mod accumulate;
-mod adam;
-mod any;
-mod clip;
-mod decayed_weights;
-mod ema;
-mod global_norm;
-mod noise;
-mod nonnegative;
+mod list;
 mod op;
-mod rms;
-mod scale;
-mod trace;
-mod unitwise;
-mod zero;
 
-pub use accumulate::{ApplyEvery, MultiSteps};
-pub use adam::ScaleByAdam;
-pub use any::{AnyOp, OPS};
-pub use clip::Clip;
-pub use decayed_weights::AddDecayedWeights;
-pub use ema::Ema;
-pub use global_norm::{ClipByGlobalNorm, NormalizeByUpdateNorm};
-pub use noise::AddNoise;
-pub use nonnegative::KeepParamsNonnegative;
-pub(crate) use op::Visitor;
-pub use op::{FromScalars, Meta, Op, Reads, Reduce};
-pub use rms::{ScaleByRms, ScaleByStddev};
-pub use scale::Scale;
-pub use trace::Trace;
-pub use unitwise::{MinusNumber, TimesNumber};
-pub use zero::{SetToZero, ZeroNans};
+pub use op::{
+    Beside, Frequency, FromScalars, Meta, MomentVisitor, Op, Reads, Reduce, Scalar, ScalarKind,
+    Visitor,
+};
+
+use crate::number::float::Float;
+
+list::ops! {
+    scale { Scale: Scale<T>, SCALE; }
+    clip { Clip: Clip<T>, CLIP; }
+    global_norm {
+        ClipByGlobalNorm: ClipByGlobalNorm<T>, CLIP_BY_GLOBAL_NORM;
+        NormalizeByUpdateNorm: NormalizeByUpdateNorm<T>, NORMALIZE_BY_UPDATE_NORM;
+    }
+    unitwise {
+        ClipByBlockRms: TimesNumber, BLOCK_RMS;
+        AdaptiveGradClip: TimesNumber, ADAPTIVE_CLIP;
+        ScaleByTrustRatio: TimesNumber, TRUST_RATIO;
+        Centralize: MinusNumber, CENTRALIZE;
+    }
+    decayed_weights { AddDecayedWeights: AddDecayedWeights<T>, DECAYED_WEIGHTS; }
+    noise { AddNoise: AddNoise<T>, NOISE; }
+    nonnegative { KeepParamsNonnegative: KeepParamsNonnegative, KEEP_NONNEGATIVE; }
+    zero {
+        SetToZero: SetToZero, ALL;
+        ZeroNans: ZeroNans, NANS;
+        ApplyIfFinite: SetToZero, UNLESS_FINITE;
+    }
+    adam {
+        ScaleByAdam: ScaleByAdam<T, false>, ADAM, fused Frequent;
+        ScaleByAdamNesterov: ScaleByAdam<T, true>, ADAM_NESTEROV, fused Common;
+    }
+    rms {
+        ScaleByRms: ScaleByRms<T>, RMS, fused Common;
+        ScaleByStddev: ScaleByStddev<T>, STDDEV, fused Common;
+    }
+    trace {
+        Trace: Trace<T, false>, TRACE, fused Frequent;
+        TraceNesterov: Trace<T, true>, TRACE_NESTEROV, fused Common;
+    }
+    ema { Ema: Ema<T>, EMA, fused Common; }
+    accumulate {
+        ApplyEvery: ApplyEvery, EVERY;
+        MultiStepsSum: MultiSteps<T, false>, SUM;
+        MultiStepsMean: MultiSteps<T, true>, MEAN;
+    }
+}

@@ -1,9 +1,9 @@
-use super::op::{FromScalars, Meta, Op, Reads, Reduce};
+use super::op::{Beside, FromScalars, Meta, Op, Reads, Reduce, epsilon, word};
 use crate::number::float::Float;
 
 pub const NOISE: Meta = Meta {
     name: "add_noise",
-    scalars: &["std", "key0", "key1"],
+    scalars: &[epsilon("std"), word("key0"), word("key1")],
     slots: &[],
     params: false,
     reduce: Reduce::None,
@@ -15,17 +15,17 @@ pub struct AddNoise<T> {
     std: T,
 }
 
-impl<T: Float> FromScalars for AddNoise<T> {
-    fn from_scalars(scalars: &[f64]) -> Self {
-        Self { std: T::from_f64(scalars[0]) }
+impl<T: Float> FromScalars<3> for AddNoise<T> {
+    fn from_scalars(&[std, _, _]: &[f64; 3]) -> Self {
+        Self { std: T::from_f64(std) }
     }
 }
 
 impl<T: Float> Op<T, 0> for AddNoise<T> {
-    const READS: Reads = Reads::Normal;
+    const READS: Reads = Reads::NORMAL;
 
     #[inline(always)]
-    fn element(&self, update: T, normal: T, state: [T; 0]) -> (T, [T; 0]) {
+    fn element(&self, update: T, Beside { normal, .. }: Beside<T>, state: [T; 0]) -> (T, [T; 0]) {
         (update + self.std * normal, state)
     }
 }

@@ -1,4 +1,4 @@
-use super::op::{FromScalars, Meta, Op, Reads, Reduce};
+use super::op::{Beside, FromScalars, Meta, Op, Reads, Reduce};
 use crate::number::float::Float;
 
 pub const KEEP_NONNEGATIVE: Meta = Meta {
@@ -13,17 +13,17 @@ pub const KEEP_NONNEGATIVE: Meta = Meta {
 #[derive(Clone, Copy, Debug)]
 pub struct KeepParamsNonnegative;
 
-impl FromScalars for KeepParamsNonnegative {
-    fn from_scalars(_: &[f64]) -> Self {
+impl FromScalars<0> for KeepParamsNonnegative {
+    fn from_scalars(_: &[f64; 0]) -> Self {
         Self
     }
 }
 
 impl<T: Float> Op<T, 0> for KeepParamsNonnegative {
-    const READS: Reads = Reads::Params;
+    const READS: Reads = Reads::PARAM;
 
     #[inline(always)]
-    fn element(&self, update: T, param: T, state: [T; 0]) -> (T, [T; 0]) {
+    fn element(&self, update: T, Beside { param, .. }: Beside<T>, state: [T; 0]) -> (T, [T; 0]) {
         (if param + update < T::ZERO { -param.flush() } else { update }, state)
     }
 }

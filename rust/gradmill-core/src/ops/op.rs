@@ -9,13 +9,67 @@ pub struct Meta {
     /// The name a program refers to.
     pub name: &'static str,
     /// The per-step numbers it takes, in order.
-    pub scalars: &'static [&'static str],
+    pub scalars: &'static [Scalar],
     /// The state arrays it owns, in order.
     pub slots: &'static [&'static str],
     /// Whether it reads the parameters.
     pub params: bool,
     /// What it has to know of the update that reaches it, as a whole; this ends a pass.
     pub reduce: Reduce,
+}
+
+impl Meta {
+    /// How many numbers its constants are made from: its scalars, and a norm behind them where it asks for one.
+    pub(crate) const fn numbers(&self) -> usize {
+        self.scalars.len() + if matches!(self.reduce, Reduce::Norm) { 1 } else { 0 }
+    }
+}
+
+/// A per-step number of an op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scalar {
+    /// Its name.
+    pub name: &'static str,
+    /// What it may be.
+    pub kind: ScalarKind,
+}
+
+/// What a scalar may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScalarKind {
+    /// The weight of what was, from zero to one.
+    Decay,
+    /// A small number that keeps a divisor from zero, or zero.
+    Epsilon,
+    /// Any factor, of either sign.
+    Factor,
+    /// A bound of a size, not negative.
+    Bound,
+    /// One or, for no, zero.
+    Flag,
+    /// An integer that is not negative.
+    Count,
+    /// A word of a key.
+    Word,
+}
+
+macro_rules! kinds_of_scalars {
+    ($($make:ident $kind:ident)*) => {
+        $(/// One of this kind.
+        pub(super) const fn $make(name: &'static str) -> Scalar {
+            Scalar { name, kind: ScalarKind::$kind }
+        })*
+    };
+}
+
+kinds_of_scalars! {
+    decay Decay
+    epsilon Epsilon
+    factor Factor
+    bound Bound
+    flag Flag
+    count Count
+    word Word
 }
 
 /// Something that is known only when a walk over the update is done.
@@ -41,26 +95,46 @@ impl Reduce {
     }
 }
 
-/// What `element` is handed beside the update and the state.
+/// What `element` looks at beside the update and the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
-    /// Nothing that it looks at.
-    Nothing,
+pub struct Reads {
     /// The parameter.
-    Params,
+    pub param: bool,
     /// The number of the element's unit.
-    Number,
+    pub number: bool,
     /// A normally distributed number.
-    Normal,
+    pub normal: bool,
+}
+
+impl Reads {
+    /// Nothing.
+    pub const NOTHING: Self = Self { param: false, number: false, normal: false };
+    /// The parameter alone.
+    pub const PARAM: Self = Self { param: true, ..Self::NOTHING };
+    /// The number of the element's unit alone.
+    pub const NUMBER: Self = Self { number: true, ..Self::NOTHING };
+    /// A normally distributed number alone.
+    pub const NORMAL: Self = Self { normal: true, ..Self::NOTHING };
+}
+
+/// What [`Reads`] names, zero or empty where an op does not look at it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<A> {
+    /// The parameter.
+    pub param: A,
+    /// The number of the element's unit.
+    pub number: A,
+    /// A normally distributed number.
+    pub normal: A,
 }
 
 /// The arithmetic of an op on one element, with `N` state arrays.
 pub trait Op<T: Float, const N: usize>: Copy + Send + Sync {
-    /// What the second argument of `element` is.
-    const READS: Reads = Reads::Nothing;
+    /// What `element` looks at beside the update and the state.
+    const READS: Reads = Reads::NOTHING;
 
     /// The new update and the new state.
-    fn element(&self, update: T, other: T, state: [T; N]) -> (T, [T; N]);
+    fn element(&self, update: T, beside: Beside<T>, state: [T; N]) -> (T, [T; N]);
 
     /// Whether each update that leaves is zero, whatever comes.
     fn gives_zero(&self) -> bool {
@@ -76,12 +150,30 @@ pub trait Op<T: Float, const N: usize>: Copy + Send + Sync {
     fn keeps_finite(&self) -> bool {
         false
     }
+
+    /// Shows `visitor` what stands for this op in a superinstruction: itself, or one that does the same with less, or
+    /// nothing where constants are so rare that they are not worth loops of their own.
+    #[inline(always)]
+    fn in_registers<V: Visitor<T>>(&self, visitor: V) -> Option<V::Output> {
+        Some(visitor.visit(self))
+    }
+}
+
+/// How often chains are met with an op as the moment of a superinstruction: loops are code, so what is rare has fewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Frequency {
+    /// In single precision and in place; all else runs block by block.
+    Rare,
+    /// In double precision as well, from old arrays to new ones, and without a scaling before it.
+    Common,
+    /// Over arrays of half precision as well.
+    Frequent,
 }
 
 /// Constants of an op, rounded from f64 scalars.
-pub trait FromScalars {
+pub trait FromScalars<const K: usize> {
     /// Rounds each scalar once, after all arithmetic among scalars is done in f64.
-    fn from_scalars(scalars: &[f64]) -> Self;
+    fn from_scalars(scalars: &[f64; K]) -> Self;
 }
 
 /// Receives an op as a type.
@@ -91,4 +183,16 @@ pub trait Visitor<T: Float> {
 
     /// Called once, with the op and the number of its slots.
     fn visit<const N: usize, O: Op<T, N>>(self, op: &O) -> Self::Output;
+}
+
+/// Receives the moment of a superinstruction as a type.
+pub trait MomentVisitor<T: Float> {
+    /// What the visit gives.
+    type Output;
+    /// Those that are met less often are not shown.
+    const LEAST: Frequency;
+
+    /// Called once, with the moment, the number of its slots, and its [`Frequency`].
+    fn visit_moment<const FREQUENCY: u8, const N: usize, O: Op<T, N>>(self, op: &O)
+    -> Self::Output;
 }

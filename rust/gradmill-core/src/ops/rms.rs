@@ -1,10 +1,16 @@
-use super::op::{FromScalars, Meta, Op, Reduce};
+use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, decay, epsilon, flag};
 use crate::number::float::Float;
 use crate::number::scalars::{beside_root, correction_if};
 
 pub const RMS: Meta = Meta {
     name: "scale_by_rms",
-    scalars: &["decay", "eps", "eps_root", "bias_correction", "count"],
+    scalars: &[
+        decay("decay"),
+        epsilon("eps"),
+        epsilon("eps_root"),
+        flag("bias_correction"),
+        count("count"),
+    ],
     slots: &["nu"],
     params: false,
     reduce: Reduce::None,
@@ -22,11 +28,8 @@ pub struct ScaleByRms<T> {
     factor: T,
 }
 
-impl<T: Float> FromScalars for ScaleByRms<T> {
-    fn from_scalars(scalars: &[f64]) -> Self {
-        let &[decay, eps, eps_root, corrects, count] = scalars else {
-            unreachable!("the program counts each op's scalars")
-        };
+impl<T: Float> FromScalars<5> for ScaleByRms<T> {
+    fn from_scalars(&[decay, eps, eps_root, corrects, count]: &[f64; 5]) -> Self {
         Self {
             decay: T::from_f64(decay),
             rest: T::from_f64(1.0 - decay),
@@ -39,7 +42,7 @@ impl<T: Float> FromScalars for ScaleByRms<T> {
 
 impl<T: Float> Op<T, 1> for ScaleByRms<T> {
     #[inline(always)]
-    fn element(&self, update: T, _: T, [nu]: [T; 1]) -> (T, [T; 1]) {
+    fn element(&self, update: T, _: Beside<T>, [nu]: [T; 1]) -> (T, [T; 1]) {
         let nu = self.decay * nu + self.rest * (update * update);
         (update / ((nu * self.factor + self.eps_root).sqrt() + self.eps), [nu])
     }
@@ -53,15 +56,15 @@ pub struct ScaleByStddev<T> {
     rest: T,
 }
 
-impl<T: Float> FromScalars for ScaleByStddev<T> {
-    fn from_scalars(scalars: &[f64]) -> Self {
+impl<T: Float> FromScalars<5> for ScaleByStddev<T> {
+    fn from_scalars(scalars: &[f64; 5]) -> Self {
         Self { rms: ScaleByRms::from_scalars(scalars), rest: T::from_f64(1.0 - scalars[0]) }
     }
 }
 
 impl<T: Float> Op<T, 2> for ScaleByStddev<T> {
     #[inline(always)]
-    fn element(&self, update: T, _: T, [mu, nu]: [T; 2]) -> (T, [T; 2]) {
+    fn element(&self, update: T, _: Beside<T>, [mu, nu]: [T; 2]) -> (T, [T; 2]) {
         let Self { rms, rest } = self;
         let mu = rms.decay * mu + *rest * update;
         let nu = rms.decay * nu + rms.rest * (update * update);

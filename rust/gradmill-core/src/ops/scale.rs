@@ -1,9 +1,9 @@
-use super::op::{FromScalars, Meta, Op, Reduce};
+use super::op::{Beside, FromScalars, Meta, Op, Reduce, factor};
 use crate::number::float::Float;
 
 pub const SCALE: Meta = Meta {
     name: "scale",
-    scalars: &["step_size"],
+    scalars: &[factor("step_size")],
     slots: &[],
     params: false,
     reduce: Reduce::None,
@@ -24,15 +24,15 @@ impl<T: Float> Scale<T> {
     }
 }
 
-impl<T: Float> FromScalars for Scale<T> {
-    fn from_scalars(scalars: &[f64]) -> Self {
-        Self { step_size: T::from_f64(scalars[0]) }
+impl<T: Float> FromScalars<1> for Scale<T> {
+    fn from_scalars(&[step_size]: &[f64; 1]) -> Self {
+        Self { step_size: T::from_f64(step_size) }
     }
 }
 
 impl<T: Float> Op<T, 0> for Scale<T> {
     #[inline(always)]
-    fn element(&self, update: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
+    fn element(&self, update: T, _: Beside<T>, state: [T; 0]) -> (T, [T; 0]) {
         (update * self.step_size, state)
     }
 

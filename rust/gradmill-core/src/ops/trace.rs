@@ -1,9 +1,9 @@
-use super::op::{FromScalars, Meta, Op, Reduce};
+use super::op::{Beside, FromScalars, Meta, Op, Reduce, decay};
 use crate::number::float::Float;
 
 pub const TRACE: Meta = Meta {
     name: "trace",
-    scalars: &["decay"],
+    scalars: &[decay("decay")],
     slots: &["trace"],
     params: false,
     reduce: Reduce::None,
@@ -16,15 +16,15 @@ pub struct Trace<T, const NESTEROV: bool> {
     decay: T,
 }
 
-impl<T: Float, const NESTEROV: bool> FromScalars for Trace<T, NESTEROV> {
-    fn from_scalars(scalars: &[f64]) -> Self {
-        Self { decay: T::from_f64(scalars[0]) }
+impl<T: Float, const NESTEROV: bool> FromScalars<1> for Trace<T, NESTEROV> {
+    fn from_scalars(&[decay]: &[f64; 1]) -> Self {
+        Self { decay: T::from_f64(decay) }
     }
 }
 
 impl<T: Float, const NESTEROV: bool> Op<T, 1> for Trace<T, NESTEROV> {
     #[inline(always)]
-    fn element(&self, update: T, _: T, [trace]: [T; 1]) -> (T, [T; 1]) {
+    fn element(&self, update: T, _: Beside<T>, [trace]: [T; 1]) -> (T, [T; 1]) {
         let trace = update + self.decay * trace;
         let new = if NESTEROV { update + self.decay * trace } else { trace };
         (new, [trace])

@@ -2,13 +2,13 @@
 //!
 //! The numbers are made from norms or means, which takes a walk over the update before the pass.
 
-use super::op::{FromScalars, Meta, Op, Reads, Reduce};
+use super::op::{Beside, FromScalars, Meta, Op, Reads, Reduce, bound, epsilon};
 use crate::number::float::Float;
 use crate::sums::units::{Measure, UnitAxes, UnitRule};
 
 pub const BLOCK_RMS: Meta = Meta {
     name: "clip_by_block_rms",
-    scalars: &["threshold"],
+    scalars: &[bound("threshold")],
     slots: &[],
     params: false,
     reduce: Reduce::Units(UnitRule {
@@ -25,7 +25,7 @@ pub const BLOCK_RMS: Meta = Meta {
 
 pub const TRUST_RATIO: Meta = Meta {
     name: "scale_by_trust_ratio",
-    scalars: &["min_norm", "trust_coefficient", "eps"],
+    scalars: &[epsilon("min_norm"), bound("trust_coefficient"), epsilon("eps")],
     slots: &[],
     params: true,
     reduce: Reduce::Units(UnitRule {
@@ -50,7 +50,7 @@ pub const TRUST_RATIO: Meta = Meta {
 
 pub const ADAPTIVE_CLIP: Meta = Meta {
     name: "adaptive_grad_clip",
-    scalars: &["clipping", "eps"],
+    scalars: &[bound("clipping"), epsilon("eps")],
     slots: &[],
     params: true,
     reduce: Reduce::Units(UnitRule {
@@ -86,17 +86,17 @@ pub const CENTRALIZE: Meta = Meta {
 #[derive(Clone, Copy, Debug)]
 pub struct TimesNumber;
 
-impl FromScalars for TimesNumber {
-    fn from_scalars(_: &[f64]) -> Self {
+impl<const K: usize> FromScalars<K> for TimesNumber {
+    fn from_scalars(_: &[f64; K]) -> Self {
         Self
     }
 }
 
 impl<T: Float> Op<T, 0> for TimesNumber {
-    const READS: Reads = Reads::Number;
+    const READS: Reads = Reads::NUMBER;
 
     #[inline(always)]
-    fn element(&self, update: T, number: T, state: [T; 0]) -> (T, [T; 0]) {
+    fn element(&self, update: T, Beside { number, .. }: Beside<T>, state: [T; 0]) -> (T, [T; 0]) {
         (update * number, state)
     }
 }
@@ -105,17 +105,17 @@ impl<T: Float> Op<T, 0> for TimesNumber {
 #[derive(Clone, Copy, Debug)]
 pub struct MinusNumber;
 
-impl FromScalars for MinusNumber {
-    fn from_scalars(_: &[f64]) -> Self {
+impl<const K: usize> FromScalars<K> for MinusNumber {
+    fn from_scalars(_: &[f64; K]) -> Self {
         Self
     }
 }
 
 impl<T: Float> Op<T, 0> for MinusNumber {
-    const READS: Reads = Reads::Number;
+    const READS: Reads = Reads::NUMBER;
 
     #[inline(always)]
-    fn element(&self, update: T, number: T, state: [T; 0]) -> (T, [T; 0]) {
+    fn element(&self, update: T, Beside { number, .. }: Beside<T>, state: [T; 0]) -> (T, [T; 0]) {
         (update - number, state)
     }
 }

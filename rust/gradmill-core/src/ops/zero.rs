@@ -1,28 +1,28 @@
 //! Updates set to zero: all of them, or those that are no numbers.
 
-use super::op::{FromScalars, Meta, Op, Reduce};
+use super::op::{Beside, FromScalars, Meta, Op, Reduce, flag};
 use crate::number::float::Float;
 
 pub const ALL: Meta =
     Meta { name: "set_to_zero", scalars: &[], slots: &[], params: false, reduce: Reduce::None };
 /// Runs where its gate is closed.
 pub const UNLESS_FINITE: Meta =
-    Meta { name: "apply_if_finite", scalars: &["accept"], reduce: Reduce::Finite, ..ALL };
+    Meta { name: "apply_if_finite", scalars: &[flag("accept")], reduce: Reduce::Finite, ..ALL };
 pub const NANS: Meta = Meta { name: "zero_nans", reduce: Reduce::Nans, ..ALL };
 
 /// `0`, whatever the update is.
 #[derive(Clone, Copy, Debug)]
 pub struct SetToZero;
 
-impl FromScalars for SetToZero {
-    fn from_scalars(_: &[f64]) -> Self {
+impl<const K: usize> FromScalars<K> for SetToZero {
+    fn from_scalars(_: &[f64; K]) -> Self {
         Self
     }
 }
 
 impl<T: Float> Op<T, 0> for SetToZero {
     #[inline(always)]
-    fn element(&self, _: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
+    fn element(&self, _: T, _: Beside<T>, state: [T; 0]) -> (T, [T; 0]) {
         (T::ZERO, state)
     }
 
@@ -35,15 +35,15 @@ impl<T: Float> Op<T, 0> for SetToZero {
 #[derive(Clone, Copy, Debug)]
 pub struct ZeroNans;
 
-impl FromScalars for ZeroNans {
-    fn from_scalars(_: &[f64]) -> Self {
+impl FromScalars<0> for ZeroNans {
+    fn from_scalars(_: &[f64; 0]) -> Self {
         Self
     }
 }
 
 impl<T: Float> Op<T, 0> for ZeroNans {
     #[inline(always)]
-    fn element(&self, update: T, _: T, state: [T; 0]) -> (T, [T; 0]) {
+    fn element(&self, update: T, _: Beside<T>, state: [T; 0]) -> (T, [T; 0]) {
         (if update.is_nan() { T::ZERO } else { update }, state)
     }
 

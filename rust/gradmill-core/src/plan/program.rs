@@ -14,9 +14,6 @@ use crate::number::float::Float;
 use crate::ops::{AnyOp, Meta, OPS, Reduce};
 use crate::sums::units::{UnitRule, Units};
 
-/// The op whose numbers go by an element's position.
-const NOISE: &str = "add_noise";
-
 /// One op of a chain, as a caller names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'n> {
@@ -83,7 +80,9 @@ impl Program {
         };
         let param_ops = bits(|meta| meta.params);
         let unit_ops = bits(|meta| matches!(meta.reduce, Reduce::Units(_)));
-        let noise_ops = bits(|meta| meta.name == NOISE);
+        let noise_ops = (0..ops.len())
+            .filter(|&op| AnyOp::<f32>::reads_of(ops[op]).normal)
+            .fold(0, |bits, op| bits | 1 << op);
         let governs = entries.iter().enumerate().map(|(index, entry)| {
             let behind = (index + 1..ops.len()).take(entry.governs);
             behind.fold(0, |bits, op| bits | 1 << op)
@@ -178,9 +177,14 @@ impl Program {
         self.unit_ops != 0
     }
 
+    /// What `op` needs.
+    pub(crate) fn meta(&self, op: usize) -> &'static Meta {
+        &OPS[self.ops[op]]
+    }
+
     /// What `op` has to know of the update that reaches it.
     pub(crate) fn reduce(&self, op: usize) -> Reduce {
-        OPS[self.ops[op]].reduce
+        self.meta(op).reduce
     }
 
     /// Whether `op` has to know something of all leaves together.
@@ -190,7 +194,7 @@ impl Program {
     }
 
     /// The ops that draw random numbers.
-    pub(crate) fn noises(&self) -> impl Iterator<Item = usize> {
+    pub fn noises(&self) -> impl Iterator<Item = usize> {
         (0..self.ops.len()).filter(|op| self.noise_ops >> op & 1 == 1)
     }
 
@@ -256,7 +260,7 @@ impl Program {
     fn not_a_number(&self, scalars: &[f64]) -> Error {
         let named = self.ops.iter().flat_map(|&op| {
             let Meta { name, scalars, .. } = &OPS[op];
-            scalars.iter().map(|scalar| (*name, *scalar))
+            scalars.iter().map(|scalar| (*name, scalar.name))
         });
         let (op, scalar) = named
             .zip(scalars)

@@ -10,7 +10,7 @@ use crate::data::{Leaf, Params, Slots, Source};
 use crate::error::Error;
 use crate::number::dtype::DType;
 use crate::number::rng::{self, Key};
-use crate::ops::Reduce;
+use crate::ops::{Reduce, ScalarKind};
 use crate::plan::pass::{Cursor, Pass, PassInput};
 use crate::plan::program::{Binding, Program};
 use crate::plan::validate::validate;
@@ -354,7 +354,10 @@ impl<'r> Run<'r> {
     fn draw_keys<R: Row>(&mut self, rows: &mut [R]) {
         for (number, op) in self.program.noises().enumerate() {
             let scalars = self.program.scalars_of(op, self.scalars);
-            let key = [scalars[1] as u32, scalars[2] as u32];
+            let words = self.program.meta(op).scalars.iter().zip(scalars);
+            let mut words = words.filter(|(scalar, _)| scalar.kind == ScalarKind::Word);
+            let mut word = || words.next().map_or(0, |(_, &word)| word as u32);
+            let key = [word(), word()];
             let mut taken = self.noise_before.get(number).copied().unwrap_or(0)..;
             let keys = active(rows).map(|row| match row.skip() >> op & 1 {
                 0 => rng::split(key, taken.next().unwrap_or_default()),

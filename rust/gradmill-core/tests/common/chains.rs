@@ -1,7 +1,7 @@
 //! Chains of ops with random scalars.
 
 use gradmill_core::Program;
-use gradmill_core::ops::{Meta, OPS};
+use gradmill_core::ops::{Meta, OPS, ScalarKind};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -25,68 +25,33 @@ impl Link {
 
     /// The scalar of this name.
     pub fn scalar(&self, name: &str) -> f64 {
-        let at = self.meta().scalars.iter().position(|&known| known == name);
+        let at = self.meta().scalars.iter().position(|known| known.name == name);
         self.scalars[at.unwrap_or_else(|| panic!("{} takes no {name}", self.name))]
     }
 }
 
-/// A number for each scalar that an op may ask for.
-#[derive(Clone, Debug)]
-struct Numbers {
-    b1: f64,
-    b2: f64,
-    count: u32,
-    eps: f64,
-    eps_root: f64,
-    step_size: f64,
-    bound: f64,
-    small: f64,
-}
-
-impl Numbers {
-    fn scalar(&self, name: &str) -> f64 {
-        match name {
-            "b1" | "decay" => self.b1,
-            "b2" => self.b2,
-            "eps" => self.eps,
-            "eps_root" => self.eps_root,
-            "count" => f64::from(self.count),
-            "bias_correction" | "debias" => f64::from(self.count % 2),
-            "step_size" => self.step_size,
-            "max_delta" | "max_norm" => self.bound,
-            "weight_decay" | "scale_factor" | "threshold" | "clipping" | "min_norm" | "std"
-            | "trust_coefficient" | "key0" | "key1" | "first" | "emit" | "skip" | "accept"
-            | "collected" => self.small,
-            other => panic!("say what the tests give for the scalar {other}"),
+/// What a scalar of this kind may be, the frequent values frequently.
+fn numbers(kind: ScalarKind) -> BoxedStrategy<f64> {
+    match kind {
+        ScalarKind::Decay => prop_oneof![Just(0.9), Just(0.0), Just(0.999), 0.0..1.0].boxed(),
+        ScalarKind::Epsilon => {
+            prop_oneof![2 => Just(0.0), 2 => Just(1e-8), 1 => Just(1e-3), 1 => 0.0..0.1].boxed()
         }
+        ScalarKind::Factor => prop_oneof![Just(1.0), Just(-1e-3), -2.0..2.0].boxed(),
+        ScalarKind::Bound => {
+            prop_oneof![6 => 1e-2..1e2, 1 => Just(1e-42), 1 => Just(1e10), 1 => Just(0.0)].boxed()
+        }
+        ScalarKind::Flag => any::<bool>().prop_map(|flag| f64::from(u8::from(flag))).boxed(),
+        ScalarKind::Count => (0u32..2000).prop_map(f64::from).boxed(),
+        ScalarKind::Word => any::<u32>().prop_map(f64::from).boxed(),
     }
-}
-
-fn numbers() -> impl Strategy<Value = Numbers> {
-    let decay = || prop_oneof![Just(0.9), Just(0.0), Just(0.999), 0.0..1.0];
-    let eps = prop_oneof![Just(1e-8), Just(1e-3), Just(0.0), 0.0..1.0];
-    let eps_root = prop_oneof![Just(0.0), Just(1e-8)];
-    let step_size = prop_oneof![Just(1.0), Just(-1e-3), -2.0..2.0];
-    let bound = prop_oneof![6 => 1e-2..1e2, 1 => Just(1e-42), 1 => Just(1e10), 1 => Just(0.0)];
-    (decay(), decay(), 0u32..2000, eps, eps_root, step_size, bound, 0.0..0.1).prop_map(
-        |(b1, b2, count, eps, eps_root, step_size, bound, small)| Numbers {
-            b1,
-            b2,
-            count,
-            eps,
-            eps_root,
-            step_size,
-            bound,
-            small,
-        },
-    )
 }
 
 /// The op at `index` in [`OPS`] with random scalars.
 pub fn link(index: usize) -> impl Strategy<Value = Link> {
     let meta = &OPS[index];
-    let scalars = |numbers: Numbers| meta.scalars.iter().map(|name| numbers.scalar(name)).collect();
-    numbers().prop_map(move |numbers| Link { name: meta.name, scalars: scalars(numbers) })
+    let scalars: Vec<_> = meta.scalars.iter().map(|scalar| numbers(scalar.kind)).collect();
+    scalars.prop_map(|scalars| Link { name: meta.name, scalars })
 }
 
 /// Chains of up to six ops.

@@ -117,7 +117,7 @@ impl<'f> Call<'f> {
             return Err("sums are of a norm or for finiteness, without state before it".into());
         }
         let (skip, noise_before) = (frame.integers("skip")?, frame.integers("drawn")?);
-        let draws = program.ops().filter(|meta| meta.name == DRAWS).count();
+        let draws = program.noises().count();
         if noise_before.len() < draws || noise_before.iter().any(|&leaves| leaves < 0) {
             return Err(format!("drawn is no list of {draws} counts"));
         }
@@ -256,9 +256,6 @@ impl<'f> Call<'f> {
 
 /// The sums of a leaf: three doubles.
 pub const WORDS_PER_LEAF: usize = 6;
-
-/// The op that draws random numbers.
-const DRAWS: &str = "add_noise";
 
 /// Whether an op asks for something of all leaves together.
 fn spans(meta: &Meta) -> bool {
