@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import gradmill as gm
+from gradmill._ops.op import NATIVE
 from gradmill._plan.layout import links_of
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class Case:
     def ops(self) -> tuple[str, ...]:
         """The names of the ops that it consists of."""
         return tuple(link.op.name for link in links_of(self.make(gm)) if link.op is not None)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the core runs all of it."""
+        return not self.python and set(self.ops) <= NATIVE
 
     @property
     def recompiles(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gradmill._data.checks import real
 from gradmill._data.recorded import recorded
 from gradmill.transforms import ema, scale_by_learning_rate, scale_by_sign
 from gradmill.transforms._chain import chain
@@ -81,7 +82,7 @@ def signum(
         Non-Convex Problems <https://arxiv.org/abs/1802.04434>`_, 2018.
     """
     return chain(
-        ema(beta, False, accumulator_dtype),
+        ema(real("beta", beta), False, accumulator_dtype),
         scale_by_sign(),
         scale_by_learning_rate(learning_rate),
     )
