@@ -47,6 +47,7 @@ list::ops! {
         TraceNesterov: Trace<T, true>, TRACE_NESTEROV, fused Common;
     }
     ema { Ema: Ema<T>, EMA, fused Common; }
+    adan { ScaleByAdan: ScaleByAdan<T>, ADAN, fused Rare; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     accumulate {
         ApplyEvery: ApplyEvery, EVERY;
