@@ -48,6 +48,10 @@ list::ops! {
     }
     ema { Ema: Ema<T>, EMA, fused Common; }
     adan { ScaleByAdan: ScaleByAdan<T>, ADAN, fused Rare; }
+    belief {
+        ScaleByBelief: ScaleByBelief<T, false>, BELIEF, fused Rare;
+        ScaleByBeliefNesterov: ScaleByBelief<T, true>, BELIEF_NESTEROV, fused Rare;
+    }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     accumulate {
         ApplyEvery: ApplyEvery, EVERY;
