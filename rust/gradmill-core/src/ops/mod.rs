@@ -52,6 +52,7 @@ list::ops! {
         ScaleByBelief: ScaleByBelief<T, false>, BELIEF, fused Rare;
         ScaleByBeliefNesterov: ScaleByBelief<T, true>, BELIEF_NESTEROV, fused Rare;
     }
+    yogi { ScaleByYogi: ScaleByYogi<T>, YOGI, fused Rare; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     accumulate {
         ApplyEvery: ApplyEvery, EVERY;
