@@ -53,6 +53,10 @@ list::ops! {
         ScaleByBeliefNesterov: ScaleByBelief<T, true>, BELIEF_NESTEROV, fused Rare;
     }
     yogi { ScaleByYogi: ScaleByYogi<T>, YOGI, fused Rare; }
+    radam {
+        ScaleByRadam: ScaleByRadam<T, false>, RADAM, fused Rare;
+        ScaleByRadamNesterov: ScaleByRadam<T, true>, RADAM_NESTEROV, fused Rare;
+    }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     accumulate {
         ApplyEvery: ApplyEvery, EVERY;
