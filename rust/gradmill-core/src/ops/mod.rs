@@ -47,6 +47,7 @@ list::ops! {
         TraceNesterov: Trace<T, true>, TRACE_NESTEROV, fused Common;
     }
     ema { Ema: Ema<T>, EMA, fused Common; }
+    lion { ScaleByLion: ScaleByLion<T>, LION, fused Rare; }
     accumulate {
         ApplyEvery: ApplyEvery, EVERY;
         MultiStepsSum: MultiSteps<T, false>, SUM;
