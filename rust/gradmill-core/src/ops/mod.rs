@@ -48,6 +48,7 @@ list::ops! {
     }
     ema { Ema: Ema<T>, EMA, fused Common; }
     lion { ScaleByLion: ScaleByLion<T>, LION, fused Rare; }
+    amsgrad { ScaleByAmsgrad: ScaleByAmsgrad<T>, AMSGRAD, fused Rare; }
     accumulate {
         ApplyEvery: ApplyEvery, EVERY;
         MultiStepsSum: MultiSteps<T, false>, SUM;
