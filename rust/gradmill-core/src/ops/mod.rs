@@ -47,6 +47,8 @@ list::ops! {
         TraceNesterov: Trace<T, true>, TRACE_NESTEROV, fused Common;
     }
     ema { Ema: Ema<T>, EMA, fused Common; }
+    lion { ScaleByLion: ScaleByLion<T>, LION, fused Rare; }
+    amsgrad { ScaleByAmsgrad: ScaleByAmsgrad<T>, AMSGRAD, fused Rare; }
     adan { ScaleByAdan: ScaleByAdan<T>, ADAN, fused Rare; }
     belief {
         ScaleByBelief: ScaleByBelief<T, false>, BELIEF, fused Rare;
