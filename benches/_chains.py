@@ -76,6 +76,22 @@ def _rmsprop(api: Any) -> Any:
     return api.rmsprop(RATE)
 
 
+def _lion(api: Any) -> Any:
+    return api.lion(RATE, weight_decay=DECAY)
+
+
+def _amsgrad(api: Any) -> Any:
+    return api.amsgrad(RATE)
+
+
+def _adan(api: Any) -> Any:
+    return api.adan(RATE, weight_decay=DECAY)
+
+
+def _adabelief(api: Any) -> Any:
+    return api.adabelief(RATE)
+
+
 LABELS = 8
 
 
@@ -118,6 +134,10 @@ CHAINS = {
         Chain("sgd_momentum", _sgd_momentum, _by_hand.sgd_momentum, _torch_steps.sgd_momentum, 20),
         Chain("sgd", _sgd, None, None, 12, sizes=("mlp", "1e5", "1e7")),
         Chain("rmsprop", _rmsprop, None, None, 20, sizes=("mlp", "1e5", "1e7")),
+        Chain("lion", _lion, None, None, 20, sizes=("mlp", "1e5", "1e7")),
+        Chain("amsgrad", _amsgrad, None, None, 36, sizes=("mlp", "1e5", "1e7")),
+        Chain("adan", _adan, None, None, 44, sizes=("mlp", "1e5", "1e7")),
+        Chain("adabelief", _adabelief, None, None, 28, sizes=("mlp", "1e5", "1e7")),
         Chain("partition", _partition, None, None, 28, sizes=MANY, in_optax=False),
         Chain(
             "multi_steps", _multi_steps, None, None, 18, sizes=("mlp", *LARGE), period=4

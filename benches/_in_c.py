@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from _settings import B1, B2, CLIP, DECAY, EPS, MOMENTUM, RATE, RMS_DECAY, RMS_EPS
+from _settings import (
+    ADAN,
+    B1,
+    B2,
+    BELIEF_EPS,
+    CLIP,
+    DECAY,
+    EPS,
+    LION,
+    MOMENTUM,
+    RATE,
+    RMS_DECAY,
+    RMS_EPS,
+)
 
 if TYPE_CHECKING:
     from _settings import Step
@@ -28,7 +41,13 @@ _SCALARS = {
     "sgd": (RATE,),
     "sgd_momentum": (MOMENTUM, RATE),
     "rmsprop": (RMS_DECAY, RMS_EPS, RATE),
+    "lion": (*LION, DECAY, RATE),
+    "amsgrad": _ADAM,
+    "adan": (*ADAN, EPS, DECAY, RATE, 1.0, 1.0, 1.0),
+    "adabelief": (B1, B2, BELIEF_EPS, DECAY, RATE, CLIP, 1.0, 1.0),
 }
+_SLOTS = 4
+"""Most arrays of state that a loop has for a leaf."""
 CHAINS = tuple(_SCALARS)
 """The chains that there are loops for."""
 
@@ -53,17 +72,19 @@ def _library() -> Any:
 def step_of(chain: str, params: Leaves, grads: Leaves) -> Step:
     """The step of a chain over leaves in single precision, which it overwrites: one call."""
     scalars = np.array(_SCALARS[chain])
-    slots = [[np.zeros_like(array) for array in params] for _ in range(2)]
+    slots = [[np.zeros_like(array) for array in params] for _ in range(_SLOTS)]
     lengths = (ctypes.c_size_t * len(params))(*(array.size for array in params))
 
     def pointers(arrays: Leaves) -> Any:
         return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
 
-    rows = [pointers(arrays) for arrays in (grads, params, *slots)]
+    rows = [pointers(arrays) for arrays in (grads, params)]
+    of_slots = [pointers(arrays) for arrays in slots]
+    rows.append((ctypes.c_void_p * _SLOTS)(*map(ctypes.addressof, of_slots)))
     count, address = ctypes.c_size_t(len(params)), ctypes.c_void_p(scalars.ctypes.data)
     function = getattr(_library(), chain)
     function.restype = None
-    alive = (params, grads, slots, scalars)
+    alive = (params, grads, slots, of_slots, scalars)
 
     def step() -> object:
         function(count, lengths, *rows, address)

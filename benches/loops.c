@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 typedef const float *restrict in;
 typedef float *restrict out;
@@ -50,6 +51,61 @@ static void rmsprop_leaf(size_t n, in g, out p, out v, float decay, float rest, 
     }
 }
 
+static void lion_leaf(size_t n, in g, out p, out m, float b1, float b2, float decay, float rate) {
+    const float rest1 = 1 - b1, rest2 = 1 - b2;
+    for (size_t i = 0; i < n; i++) {
+        const float c = b1 * m[i] + rest1 * g[i];
+        m[i] = b2 * m[i] + rest2 * g[i];
+        p[i] -= rate * ((c > 0 ? 1.0f : c < 0 ? -1.0f : 0.0f) + decay * p[i]);
+    }
+}
+
+static void amsgrad_leaf(size_t n, in g, out p, out m, out v, out w, const struct adam *a) {
+    const float b1 = a->b1, rest1 = 1 - a->b1, b2 = a->b2, rest2 = 1 - a->b2;
+    const float mu = 1 / (1 - a->power1), nu = 1 / (1 - a->power2);
+    const float eps = a->eps, rate = a->rate;
+    for (size_t i = 0; i < n; i++) {
+        m[i] = b1 * m[i] + rest1 * g[i];
+        v[i] = b2 * v[i] + rest2 * (g[i] * g[i]);
+        const float corrected = v[i] * nu;
+        w[i] = w[i] > corrected ? w[i] : corrected;
+        p[i] -= rate * (m[i] * mu / (sqrtf(w[i]) + eps));
+    }
+}
+
+static void adabelief_leaf(size_t n, in g, out p, out m, out v, const struct adam *a) {
+    const float b1 = a->b1, rest1 = 1 - a->b1, b2 = a->b2, rest2 = 1 - a->b2;
+    const float mu = 1 / (1 - a->power1), nu = 1 / (1 - a->power2);
+    const float eps = a->eps, rate = a->rate;
+    for (size_t i = 0; i < n; i++) {
+        m[i] = b1 * m[i] + rest1 * g[i];
+        const float missed = g[i] - m[i];
+        v[i] = b2 * v[i] + rest2 * (missed * missed) + eps;
+        p[i] -= rate * (m[i] * mu / (sqrtf(v[i] * nu) + eps));
+    }
+}
+
+/* What a step of Adan takes, and the powers that it keeps. */
+struct adan {
+    double b1, b2, b3, eps, decay, rate, power1, power2, power3;
+};
+
+static void adan_leaf(size_t n, in g, out p, out m, out v, out w, out before, const struct adan *a) {
+    const float b1 = a->b1, rest1 = 1 - a->b1, b2 = a->b2, rest2 = 1 - a->b2;
+    const float b3 = a->b3, rest3 = 1 - a->b3, eps = a->eps, decay = a->decay, rate = a->rate;
+    const float of_m = 1 / (1 - a->power1), of_w = 1 / (1 - a->power3);
+    const float of_v = (1 - a->b2) / (1 - a->power2);
+    for (size_t i = 0; i < n; i++) {
+        const float d = g[i] - before[i], ahead = g[i] + rest2 * d;
+        m[i] = b1 * m[i] + rest1 * g[i];
+        v[i] = b2 * v[i] + rest2 * d;
+        w[i] = b3 * w[i] + rest3 * (ahead * ahead);
+        before[i] = g[i];
+        const float u = (m[i] * of_m + v[i] * of_v) / (sqrtf(w[i] * of_w + eps) + eps);
+        p[i] -= rate * (u + decay * p[i]);
+    }
+}
+
 static void sgd_leaf(size_t n, in g, out p, float rate) {
     for (size_t i = 0; i < n; i++) p[i] -= rate * g[i];
 }
@@ -65,12 +121,12 @@ static double squares(size_t n, in g) {
     return sum;
 }
 
-#define LEAVES size_t count, const size_t *n, const float *const *g, float *const *p, float *const *a, float *const *b
+#define LEAVES size_t count, const size_t *n, const float *const *g, float *const *p, float *const *const *a
 #define EACH for (size_t l = 0; l < count; l++)
 
 void adamw(LEAVES, struct adam *s) {
     s->power1 *= s->b1, s->power2 *= s->b2;
-    EACH plain_adam_leaf(n[l], g[l], p[l], a[l], b[l], s);
+    EACH plain_adam_leaf(n[l], g[l], p[l], a[0][l], a[1][l], s);
 }
 
 void clip_adamw(LEAVES, struct adam *s) {
@@ -78,20 +134,38 @@ void clip_adamw(LEAVES, struct adam *s) {
     s->power1 *= s->b1, s->power2 *= s->b2;
     EACH sum += squares(n[l], g[l]);
     const double norm = sqrt(sum), factor = norm < s->bound ? 1 : s->bound / norm;
-    EACH adam_leaf(n[l], g[l], p[l], a[l], b[l], s, factor);
+    EACH adam_leaf(n[l], g[l], p[l], a[0][l], a[1][l], s, factor);
+}
+
+void amsgrad(LEAVES, struct adam *s) {
+    s->power1 *= s->b1, s->power2 *= s->b2;
+    EACH amsgrad_leaf(n[l], g[l], p[l], a[0][l], a[1][l], a[2][l], s);
+}
+
+void adabelief(LEAVES, struct adam *s) {
+    s->power1 *= s->b1, s->power2 *= s->b2;
+    EACH adabelief_leaf(n[l], g[l], p[l], a[0][l], a[1][l], s);
+}
+
+void adan(LEAVES, struct adan *s) {
+    if (s->power1 == 1) EACH memcpy(a[3][l], g[l], n[l] * sizeof(float));
+    s->power1 *= s->b1, s->power2 *= s->b2, s->power3 *= s->b3;
+    EACH adan_leaf(n[l], g[l], p[l], a[0][l], a[1][l], a[2][l], a[3][l], s);
+}
+
+void lion(LEAVES, const double *s) {
+    EACH lion_leaf(n[l], g[l], p[l], a[0][l], s[0], s[1], s[2], s[3]);
 }
 
 void sgd_momentum(LEAVES, const double *s) {
-    (void)b;
-    EACH momentum_leaf(n[l], g[l], p[l], a[l], s[0], s[1]);
+    EACH momentum_leaf(n[l], g[l], p[l], a[0][l], s[0], s[1]);
 }
 
 void rmsprop(LEAVES, const double *s) {
-    (void)b;
-    EACH rmsprop_leaf(n[l], g[l], p[l], a[l], s[0], 1 - s[0], s[1], s[2]);
+    EACH rmsprop_leaf(n[l], g[l], p[l], a[0][l], s[0], 1 - s[0], s[1], s[2]);
 }
 
 void sgd(LEAVES, const double *s) {
-    (void)a, (void)b;
+    (void)a;
     EACH sgd_leaf(n[l], g[l], p[l], s[0]);
 }

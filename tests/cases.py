@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import gradmill as gm
+from gradmill._ops.op import NATIVE
 from gradmill._plan.layout import links_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ class Case:
     def ops(self) -> tuple[str, ...]:
         """The names of the ops that it consists of."""
         return tuple(link.op.name for link in links_of(self.make(gm)) if link.op is not None)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the core runs all of it."""
+        return not self.python and set(self.ops) <= NATIVE
 
     @property
     def recompiles(self) -> bool:
@@ -417,4 +423,21 @@ CASES = [
         single=True,
         early=True,
     ),
+    Case("scale_by_adan", lambda m: m.scale_by_adan()),
+    Case("scale_by_adan_args", lambda m: m.scale_by_adan(0.9, 0.8, 0.95, 1e-3, 1e-4)),
+    Case("adan", lambda m: m.adan(0.1, weight_decay=0.01)),
+    Case("scale_by_belief", lambda m: m.scale_by_belief()),
+    Case("scale_by_belief_args", lambda m: m.scale_by_belief(0.8, 0.95, 1e-3, 1e-4)),
+    Case("scale_by_belief_nesterov", lambda m: m.scale_by_belief(nesterov=True)),
+    Case("adabelief", lambda m: m.adabelief(0.1)),
+    Case("scale_by_yogi", lambda m: m.scale_by_yogi()),
+    Case("scale_by_yogi_args", lambda m: m.scale_by_yogi(0.8, 0.5, 1e-2, 1e-4, 0.1)),
+    Case("yogi", lambda m: m.yogi(0.1)),
+    Case("scale_by_radam", lambda m: m.scale_by_radam(), loose=500),
+    Case("scale_by_radam_args", lambda m: m.scale_by_radam(0.8, 0.9, 1e-3, 1e-4, 4.5)),
+    Case("scale_by_radam_nesterov", lambda m: m.scale_by_radam(b2=0.9, nesterov=True)),
+    Case("radam", lambda m: m.radam(0.1, b2=0.9)),
+    Case("scale_by_sign", lambda m: m.scale_by_sign()),
+    Case("sign_sgd", lambda m: m.sign_sgd(0.1)),
+    Case("signum", lambda m: m.signum(0.1)),
 ]

@@ -13,7 +13,6 @@ import optax
 import pytest
 
 import gradmill as gm
-from gradmill._ops.op import NATIVE
 from gradmill.errors import LeafTypeError, LeafValueError
 from gradmill.jax import _fused, from_optax_state, step, to_optax
 from tests.cases import CASES, Case
@@ -61,7 +60,7 @@ def same_bits(
 
 
 def skip_other_bits(case: Case) -> None:
-    if case.python or not set(case.ops) <= NATIVE:
+    if not case.is_native:
         pytest.skip("runs as operations of JAX")
     of_host = "schedule" in case.name or case.name.startswith("inject")
     if not MIXES_DTYPES and of_host and not case.name.startswith("multi"):

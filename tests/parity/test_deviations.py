@@ -292,6 +292,25 @@ def test_the_first_step_of_adam() -> None:
     assert abs(ours[0] - 1) < 1e-7
 
 
+def test_the_rectification_of_radam() -> None:
+    """The number of squares that the second moment has seen is a difference of large numbers."""
+    theirs, ours = of_both(lambda module: module.scale_by_radam(), row(*[1] * 6), row(0)[0])
+    b2, most = 0.999, 1999.0
+    length = most - 12 * b2**6 / (1 - b2**6)
+    square = (length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)
+    assert abs(theirs[-1] / math.sqrt(square) - 1) > 0.01
+    assert abs(ours[-1] / math.sqrt(square) - 1) < 1e-6
+
+
+def test_thresholds_of_radam() -> None:
+    """With fewer than four squares there is no rectification."""
+    theirs, ours = of_both(
+        lambda module: module.scale_by_radam(threshold=3.0), row(1, 1, 1, 1), row(0)[0]
+    )
+    assert math.isnan(theirs[-1])
+    np.testing.assert_allclose(ours, 1.0, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -315,6 +334,8 @@ def test_bounds_of_zero(make: Any) -> None:
         lambda module: module.scale_by_novograd(eps=0.0),
         lambda module: module.scale_by_factored_rms(epsilon=0.0),
         lambda module: module.scale_by_amsgrad(eps=0.0),
+        lambda module: module.scale_by_adan(eps=0.0),
+        lambda module: module.scale_by_yogi(eps=0.0, initial_accumulator_value=0.0),
     ],
 )
 def test_epsilons_of_zero(make: Any) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 
 import gradmill as gm
 from gradmill import _core
-from gradmill._ops.op import NATIVE
 from tests.cases import CASES
 
 FILE = Path(__file__).with_name("golden.json")
@@ -24,7 +23,7 @@ STEPS = 5
 SHAPES = {"bias": (5,), "conv": (2, 3, 2, 2), "empty": (0, 3), "kernel": (9, 7), "scalar": ()}
 LONG = 2100
 DTYPES = {"f32": np.float32, "f64": np.float64, "bf16": ml_dtypes.bfloat16}
-ROWS = {case.name: case for case in CASES if not case.python and set(case.ops) <= NATIVE}
+ROWS = {case.name: case for case in CASES if case.is_native}
 """Those whose bits are the kernels'; NumPy's sums have others on other processors."""
 
 

@@ -59,6 +59,13 @@ EDGES: dict[str, Any] = {
     "factored_whole": lambda m: m.scale_by_factored_rms(False, epsilon=0.0),
     "amsgrad": lambda m: m.scale_by_amsgrad(eps=0.0),
     "amsgrad_no_memory": lambda m: m.scale_by_amsgrad(0.0, 0.0, 0.0, 0.0, None, False, False),
+    "adan": lambda m: m.scale_by_adan(eps=0.0),
+    "belief": lambda m: m.scale_by_belief(eps=0.0, eps_root=0.0),
+    "belief_nesterov": lambda m: m.scale_by_belief(eps=0.0, eps_root=1e-50, nesterov=True),
+    "yogi": lambda m: m.scale_by_yogi(eps=0.0, initial_accumulator_value=0.0),
+    "radam": lambda m: m.scale_by_radam(eps=0.0, threshold=0.0),
+    "radam_no_memory": lambda m: m.scale_by_radam(0.0, 0.0, 0.0, threshold=0.0),
+    "radam_short_memory": lambda m: m.scale_by_radam(b2=0.6, threshold=-1.0, nesterov=True),
 }
 """Hyperparameters at the ends of their ranges.
 

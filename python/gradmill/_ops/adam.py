@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradmill._ops.common import average, correction, root
+from gradmill._ops.common import average, correction, lookahead, root
 from gradmill._ops.op import op
 
 Array = Any
@@ -44,5 +44,5 @@ def scale_by_adam_nesterov(
 ) -> tuple[Array, ...]:
     """Divide the first moment of the step to come by the root of the corrected second."""
     mu, nu = average(b1, mu, u), average(b2, nu, u * u)
-    mu_hat = b1 * mu / correction(b1, count + 2.0) + (1 - b1) * u / correction(b1, count + 1.0)
-    return mu_hat / root(xp, nu / correction(b2, count + 1.0), eps_root, eps), mu, nu
+    nu_hat = nu / correction(b2, count + 1.0)
+    return lookahead(b1, mu, u, count) / root(xp, nu_hat, eps_root, eps), mu, nu

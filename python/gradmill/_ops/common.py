@@ -67,6 +67,11 @@ def correction(decay: Any, count: Any) -> Any:
     return xp.where(decay > 0, -xp.expm1(steps * xp.log(positive)), 1 - decay**steps)
 
 
+def lookahead(b1: Array, mu: Array, u: Array, count: Any) -> Array:
+    """The corrected first moment of the step to come, were its update ``u`` as well."""
+    return b1 * mu / correction(b1, count + 2.0) + (1 - b1) * u / correction(b1, count + 1.0)
+
+
 def norm(xp: Any, x: Array, axes: tuple[int, ...] | None = None) -> Array:
     """The root of the sum of squares over some axes, which stay with a length of one."""
     return xp.sqrt(xp.sum(x * x, axis=axes, keepdims=True))

@@ -4,8 +4,12 @@ from gradmill.transforms._adadelta import ScaleByAdaDeltaState as ScaleByAdaDelt
 from gradmill.transforms._adadelta import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms._adam import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms._adam import scale_by_adam as scale_by_adam
+from gradmill.transforms._adan import ScaleByAdanState as ScaleByAdanState
+from gradmill.transforms._adan import scale_by_adan as scale_by_adan
 from gradmill.transforms._amsgrad import ScaleByAmsgradState as ScaleByAmsgradState
 from gradmill.transforms._amsgrad import scale_by_amsgrad as scale_by_amsgrad
+from gradmill.transforms._belief import ScaleByBeliefState as ScaleByBeliefState
+from gradmill.transforms._belief import scale_by_belief as scale_by_belief
 from gradmill.transforms._clip import clip as clip
 from gradmill.transforms._conditional import ConditionallyMaskState as ConditionallyMaskState
 from gradmill.transforms._conditional import (
@@ -45,6 +49,7 @@ from gradmill.transforms._novograd import ScaleByNovogradState as ScaleByNovogra
 from gradmill.transforms._novograd import scale_by_novograd as scale_by_novograd
 from gradmill.transforms._param_block import scale_by_param_block_norm as scale_by_param_block_norm
 from gradmill.transforms._param_block import scale_by_param_block_rms as scale_by_param_block_rms
+from gradmill.transforms._radam import scale_by_radam as scale_by_radam
 from gradmill.transforms._rms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms._rms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
 from gradmill.transforms._rms import ScaleByRStdDevState as ScaleByRStdDevState
@@ -57,6 +62,7 @@ from gradmill.transforms._scale import ScaleByScheduleState as ScaleByScheduleSt
 from gradmill.transforms._scale import scale as scale
 from gradmill.transforms._scale import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms._scale import scale_by_schedule as scale_by_schedule
+from gradmill.transforms._sign import scale_by_sign as scale_by_sign
 from gradmill.transforms._skip import skip_large_updates as skip_large_updates
 from gradmill.transforms._skip import skip_not_finite as skip_not_finite
 from gradmill.transforms._stateless import init_empty_state as init_empty_state
@@ -69,6 +75,7 @@ from gradmill.transforms._unitwise import adaptive_grad_clip as adaptive_grad_cl
 from gradmill.transforms._unitwise import centralize as centralize
 from gradmill.transforms._unitwise import clip_by_block_rms as clip_by_block_rms
 from gradmill.transforms._unitwise import scale_by_trust_ratio as scale_by_trust_ratio
+from gradmill.transforms._yogi import scale_by_yogi as scale_by_yogi
 from gradmill.transforms._zero import ApplyIfFiniteState as ApplyIfFiniteState
 from gradmill.transforms._zero import ZeroNansState as ZeroNansState
 from gradmill.transforms._zero import apply_if_finite as apply_if_finite

@@ -83,6 +83,7 @@ def scale_by_lion(
         "b1": real("b1", b1, at_least=-1, at_most=1),
         "b2": real("b2", b2, at_least=-1, at_most=1),
     }
+    smooth_beta = real("smooth_beta", smooth_beta)
     match mode:
         case "hard":
             op = ops.scale_by_lion
@@ -90,7 +91,7 @@ def scale_by_lion(
             op = ops.scale_by_lion_refined
         case "smooth":
             op = ops.scale_by_lion_smooth
-            hyper["smooth_beta"] = real("smooth_beta", smooth_beta)
+            hyper["smooth_beta"] = smooth_beta
         case _:
             raise ValueError(f"mode must be 'hard', 'smooth' or 'refined', got {mode!r:.80}")
     return native(

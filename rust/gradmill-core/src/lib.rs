@@ -25,5 +25,5 @@ pub use run::exec::{Step, count_not_finite, global_norm, run, run_rows, squares}
 pub use run::outcome::{Flags, Outcome};
 pub use run::row::Row;
 pub use run::workspace::Workspace;
-pub use sums::known::Known;
+pub use sums::squares::Squares;
 pub use sys::config::Config;

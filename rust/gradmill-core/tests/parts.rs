@@ -5,7 +5,7 @@ mod common;
 use common::{Data, Memory};
 use gradmill_core::data::{Params, Slot, Slots};
 use gradmill_core::sys::simd::Tier;
-use gradmill_core::{Config, DType, Entry, Known, Leaf, Outcome, Program, Step, run, squares};
+use gradmill_core::{Config, DType, Entry, Leaf, Outcome, Program, Squares, Step, run, squares};
 use proptest::prelude::*;
 
 const CONFIG: Config = Config { threads: 2, tier: Tier::Scalar, fuse: true };
@@ -87,7 +87,7 @@ fn known(
     scalars: &[f64],
     given: &[Given],
     part: usize,
-) -> Vec<Known> {
+) -> Vec<Squares> {
     let whole = program(entries);
     let mut known = Vec::new();
     for op in (0..entries.len()).filter(|&op| whole.spans_leaves(op)) {
@@ -109,7 +109,7 @@ fn known(
                 Step { scalars, known: &known, noise_before: &noise_before, ..Step::default() };
             rows.extend(squares(&prefix, &mut leaves, step, &CONFIG).unwrap());
         }
-        known.push(Known::of_tree(&rows));
+        known.push(Squares::of_tree(&rows));
     }
     known
 }

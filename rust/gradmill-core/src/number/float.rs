@@ -33,6 +33,9 @@ pub trait Float:
     /// Correctly rounded square root.
     #[must_use]
     fn sqrt(self) -> Self;
+    /// -1, 0 or 1, or NaN.
+    #[must_use]
+    fn sign(self) -> Self;
     /// Whether the value is NaN.
     fn is_nan(self) -> bool;
     /// Whether the value is neither infinite nor NaN.
@@ -90,6 +93,11 @@ macro_rules! float {
             #[inline(always)]
             fn sqrt(self) -> Self {
                 self.sqrt()
+            }
+            #[inline(always)]
+            fn sign(self) -> Self {
+                // What is left over is NaN or, in a kernel also where it is subnormal, zero.
+                if self.abs() > 0.0 { Self::ONE.copysign(self) } else { self * 0.0 }
             }
             #[inline(always)]
             fn is_nan(self) -> bool {

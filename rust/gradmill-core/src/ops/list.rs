@@ -54,7 +54,7 @@ macro_rules! ops {
             #[allow(unused_variables, reason = "most ops are no moment")]
             pub(crate) fn moment(&self) -> Option<Frequency> {
                 match self {
-                    $($(Self::$variant(op) => list::moment!($($often)?; list::is_moment(op)
+                    $($(Self::$variant(op) => list::moment!($($often)?; list::is_moment::<T, { $meta.slots.len() }>(op)
                         .then_some(Frequency::$($often)?)),)*)*
                 }
             }
@@ -70,7 +70,7 @@ macro_rules! ops {
                         if FREQUENCY < V::LEAST as u8 {
                             return None;
                         }
-                        op.in_registers(list::Moment::<_, FREQUENCY>(visitor))
+                        Op::<T, { $meta.slots.len() }>::in_registers(op, list::Moment::<_, FREQUENCY>(visitor))
                     }),)*)*
                 }
             }

@@ -54,6 +54,19 @@ list::ops! {
         ScaleByAdoptNesterov: ScaleByAdopt<T, true>, ADOPT_NESTEROV, fused Rare;
     }
     ema { Ema: Ema<T>, EMA, fused Common; }
+    lion { ScaleByLion: ScaleByLion<T>, LION, fused Rare; }
+    amsgrad { ScaleByAmsgrad: ScaleByAmsgrad<T>, AMSGRAD, fused Rare; }
+    adan { ScaleByAdan: ScaleByAdan<T>, ADAN, fused Rare; }
+    belief {
+        ScaleByBelief: ScaleByBelief<T, false>, BELIEF, fused Rare;
+        ScaleByBeliefNesterov: ScaleByBelief<T, true>, BELIEF_NESTEROV, fused Rare;
+    }
+    yogi { ScaleByYogi: ScaleByYogi<T>, YOGI, fused Rare; }
+    radam {
+        ScaleByRadam: ScaleByRadam<T, false>, RADAM, fused Rare;
+        ScaleByRadamNesterov: ScaleByRadam<T, true>, RADAM_NESTEROV, fused Rare;
+    }
+    sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     accumulate {
         ApplyEvery: ApplyEvery, EVERY;
         MultiStepsSum: MultiSteps<T, false>, SUM;

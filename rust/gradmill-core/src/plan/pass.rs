@@ -60,10 +60,4 @@ impl Pass {
     pub(crate) fn leaves_behind(&self) -> bool {
         self.carries || self.source == PassInput::Carried
     }
-
-    /// The walk that only takes the norm of what this pass left behind.
-    pub(crate) fn over_carried(&self) -> Self {
-        let (ops, slots) = (self.ops.end..self.ops.end, self.slots.end..self.slots.end);
-        Self { ops, slots, source: PassInput::Carried, ends_for: self.ends_for, carries: false }
-    }
 }

@@ -14,9 +14,8 @@ use crate::ops::{Reduce, ScalarKind};
 use crate::plan::pass::{Cursor, Pass, PassInput};
 use crate::plan::program::{Binding, Program};
 use crate::plan::validate::validate;
-use crate::sums::known::{Known, SMALLER, root};
 use crate::sums::measure::Sums;
-use crate::sums::reduce::Pairwise;
+use crate::sums::squares::{Pairwise, Squares};
 use crate::sums::units::{Measure, UnitRule, Units};
 use crate::sys::config::Config;
 use crate::sys::mode::in_default_mode;
@@ -32,7 +31,7 @@ pub struct Step<'s> {
     pub rounding: Option<Key>,
     /// Where the leaves are a part of a tree: what the first ops that ask for a norm or for finiteness will
     /// find in the whole of it. None of these has state before it.
-    pub known: &'s [Known],
+    pub known: &'s [Squares],
     /// For each op that draws random numbers how many leaves of the tree before these it draws for.
     pub noise_before: &'s [u64],
 }
@@ -116,7 +115,7 @@ pub fn squares(
     leaves: &mut [Leaf<'_>],
     step: Step<'_>,
     config: &Config,
-) -> Result<Vec<Known>, Error> {
+) -> Result<Vec<Squares>, Error> {
     in_default_mode(|| squares_of(program, leaves, step, config))
 }
 
@@ -125,7 +124,7 @@ fn squares_of(
     leaves: &mut [Leaf<'_>],
     step: Step<'_>,
     config: &Config,
-) -> Result<Vec<Known>, Error> {
+) -> Result<Vec<Squares>, Error> {
     program.check_scalars(step.scalars)?;
     let mut workspace = Workspace::default();
     let run = Run::new(program, step, config, &mut workspace);
@@ -152,10 +151,7 @@ pub fn global_norm(arrays: Vec<Source<'_>>, config: &Config) -> f64 {
     let step = Step { scalars: &[f64::INFINITY], ..Step::default() };
     let mut run = Run::new(&program, step, config, &mut workspace);
     let pass = program.pass_from(Cursor::start(), 0);
-    in_default_mode(|| {
-        let sum = run.pass(&pass, &mut leaves, true, 1.0).1;
-        root(sum, |scale| run.again(&pass, &mut leaves, scale))
-    })
+    in_default_mode(|| run.pass(&pass, &mut leaves, true).1.norm())
 }
 
 /// How many elements are not finite.
@@ -176,7 +172,7 @@ struct Run<'r> {
     config: &'r Config,
     off: u64,
     rounding: Option<Key>,
-    known: &'r [Known],
+    known: &'r [Squares],
     noise_before: &'r [u64],
     squares: Option<SquaresBefore>,
     work: &'r mut Workspace,
@@ -186,7 +182,7 @@ struct Run<'r> {
 #[derive(Clone, Copy)]
 struct SquaresBefore {
     op: usize,
-    sum: f64,
+    squares: Squares,
 }
 
 impl<'r> Run<'r> {
@@ -227,17 +223,13 @@ impl<'r> Run<'r> {
         match self.program.reduce(op) {
             Reduce::None => unreachable!("only reductions end passes"),
             Reduce::Norm => {
-                let norm = if let Some(known) = self.known(op) {
-                    known.norm()
-                } else {
-                    let sum = self.squares(pass, op, rows);
-                    root(sum, |scale| self.again(pass, rows, scale))
-                };
+                let squares = self.known(op).unwrap_or_else(|| self.squares(pass, op, rows));
+                let norm = squares.norm();
                 self.work.norms.push(norm);
                 self.work.outcome.norms.push(Some(norm));
             }
             Reduce::Finite => {
-                let known = self.known(op).map(|known| known.is_finite());
+                let known = self.known(op).map(|known| known.are_finite());
                 let finite = known.unwrap_or_else(|| self.is_finite(pass, op, rows));
                 let accept = self.program.scalars_of(op, self.scalars)[0] != 0.0;
                 self.off |= if finite || accept { 1 << op } else { self.program.governs(op) };
@@ -255,26 +247,24 @@ impl<'r> Run<'r> {
     }
 
     /// What the whole tree has for `op`, where that is known already.
-    fn known(&self, op: usize) -> Option<Known> {
+    fn known(&self, op: usize) -> Option<Squares> {
         let spans_leaves = |op: &usize| self.program.spans_leaves(*op);
         self.known.get((0..op).filter(spans_leaves).count()).copied()
     }
 
     /// What the last op will find in each leaf.
-    fn squares_of(mut self, leaves: &mut [Leaf<'_>]) -> Vec<Known> {
+    fn squares_of(mut self, leaves: &mut [Leaf<'_>]) -> Vec<Squares> {
         self.draw_keys(leaves);
         let mut cursor = Cursor::start();
         loop {
             let pass = self.program.pass_from(cursor, self.off);
             match pass.ends_for {
                 // It is off.
-                None => return vec![Known::default(); leaves.len()],
+                None => return vec![Squares::default(); leaves.len()],
                 Some(op) if op + 1 == self.program.ops().len() => {
-                    return Known::of_leaves(|scale| {
-                        let mut sums = Vec::with_capacity(leaves.len());
-                        self.over(&pass, leaves, true, scale, |sum| sums.push(sum));
-                        sums
-                    });
+                    let mut squares = Vec::with_capacity(leaves.len());
+                    self.over(&pass, leaves, true, |own| squares.push(own));
+                    return squares;
                 }
                 Some(op) => self.find(op, &pass, leaves),
             }
@@ -283,10 +273,10 @@ impl<'r> Run<'r> {
     }
 
     /// Walks over `rows` and notes whether the incoming updates are finite.
-    fn record_pass<R: Row>(&mut self, pass: &Pass, rows: &mut [R], norm: bool) -> f64 {
-        let (finite, sum) = self.pass(pass, rows, norm, 1.0);
+    fn record_pass<R: Row>(&mut self, pass: &Pass, rows: &mut [R], norm: bool) -> Squares {
+        let (finite, squares) = self.pass(pass, rows, norm);
         self.work.outcome.finite &= finite || pass.source == PassInput::Carried;
-        sum
+        squares
     }
 
     /// Leaves the update behind where `pass` does so. What an earlier pass left behind stays as it is where
@@ -301,32 +291,30 @@ impl<'r> Run<'r> {
     }
 
     /// The sum of squares of the update that reaches `op`, which may be known already.
-    fn squares<R: Row>(&mut self, pass: &Pass, op: usize, rows: &mut [R]) -> f64 {
+    fn squares<R: Row>(&mut self, pass: &Pass, op: usize, rows: &mut [R]) -> Squares {
         if let Some(before) = self.squares
             && !pass.carries
             && (before.op..op).all(|op| self.is_off(op))
             && active(rows).all(|row| row.skip() >> op & 1 == row.skip() >> before.op & 1)
         {
-            return before.sum;
+            return before.squares;
         }
-        let sum = self.record_pass(pass, rows, true);
-        self.squares = Some(SquaresBefore { op, sum });
-        sum
+        let squares = self.record_pass(pass, rows, true);
+        self.squares = Some(SquaresBefore { op, squares });
+        squares
     }
 
-    /// Whether the update that reaches `op` is finite. A finite sum of squares says so, be it that of an
-    /// earlier op; an infinite one may come from large numbers.
+    /// Whether the update that reaches `op` is finite. Its squares say so, be they those of an earlier op.
     fn is_finite<R: Row>(&mut self, pass: &Pass, op: usize, rows: &mut [R]) -> bool {
         if let Some(before) = self.squares
             && !pass.carries
-            && before.sum.is_finite()
+            && before.squares.are_finite()
             && self.program.keep_finite(before.op..op, self.binding())
             && active(rows).all(|row| row.skip() >> op & 1 >= row.skip() >> before.op & 1)
         {
             return true;
         }
-        let sum = self.squares(pass, op, rows);
-        sum.is_finite() || sum == f64::INFINITY && self.again(pass, rows, SMALLER).is_finite()
+        self.squares(pass, op, rows).are_finite()
     }
 
     fn binding(&self) -> Binding<'_> {
@@ -365,12 +353,6 @@ impl<'r> Run<'r> {
             });
             self.work.others.add_keys(op, keys);
         }
-    }
-
-    /// The sum of squares at the end of `pass`, which has run, of values multiplied by `scale`.
-    fn again<R: Row>(&mut self, pass: &Pass, rows: &mut [R], scale: f64) -> f64 {
-        let again = if pass.carries { pass.over_carried() } else { pass.clone() };
-        self.pass(&again, rows, true, scale).1
     }
 
     /// The numbers that `rule` makes of the units of each leaf, for `op` to read.
@@ -420,9 +402,9 @@ impl<'r> Run<'r> {
     }
 
     /// Walks over `rows`: whether all updates were finite, and the sum of squares if asked for.
-    fn pass<R: Row>(&mut self, pass: &Pass, rows: &mut [R], norm: bool, scale: f64) -> (bool, f64) {
+    fn pass<R: Row>(&mut self, pass: &Pass, rows: &mut [R], norm: bool) -> (bool, Squares) {
         let mut sum = Pairwise::default();
-        let finite = self.over(pass, rows, norm, scale, |own| sum.add(own));
+        let finite = self.over(pass, rows, norm, |own| sum.add(own));
         (finite, sum.total())
     }
 
@@ -432,8 +414,7 @@ impl<'r> Run<'r> {
         pass: &Pass,
         rows: &mut [R],
         norm: bool,
-        scale: f64,
-        add: impl FnMut(f64),
+        add: impl FnMut(Squares),
     ) -> bool {
         let Self { program, scalars, config, off, rounding, .. } = *self;
         let Workspace { kernels, norms, others, sums, .. } = &mut *self.work;
@@ -448,7 +429,7 @@ impl<'r> Run<'r> {
                 _ => kernels.f32.add(skip, |it| program.bind(pass, skip, binding, it)),
             }
         }
-        let walk = Walk { program, pass, kernels, off, rounding, others, norm, config, scale };
+        let walk = Walk { program, pass, kernels, off, rounding, others, norm, config };
         walk.over(rows, elements, sums, add)
     }
 }

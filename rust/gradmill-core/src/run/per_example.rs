@@ -10,7 +10,8 @@ use crate::error::{Error, Role};
 use crate::number::dtype::DType;
 use crate::number::float::Float;
 use crate::number::rounding::Rounding;
-use crate::sums::reduce::{padded, pairwise};
+use crate::sums::reduce::padded;
+use crate::sums::squares::{SquareLanes, Squares};
 use crate::sys::config::{CHUNK, Config};
 use crate::sys::mode::in_default_mode;
 use crate::sys::par;
@@ -24,6 +25,8 @@ const ROWS: usize = 8;
 const SUMMED_AT_ONCE: usize = 1 << 11;
 /// Partial sums of the squares of a chunk; divides [`STEP`].
 const EXAMPLE_LANES: usize = 8;
+/// The partial sums of a chunk of an example.
+type ExampleLanes = SquareLanes<EXAMPLE_LANES>;
 /// Elements of a row that are squared before the next row's turn, with the row's partial sums in registers;
 /// divides [`SUMMED_AT_ONCE`].
 const STEP: usize = 64;
@@ -115,49 +118,22 @@ impl ClippedSum<'_> {
     /// For each group of leaves the factor of each example.
     fn factors(&self, leaves: &[Examples<'_>]) -> Grouped<Vec<f64>> {
         let limits = self.limits(leaves);
-        // `sum` is that of the squares of values times `scale`.
-        let factor = |limit: f64, sum: f64, scale: f64| {
-            let factor = limit * scale / sum.sqrt();
+        let factor = |limit: f64, squares: &Squares| {
+            let (norm, scale) = squares.scaled_norm();
+            let factor = limit * scale / norm;
             if factor < 1.0 { factor } else { 1.0 }
         };
-        let all: Vec<usize> = (0..self.batch).collect();
-        let sums = self.sums_of_squares(leaves, &all, 1.0);
-        let of_group = |(sums, &limit): (&Vec<f64>, &f64)| {
-            sums.iter().map(|&sum| factor(limit, sum, 1.0)).collect()
-        };
-        let mut factors: Grouped<Vec<f64>> = sums.iter().zip(&limits).map(of_group).collect();
-        // Squares of f32 stay within f64; those of f64 may leave it at either end.
-        if leaves.iter().all(|leaf| leaf.grads.dtype() != DType::F64) {
-            return factors;
-        }
-        let huge: fn(f64) -> bool = |sum| sum == f64::INFINITY;
-        let tiny: fn(f64) -> bool = |sum| sum < 1e-270;
-        for (left_range, exponent) in [(huge, 1023 - 600), (tiny, 1023 + 600)] {
-            let scale = f64::from_bits(exponent << 52);
-            let wrong = |&example: &usize| sums.iter().any(|sums| left_range(sums[example]));
-            let again: Vec<usize> = all.iter().copied().filter(wrong).collect();
-            let scaled = self.sums_of_squares(leaves, &again, scale);
-            for (group, &limit) in limits.iter().enumerate() {
-                for (&example, &sum) in again.iter().zip(&scaled[group]) {
-                    if left_range(sums[group][example]) {
-                        factors[group][example] = factor(limit, sum, scale);
-                    }
-                }
-            }
-        }
-        factors
+        let squares = self.squares(leaves);
+        let groups = squares.iter().zip(&limits);
+        groups.map(|(own, &limit)| own.iter().map(|one| factor(limit, one)).collect()).collect()
     }
 
-    /// For each group of leaves the sum of squares of each of `examples`, all values times `scale`.
-    fn sums_of_squares(
-        &self,
-        leaves: &[Examples<'_>],
-        examples: &[usize],
-        scale: f64,
-    ) -> Grouped<Vec<f64>> {
-        let count = examples.len();
-        let mut of_chunks: Vec<Vec<f64>> =
-            leaves.iter().map(|leaf| vec![0.0; leaf.sum.len().div_ceil(CHUNK) * count]).collect();
+    /// For each group of leaves the squares of each example.
+    fn squares(&self, leaves: &[Examples<'_>]) -> Grouped<Vec<Squares>> {
+        let count = self.batch;
+        let of_chunks =
+            |leaf: &Examples<'_>| vec![Squares::default(); leaf.sum.len().div_ceil(CHUNK) * count];
+        let mut of_chunks: Vec<Vec<Squares>> = leaves.iter().map(of_chunks).collect();
         let tasks = leaves.iter().zip(&mut of_chunks).flat_map(|(leaf, sums)| {
             let Examples { grads, sum } = leaf;
             let (whole, rest) = (sum.len() / CHUNK, sum.len() % CHUNK);
@@ -169,6 +145,7 @@ impl ClippedSum<'_> {
                         grads,
                         of_example: sum.len(),
                         len,
+                        count,
                         first: chunk * count + task * per_task,
                         sums,
                     })
@@ -177,17 +154,17 @@ impl ClippedSum<'_> {
         });
         let config = self.config;
         par::for_each(config.threads, tasks, |task| match task.grads.dtype() {
-            DType::F64 => task.run::<f64>(examples, scale, config),
-            _ => task.run::<f32>(examples, scale, config),
+            DType::F64 => task.run::<f64>(config),
+            _ => task.run::<f32>(config),
         });
-        let mut parts: Vec<f64> = Vec::new();
-        let mut of_leaf = |sums: &[f64], example: usize| {
+        let mut parts: Vec<Squares> = Vec::new();
+        let mut of_leaf = |sums: &[Squares], example: usize| {
             if sums.len() == count {
                 return sums[example];
             }
             parts.clear();
             parts.extend(sums.iter().skip(example).step_by(count));
-            pairwise(&parts)
+            Squares::of_tree(&parts)
         };
         let all = 0..count;
         if self.scope != Scope::Tree {
@@ -200,7 +177,7 @@ impl ClippedSum<'_> {
         let of_tree = all.map(|example| {
             whole.clear();
             whole.extend(of_chunks.iter().map(|sums| of_leaf(sums, example)));
-            pairwise(&whole)
+            Squares::of_tree(&whole)
         });
         smallvec![of_tree.collect()]
     }
@@ -236,24 +213,25 @@ struct ExampleSquares<'t> {
     of_example: usize,
     /// Elements of a chunk.
     len: usize,
+    /// How many examples there are.
+    count: usize,
     /// Position of the first sum among all of the leaf's.
     first: usize,
-    sums: &'t mut [f64],
+    sums: &'t mut [Squares],
 }
 
 impl ExampleSquares<'_> {
-    fn run<T: Float>(self, examples: &[usize], scale: f64, config: &Config) {
-        let Self { grads, of_example, len, first, sums } = self;
-        let count = examples.len();
+    fn run<T: Float>(self, config: &Config) {
+        let Self { grads, of_example, len, count, first, sums } = self;
         let chunks = first / count..;
         let mut starts = chunks
-            .flat_map(|chunk| examples.iter().map(move |at| at * of_example + chunk * CHUNK))
+            .flat_map(|chunk| (0..count).map(move |at| at * of_example + chunk * CHUNK))
             .skip(first % count);
         let Some(values) = grads.dense::<T>() else {
             let tier = config.tier;
             let mut buffer = Vec::new();
             for (sum, start) in sums.iter_mut().zip(starts) {
-                let mut lanes = [[0.0; EXAMPLE_LANES]];
+                let mut lanes = [ExampleLanes::ZERO];
                 for at in (0..len).step_by(SUMMED_AT_ONCE) {
                     let row = dense_part::<T>(
                         tier,
@@ -262,34 +240,33 @@ impl ExampleSquares<'_> {
                         SUMMED_AT_ONCE.min(len - at),
                         &mut buffer,
                     );
-                    tier.run(AddSquares { lanes: &mut lanes, rows: [row], scale });
+                    tier.run(AddSquares { lanes: &mut lanes, rows: [row] });
                 }
-                *sum = sum_of_lanes(lanes[0]);
+                *sum = lanes[0].total_by(sum_of_lanes);
             }
             return;
         };
         let mut row = || &values[starts.next().unwrap_or_default()..][..len];
         let (groups, rest) = sums.as_chunks_mut::<ROWS>();
         for group in groups {
-            let mut lanes = [[0.0; EXAMPLE_LANES]; ROWS];
+            let mut lanes = [ExampleLanes::ZERO; ROWS];
             let rows = std::array::from_fn(|_| row());
-            config.tier.run(AddSquares { lanes: &mut lanes, rows, scale });
-            *group = lanes.map(sum_of_lanes);
+            config.tier.run(AddSquares { lanes: &mut lanes, rows });
+            *group = lanes.map(|lanes| lanes.total_by(sum_of_lanes));
         }
         for sum in rest {
-            let mut lanes = [[0.0; EXAMPLE_LANES]];
-            config.tier.run(AddSquares { lanes: &mut lanes, rows: [row()], scale });
-            *sum = sum_of_lanes(lanes[0]);
+            let mut lanes = [ExampleLanes::ZERO];
+            config.tier.run(AddSquares { lanes: &mut lanes, rows: [row()] });
+            *sum = lanes[0].total_by(sum_of_lanes);
         }
     }
 }
 
-/// Adds the squares of `rows * scale`, rows of one length, to the lanes of each row; all stretches of a
-/// chunk but the last have a multiple of [`EXAMPLE_LANES`] elements.
+/// Adds the squares of rows, which are of one length, to the lanes of each; all stretches of a chunk but the last
+/// have a multiple of [`EXAMPLE_LANES`] elements.
 struct AddSquares<'k, T, const N: usize> {
-    lanes: &'k mut [[f64; EXAMPLE_LANES]; N],
+    lanes: &'k mut [ExampleLanes; N],
     rows: [&'k [T]; N],
-    scale: f64,
 }
 
 impl<T: Float, const N: usize> NullaryFnOnce for AddSquares<'_, T, N> {
@@ -297,35 +274,21 @@ impl<T: Float, const N: usize> NullaryFnOnce for AddSquares<'_, T, N> {
 
     #[inline(always)]
     fn call(self) {
-        let Self { lanes, rows, scale } = self;
+        let Self { lanes, rows } = self;
         let len = rows[0].len();
         for start in (0..len).step_by(STEP) {
             let end = len.min(start + STEP);
-            for (sums, row) in lanes.iter_mut().zip(&rows) {
-                *sums = add_squares(*sums, &row[start..end], scale);
+            for (own, row) in lanes.iter_mut().zip(&rows) {
+                let mut sums = *own;
+                let (blocks, tail) = row[start..end].as_chunks();
+                blocks.iter().for_each(|block| sums.add::<T>(block));
+                if !tail.is_empty() {
+                    sums.add::<T>(&padded(tail));
+                }
+                *own = sums;
             }
         }
     }
-}
-
-#[inline(always)]
-fn add_squares<T: Float>(
-    mut sums: [f64; EXAMPLE_LANES],
-    values: &[T],
-    scale: f64,
-) -> [f64; EXAMPLE_LANES] {
-    let mut add = |block: &[T; EXAMPLE_LANES]| {
-        for (sum, &value) in sums.iter_mut().zip(block) {
-            let value = value.to_f64() * scale;
-            *sum += value * value;
-        }
-    };
-    let (blocks, tail) = values.as_chunks();
-    blocks.iter().for_each(&mut add);
-    if !tail.is_empty() {
-        add(&padded(tail));
-    }
-    sums
 }
 
 /// The sum of all lanes: neighbours, then neighbours of those.

@@ -22,7 +22,8 @@ use crate::number::rng::{self, Key};
 use crate::number::rounding::Rounding;
 use crate::plan::pass::{Pass, PassInput};
 use crate::plan::program::Program;
-use crate::sums::reduce::{Lanes, Pairwise, SumSquares};
+use crate::sums::reduce::{Lanes, SumSquares};
+use crate::sums::squares::{Pairwise, Squares};
 use crate::sys::config::{CHUNK, Config};
 use crate::sys::kept::grown;
 use crate::sys::mode::{in_default_mode, in_kernel_mode};
@@ -46,8 +47,6 @@ pub struct Walk<'w> {
     /// Whether the pass ends with a sum of squares.
     pub norm: bool,
     pub config: &'w Config,
-    /// What values are multiplied with before they are squared.
-    pub scale: f64,
 }
 
 impl Walk<'_> {
@@ -57,8 +56,8 @@ impl Walk<'_> {
         &self,
         rows: &mut [R],
         elements: usize,
-        sums: &mut Vec<f64>,
-        add: impl FnMut(f64),
+        sums: &mut Vec<Squares>,
+        add: impl FnMut(Squares),
     ) -> bool {
         match par::threads_for(self.config.threads, elements) {
             1 => self.in_turn(rows, add),
@@ -66,7 +65,7 @@ impl Walk<'_> {
         }
     }
 
-    fn in_turn<R: Row>(&self, rows: &mut [R], mut add: impl FnMut(f64)) -> bool {
+    fn in_turn<R: Row>(&self, rows: &mut [R], mut add: impl FnMut(Squares)) -> bool {
         let mut finite = true;
         self.in_mode(|| {
             self.each(rows, 0, |own_finite, own_sum| {
@@ -88,7 +87,7 @@ impl Walk<'_> {
     }
 
     /// Sends leaves through the pass, one after the other; `first` is the position of the first.
-    fn each<R: Row>(&self, mut rows: &mut [R], first: usize, mut done: impl FnMut(bool, f64)) {
+    fn each<R: Row>(&self, mut rows: &mut [R], first: usize, mut done: impl FnMut(bool, Squares)) {
         let mut position = first;
         while let Some(row) = rows.first() {
             if !row.is_active() {
@@ -100,7 +99,7 @@ impl Walk<'_> {
                 _ => self.together(&self.kernels.f32, rows),
             };
             let (taken, active) = if let Some((taken, active, finite)) = together {
-                (0..active).for_each(|_| done(finite, 0.0));
+                (0..active).for_each(|_| done(finite, Squares::default()));
                 (taken, active)
             } else {
                 let (finite, sum) = self.row(&mut rows[0], position);
@@ -155,7 +154,7 @@ impl Walk<'_> {
     }
 
     /// Sends a leaf, or a chunk of one, through the pass: whether its updates were finite, and its sum.
-    fn row<R: Row>(&self, row: &mut R, position: usize) -> (bool, f64) {
+    fn row<R: Row>(&self, row: &mut R, position: usize) -> (bool, Squares) {
         #[cfg(feature = "planted")]
         crate::sys::planted::point();
         match row.dtype(self.program) {
@@ -169,7 +168,7 @@ impl Walk<'_> {
         kernels: &KernelSet<T>,
         row: &mut R,
         position: usize,
-    ) -> (bool, f64) {
+    ) -> (bool, Squares) {
         let bound = kernels.of(row.skip());
         if row.len() <= CHUNK
             && let Some(done) = self.dense(bound, row, position)
@@ -187,7 +186,7 @@ impl Walk<'_> {
         bound: &Bound<T>,
         row: &mut R,
         position: usize,
-    ) -> (bool, f64) {
+    ) -> (bool, Squares) {
         let mut leaf = row.leaf(self.program);
         leaf.origin.leaf = position;
         if !leaf.is_empty() && (leaf.len() <= CHUNK || self.cuts(&leaf, CHUNK).is_some()) {
@@ -210,7 +209,7 @@ impl Walk<'_> {
         bound: &Bound<T>,
         row: &mut R,
         position: usize,
-    ) -> Option<(bool, f64)> {
+    ) -> Option<(bool, Squares)> {
         let Self { pass, config, others, .. } = self;
         if pass.source == PassInput::Carried || row.is_empty() {
             return None;
@@ -223,15 +222,15 @@ impl Walk<'_> {
                 return None;
             }
             let bad = bound.kernel.apply(site, arrays.updates, arrays.params, &mut arrays.slots);
-            return Some((!T::any(bad), 0.0));
+            return Some((!T::any(bad), Squares::default()));
         }
         if !pass.ops.is_empty() {
             return None;
         }
         let values = row.updates::<T>()?;
-        let mut lanes = Lanes::new();
+        let mut lanes = Lanes::ZERO;
         if self.counts(row.skip()) {
-            config.tier.run(SumSquares { lanes: &mut lanes, values, scale: self.scale });
+            config.tier.run(SumSquares { lanes: &mut lanes, values });
         }
         Some((true, lanes.total()))
     }
@@ -285,20 +284,20 @@ impl Walk<'_> {
         self.norm && self.pass.ends_for.is_none_or(|op| skip >> op & 1 == 0)
     }
 
-    fn chunk<T: Float>(&self, bound: &Bound<T>, leaf: &mut Leaf<'_>) -> (bool, f64) {
+    fn chunk<T: Float>(&self, bound: &Bound<T>, leaf: &mut Leaf<'_>) -> (bool, Squares) {
         if let Some(done) = self.dense(bound, leaf, leaf.origin.leaf) {
             return done;
         }
         if let Some(bad) = self.mixed(&bound.kernel, &bound.slots, leaf) {
-            return (!T::any(bad), 0.0);
+            return (!T::any(bad), Squares::default());
         }
         if let Some(bad) = self.across(&bound.kernel, leaf) {
-            return (!T::any(bad), 0.0);
+            return (!T::any(bad), Squares::default());
         }
         if self.pass.ends_for.is_none() && leaf.has_strided() {
-            return (self.staged(bound, leaf), 0.0);
+            return (self.staged(bound, leaf), Squares::default());
         }
-        let mut lanes = self.counts(leaf.skip).then(Lanes::new);
+        let mut lanes = self.counts(leaf.skip).then_some(Lanes::ZERO);
         let bad = Scratch::with(|scratch| {
             if leaf.len() <= STAGED || self.runs_in_place::<T>(leaf) {
                 return self.block(bound, leaf, scratch, lanes.as_mut());
@@ -311,7 +310,7 @@ impl Walk<'_> {
             }
             bad
         });
-        (!T::any(bad), lanes.map_or(0.0, |lanes| lanes.total()))
+        (!T::any(bad), lanes.map_or(Squares::default(), Lanes::total))
     }
 
     /// Whether the kernel can walk over the caller's arrays as they are.
@@ -392,7 +391,7 @@ impl Walk<'_> {
         };
         let square = |values: &[T]| {
             if let Some(lanes) = lanes {
-                in_default_mode(|| tier.run(SumSquares { lanes, values, scale: self.scale }));
+                in_default_mode(|| tier.run(SumSquares { lanes, values }));
             }
         };
         if !finishes && pass.ops.is_empty() {

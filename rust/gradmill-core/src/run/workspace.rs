@@ -6,6 +6,7 @@ use super::measured::Measures;
 use super::outcome::Outcome;
 use crate::kernels::others::Others;
 use crate::kernels::set::Kernels;
+use crate::sums::squares::Squares;
 
 /// What a step works in beside its leaves. It grows to what one step takes; the next ones with leaves alike
 /// allocate nothing.
@@ -19,7 +20,7 @@ pub struct Workspace {
     pub(crate) others: Others,
     pub(crate) measures: Measures,
     /// Sums of squares of chunks.
-    pub(crate) sums: Vec<f64>,
+    pub(crate) sums: Vec<Squares>,
 }
 
 impl Workspace {

@@ -5,6 +5,8 @@
 
 use pulp::NullaryFnOnce;
 
+use super::reduce::padded;
+use super::squares::{SquareLanes, Squares, add_squares, folded};
 use super::units::{Measure, Units};
 use crate::data::Source;
 use crate::number::dtype::DType;
@@ -42,9 +44,7 @@ pub struct Sums {
     /// One number for each unit of each array.
     of_units: Vec<f64>,
     of_parts: Vec<f64>,
-    /// The sums that norms are the roots of, and those of scaled values.
-    squares: Vec<f64>,
-    scaled: Vec<f64>,
+    planes: Vec<f64>,
 }
 
 impl Sums {
@@ -60,32 +60,56 @@ impl Sums {
 
     /// The measure of each unit of each array, in a row.
     pub fn measure(&mut self, arrays: &mut impl Arrays, what: Measure, config: &Config) -> &[f64] {
-        let Self { of_units, of_parts, squares, scaled } = self;
-        sums(arrays, what, 1.0, config, of_parts, of_units);
-        if what != Measure::Norm {
-            return of_units;
+        let Self { of_units, of_parts, planes } = self;
+        let (mut elements, mut in_parts, mut in_units) = (0, 0, 0);
+        for units in arrays.units() {
+            elements += units.len();
+            in_parts += cuts(units).map(|cut| cut.units).sum::<usize>();
+            in_units += units.count();
         }
-        squares.clone_from(of_units);
-        for sum in of_units.iter_mut() {
-            *sum = sum.sqrt();
+        let width = what.planes();
+        for (list, len) in [(&mut *of_parts, width * in_parts), (planes, width * in_units)] {
+            list.clear();
+            list.resize(len, 0.0);
         }
-        // Squares of f32 stay within f64; those of f64 may leave it at either end.
-        let huge: fn(f64) -> bool = |sum| sum == f64::INFINITY;
-        let tiny: fn(f64) -> bool = |sum| sum < 1e-270;
-        for (wrong, exponent) in [(huge, 1023 - 600), (tiny, 1023 + 600)] {
-            let is_wide = |(source, _): (Source<'_>, _)| source.dtype() == DType::F64;
-            if !squares.iter().any(|&sum| wrong(sum)) || !arrays.each().any(is_wide) {
-                continue;
-            }
-            let scale = f64::from_bits(exponent << 52);
-            sums(arrays, what, scale, config, of_parts, scaled);
-            for ((norm, &sum), scaled) in of_units.iter_mut().zip(&*squares).zip(&*scaled) {
-                if wrong(sum) {
-                    *norm = scaled.sqrt() / scale;
+        let threads = par::threads_for(config.threads, elements);
+        let parts = parts(arrays, of_parts, width);
+        par::for_each(threads, parts, |mut part| match part.source.dtype() {
+            DType::F64 => part.run::<f64>(what, config),
+            _ => part.run::<f32>(what, config),
+        });
+        of_units.clear();
+        let (mut of_parts, mut planes) = (&of_parts[..], &mut planes[..]);
+        for units in arrays.units() {
+            let count = units.count();
+            let totals = planes.split_off_mut(..width * count).unwrap_or_default();
+            for cut in cuts(units) {
+                let sums = of_parts.split_off(..width * cut.units).unwrap_or_default();
+                for plane in 0..width {
+                    let totals = &mut totals[plane * count + cut.first_unit..];
+                    let sums = &sums[plane * cut.units..][..cut.units];
+                    for (total, sum) in totals.iter_mut().zip(sums) {
+                        *total += sum;
+                    }
                 }
             }
+            of_units.extend((0..count).map(|unit| match what {
+                Measure::Norm => {
+                    let [sum, smaller, larger] =
+                        [0, 1, 2].map(|plane| totals[plane * count + unit]);
+                    Squares::new(sum, smaller, larger).norm()
+                }
+                _ => totals[unit],
+            }));
         }
         of_units
+    }
+}
+
+impl Measure {
+    /// How many sums it takes for a unit.
+    fn planes(self) -> usize {
+        if self == Self::Norm { 3 } else { 1 }
     }
 }
 
@@ -120,49 +144,15 @@ struct Part<'p> {
     units: &'p Units,
     start: usize,
     first_unit: usize,
+    /// Those of all its units, plane by plane.
     sums: &'p mut [f64],
-}
-
-/// The sums of all units go to `of_units`; those of parts are formed in `of_parts`.
-fn sums(
-    arrays: &mut impl Arrays,
-    what: Measure,
-    scale: f64,
-    config: &Config,
-    of_parts: &mut Vec<f64>,
-    of_units: &mut Vec<f64>,
-) {
-    let (mut elements, mut in_parts, mut in_units) = (0, 0, 0);
-    for units in arrays.units() {
-        elements += units.len();
-        in_parts += cuts(units).map(|cut| cut.units).sum::<usize>();
-        in_units += units.count();
-    }
-    for (list, len) in [(&mut *of_parts, in_parts), (&mut *of_units, in_units)] {
-        list.clear();
-        list.resize(len, 0.0);
-    }
-    let threads = par::threads_for(config.threads, elements);
-    par::for_each(threads, parts(arrays, of_parts), |mut part| match part.source.dtype() {
-        DType::F64 => part.run::<f64>(what, scale, config),
-        _ => part.run::<f32>(what, scale, config),
-    });
-    let (mut of_parts, mut of_units) = (&of_parts[..], &mut of_units[..]);
-    for units in arrays.units() {
-        let totals = of_units.split_off_mut(..units.count()).unwrap_or_default();
-        for cut in cuts(units) {
-            let sums = of_parts.split_off(..cut.units).unwrap_or_default();
-            for (total, sum) in totals[cut.first_unit..].iter_mut().zip(sums) {
-                *total += sum;
-            }
-        }
-    }
 }
 
 /// The parts of all arrays, each with its places in `sums`.
 fn parts<'p>(
     arrays: &'p mut impl Arrays,
     mut sums: &'p mut [f64],
+    width: usize,
 ) -> impl Iterator<Item = Part<'p>> + Send {
     let mut arrays = arrays.each();
     let mut rest: Option<(Source<'p>, &'p Units, _)> = None;
@@ -174,7 +164,7 @@ fn parts<'p>(
             {
                 let (own, tail) = Source::clone(source).split_at(len);
                 *source = tail;
-                let sums = sums.split_off_mut(..count)?;
+                let sums = sums.split_off_mut(..width * count)?;
                 return Some(Part { source: own, units, start, first_unit, sums });
             }
             let (source, units) = arrays.next()?;
@@ -184,12 +174,12 @@ fn parts<'p>(
 }
 
 impl Part<'_> {
-    fn run<T: Float>(&mut self, what: Measure, scale: f64, config: &Config) {
+    fn run<T: Float>(&mut self, what: Measure, config: &Config) {
         let Self { source, units, start, first_unit, sums } = self;
         let mut add = |at: usize, values: &[T]| {
             let start = *start + at;
             let first_unit = *first_unit;
-            config.tier.run(AddToUnits { units, start, first_unit, values, sums, what, scale });
+            config.tier.run(AddToUnits { units, start, first_unit, values, sums, what });
         };
         if let Some(values) = source.dense::<T>() {
             for (block, values) in values.chunks(READ_AT_ONCE).enumerate() {
@@ -219,7 +209,6 @@ struct AddToUnits<'k, T> {
     values: &'k [T],
     sums: &'k mut [f64],
     what: Measure,
-    scale: f64,
 }
 
 impl<T: Float> NullaryFnOnce for AddToUnits<'_, T> {
@@ -227,12 +216,8 @@ impl<T: Float> NullaryFnOnce for AddToUnits<'_, T> {
 
     #[inline(always)]
     fn call(self) {
-        let scale = self.scale;
         match self.what {
-            Measure::Norm => self.add(|value| {
-                let value = value * scale;
-                value * value
-            }),
+            Measure::Norm => self.add_squares(),
             Measure::Sum => self.add(|value| value),
             Measure::NotFinite => self.add(|value| if value.is_finite() { 0.0 } else { 1.0 }),
             Measure::Nans => self.add(|value| if value.is_nan() { 1.0 } else { 0.0 }),
@@ -256,6 +241,38 @@ impl<T: Float> AddToUnits<'_, T> {
             }
         });
     }
+
+    #[inline(always)]
+    fn add_squares(self) {
+        let Self { units, start, first_unit, values, sums, .. } = self;
+        let (sums, scaled) = sums.split_at_mut(sums.len() / 3);
+        let (smaller, larger) = scaled.split_at_mut(sums.len());
+        units.runs(start, values.len(), |at, run| {
+            let values = &values[at..at + run.len];
+            let first = run.unit - first_unit;
+            let (sums, smaller, larger) =
+                (&mut sums[first..], &mut smaller[first..], &mut larger[first..]);
+            if run.one_unit {
+                let squares = squares_of_run(values);
+                sums[0] += squares.sum;
+                smaller[0] += squares.smaller;
+                larger[0] += squares.larger;
+            } else {
+                add_squares(values, sums, smaller, larger);
+            }
+        });
+    }
+}
+
+#[inline(always)]
+fn squares_of_run<T: Float>(values: &[T]) -> Squares {
+    let mut lanes = SquareLanes::<UNIT_LANES>::ZERO;
+    let (rows, tail) = values.as_chunks();
+    rows.iter().for_each(|row| lanes.add(row));
+    if !tail.is_empty() {
+        lanes.add(&padded::<T, UNIT_LANES>(tail));
+    }
+    lanes.total()
 }
 
 #[inline(always)]
@@ -270,15 +287,7 @@ fn sum_of_run<T: Float>(values: &[T], of: impl Fn(f64) -> f64 + Copy) -> f64 {
     for (lane, &value) in lanes.iter_mut().zip(rows.remainder()) {
         *lane += of(value.to_f64());
     }
-    let mut width = UNIT_LANES;
-    while width > 1 {
-        width /= 2;
-        let (low, high) = lanes.split_at_mut(width);
-        for (low, high) in low.iter_mut().zip(high) {
-            *low += *high;
-        }
-    }
-    lanes[0]
+    folded(lanes)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::ptr::null_mut;
 
 use gradmill_core::data::{Params, Sink, Slot, Slots, Source, View};
 use gradmill_core::sys::mode::in_default_mode;
-use gradmill_core::{Known, Leaf, Outcome, Step, run, squares};
+use gradmill_core::{Leaf, Outcome, Squares, Step, run, squares};
 
 use super::abi;
 use super::call::{Call, LeafBuffers, Mode, Operands, WORDS_PER_LEAF};
@@ -128,7 +128,7 @@ fn execute(frame: &Frame<'_>) -> Result<(), Problem> {
 struct Prepared {
     scalars: Vec<f64>,
     off: u64,
-    known: Vec<Known>,
+    known: Vec<Squares>,
 }
 
 impl Prepared {
@@ -152,8 +152,8 @@ impl Prepared {
         let leaves =
             known.dims.get(axes + 1).map_or(0, |&count| usize::try_from(count).unwrap_or(0));
         let (rows, _) = sums.as_chunks::<WORDS_PER_LEAF>();
-        let rows: Vec<Known> = rows.iter().map(from_words).collect();
-        let known = rows.chunks(leaves.max(1)).map(Known::of_tree).collect();
+        let rows: Vec<Squares> = rows.iter().map(from_words).collect();
+        let known = rows.chunks(leaves.max(1)).map(Squares::of_tree).collect();
         Ok(Self { scalars: call.scalars(&numbers, words)?, off, known })
     }
 }
@@ -276,13 +276,13 @@ fn write_found(outcome: &Outcome, leaves: usize, found: &mut [u32]) {
     }
 }
 
-fn to_words(known: Known) -> [u32; WORDS_PER_LEAF] {
+fn to_words(known: Squares) -> [u32; WORDS_PER_LEAF] {
     let halves = |value: f64| [value.to_bits() as u32, (value.to_bits() >> 32) as u32];
     let ([a, b], [c, d], [e, f]) = (halves(known.sum), halves(known.smaller), halves(known.larger));
     [a, b, c, d, e, f]
 }
 
-fn from_words(&[a, b, c, d, e, f]: &[u32; WORDS_PER_LEAF]) -> Known {
+fn from_words(&[a, b, c, d, e, f]: &[u32; WORDS_PER_LEAF]) -> Squares {
     let value = |low: u32, high: u32| f64::from_bits(u64::from(high) << 32 | u64::from(low));
-    Known { sum: value(a, b), smaller: value(c, d), larger: value(e, f) }
+    Squares { sum: value(a, b), smaller: value(c, d), larger: value(e, f) }
 }

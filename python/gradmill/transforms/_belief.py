@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradmill._data.checks import real
+from gradmill._data.recorded import recorded
+from gradmill._data.slots import Slot
+from gradmill._ops import belief as ops
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native
+
+if TYPE_CHECKING:
+    from gradmill._run.transformation import GradientTransformation
+
+
+class ScaleByBeliefState(NamedTuple):
+    """The state of :func:`scale_by_belief`.
+
+    Attributes:
+        count: Steps taken, a 0-d int32 array.
+        mu: First moments, a tree like the parameters.
+        nu: Moments of squares of what these miss, a tree like the parameters.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.scale_by_belief().init(np.ones(1))
+        ScaleByBeliefState(count=array(0, dtype=int32), mu=array([0.]), nu=array([0.]))
+    """
+
+    count: Any
+    mu: Any
+    nu: Any
+
+
+@recorded
+def scale_by_belief(
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-16,
+    eps_root: float = 1e-16,
+    *,
+    nesterov: bool = False,
+) -> GradientTransformation:
+    r"""Rescale updates as AdaBelief does: by how far they are from their average.
+
+    .. math::
+        m' &= \beta_1 m + (1 - \beta_1) u, \qquad
+        s' = \beta_2 s + (1 - \beta_2) (u - m')^2 + \bar\epsilon \\
+        u' &= \frac{m' / (1 - \beta_1^t)}{\sqrt{s' / (1 - \beta_2^t)} + \epsilon}
+
+    Steps are large where gradients are what was expected, be they small or not. With ``nesterov``
+    the numerator is :math:`\beta_1 m' / (1 - \beta_1^{t+1}) + (1 - \beta_1) u / (1 - \beta_1^t)`.
+
+    Args:
+        b1: Decay of the first moment.
+        b2: Decay of the moment of squares.
+        eps: Added outside the root.
+        eps_root: Added to the moment of squares in each step, :math:`\bar\epsilon`.
+        nesterov: Whether to use Nesterov's momentum.
+
+    Returns:
+        A transformation with state :class:`ScaleByBeliefState`. It does not change the sign.
+
+    Raises:
+        TypeError: A hyperparameter is not a real number.
+        ValueError: A hyperparameter is out of bounds: those of ``b1`` are -1 and 1, of ``b2`` 0
+            and 1; ``eps`` and ``eps_root`` are not negative.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.scale_by_belief(b1=0.5)
+        >>> tx.update(np.array([3.0, -0.1]), tx.init(np.zeros(2)))[0].round(6)
+        array([ 2., -2.])
+
+    References:
+        Zhuang et al., `AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed Gradients
+        <https://arxiv.org/abs/2010.07468>`_, 2020.
+    """
+    hyper = {
+        "b1": real("b1", b1, above=-1, below=1),
+        "b2": real("b2", b2, at_least=0, below=1),
+        "eps": real("eps", eps, at_least=0),
+        "eps_root": real("eps_root", eps_root, at_least=0),
+    }
+    op = ops.scale_by_belief_nesterov if nesterov else ops.scale_by_belief
+    return native(Spec(op, ScaleByBeliefState, hyper, (Slot("mu"), Slot("nu"))))

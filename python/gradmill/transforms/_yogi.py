@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradmill._data.checks import real
+from gradmill._data.recorded import recorded
+from gradmill._data.slots import Slot
+from gradmill._ops import yogi as ops
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native
+from gradmill.transforms._adam import ScaleByAdamState
+
+if TYPE_CHECKING:
+    from gradmill._run.transformation import GradientTransformation
+
+
+@recorded
+def scale_by_yogi(
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-3,
+    eps_root: float = 0.0,
+    initial_accumulator_value: float = 1e-6,
+) -> GradientTransformation:
+    r"""Rescale updates as Yogi does, whose second moment moves by bounded steps.
+
+    .. math::
+        m' &= \beta_1 m + (1 - \beta_1) u, \qquad
+        v' = v - (1 - \beta_2) \operatorname{sign}(v - u^2) u^2 \\
+        u' &= \frac{m' / (1 - \beta_1^t)}{\sqrt{v' / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
+
+    After large gradients :math:`v` falls more slowly than Adam's, so steps do not grow at once.
+
+    Args:
+        b1: Decay of the first moment.
+        b2: Decay of the second moment.
+        eps: Added outside the root.
+        eps_root: Added inside the root, :math:`\bar\epsilon`.
+        initial_accumulator_value: The value of both moments before the first step.
+
+    Returns:
+        A transformation with state :class:`ScaleByAdamState`. It does not change the sign.
+
+    Raises:
+        TypeError: A hyperparameter is not a real number.
+        ValueError: A hyperparameter is out of bounds: those of ``b1`` are -1 and 1, of ``b2`` 0
+            and 1; ``eps``, ``eps_root`` and ``initial_accumulator_value`` are not negative.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.scale_by_yogi(eps=0.0, initial_accumulator_value=0.0)
+        >>> tx.update(np.array([3.0, -0.1]), tx.init(np.zeros(2)))[0].round(6)
+        array([ 1., -1.])
+
+    References:
+        Zaheer, Reddi, Sachan, Kale and Kumar, `Adaptive Methods for Nonconvex Optimization
+        <https://proceedings.neurips.cc/paper/2018/hash/90365351ccc7437a1309dc64e4db32a3-Abstract.html>`_,
+        2018.
+    """
+    hyper = {
+        "b1": real("b1", b1, above=-1, below=1),
+        "b2": real("b2", b2, at_least=0, below=1),
+        "eps": real("eps", eps, at_least=0),
+        "eps_root": real("eps_root", eps_root, at_least=0),
+    }
+    start = real("initial_accumulator_value", initial_accumulator_value, at_least=0)
+    slots = (Slot("mu", start=start), Slot("nu", start=start))
+    return native(Spec(ops.scale_by_yogi, ScaleByAdamState, hyper, slots))

@@ -1,0 +1,70 @@
+use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, decay, epsilon};
+use crate::number::float::Float;
+use crate::number::scalars::{beside_root, bias_correction};
+
+pub const ADAN: Meta = Meta {
+    name: "scale_by_adan",
+    scalars: &[
+        decay("b1"),
+        decay("b2"),
+        decay("b3"),
+        epsilon("eps"),
+        epsilon("eps_root"),
+        count("count"),
+    ],
+    slots: &["m", "v", "n", "g"],
+    params: false,
+    reduce: Reduce::None,
+};
+
+/// With `d = u - g`, which is zero in the first step: `m' = b1 m + (1 - b1) u`, `v' = b2 v + (1 - b2) d`,
+/// `n' = b3 n + (1 - b3) (u + (1 - b2) d)²`, `g' = u`; emits `(m̂ + (1 - b2) v̂) / (√(n̂ + eps_root) + eps)`.
+#[derive(Clone, Copy, Debug)]
+pub struct ScaleByAdan<T> {
+    b1: T,
+    rest1: T,
+    b2: T,
+    rest2: T,
+    b3: T,
+    rest3: T,
+    eps: T,
+    eps_root: T,
+    m_factor: T,
+    v_factor: T,
+    n_factor: T,
+    is_first: bool,
+}
+
+impl<T: Float> FromScalars<6> for ScaleByAdan<T> {
+    fn from_scalars(&[b1, b2, b3, eps, eps_root, count]: &[f64; 6]) -> Self {
+        let correction = |decay| bias_correction(decay, count + 1.0);
+        Self {
+            b1: T::from_f64(b1),
+            rest1: T::from_f64(1.0 - b1),
+            b2: T::from_f64(b2),
+            rest2: T::from_f64(1.0 - b2),
+            b3: T::from_f64(b3),
+            rest3: T::from_f64(1.0 - b3),
+            eps: beside_root(eps),
+            eps_root: T::from_f64(eps_root),
+            m_factor: T::from_f64(1.0 / correction(b1)),
+            v_factor: T::from_f64((1.0 - b2) / correction(b2)),
+            n_factor: T::from_f64(1.0 / correction(b3)),
+            is_first: count == 0.0,
+        }
+    }
+}
+
+impl<T: Float> Op<T, 4> for ScaleByAdan<T> {
+    #[inline(always)]
+    fn element(&self, update: T, _: Beside<T>, [m, v, n, g]: [T; 4]) -> (T, [T; 4]) {
+        let difference = if self.is_first { T::ZERO } else { update - g };
+        let ahead = update + self.rest2 * difference;
+        let m = self.b1 * m + self.rest1 * update;
+        let v = self.b2 * v + self.rest2 * difference;
+        let n = self.b3 * n + self.rest3 * (ahead * ahead);
+        let size = (n * self.n_factor + self.eps_root).sqrt() + self.eps;
+        // What is subnormal is zero behind a sum.
+        ((m * self.m_factor + v * self.v_factor) / size, [m, v, n, update + T::ZERO])
+    }
+}

@@ -1,0 +1,61 @@
+use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, decay, epsilon, flag};
+use crate::number::float::Float;
+use crate::number::scalars::{beside_root, correction_if};
+
+pub const AMSGRAD: Meta = Meta {
+    name: "scale_by_amsgrad",
+    scalars: &[
+        decay("b1"),
+        decay("b2"),
+        epsilon("eps"),
+        epsilon("eps_root"),
+        flag("bias_correction_mu"),
+        flag("bias_correction_nu"),
+        count("count"),
+    ],
+    slots: &["mu", "nu", "nu_max"],
+    params: false,
+    reduce: Reduce::None,
+};
+
+/// `m' = b1 m + (1 - b1) u`, `v' = b2 v + (1 - b2) u²`, `w' = max(w, v̂)`; emits `m̂ / (√(w' + eps_root) + eps)`, where
+/// each moment is corrected if that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct ScaleByAmsgrad<T> {
+    b1: T,
+    rest1: T,
+    b2: T,
+    rest2: T,
+    eps: T,
+    eps_root: T,
+    mu_factor: T,
+    nu_factor: T,
+}
+
+impl<T: Float> FromScalars<7> for ScaleByAmsgrad<T> {
+    fn from_scalars(&[b1, b2, eps, eps_root, corrects_mu, corrects_nu, count]: &[f64; 7]) -> Self {
+        Self {
+            b1: T::from_f64(b1),
+            rest1: T::from_f64(1.0 - b1),
+            b2: T::from_f64(b2),
+            rest2: T::from_f64(1.0 - b2),
+            eps: beside_root(eps),
+            eps_root: T::from_f64(eps_root),
+            mu_factor: T::from_f64(1.0 / correction_if(corrects_mu, b1, count)),
+            nu_factor: T::from_f64(1.0 / correction_if(corrects_nu, b2, count)),
+        }
+    }
+}
+
+impl<T: Float> Op<T, 3> for ScaleByAmsgrad<T> {
+    #[inline(always)]
+    fn element(&self, update: T, _: Beside<T>, [mu, nu, nu_max]: [T; 3]) -> (T, [T; 3]) {
+        let mu = self.b1 * mu + self.rest1 * update;
+        let nu = self.b2 * nu + self.rest2 * (update * update);
+        let nu_hat = nu * self.nu_factor;
+        // A NaN among the two comes out, as that of the instruction for it would not; what was flushed stays so.
+        let nu_max = if nu_max >= nu_hat || nu_max.is_nan() { nu_max.flush() } else { nu_hat };
+        let root = (nu_max + self.eps_root).sqrt() + self.eps;
+        (mu * self.mu_factor / root, [mu, nu, nu_max])
+    }
+}

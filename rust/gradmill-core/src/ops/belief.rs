@@ -1,0 +1,59 @@
+use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, decay, epsilon};
+use crate::number::float::Float;
+use crate::number::scalars::{beside_root, bias_correction};
+
+pub const BELIEF: Meta = Meta {
+    name: "scale_by_belief",
+    scalars: &[decay("b1"), decay("b2"), epsilon("eps"), epsilon("eps_root"), count("count")],
+    slots: &["mu", "nu"],
+    params: false,
+    reduce: Reduce::None,
+};
+pub const BELIEF_NESTEROV: Meta = Meta { name: "scale_by_belief_nesterov", ..BELIEF };
+
+/// `m' = b1 m + (1 - b1) u`, `s' = b2 s + (1 - b2) (u - m')² + eps_root`; emits `m̂ / (√ŝ + eps)`.
+#[derive(Clone, Copy, Debug)]
+pub struct ScaleByBelief<T, const NESTEROV: bool> {
+    b1: T,
+    rest1: T,
+    b2: T,
+    rest2: T,
+    eps: T,
+    eps_root: T,
+    mu_factor: T,
+    update_factor: T,
+    nu_factor: T,
+}
+
+impl<T: Float, const NESTEROV: bool> FromScalars<5> for ScaleByBelief<T, NESTEROV> {
+    fn from_scalars(&[b1, b2, eps, eps_root, count]: &[f64; 5]) -> Self {
+        let correction1 = bias_correction(b1, count + 1.0);
+        let mu_factor =
+            if NESTEROV { b1 / bias_correction(b1, count + 2.0) } else { 1.0 / correction1 };
+        Self {
+            b1: T::from_f64(b1),
+            rest1: T::from_f64(1.0 - b1),
+            b2: T::from_f64(b2),
+            rest2: T::from_f64(1.0 - b2),
+            eps: beside_root(eps),
+            eps_root: T::from_f64(eps_root),
+            mu_factor: T::from_f64(mu_factor),
+            update_factor: T::from_f64((1.0 - b1) / correction1),
+            nu_factor: T::from_f64(1.0 / bias_correction(b2, count + 1.0)),
+        }
+    }
+}
+
+impl<T: Float, const NESTEROV: bool> Op<T, 2> for ScaleByBelief<T, NESTEROV> {
+    #[inline(always)]
+    fn element(&self, update: T, _: Beside<T>, [mu, nu]: [T; 2]) -> (T, [T; 2]) {
+        let mu = self.b1 * mu + self.rest1 * update;
+        let missed = update - mu;
+        let nu = self.b2 * nu + self.rest2 * (missed * missed) + self.eps_root;
+        let mut mu_hat = mu * self.mu_factor;
+        if NESTEROV {
+            mu_hat = mu_hat + update * self.update_factor;
+        }
+        (mu_hat / ((nu * self.nu_factor).sqrt() + self.eps), [mu, nu])
+    }
+}

@@ -1,0 +1,54 @@
+use super::op::{Beside, FromScalars, Meta, Op, Reduce, decay};
+use crate::number::float::Float;
+
+pub const LION: Meta = Meta {
+    name: "scale_by_lion",
+    scalars: &[decay("b1"), decay("b2")],
+    slots: &["mu"],
+    params: false,
+    reduce: Reduce::None,
+};
+
+/// The sign of `b1 m + (1 - b1) u`, which is zero for a zero and NaN for NaN; `m' = b2 m + (1 - b2) u`.
+#[derive(Clone, Copy, Debug)]
+pub struct ScaleByLion<T> {
+    b1: T,
+    rest1: T,
+    b2: T,
+    rest2: T,
+}
+
+impl<T: Float> FromScalars<2> for ScaleByLion<T> {
+    fn from_scalars(&[b1, b2]: &[f64; 2]) -> Self {
+        Self {
+            b1: T::from_f64(b1),
+            rest1: T::from_f64(1.0 - b1),
+            b2: T::from_f64(b2),
+            rest2: T::from_f64(1.0 - b2),
+        }
+    }
+}
+
+impl<T: Float> Op<T, 1> for ScaleByLion<T> {
+    #[inline(always)]
+    fn element(&self, update: T, _: Beside<T>, [mu]: [T; 1]) -> (T, [T; 1]) {
+        let mean = self.rest1 * update + self.b1 * mu;
+        let positive = if mean > T::ZERO { T::ONE } else { mean };
+        let sign = if mean < T::ZERO { -T::ONE } else { positive };
+        (sign, [self.b2 * mu + self.rest2 * update])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_of_zeros_and_nan_stay() {
+        let lion = ScaleByLion::<f32>::from_scalars(&[0.5, 0.5]);
+        let sign = |mean: f32| lion.element(2.0 * mean, Beside::default(), [mean * 0.0]).0;
+        assert_eq!([3.0, -1e-30, 0.0].map(sign), [1.0, -1.0, 0.0]);
+        assert!(sign(-0.0).is_sign_negative() && sign(0.0).is_sign_positive());
+        assert!(sign(f32::NAN).is_nan());
+    }
+}
