@@ -30,7 +30,6 @@ class Case:
         single: Whether part of it is float32 even for float64 leaves: slots that the row asks for,
             or optax's linear schedules.
         loose: How much wider than usual the tolerance is.
-        python: Whether part of it is written in Python.
         selects: Whether it selects where optax multiplies by zero, which lets a NaN live for ever.
     """
 
@@ -38,8 +37,12 @@ class Case:
     make: Callable[[Module], Any]
     single: bool = False
     loose: float = 1.0
-    python: bool = False
     selects: bool = False
+
+    @cached_property
+    def python(self) -> bool:
+        """Whether part of it runs neither by kernels nor by formulas of elements."""
+        return any(link.spec is None for link in links_of(self.make(gm)))
 
     @cached_property
     def ops(self) -> tuple[str, ...]:
@@ -272,8 +275,8 @@ CASES = [
         "named_chain",
         lambda m: m.named_chain(("clip", m.clip(0.5)), ("adam", m.adam(0.1))),
     ),
-    Case("flatten", lambda m: m.flatten(m.adam(0.1)), python=True),
-    Case("flatten_rms", lambda m: m.flatten(m.clip_by_block_rms(0.5)), python=True),
+    Case("flatten", lambda m: m.flatten(m.adam(0.1))),
+    Case("flatten_rms", lambda m: m.flatten(m.clip_by_block_rms(0.5))),
     Case("rmsprop", lambda m: m.rmsprop(0.1)),
     Case(
         "rmsprop_centered",

@@ -73,7 +73,11 @@ def _code(value: Any) -> str:
 
 def _name(value: Any) -> str:
     """The name by which users reach a function or a class."""
-    package, _, _ = str(value.__module__).partition(".")
+    package, *inside = str(value.__module__).split(".")
     short = {"gradmill": "gm", "numpy": "np"}.get(package)
-    is_public = hasattr(sys.modules.get(package), value.__name__)
-    return f"{short}.{value.__name__}" if short and is_public else value.__qualname__
+    # Where the package itself does not have it, a part of it may, such as `contrib`.
+    for path in ([], inside[:1]):
+        module = sys.modules.get(".".join([package, *path]))
+        if short and hasattr(module, value.__name__):
+            return ".".join([short, *path, value.__name__])
+    return str(value.__qualname__)
