@@ -311,4 +311,32 @@ CASES = [
             m.scale_by_schedule(m.cosine_decay_schedule(0.001, 1000)),
         ),
     ),
+    Case(
+        "schedule_free",
+        lambda m: m.contrib.schedule_free(m.adam(0.1, b1=0.0), _decay, 0.8, 1.5),
+        loose=30,
+    ),
+    Case(
+        "schedule_free_sgd",
+        lambda m: m.contrib.schedule_free_sgd(0.3, 4, weight_decay=0.01),
+        single=True,
+    ),
+    Case("schedule_free_adamw", lambda m: m.contrib.schedule_free_adamw(0.1), loose=30),
+    Case("prodigy", lambda m: m.contrib.prodigy()),
+    Case(
+        "prodigy_args",
+        lambda m: m.contrib.prodigy(
+            _decay, (0.8, 0.95), 0.9, 1e-3, 0.1, 2.0, 0.01, safeguard_warmup=True
+        ),
+    ),
+    Case("dadapt_adamw", lambda m: m.contrib.dadapt_adamw()),
+    Case("dadapt_args", lambda m: m.contrib.dadapt_adamw(_decay, (0.8, 0.95), 1e-3, 0.1, 0.01)),
+    Case("dog", lambda m: m.contrib.dog()),
+    Case("dog_distance", lambda m: m.contrib.dog(0.5, ("distance", 0.1), 1e-3, 0.01, _MASK)),
+    Case("dog_rate", lambda m: m.contrib.dog(init_step=("learning_rate", 0.1))),
+    Case("mechanize", lambda m: m.contrib.mechanize(m.adam(0.1))),
+    Case(
+        "mechanize_args",
+        lambda m: m.contrib.mechanize(m.sgd(1.0, momentum=0.9), 0.1, 1e-3, 0.1, 3),
+    ),
 ]

@@ -47,6 +47,11 @@ EDGES: dict[str, Any] = {
     "ema": lambda m: m.ema(0.0),
     "lamb": lambda m: m.lamb(1e-3, eps=0.0),
     "lars": lambda m: m.lars(1e-3),
+    "prodigy": lambda m: m.contrib.prodigy(1e-3, eps=0.0),
+    "dadapt_adamw": lambda m: m.contrib.dadapt_adamw(1e-3, eps=0.0),
+    "dog": lambda m: m.contrib.dog(1e-3, eps=0.0),
+    "mechanize": lambda m: m.contrib.mechanize(m.sgd(1e-3), eps=0.0),
+    "schedule_free": lambda m: m.contrib.schedule_free(m.sgd(0.0), 0.0),
 }
 """Hyperparameters at the ends of their ranges.
 

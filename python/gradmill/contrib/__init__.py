@@ -1,1 +1,15 @@
 """What optax has in ``optax.contrib``: algorithms of papers, under the same names."""
+
+from gradmill.contrib._dadapt_adamw import DAdaptAdamWState as DAdaptAdamWState
+from gradmill.contrib._dadapt_adamw import dadapt_adamw as dadapt_adamw
+from gradmill.contrib._dog import DoGState as DoGState
+from gradmill.contrib._dog import dog as dog
+from gradmill.contrib._mechanic import MechanicState as MechanicState
+from gradmill.contrib._mechanic import mechanize as mechanize
+from gradmill.contrib._prodigy import ProdigyState as ProdigyState
+from gradmill.contrib._prodigy import prodigy as prodigy
+from gradmill.contrib._schedule_free import ScheduleFreeState as ScheduleFreeState
+from gradmill.contrib._schedule_free import schedule_free as schedule_free
+from gradmill.contrib._schedule_free import schedule_free_adamw as schedule_free_adamw
+from gradmill.contrib._schedule_free import schedule_free_eval_params as schedule_free_eval_params
+from gradmill.contrib._schedule_free import schedule_free_sgd as schedule_free_sgd
