@@ -59,6 +59,11 @@ EDGES: dict[str, Any] = {
     "factored_whole": lambda m: m.scale_by_factored_rms(False, epsilon=0.0),
     "amsgrad": lambda m: m.scale_by_amsgrad(eps=0.0),
     "amsgrad_no_memory": lambda m: m.scale_by_amsgrad(0.0, 0.0, 0.0, 0.0, None, False, False),
+    "prodigy": lambda m: m.contrib.prodigy(1e-3, eps=0.0),
+    "dadapt_adamw": lambda m: m.contrib.dadapt_adamw(1e-3, eps=0.0),
+    "dog": lambda m: m.contrib.dog(1e-3, eps=0.0),
+    "mechanize": lambda m: m.contrib.mechanize(m.sgd(1e-3), eps=0.0),
+    "schedule_free": lambda m: m.contrib.schedule_free(m.sgd(0.0), 0.0),
 }
 """Hyperparameters at the ends of their ranges.
 
