@@ -41,6 +41,7 @@ from gradmill.optimizers import novograd as novograd
 from gradmill.optimizers import rmsprop as rmsprop
 from gradmill.optimizers import rprop as rprop
 from gradmill.optimizers import sgd as sgd
+from gradmill.optimizers import sm3 as sm3
 from gradmill.schedules import WrappedSchedule as WrappedSchedule
 from gradmill.schedules import constant_schedule as constant_schedule
 from gradmill.schedules import cosine_decay_schedule as cosine_decay_schedule
@@ -80,6 +81,7 @@ from gradmill.transforms import ScaleByRpropState as ScaleByRpropState
 from gradmill.transforms import ScaleByRStdDevState as ScaleByRStdDevState
 from gradmill.transforms import ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState
 from gradmill.transforms import ScaleByScheduleState as ScaleByScheduleState
+from gradmill.transforms import ScaleBySM3State as ScaleBySM3State
 from gradmill.transforms import TraceState as TraceState
 from gradmill.transforms import WeightDecaySchedule as WeightDecaySchedule
 from gradmill.transforms import ZeroNansState as ZeroNansState
@@ -117,6 +119,7 @@ from gradmill.transforms import scale_by_param_block_rms as scale_by_param_block
 from gradmill.transforms import scale_by_rms as scale_by_rms
 from gradmill.transforms import scale_by_rprop as scale_by_rprop
 from gradmill.transforms import scale_by_schedule as scale_by_schedule
+from gradmill.transforms import scale_by_sm3 as scale_by_sm3
 from gradmill.transforms import scale_by_stddev as scale_by_stddev
 from gradmill.transforms import scale_by_trust_ratio as scale_by_trust_ratio
 from gradmill.transforms import selective_transform as selective_transform

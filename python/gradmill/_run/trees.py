@@ -111,7 +111,8 @@ class TreeFormula:
     def _first(self, params: PyTree) -> PyTree:
         leaves, spec = flatten(params)
         own = spec.unflatten(self._arrays("params", leaves, spec))
-        return tree_map(self._settled, self._init(self.xp, own, **self._hyper))
+        first = self._init(self.xp, own, **self._hyper)
+        return tree_map(lambda value: settled(self.xp, value), first)
 
     def _updated(
         self, updates: PyTree, state: Any, params: PyTree | None, extra: Mapping[str, Any]
@@ -170,10 +171,10 @@ class TreeFormula:
                 made = match(value, frame.structure, f"state.{name}", "that before").leaves
                 pairs = zip(made, was.leaves, strict=True)
                 changes[name] = was.rebuild(
-                    [last if new is None else self._settled(new, last) for new, last in pairs]
+                    [last if new is None else settled(self.xp, new, last) for new, last in pairs]
                 )
             elif hasattr(old, "dtype"):
-                changes[name] = self._settled(value, old)
+                changes[name] = settled(self.xp, value, old)
         return after._replace(**changes)
 
     def _arrays(self, name: str, leaves: Sequence[Any], spec: Treespec) -> list[Any]:
@@ -199,19 +200,6 @@ class TreeFormula:
             arrays.append(np.asarray(array, order="C") if self.xp is np else array)
         return arrays
 
-    def _settled(self, value: Any, old: Any = None) -> Any:
-        """What a state holds: of NumPy in C order, and without subnormal numbers."""
-        if value is old:
-            return value
-        dtype = None if old is None else old.dtype
-        array = self.xp.asarray(value, dtype=dtype)
-        if self.xp is not np or array.dtype.kind != "f":
-            return array
-        small = np.abs(array) < np.finfo(array.dtype).tiny
-        if small.any():
-            array = np.where(small, array * 0, array)
-        return np.asarray(array, order="C")
-
 
 class _Step(NamedTuple):
     """The arrays of a step, leaf by leaf.
@@ -235,6 +223,20 @@ class _Step(NamedTuple):
 def _row_by_row(slot: Match) -> list[Any]:
     """The arrays of a slot in C order."""
     return [leaf if leaf is None else np.asarray(leaf, order="C") for leaf in slot.leaves]
+
+
+def settled(xp: Any, value: Any, old: Any = None) -> Any:
+    """What a state holds in the place of ``old``: of NumPy in C order, and without subnormals."""
+    if value is old:
+        return value
+    dtype = None if old is None else old.dtype
+    array = xp.asarray(value, dtype=dtype)
+    if xp is not np or array.dtype.kind != "f":
+        return array
+    small = np.abs(array) < np.finfo(array.dtype).tiny
+    if small.any():
+        array = np.where(small, array * 0, array)
+    return np.asarray(array, order="C")
 
 
 def formula_of(tx: TransformationLike) -> TreeFormula | None:

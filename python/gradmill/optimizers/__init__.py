@@ -13,3 +13,4 @@ from gradmill.optimizers._rmsprop import rmsprop as rmsprop
 from gradmill.optimizers._rprop import rprop as rprop
 from gradmill.optimizers._sgd import noisy_sgd as noisy_sgd
 from gradmill.optimizers._sgd import sgd as sgd
+from gradmill.optimizers._sm3 import sm3 as sm3
