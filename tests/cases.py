@@ -31,7 +31,6 @@ class Case:
         single: Whether part of it is float32 even for float64 leaves: slots that the row asks for,
             or optax's linear schedules, or its decay of factored averages.
         loose: How much wider than usual the tolerance is.
-        python: Whether part of it is written in Python.
         selects: Whether it selects where optax multiplies by zero, which lets a NaN live for ever.
         early: Whether it is compared in early steps alone: optax forms a decay of 1 in late ones.
     """
@@ -40,9 +39,13 @@ class Case:
     make: Callable[[Module], Any]
     single: bool = False
     loose: float = 1.0
-    python: bool = False
     selects: bool = False
     early: bool = False
+
+    @cached_property
+    def python(self) -> bool:
+        """Whether part of it runs neither by kernels nor by formulas of elements."""
+        return any(link.spec is None for link in links_of(self.make(gm)))
 
     @cached_property
     def ops(self) -> tuple[str, ...]:
@@ -81,6 +84,9 @@ _LABELS = {
     "empty": "b",
     "none": "b",
 }
+
+
+_AXES = {**dict.fromkeys(_MASK, True), "scalar": False, "empty": False}
 
 
 def _odd(step: Any) -> Any:
@@ -289,8 +295,8 @@ CASES = [
         "named_chain",
         lambda m: m.named_chain(("clip", m.clip(0.5)), ("adam", m.adam(0.1))),
     ),
-    Case("flatten", lambda m: m.flatten(m.adam(0.1)), python=True),
-    Case("flatten_rms", lambda m: m.flatten(m.clip_by_block_rms(0.5)), python=True),
+    Case("flatten", lambda m: m.flatten(m.adam(0.1))),
+    Case("flatten_rms", lambda m: m.flatten(m.clip_by_block_rms(0.5))),
     Case("rmsprop", lambda m: m.rmsprop(0.1)),
     Case(
         "rmsprop_centered",
@@ -440,4 +446,38 @@ CASES = [
     Case("scale_by_sign", lambda m: m.scale_by_sign()),
     Case("sign_sgd", lambda m: m.sign_sgd(0.1)),
     Case("signum", lambda m: m.signum(0.1)),
+    Case(
+        "schedule_free",
+        lambda m: m.contrib.schedule_free(m.adam(0.1, b1=0.0), _decay, 0.8, 1.5),
+        loose=30,
+    ),
+    Case(
+        "schedule_free_sgd",
+        lambda m: m.contrib.schedule_free_sgd(0.3, 4, weight_decay=0.01),
+        single=True,
+    ),
+    Case("schedule_free_adamw", lambda m: m.contrib.schedule_free_adamw(0.1), loose=30),
+    Case("prodigy", lambda m: m.contrib.prodigy()),
+    Case(
+        "prodigy_args",
+        lambda m: m.contrib.prodigy(
+            _decay, (0.8, 0.95), 0.9, 1e-3, 0.1, 2.0, 0.01, safeguard_warmup=True
+        ),
+    ),
+    Case("dadapt_adamw", lambda m: m.contrib.dadapt_adamw()),
+    Case("dadapt_args", lambda m: m.contrib.dadapt_adamw(_decay, (0.8, 0.95), 1e-3, 0.1, 0.01)),
+    Case("dog", lambda m: m.contrib.dog()),
+    Case("dog_distance", lambda m: m.contrib.dog(0.5, ("distance", 0.1), 1e-3, 0.01, _MASK)),
+    Case("dog_rate", lambda m: m.contrib.dog(init_step=("learning_rate", 0.1))),
+    Case("mechanize", lambda m: m.contrib.mechanize(m.adam(0.1))),
+    Case(
+        "mechanize_args",
+        lambda m: m.contrib.mechanize(m.sgd(1.0, momentum=0.9), 0.1, 1e-3, 0.1, 3),
+    ),
+    Case("scale_by_sm3", lambda m: m.chain(m.masked(m.scale_by_sm3(), _AXES), m.scale(0.5))),
+    Case(
+        "scale_by_sm3_args",
+        lambda m: m.chain(m.masked(m.scale_by_sm3(0.8, 0.9, 1e-3), _AXES), m.scale(0.5)),
+    ),
+    Case("sm3", lambda m: m.chain(m.scale(0.5), m.masked(m.sm3(0.1), _AXES), m.scale(0.5))),
 ]

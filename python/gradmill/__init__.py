@@ -47,6 +47,7 @@ from gradmill.optimizers import sgd as sgd
 from gradmill.optimizers import sign_sgd as sign_sgd
 from gradmill.optimizers import signum as signum
 from gradmill.optimizers import yogi as yogi
+from gradmill.optimizers import sm3 as sm3
 from gradmill.schedules import WrappedSchedule as WrappedSchedule
 from gradmill.schedules import constant_schedule as constant_schedule
 from gradmill.schedules import cosine_decay_schedule as cosine_decay_schedule
@@ -88,6 +89,7 @@ from gradmill.transforms import ScaleByRpropState as ScaleByRpropState
 from gradmill.transforms import ScaleByRStdDevState as ScaleByRStdDevState
 from gradmill.transforms import ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState
 from gradmill.transforms import ScaleByScheduleState as ScaleByScheduleState
+from gradmill.transforms import ScaleBySM3State as ScaleBySM3State
 from gradmill.transforms import TraceState as TraceState
 from gradmill.transforms import WeightDecaySchedule as WeightDecaySchedule
 from gradmill.transforms import ZeroNansState as ZeroNansState
@@ -129,6 +131,7 @@ from gradmill.transforms import scale_by_rms as scale_by_rms
 from gradmill.transforms import scale_by_rprop as scale_by_rprop
 from gradmill.transforms import scale_by_schedule as scale_by_schedule
 from gradmill.transforms import scale_by_sign as scale_by_sign
+from gradmill.transforms import scale_by_sm3 as scale_by_sm3
 from gradmill.transforms import scale_by_stddev as scale_by_stddev
 from gradmill.transforms import scale_by_trust_ratio as scale_by_trust_ratio
 from gradmill.transforms import scale_by_yogi as scale_by_yogi

@@ -43,7 +43,10 @@ def traced(update: Any, *args: Any) -> Any:
     run = jaxpr_as_fun(program)
 
     def call(*args: Any) -> Any:
-        return jax.tree.unflatten(structure, run(*jax.tree.leaves(args)))
+        leaves = run(*jax.tree.leaves(args))
+        # A constant comes back as a number of Python's.
+        arrays = [jnp.asarray(leaf) if isinstance(leaf, (bool, int)) else leaf for leaf in leaves]
+        return jax.tree.unflatten(structure, arrays)
 
     return call
 

@@ -370,6 +370,24 @@ def test_factored_averages_at_the_last_count() -> None:
     np.testing.assert_allclose(ours, 1.0, rtol=1e-6)
 
 
+def test_numbers_and_empty_leaves_in_sm3() -> None:
+    """A number is a vector of one; an empty array has nothing to look at."""
+    params = {
+        "empty": np.zeros((0, 3), F32),
+        "number": np.asarray(2.0, F32),
+        "row": np.ones(1, F32),
+    }
+    theirs_tx, ours_tx = optax.scale_by_sm3(), gm.scale_by_sm3()
+    for name, error in (("empty", ValueError), ("number", IndexError)):
+        one = {name: jnp.asarray(params[name])}
+        with pytest.raises(error):
+            theirs_tx.update(one, theirs_tx.init(one))
+    updates, state = ours_tx.update(params, ours_tx.init(params))
+    np.testing.assert_allclose(updates["number"], updates["row"])
+    assert [vector.shape for vector in state.mu["number"]] == [()]
+    assert updates["empty"].shape == (0, 3)
+
+
 def assert_zero_not_nan(make: Any) -> None:
     theirs, ours = of_both(make, row(0), row(0)[0])
     np.testing.assert_equal(theirs, [NAN])
@@ -450,3 +468,24 @@ def test_leaves_without_gradients_at_first() -> None:
         parted.step({**grads, "late": None})
     parted.step(grads)
     np.testing.assert_allclose(parted.params["late"], 0.0, atol=1e-5)
+
+
+ESTIMATORS = ["prodigy", "dadapt_adamw"]
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_estimates_from_gradients_of_zero(name: str) -> None:
+    theirs, ours = of_both(lambda module: getattr(module.contrib, name)(), row(0, 0, 1), row(1)[0])
+    assert math.isnan(theirs[1])
+    assert math.isnan(theirs[2])
+    assert ours[:2] == [0, 0]
+    assert -1e-5 < ours[2] < 0
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_estimates_in_float16(name: str) -> None:
+    grads = row(*[1] * 100, dtype=F16)
+    theirs, ours = of_both(lambda m: getattr(m.contrib, name)(), grads, row(1, dtype=F16)[0])
+    assert math.isnan(theirs[-1])
+    _, exact = of_both(lambda m: getattr(m.contrib, name)(), row(*[1] * 100), row(1)[0])
+    assert ours == exact

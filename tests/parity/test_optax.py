@@ -78,7 +78,7 @@ def same_kind(ours: Any, theirs: Any) -> None:
         assert sorted(ours) == sorted(theirs)
         for key, value in theirs.items():
             same_kind(ours[key], value)
-    elif isinstance(theirs, tuple):
+    elif isinstance(theirs, (list, tuple)):
         assert type(ours).__name__ == type(theirs).__name__
         assert getattr(ours, "_fields", None) == getattr(theirs, "_fields", None)
         assert len(ours) == len(theirs)

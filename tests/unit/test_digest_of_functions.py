@@ -7,6 +7,7 @@ import functools
 import itertools
 import pickle
 import threading
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,12 @@ class Numbers:
         self.met = 0
 
     def __getattr__(self, name: str) -> Any:
-        function = getattr(gm, name)
+        return self.wrapped(getattr(gm, name))
+
+    def wrapped(self, function: Any) -> Any:
+        if isinstance(function, ModuleType):
+            public = {name: part for name, part in vars(function).items() if name[0] != "_"}
+            return SimpleNamespace(**{name: self.wrapped(part) for name, part in public.items()})
         if not callable(function):
             return function
 
@@ -42,6 +48,8 @@ class Numbers:
         if callable(value):
             # The factory that inject_hyperparams is given.
             return getattr(value, "__wrapped__", value)
+        if type(value) is tuple:
+            return tuple(map(self.changed, value))
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return value
         self.met += 1

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
 INJECTED = {
     name
-    for name, function in inspect.getmembers(gm, inspect.isfunction)
+    for module in (gm, gm.contrib)
+    for name, function in inspect.getmembers(module, inspect.isfunction)
     if str(inspect.signature(function).return_annotation).startswith("GradientTransformation")
     and not {"args", "pairs"} & inspect.signature(function).parameters.keys()
+    # It calls schedules with a count that is one more.
+    and name != "schedule_free"
 }
 """The factories, but for those with arguments in any number."""
 
@@ -35,8 +38,13 @@ INJECTED = {
 class Injecting:
     """Stands for the module: each factory comes with its hyperparameters in the state."""
 
+    def __init__(self, module: Any = gm) -> None:
+        self.module = module
+
     def __getattr__(self, name: str) -> Any:
-        own = getattr(gm, name)
+        own = getattr(self.module, name)
+        if inspect.ismodule(own):
+            return Injecting(own)
         return gm.inject_hyperparams(own) if name in INJECTED else own
 
 

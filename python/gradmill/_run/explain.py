@@ -13,7 +13,7 @@ from gradmill._plan.masks import Selection
 from gradmill._run.formulas import FormulaRun
 from gradmill._run.ops import is_float_array, left_out, off_plan
 from gradmill._run.runs import PythonRun, runs_in_place
-from gradmill._run.trees import TreeFormula
+from gradmill._run.trees import formula_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,8 +155,8 @@ _ENDS: dict[Finds | None, str] = {
 
 def _member(tx: TransformationLike) -> str:
     """What runs a transformation without a description, and its name."""
-    formula = getattr(tx.update, "__self__", None)
-    if isinstance(formula, TreeFormula):
+    formula = formula_of(tx)
+    if formula is not None:
         return f"NumPy               {formula.name}"
     name = getattr(tx.update, "__qualname__", repr(tx.update))
     return f"Python              {getattr(tx.update, '__module__', '?')}.{name}"

@@ -42,8 +42,8 @@ class OnNumPy(Library):
 class FormulaProgram:
     """Ops by their formulas, with the methods of a program of the core.
 
-    Leaves are computed in the widest dtype among their arrays, at least float32, and rounded once.
-    What is subnormal in a slot is zero, as it is in kernels.
+    Leaves are computed in the widest dtype among their arrays, at least float32, in which updates
+    come out as well. What is subnormal in a slot is zero, as it is in kernels.
 
     Args:
         run: The run whose ops these are.
@@ -127,7 +127,7 @@ class FormulaProgram:
                 if found is not None and not found and not row["accept"]:
                     off |= self.governs[bit]
         new = [
-            None if leaf is None else _rounded(leaf, old.dtype, old)
+            None if leaf is None else _rounded(leaf, leaf.dtype, old)
             for leaf, old in zip(leaves, given, strict=True)
         ]
         finite = self.library.all_finite([leaf for leaf in given if leaf is not None])

@@ -17,7 +17,7 @@ from gradmill._run.transformation import GradientTransformation, GradientTransfo
 from gradmill._run.trees import Init, TreeFormula, Update
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gradmill._data.types import PyTree
     from gradmill._plan.spec import Chained, Description, Gated, Masked, Partitioned, Spec
@@ -127,8 +127,13 @@ def native_with_extra(
 
 
 def by_tree(
-    init: Init, update: Update, hyper: Mapping[str, Any] | None = None
+    init: Init,
+    update: Update,
+    hyper: Mapping[str, Any] | None = None,
+    slots: Sequence[str] = (),
+    *,
+    reads_params: bool = False,
 ) -> GradientTransformationExtraArgs:
-    """The transformation of two tree formulas."""
-    formula = TreeFormula(init, update, hyper or {})
+    """The transformation of two tree formulas; see :class:`TreeFormula`."""
+    formula = TreeFormula(init, update, hyper or {}, slots, reads_params=reads_params)
     return GradientTransformationExtraArgs(formula.init, formula.update)

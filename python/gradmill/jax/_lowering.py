@@ -21,6 +21,7 @@ from gradmill._run.frame import Framer
 from gradmill._run.ops import ALWAYS, planned
 from gradmill._run.runs import PythonRun
 from gradmill._run.transformation import GradientTransformationExtraArgs
+from gradmill._run.trees import formula_of
 from gradmill.errors import LeafValueError
 from gradmill.jax._formulas import ON_JAX
 from gradmill.jax._inputs import inputs_of
@@ -215,6 +216,10 @@ class _Walk:
 
 def _lowered(tx: TransformationLike) -> TransformationLike:
     """``tx``, or what does the same to arrays of JAX where it runs on those of NumPy alone."""
+    formula = formula_of(tx)
+    if formula is not None:
+        on_jax = formula.on(jnp, Lowering)
+        return GradientTransformationExtraArgs(on_jax.init, on_jax.update)
     description = getattr(tx, "description", None)
     if not isinstance(description, Flattened):
         return tx

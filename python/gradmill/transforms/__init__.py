@@ -65,6 +65,8 @@ from gradmill.transforms._scale import scale_by_schedule as scale_by_schedule
 from gradmill.transforms._sign import scale_by_sign as scale_by_sign
 from gradmill.transforms._skip import skip_large_updates as skip_large_updates
 from gradmill.transforms._skip import skip_not_finite as skip_not_finite
+from gradmill.transforms._sm3 import ScaleBySM3State as ScaleBySM3State
+from gradmill.transforms._sm3 import scale_by_sm3 as scale_by_sm3
 from gradmill.transforms._stateless import init_empty_state as init_empty_state
 from gradmill.transforms._stateless import stateless as stateless
 from gradmill.transforms._stateless import stateless_with_tree_map as stateless_with_tree_map

@@ -1,0 +1,63 @@
+"""What algorithms that estimate a learning rate compute with beside trees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradmill import tree
+from gradmill._data.checks import real
+from gradmill._data.numbers import integer
+from gradmill._ops.common import correction
+from gradmill.tree._leafwise import mapped
+
+if TYPE_CHECKING:
+    from gradmill._data.types import PyTree, ScalarOrSchedule
+
+
+def number(xp: Any, value: Any) -> Any:
+    """A number to compute with: on the host one of Python's, which widens no array."""
+    return float(value) if xp is np else value
+
+
+def larger(xp: Any, first: Any, second: Any) -> Any:
+    """The larger of two numbers; NaN where one is."""
+    return number(xp, xp.maximum(first, second))
+
+
+def rate_at(learning_rate: ScalarOrSchedule, count: Any) -> Any:
+    """The learning rate of the step with a count."""
+    return learning_rate(integer(count)) if callable(learning_rate) else learning_rate
+
+
+def adams_corrections(xp: Any, b1: Any, b2: Any, count: Any) -> Any:
+    """What both corrections of Adam's make of a learning rate, in the step with a count from 0."""
+    steps = integer(count) + 1
+    return number(xp, xp.sqrt(correction(b2, steps))) / correction(b1, steps)
+
+
+def dtype_of_numbers(params: PyTree) -> np.dtype[Any]:
+    """The dtype of a state's numbers: the narrowest among the parameters, float32 at least."""
+    return np.promote_types(tree.dtype(params, "lowest"), np.float32)
+
+
+def zero_count(xp: Any) -> Any:
+    """A count of no steps."""
+    return xp.zeros((), xp.int32)
+
+
+def copy_of(params: PyTree, dtype: Any = None) -> PyTree:
+    """The parameters in memory of their own, which nobody else writes to or gives away."""
+    return mapped("copy", lambda xp, x: xp.array(x, dtype), {"params": params}, promotes=False)
+
+
+def decay(name: str, value: object) -> float:
+    """The share of the old average in each step."""
+    return real(name, value, at_least=0, below=1)
+
+
+def decays(betas: tuple[float, float]) -> dict[str, float]:
+    """Both decays of Adam's by name."""
+    b1, b2 = betas
+    return {"b1": decay("betas[0]", b1), "b2": decay("betas[1]", b2)}

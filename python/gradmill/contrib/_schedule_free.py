@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradmill import tree
+from gradmill._data.checks import float_dtype, real
+from gradmill._data.recorded import recorded
+from gradmill._data.types import is_transformation
+from gradmill._plan.scalars import next_count
+from gradmill._run.fused import by_tree
+from gradmill.contrib._numbers import copy_of, dtype_of_numbers, larger, number, rate_at
+from gradmill.optimizers import sgd
+from gradmill.schedules import warmup_constant_schedule
+from gradmill.schedules._named import real_or_schedule
+from gradmill.transforms import add_decayed_weights, scale_by_learning_rate, scale_by_rms
+from gradmill.transforms._chain import chain
+from gradmill.transforms._stateless import with_extra_args_support
+from gradmill.tree._leafwise import mapped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import DTypeLike
+
+    from gradmill._data.types import PyTree, ScalarOrSchedule, TransformationLike
+    from gradmill._run.transformation import GradientTransformationExtraArgs
+
+
+class ScheduleFreeState(NamedTuple):
+    """The state of :func:`schedule_free`.
+
+    Attributes:
+        b1: The share of the average in the parameters, a 0-d array.
+        weight_sum: The sum of the weights so far, a 0-d array.
+        step_count: One more than the number of steps taken, a 0-d int32 array.
+        max_lr: The largest learning rate so far, a 0-d array.
+        base_optimizer_state: The state of the transformation inside.
+        z: What that moves, a tree like the parameters.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.contrib.schedule_free_sgd().init(np.zeros(2)).z
+        array([0., 0.])
+    """
+
+    b1: Any
+    weight_sum: Any
+    step_count: Any
+    max_lr: Any
+    base_optimizer_state: Any
+    z: Any
+
+
+def _init(
+    xp: Any, params: PyTree, *, base: TransformationLike, b1: float, state_dtype: Any, **_: Any
+) -> ScheduleFreeState:
+    dtype = dtype_of_numbers(params)
+    return ScheduleFreeState(
+        b1=xp.asarray(b1, dtype),
+        weight_sum=xp.zeros((), dtype),
+        step_count=xp.ones((), xp.int32),
+        max_lr=xp.zeros((), dtype),
+        base_optimizer_state=base.init(params),
+        z=copy_of(params, state_dtype),
+    )
+
+
+def _schedule_free(
+    xp: Any,
+    updates: PyTree,
+    state: ScheduleFreeState,
+    params: PyTree,
+    extra: Mapping[str, Any],
+    *,
+    base: TransformationLike,
+    learning_rate: ScalarOrSchedule,
+    b1: float,
+    weight_lr_power: float,
+    **_: Any,
+) -> tuple[PyTree, ScheduleFreeState]:
+    rate = rate_at(learning_rate, state.step_count)
+    max_lr = larger(xp, number(xp, state.max_lr), rate)
+    weight = xp.power(max_lr, weight_lr_power)
+    weight_sum = number(xp, state.weight_sum) + weight
+    # The first steps of a warm-up weigh nothing, and what infinite weights share is nothing too.
+    has_share = (weight_sum != 0) & (weight_sum != xp.inf)
+    share = number(xp, xp.where(has_share, weight / xp.where(has_share, weight_sum, 1.0), 0.0))
+    moves, base_state = base.update(updates, state.base_optimizer_state, params, **extra)
+    z = tree.cast_like(tree.add(state.z, moves), state.z)
+
+    def update(_: Any, y: Any, old: Any, new: Any, share: Any) -> Any:
+        # The new parameters less the old ones, without what would cancel.
+        return b1 * share * (new - _average(y, old, b1)) + (1.0 - b1) * (new - old)
+
+    trees = {"params": params, "state.z": state.z, "z": z}
+    after = state._replace(
+        weight_sum=weight_sum,
+        step_count=next_count(state.step_count),
+        max_lr=max_lr,
+        base_optimizer_state=base_state,
+        z=z,
+    )
+    return mapped("schedule_free", update, trees, (share,)), after
+
+
+def _average(y: Any, z: Any, b1: Any) -> Any:
+    """What is averaged, from the parameters, which lie between that and ``z``."""
+    return (y - (1.0 - b1) * z) / b1
+
+
+@recorded
+def schedule_free(
+    base_optimizer: TransformationLike,
+    learning_rate: ScalarOrSchedule,
+    b1: float = 0.9,
+    weight_lr_power: float = 2.0,
+    state_dtype: DTypeLike | None = None,
+) -> GradientTransformationExtraArgs:
+    r"""Average the iterates of a transformation instead of decaying its learning rate.
+
+    .. math::
+        z' = z + u, \qquad
+        x' = (1 - c) \, x + c \, z', \qquad
+        p' = b_1 \, x' + (1 - b_1) \, z', \qquad
+        c = w_t / \sum_{s \le t} w_s, \quad w_t = (\max_{s \le t} \gamma_s)^k
+
+    :math:`u` is the update of the transformation for gradients at the parameters :math:`p`; the
+    average :math:`x`, which :func:`schedule_free_eval_params` gives, is what to evaluate with. It
+    takes the place of momentum, so the transformation inside should have none.
+
+    Args:
+        base_optimizer: The transformation, with the same learning rate.
+        learning_rate: The learning rate :math:`\gamma`, a number, or a schedule that warms up and
+            then stays. It is called with counts from 1, that inside with counts from 0.
+        b1: The share :math:`b_1` of the average in the parameters, above 0 and at most 1.
+        weight_lr_power: The power :math:`k` of the learning rate by which a step weighs.
+        state_dtype: The dtype of :math:`z`; None for the parameters' own, or float32 where that is
+            of half precision.
+
+    Returns:
+        A transformation with state :class:`ScheduleFreeState`, whose ``update`` needs ``params``.
+        It runs on NumPy, the one inside as it does by itself.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: ``b1`` is out of bounds, or a number is NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.contrib.schedule_free(gm.sgd(1.0), 1.0)
+        >>> params = np.array([4.0])
+        >>> updates, state = tx.update(np.array([1.0]), tx.init(params), params)
+        >>> updates
+        array([-1.])
+
+    References:
+        Defazio et al., `The Road Less Scheduled <https://arxiv.org/abs/2405.15682>`_, 2024.
+    """
+    if not is_transformation(base_optimizer):
+        raise TypeError(f"schedule_free takes a transformation, got {base_optimizer!r}")
+    hyper = {
+        "base": with_extra_args_support(base_optimizer),
+        "learning_rate": real_or_schedule("learning_rate", learning_rate),
+        "b1": real("b1", b1, above=0, at_most=1),
+        "weight_lr_power": real("weight_lr_power", weight_lr_power),
+        "state_dtype": float_dtype("state_dtype", state_dtype),
+    }
+    return by_tree(_init, _schedule_free, hyper, ("z",), reads_params=True)
+
+
+def _warmed_up(learning_rate: float, warmup_steps: int | None) -> ScalarOrSchedule:
+    if warmup_steps is None:
+        return learning_rate
+    return warmup_constant_schedule(0.0, learning_rate, warmup_steps)
+
+
+@recorded
+def schedule_free_sgd(
+    learning_rate: float = 1.0,
+    warmup_steps: int | None = None,
+    b1: float = 0.9,
+    weight_decay: float | None = None,
+    weight_lr_power: float = 2.0,
+    state_dtype: DTypeLike | None = None,
+) -> GradientTransformationExtraArgs:
+    """Gradient descent inside of :func:`schedule_free`.
+
+    Args:
+        learning_rate: The learning rate.
+        warmup_steps: In how many steps it rises from zero; None for none.
+        b1: The share of the average in the parameters, above 0 and at most 1.
+        weight_decay: The multiple of the parameters that is added to gradients; None for none.
+        weight_lr_power: The power of the learning rate by which a step weighs.
+        state_dtype: The dtype of the iterates, as for :func:`schedule_free`.
+
+    Returns:
+        A transformation with state :class:`ScheduleFreeState`, whose ``update`` needs ``params``.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: ``b1`` is out of bounds, or a number is NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> opt = gm.Optimizer(gm.contrib.schedule_free_sgd(0.5), np.array([2.0]))
+        >>> for _ in range(20):
+        ...     _ = opt.step(2 * opt.params)
+        >>> average = gm.contrib.schedule_free_eval_params(opt.state, opt.params)
+        >>> bool(abs(average[0]) < 0.2)
+        True
+
+    References:
+        Defazio et al., `The Road Less Scheduled <https://arxiv.org/abs/2405.15682>`_, 2024.
+    """
+    rate = _warmed_up(learning_rate, warmup_steps)
+    base = sgd(rate)
+    if weight_decay is not None:
+        base = chain(add_decayed_weights(weight_decay), base)
+    return schedule_free(base, rate, b1, weight_lr_power, state_dtype)
+
+
+@recorded
+def schedule_free_adamw(
+    learning_rate: float = 0.0025,
+    warmup_steps: int | None = None,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    weight_lr_power: float = 2.0,
+    state_dtype: DTypeLike | None = None,
+) -> GradientTransformationExtraArgs:
+    """AdamW without its first moment inside of :func:`schedule_free`.
+
+    Args:
+        learning_rate: The learning rate.
+        warmup_steps: In how many steps it rises from zero; None for none.
+        b1: The share of the average in the parameters, above 0 and at most 1.
+        b2: Decay of the second moment.
+        eps: Added outside the root.
+        weight_decay: The multiple of the parameters, which the learning rate multiplies.
+        weight_lr_power: The power of the learning rate by which a step weighs.
+        state_dtype: The dtype of the iterates, as for :func:`schedule_free`.
+
+    Returns:
+        A transformation with state :class:`ScheduleFreeState`, whose ``update`` needs ``params``.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: ``b1`` or ``b2`` is out of bounds, or a number is NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> opt = gm.Optimizer(gm.contrib.schedule_free_adamw(0.1), np.array([1.0, -1.0]))
+        >>> _ = opt.step(np.array([2.0, 0.5]))
+        >>> opt.params
+        array([ 0.9, -1.1])
+
+    References:
+        Defazio et al., `The Road Less Scheduled <https://arxiv.org/abs/2405.15682>`_, 2024.
+    """
+    rate = _warmed_up(learning_rate, warmup_steps)
+    base = chain(
+        scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
+        add_decayed_weights(weight_decay),
+        scale_by_learning_rate(rate),
+    )
+    return schedule_free(base, rate, b1, weight_lr_power, state_dtype)
+
+
+def schedule_free_eval_params(state: ScheduleFreeState, params: PyTree) -> PyTree:
+    r"""The parameters to evaluate with: the average that :func:`schedule_free` keeps.
+
+    .. math:: x = (p - (1 - b_1) \, z) / b_1
+
+    Args:
+        state: The state of :func:`schedule_free`, of this package's or of optax's.
+        params: The parameters that belong to it.
+
+    Returns:
+        A tree of new arrays in the parameters' dtypes.
+
+    Raises:
+        TypeError: ``state`` is none of :func:`schedule_free`.
+        TreeError: ``params`` has another structure.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> params = np.array([1.0])
+        >>> state = gm.contrib.schedule_free_sgd().init(params)
+        >>> gm.contrib.schedule_free_eval_params(state, params)
+        array([1.])
+    """
+    if not hasattr(state, "z") or not hasattr(state, "b1"):
+        kind = type(state).__name__
+        raise TypeError(f"schedule_free_eval_params takes a ScheduleFreeState, got a {kind}")
+    trees = {"params": params, "state.z": state.z}
+    found = mapped(
+        "schedule_free_eval_params", lambda _, y, z, b1: _average(y, z, b1), trees, (state.b1,)
+    )
+    return tree.cast_like(found, params)
