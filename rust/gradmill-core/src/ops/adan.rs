@@ -64,7 +64,7 @@ impl<T: Float> Op<T, 4> for ScaleByAdan<T> {
         let v = self.b2 * v + self.rest2 * difference;
         let n = self.b3 * n + self.rest3 * (ahead * ahead);
         let size = (n * self.n_factor + self.eps_root).sqrt() + self.eps;
-        // What is subnormal is zero behind a sum.
-        ((m * self.m_factor + v * self.v_factor) / size, [m, v, n, update + T::ZERO])
+        // It is not subnormal: a superinstruction with a moment that is rare begins with a product, and blocks flush.
+        ((m * self.m_factor + v * self.v_factor) / size, [m, v, n, update])
     }
 }

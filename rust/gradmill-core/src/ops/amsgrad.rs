@@ -53,8 +53,9 @@ impl<T: Float> Op<T, 3> for ScaleByAmsgrad<T> {
         let mu = self.b1 * mu + self.rest1 * update;
         let nu = self.b2 * nu + self.rest2 * (update * update);
         let nu_hat = nu * self.nu_factor;
-        // A NaN among the two comes out, as that of the instruction for it would not; what was flushed stays so.
-        let nu_max = if nu_max >= nu_hat || nu_max.is_nan() { nu_max.flush() } else { nu_hat };
+        // One instruction, which hands on a NaN of the average alone: no step leaves another. What is subnormal is not
+        // greater than zero.
+        let nu_max = if nu_max > nu_hat { nu_max } else { nu_hat };
         let root = (nu_max + self.eps_root).sqrt() + self.eps;
         (mu * self.mu_factor / root, [mu, nu, nu_max])
     }

@@ -8,17 +8,18 @@ pub const LION: Meta = Meta {
     params: false,
     reduce: Reduce::None,
 };
+pub const LION_REFINED: Meta = Meta { name: "scale_by_lion_refined", ..LION };
 
-/// The sign of `b1 m + (1 - b1) u`, which is zero for a zero and NaN for NaN; `m' = b2 m + (1 - b2) u`.
+/// `m' = b2 m + (1 - b2) u`; emits the sign of `c = b1 m + (1 - b1) u` or, where `REFINED`, `c` between -1 and 1.
 #[derive(Clone, Copy, Debug)]
-pub struct ScaleByLion<T> {
+pub struct ScaleByLion<T, const REFINED: bool> {
     b1: T,
     rest1: T,
     b2: T,
     rest2: T,
 }
 
-impl<T: Float> FromScalars<2> for ScaleByLion<T> {
+impl<T: Float, const REFINED: bool> FromScalars<2> for ScaleByLion<T, REFINED> {
     fn from_scalars(&[b1, b2]: &[f64; 2]) -> Self {
         Self {
             b1: T::from_f64(b1),
@@ -29,13 +30,16 @@ impl<T: Float> FromScalars<2> for ScaleByLion<T> {
     }
 }
 
-impl<T: Float> Op<T, 1> for ScaleByLion<T> {
+impl<T: Float, const REFINED: bool> Op<T, 1> for ScaleByLion<T, REFINED> {
     #[inline(always)]
     fn element(&self, update: T, _: Beside<T>, [mu]: [T; 1]) -> (T, [T; 1]) {
-        let mean = self.rest1 * update + self.b1 * mu;
-        let positive = if mean > T::ZERO { T::ONE } else { mean };
-        let sign = if mean < T::ZERO { -T::ONE } else { positive };
-        (sign, [self.b2 * mu + self.rest2 * update])
+        let direction = self.b1 * mu + self.rest1 * update;
+        let mu = self.b2 * mu + self.rest2 * update;
+        if !REFINED {
+            return (direction.sign(), [mu]);
+        }
+        let raised = if direction < -T::ONE { -T::ONE } else { direction };
+        (if raised > T::ONE { T::ONE } else { raised }, [mu])
     }
 }
 
@@ -45,7 +49,7 @@ mod tests {
 
     #[test]
     fn signs_of_zeros_and_nan_stay() {
-        let lion = ScaleByLion::<f32>::from_scalars(&[0.5, 0.5]);
+        let lion = ScaleByLion::<f32, false>::from_scalars(&[0.5, 0.5]);
         let sign = |mean: f32| lion.element(2.0 * mean, Beside::default(), [mean * 0.0]).0;
         assert_eq!([3.0, -1e-30, 0.0].map(sign), [1.0, -1.0, 0.0]);
         assert!(sign(-0.0).is_sign_negative() && sign(0.0).is_sign_positive());

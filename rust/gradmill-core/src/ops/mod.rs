@@ -54,7 +54,10 @@ list::ops! {
         ScaleByAdoptNesterov: ScaleByAdopt<T, true>, ADOPT_NESTEROV, fused Rare;
     }
     ema { Ema: Ema<T>, EMA, fused Common; }
-    lion { ScaleByLion: ScaleByLion<T>, LION, fused Rare; }
+    lion {
+        ScaleByLion: ScaleByLion<T, false>, LION, fused Common;
+        ScaleByLionRefined: ScaleByLion<T, true>, LION_REFINED, fused Rare;
+    }
     amsgrad { ScaleByAmsgrad: ScaleByAmsgrad<T>, AMSGRAD, fused Rare; }
     adan { ScaleByAdan: ScaleByAdan<T>, ADAN, fused Rare; }
     belief {
