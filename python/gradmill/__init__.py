@@ -46,8 +46,8 @@ from gradmill.optimizers import rprop as rprop
 from gradmill.optimizers import sgd as sgd
 from gradmill.optimizers import sign_sgd as sign_sgd
 from gradmill.optimizers import signum as signum
-from gradmill.optimizers import yogi as yogi
 from gradmill.optimizers import sm3 as sm3
+from gradmill.optimizers import yogi as yogi
 from gradmill.schedules import WrappedSchedule as WrappedSchedule
 from gradmill.schedules import constant_schedule as constant_schedule
 from gradmill.schedules import cosine_decay_schedule as cosine_decay_schedule

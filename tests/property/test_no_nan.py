@@ -59,7 +59,6 @@ EDGES: dict[str, Any] = {
     "factored_whole": lambda m: m.scale_by_factored_rms(False, epsilon=0.0),
     "amsgrad": lambda m: m.scale_by_amsgrad(eps=0.0),
     "amsgrad_no_memory": lambda m: m.scale_by_amsgrad(0.0, 0.0, 0.0, 0.0, None, False, False),
-<<<<<<< HEAD
     "adan": lambda m: m.scale_by_adan(eps=0.0),
     "belief": lambda m: m.scale_by_belief(eps=0.0, eps_root=0.0),
     "belief_nesterov": lambda m: m.scale_by_belief(eps=0.0, eps_root=1e-50, nesterov=True),
@@ -67,13 +66,11 @@ EDGES: dict[str, Any] = {
     "radam": lambda m: m.scale_by_radam(eps=0.0, threshold=0.0),
     "radam_no_memory": lambda m: m.scale_by_radam(0.0, 0.0, 0.0, threshold=0.0),
     "radam_short_memory": lambda m: m.scale_by_radam(b2=0.6, threshold=-1.0, nesterov=True),
-=======
     "prodigy": lambda m: m.contrib.prodigy(1e-3, eps=0.0),
     "dadapt_adamw": lambda m: m.contrib.dadapt_adamw(1e-3, eps=0.0),
     "dog": lambda m: m.contrib.dog(1e-3, eps=0.0),
     "mechanize": lambda m: m.contrib.mechanize(m.sgd(1e-3), eps=0.0),
     "schedule_free": lambda m: m.contrib.schedule_free(m.sgd(0.0), 0.0),
->>>>>>> w-p2
 }
 """Hyperparameters at the ends of their ranges.
 

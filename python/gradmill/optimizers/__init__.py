@@ -18,5 +18,5 @@ from gradmill.optimizers._sgd import noisy_sgd as noisy_sgd
 from gradmill.optimizers._sgd import sgd as sgd
 from gradmill.optimizers._sign import sign_sgd as sign_sgd
 from gradmill.optimizers._sign import signum as signum
-from gradmill.optimizers._yogi import yogi as yogi
 from gradmill.optimizers._sm3 import sm3 as sm3
+from gradmill.optimizers._yogi import yogi as yogi
