@@ -45,7 +45,7 @@ def allocations(case):
 
 firsts = 0
 for case in CASES:
-    if not (case.python or case.name in ASKS):
+    if case.is_native and case.name not in ASKS:
         counts = list(allocations(case))
         firsts += counts[0]
         # By the eighth, all gates have been open.
