@@ -81,7 +81,8 @@ def _innermost(name: str, code: list[tuple[int, str]]) -> list[Loop]:
     for at, (_, line) in enumerate(code):
         found = _JUMP.match(line)
         start = position.get(int(found[1], 16), at) if found else at
-        if start < at:
+        # What a function returns in the middle of is a rare branch that stands behind its end.
+        if start < at and not any(line.startswith("ret") for _, line in code[start:at]):
             spans.append((start, at))
     inner = [
         (start, end)

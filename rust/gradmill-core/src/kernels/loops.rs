@@ -32,9 +32,7 @@ const fn len_of(slots: usize, slot: usize, len: usize) -> usize {
 #[inline(always)]
 fn own<T: Float, const N: usize>(all: OwnSlots<T>) -> [T; N] {
     let mut own = [T::ZERO; N];
-    for (own, one) in own.iter_mut().zip(all) {
-        *own = one;
-    }
+    own.copy_from_slice(&all[..N]);
     own
 }
 

@@ -10,7 +10,6 @@ use crate::error::{Error, Role};
 use crate::number::dtype::DType;
 use crate::number::float::Float;
 use crate::number::rounding::Rounding;
-use crate::sums::reduce::padded;
 use crate::sums::squares::{SquareLanes, Squares};
 use crate::sys::config::{CHUNK, Config};
 use crate::sys::mode::in_default_mode;
@@ -279,13 +278,7 @@ impl<T: Float, const N: usize> NullaryFnOnce for AddSquares<'_, T, N> {
         for start in (0..len).step_by(STEP) {
             let end = len.min(start + STEP);
             for (own, row) in lanes.iter_mut().zip(&rows) {
-                let mut sums = *own;
-                let (blocks, tail) = row[start..end].as_chunks();
-                blocks.iter().for_each(|block| sums.add::<T>(block));
-                if !tail.is_empty() {
-                    sums.add::<T>(&padded(tail));
-                }
-                *own = sums;
+                own.add_all(&row[start..end]);
             }
         }
     }

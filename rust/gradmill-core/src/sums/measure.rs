@@ -5,8 +5,7 @@
 
 use pulp::NullaryFnOnce;
 
-use super::reduce::padded;
-use super::squares::{SquareLanes, Squares, add_squares, folded};
+use super::squares::{SquareLanes, Squares, add_squares, folded, padded};
 use super::units::{Measure, Units};
 use crate::data::Source;
 use crate::number::dtype::DType;

@@ -12,13 +12,6 @@ const LANES: usize = 16;
 /// The running sum of squares of one chunk.
 pub type Lanes = SquareLanes<LANES>;
 
-/// What is left over of an array that is cut into rows, with zeros behind, which change no sum: the loop over
-/// rows takes it as well. Element by element, since a copy of so few would be a call.
-#[inline(always)]
-pub fn padded<T: Float, const N: usize>(tail: &[T]) -> [T; N] {
-    std::array::from_fn(|at| tail.get(at).copied().unwrap_or(T::ZERO))
-}
-
 /// Adds the squares of `values`. All stretches of a chunk but the last have a multiple of [`LANES`] elements.
 pub struct SumSquares<'k, T> {
     pub lanes: &'k mut Lanes,
@@ -30,14 +23,7 @@ impl<T: Float> NullaryFnOnce for SumSquares<'_, T> {
 
     #[inline(always)]
     fn call(self) {
-        let Self { lanes, values } = self;
-        let mut sums = *lanes;
-        let (rows, tail) = values.as_chunks::<LANES>();
-        for row in rows {
-            sums.add(row);
-        }
-        sums.add(&padded::<T, LANES>(tail));
-        *lanes = sums;
+        self.lanes.add_all(self.values);
     }
 }
 

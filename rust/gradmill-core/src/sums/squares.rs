@@ -128,6 +128,24 @@ impl<const N: usize> SquareLanes<N> {
         add_squares(values, &mut self.sums, &mut self.smaller, &mut self.larger);
     }
 
+    /// Adds the squares of values, lane after lane and again from the first.
+    #[inline(always)]
+    pub fn add_all<T: Float>(&mut self, values: &[T]) {
+        // Copies that stay in registers, each small enough to be made without a call.
+        let Self { mut sums, mut smaller, mut larger } = *self;
+        let (rows, tail) = values.as_chunks::<N>();
+        for row in rows {
+            add_squares(row, &mut sums, &mut smaller, &mut larger);
+        }
+        if !tail.is_empty() {
+            add_squares(&padded::<T, N>(tail), &mut sums, &mut smaller, &mut larger);
+        }
+        self.sums = sums;
+        if T::DTYPE == DType::F64 {
+            (self.smaller, self.larger) = (smaller, larger);
+        }
+    }
+
     /// The sum of all lanes, in the order of [`folded`].
     pub fn total(self) -> Squares {
         self.total_by(folded)
@@ -167,6 +185,13 @@ pub fn add_squares<T: Float>(
         let value = if value.abs() > TINY { 0.0 } else { value } * LARGER;
         *sum += value * value;
     }
+}
+
+/// What is left over of an array that is cut into rows, with zeros behind, which change no sum: the loop over
+/// rows takes it as well. Element by element, since a copy of so few would be a call.
+#[inline(always)]
+pub fn padded<T: Float, const N: usize>(tail: &[T]) -> [T; N] {
+    std::array::from_fn(|at| tail.get(at).copied().unwrap_or(T::ZERO))
 }
 
 /// The sum of all lanes, folded in half until one is left.
