@@ -53,6 +53,7 @@ macro_rules! loops {
             /// Adds the updates to the parameters, as many of them as make whole strides, and replaces the slots. What comes
             /// back tells whether an incoming update was not finite.
             #[inline(always)]
+            #[expect(clippy::too_many_arguments, reason = "arrays that are arguments cannot overlap")]
             fn apply<U: Element, P: Element, S: Element>(
                 &self,
                 updates: &[U],
@@ -79,6 +80,7 @@ macro_rules! loops {
 
             /// Sends updates through the op, as many of them as make whole strides, to other memory, and replaces the slots.
             #[inline(always)]
+            #[expect(clippy::too_many_arguments, reason = "arrays that are arguments cannot overlap")]
             fn each(
                 &self,
                 updates: &[T],

@@ -267,7 +267,9 @@ impl<T: Float> AddToUnits<'_, T> {
 fn squares_of_run<T: Float>(values: &[T]) -> Squares {
     let mut lanes = SquareLanes::<UNIT_LANES>::ZERO;
     let (rows, tail) = values.as_chunks();
-    rows.iter().for_each(|row| lanes.add(row));
+    for row in rows {
+        lanes.add(row);
+    }
     if !tail.is_empty() {
         lanes.add(&padded::<T, UNIT_LANES>(tail));
     }
