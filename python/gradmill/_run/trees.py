@@ -118,8 +118,6 @@ class TreeFormula:
     ) -> tuple[PyTree, PyTree]:
         frame = Framer()(updates, params, needs_params=True)
         step = self._step(frame, state)
-        if all(leaf is None for leaf in step.updates):
-            return updates, state
         spec = frame.structure.spec
         seen = {name: spec.unflatten(step.kept(old.leaves)) for name, old in step.slots.items()}
         new, after = self._update(
@@ -201,7 +199,7 @@ class TreeFormula:
 
     def _settled(self, value: Any, old: Any = None) -> Any:
         """What a state holds: of NumPy in C order, and without subnormal numbers."""
-        if value is old:
+        if value is old and (self.xp is not np or old.flags.c_contiguous):
             return value
         dtype = None if old is None else old.dtype
         array = self.xp.asarray(value, dtype=dtype)
