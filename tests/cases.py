@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from optax.contrib import MuonDimensionNumbers
 
 import gradmill as gm
 from gradmill._ops.op import NATIVE
@@ -63,6 +64,8 @@ class Case:
         return self.name.startswith("conditionally") or any(
             op.startswith(("multi_steps", "apply_if_finite", "scale_by_novograd"))
             for op in self.ops
+        return self.name.startswith(("conditionally", "muon", "scale_by_muon")) or any(
+            op.startswith(("multi_steps", "apply_if_finite")) for op in self.ops
         )
 
 
@@ -107,6 +110,21 @@ def _bound(step: Any) -> Any:
 
 def _decay_rate(step: Any, rate: Any) -> Any:
     return rate * step / (step + 1.0)
+_AXES = {"kernel": MuonDimensionNumbers(), "conv": MuonDimensionNumbers((0, 2), -1)}
+
+
+def _are_matrices(params: Any) -> Any:
+    return {key: key in _AXES for key in params}
+
+
+def _axes(params: Any) -> Any:
+    """For each leaf its axes, or None."""
+    return {key: _AXES.get(key) for key in params}
+
+
+def _axes_of_masked(updates: Any) -> Any:
+    """For each leaf its axes; what masks leave out stays left out, as optax needs it."""
+    return {key: _AXES.get(key, hole) for key, hole in updates.items()}
 
 
 _F32: dict[str, Any] = {"accumulator_dtype": np.float32}
@@ -455,6 +473,7 @@ CASES = [
         "schedule_free_sgd",
         lambda m: m.contrib.schedule_free_sgd(0.3, 4, weight_decay=0.01),
         single=True,
+        loose=5,
     ),
     Case("schedule_free_adamw", lambda m: m.contrib.schedule_free_adamw(0.1), loose=30),
     Case("prodigy", lambda m: m.contrib.prodigy()),
@@ -480,4 +499,47 @@ CASES = [
         lambda m: m.chain(m.masked(m.scale_by_sm3(0.8, 0.9, 1e-3), _AXES), m.scale(0.5)),
     ),
     Case("sm3", lambda m: m.chain(m.scale(0.5), m.masked(m.sm3(0.1), _AXES), m.scale(0.5))),
+    Case(
+        "scale_by_muon",
+        lambda m: m.masked(
+            m.contrib.scale_by_muon(weight_dimension_numbers=_axes_of_masked), _are_matrices
+        ),
+        loose=30,
+    ),
+    Case(
+        "muon_aol",
+        lambda m: m.masked(
+            m.contrib.scale_by_muon(
+                ((4.0, -6.0, 3.0), (2.5, -3.0, 1.5)),
+                4,
+                0.8,
+                1e-3,
+                np.float32,
+                nesterov=False,
+                adaptive=True,
+                preconditioning="aol",
+                weight_dimension_numbers=_axes_of_masked,
+            ),
+            _are_matrices,
+        ),
+        single=True,
+        loose=300,
+    ),
+    Case("muon", lambda m: m.contrib.muon(0.1, muon_weight_dimension_numbers=_axes), loose=30),
+    Case(
+        "muon_args",
+        lambda m: m.contrib.muon(
+            _decay,
+            "dion",
+            weight_decay=0.01,
+            weight_decay_mask=_only_kernels,
+            nesterov=False,
+            preconditioning="schatten",
+            adam_weight_decay=0.1,
+            adam_learning_rate=0.2,
+            muon_weight_dimension_numbers=_axes,
+            consistent_rms=0.2,
+        ),
+        loose=30,
+    ),
 ]

@@ -489,3 +489,16 @@ def test_estimates_in_float16(name: str) -> None:
     assert math.isnan(theirs[-1])
     _, exact = of_both(lambda m: getattr(m.contrib, name)(), row(*[1] * 100), row(1)[0])
     assert ours == exact
+
+
+@pytest.mark.parametrize("preconditioning", ["frobenius", "aol", "schatten"])
+def test_matrices_of_large_numbers(preconditioning: Any) -> None:
+    grads = np.asarray(np.random.default_rng(0).normal(size=(4, 3)), F32)
+    theirs, ours = (
+        module.contrib.scale_by_muon(preconditioning=preconditioning) for module in (optax, gm)
+    )
+    large = grads * np.float32(2.0**83)
+    expected, _ = ours.update(grads, ours.init(grads))
+    np.testing.assert_array_equal(ours.update(large, ours.init(grads))[0], expected)
+    there = np.asarray(theirs.update(to_jax(large), theirs.init(to_jax(grads)))[0])
+    assert np.isnan(there).all() or not there.any()

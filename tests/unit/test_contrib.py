@@ -14,6 +14,7 @@ import gradmill as gm
 from gradmill._data.trees import flatten, tree_map
 from gradmill._plan.layout import links_of
 from gradmill._run.trees import formula_of
+from gradmill.errors import LeafValueError, TreeError
 from tests.cases import CASES, Case
 from tests.on_jax import to_jax
 from tests.trees import assert_close, bits, copy_tree, random_tree
@@ -53,9 +54,14 @@ def test_ten_steps_of_moving_parameters(case: Case, dtype: Any) -> None:
             updates, state = ours.update(grads, state, params)
             tolerance = TOLERANCE[np.float32 if case.single else dtype]
             tolerance = {name: bound * case.loose for name, bound in tolerance.items()}
+            assert dtypes(updates) == dtypes(params)
             assert_close(updates, expected, **tolerance)
             assert_close(state, their_state, **tolerance)
             params = as_numpy(optax.apply_updates(to_jax(params), expected))
+
+
+def dtypes(tree: Any) -> list[Any]:
+    return [leaf.dtype for leaf in flatten(tree)[0] if leaf is not None]
 
 
 def tree_of(function: Any, *trees: Any) -> Any:
@@ -98,7 +104,8 @@ def test_half_precision_is_for_storage(case: Case, dtype: Any) -> None:
     assert bits(state) == bits(expected)
     updates, state = tx.update(grads, state, params)
     exact, expected = tx.update(wide_grads, expected, wide)
-    assert bits(updates) == bits(exact)
+    # What a mask leaves out stays as it is.
+    assert bits(tree_map(lambda x: x.astype(np.float32), updates)) == bits(exact)
     assert bits(state) == bits(expected)
 
 
@@ -137,6 +144,10 @@ def test_a_partition_and_a_mask(case: Case) -> None:
         (lambda c: c.dog(init_step=("other", 1.0)), "init_step must begin with one of"),
         (lambda c: c.mechanize(gm.sgd(1.0), num_betas=0), "num_betas must be at least 1"),
         (lambda c: c.mechanize(None), "mechanize takes a transformation"),
+        (lambda c: c.scale_by_muon(preconditioning="none"), "preconditioning must be one of"),
+        (lambda c: c.scale_by_muon((1.0, 2.0)), r"ns_coeffs must have shape \(3,\) or \(n, 3\)"),
+        (lambda c: c.scale_by_muon([(1, 0, 0)] * 6), "ns_coeffs has 6 rows, and ns_steps is 5"),
+        (lambda c: c.muon(0.1, "other"), "ns_coeffs must be one of standard, dion"),
     ],
 )
 def test_arguments(make: Any, message: str) -> None:
@@ -156,3 +167,59 @@ def test_schedule_free_evaluates_where_optax_does() -> None:
         assert_close(gm.contrib.schedule_free_eval_params(state, tree), expected, rtol=1e-6)
     half = tree_map(lambda x: x.astype(np.float16), params)
     assert gm.contrib.schedule_free_eval_params(state, half)["bias"].dtype == np.float16
+
+
+@pytest.mark.parametrize("preconditioning", ["frobenius", "spectral", "aol", "schatten"])
+def test_matrices_become_orthogonal(preconditioning: Any) -> None:
+    """Singular values are near one, tall and wide; as in optax, which takes arrays alone."""
+    arguments = {"preconditioning": preconditioning, "ns_steps": 8}
+    ours, theirs = (m.contrib.scale_by_muon(**arguments) for m in (gm, optax))
+    for shape in ((9, 7), (3, 8), (1, 5)):
+        grads = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        updates, _ = ours.update(grads, ours.init(grads))
+        expected, _ = theirs.update(to_jax(grads), theirs.init(to_jax(grads)))
+        np.testing.assert_allclose(updates, expected, rtol=1e-3, atol=1e-5)
+        values = np.linalg.svd(updates, compute_uv=False)
+        assert 0.6 < values.min() <= values.max() < 1.3
+
+
+def test_axes_of_matrices() -> None:
+    """A tensor is a row of matrices; axes may come in any order, trees may be upper parts."""
+    axes = gm.contrib.MuonDimensionNumbers((0, -1), 2)
+    tensor = np.random.default_rng(0).normal(size=(2, 3, 5, 2))
+    plain = gm.contrib.scale_by_muon()
+    tx = gm.contrib.scale_by_muon(weight_dimension_numbers={"a": axes, "b": [axes, None]})
+    params = {"a": {"x": tensor}, "b": [tensor, None]}
+    updates, _ = tx.update(params, tx.init(params))
+    for at in range(3):
+        matrix = tensor[:, at].transpose(0, 2, 1).reshape(4, 5)
+        expected, _ = plain.update(matrix, plain.init(matrix))
+        for made in (updates["a"]["x"], updates["b"][0]):
+            rows = made[:, at].transpose(0, 2, 1).reshape(4, 5)
+            np.testing.assert_allclose(rows, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "message"),
+    [
+        ((3,), None, r"updates\['w'\]: has 1 axes, and a matrix two.* \(scale_by_muon\)"),
+        ((2, 3, 2), None, "has 3 axes; say by MuonDimensionNumbers"),
+        ((2, 3, 2), gm.contrib.MuonDimensionNumbers((0, 1), -2), "has an axis twice"),
+        ((2, 3), {"w": None}, "has no MuonDimensionNumbers"),
+        ((2, 3), {"v": None}, "weight_dimension_numbers: "),
+    ],
+)
+def test_what_is_no_matrix_is_named(shape: Any, axes: Any, message: str) -> None:
+    tx, params = gm.contrib.scale_by_muon(weight_dimension_numbers=axes), {"w": np.ones(shape)}
+    with pytest.raises((LeafValueError, TreeError), match=message):
+        tx.update(params, tx.init(params))
+
+
+def test_muon_takes_what_has_two_axes() -> None:
+    params = {"w": np.ones((2, 3)), "b": np.ones(3), "empty": np.ones((0, 3)), "none": None}
+    tx = gm.contrib.muon(0.1, nesterov=False)
+    updates, state = tx.update(params, tx.init(params), params)
+    assert state.inner_states["adam"].inner_state[0].mu["w"] == gm.MaskedNode()
+    assert state.inner_states["muon"].inner_state[0].mu["b"] == gm.MaskedNode()
+    np.testing.assert_allclose(updates["b"], -0.1, rtol=1e-6)
+    assert updates["empty"].shape == (0, 3)

@@ -32,7 +32,9 @@ def taken_from_the_package(root: Path) -> list[str]:
                 names = ["gradmill"]
             elif not (isinstance(node, ast.ImportFrom) and node.module == "gradmill"):
                 continue
-            taken += [f"{path}: {name}" for name in names if name not in {"_core", "errors", "tree"}]
+            taken += [
+                f"{path}: {name}" for name in names if name not in {"_core", "errors", "tree"}
+            ]
     return taken
 
 

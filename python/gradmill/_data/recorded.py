@@ -64,6 +64,9 @@ def _code(value: Any) -> str:
             code = f"[{', '.join(map(_code, value))}]"
         case tuple() if type(value) is tuple:
             code = f"({', '.join(map(_code, value))}{',' * (len(value) == 1)})"
+        case tuple() if hasattr(value, "_fields") and not hasattr(value, "_made_by"):
+            fields = dict(zip(value._fields, value, strict=True))
+            code = str(Call(type(value), (), fields))
         case np.ndarray() | np.dtype():
             code = f"np.{value!r}"
         case _:

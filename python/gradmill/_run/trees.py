@@ -119,8 +119,6 @@ class TreeFormula:
     ) -> tuple[PyTree, PyTree]:
         frame = Framer()(updates, params, needs_params=True)
         step = self._step(frame, state)
-        if all(leaf is None for leaf in step.updates):
-            return updates, state
         spec = frame.structure.spec
         seen = {name: spec.unflatten(step.kept(old.leaves)) for name, old in step.slots.items()}
         new, after = self._update(

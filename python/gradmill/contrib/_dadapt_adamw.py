@@ -83,7 +83,7 @@ def _dadapt_adamw(
     step = d * rate_at(learning_rate, state.count) * adams_corrections(xp, b1, b2, state.count)
     root_b2 = b2**0.5
 
-    def scaled(xp: Any, s: Any, v: Any) -> Any:
+    def scaled(xp: Any, s: Any, v: Any, eps: Any) -> Any:
         return s / root(xp, v, 0.0, eps)
 
     def second(_: Any, v: Any, g: Any) -> Any:
@@ -93,7 +93,7 @@ def _dadapt_adamw(
         return lambda _, old, g, step: average(kept, old, step * g)
 
     trees = {"state": state.grad_sum, "exp_avg_sq": state.exp_avg_sq}
-    along = number(xp, tree.vdot(updates, mapped("dadapt_adamw", scaled, trees)))
+    along = number(xp, tree.vdot(updates, mapped("dadapt_adamw", scaled, trees, (eps,))))
     exp_avg = mapped(
         "dadapt_adamw", averaged(b1), {"state": state.exp_avg, "updates": updates}, (step,)
     )
@@ -107,11 +107,11 @@ def _dadapt_adamw(
     # Gradients of zero so far tell nothing of a distance.
     estim_lr = larger(xp, d, over(xp, weighted, total))
 
-    def update(xp: Any, m: Any, v: Any, p: Any, step: Any) -> Any:
+    def update(xp: Any, m: Any, v: Any, p: Any, step: Any, eps: Any) -> Any:
         return -weight_decay * step * p - m / root(xp, v, 0.0, eps)
 
     trees = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq, "params": params}
-    return mapped("dadapt_adamw", update, trees, (step,)), state._replace(
+    return mapped("dadapt_adamw", update, trees, (step, eps)), state._replace(
         exp_avg=exp_avg,
         exp_avg_sq=exp_avg_sq,
         grad_sum=grad_sum,

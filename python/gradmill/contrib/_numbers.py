@@ -33,7 +33,7 @@ def rate_at(learning_rate: ScalarOrSchedule, count: Any) -> Any:
 
 def adams_corrections(xp: Any, b1: Any, b2: Any, count: Any) -> Any:
     """What both corrections of Adam's make of a learning rate, in the step with a count from 0."""
-    steps = integer(count) + 1
+    steps = integer(count) + 1.0
     return number(xp, xp.sqrt(correction(b2, steps))) / correction(b1, steps)
 
 

@@ -215,7 +215,9 @@ mod tests {
 
     fn of(values: &[f64]) -> Squares {
         let mut lanes = SquareLanes::<1>::ZERO;
-        values.iter().for_each(|&value| lanes.add(&[value]));
+        for &value in values {
+            lanes.add(&[value]);
+        }
         lanes.total()
     }
 

@@ -1,0 +1,508 @@
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import optree
+
+from gradmill import tree
+from gradmill._data.arrays import widest
+from gradmill._data.checks import float_dtype, is_integer, number_of, real
+from gradmill._data.numbers import integer
+from gradmill._data.recorded import recorded
+from gradmill._data.trees import NAMESPACE, flatten, leaf_path
+from gradmill._data.types import EmptyState
+from gradmill._ops.common import average, correction, over
+from gradmill._plan.align import Difference, align, words
+from gradmill._plan.scalars import next_count
+from gradmill._run.fused import by_tree
+from gradmill.contrib._numbers import decay, zero_count
+from gradmill.errors import LeafValueError, TreeError
+from gradmill.optimizers import adamw
+from gradmill.transforms import add_decayed_weights, scale_by_learning_rate
+from gradmill.transforms._chain import chain
+from gradmill.transforms._masking import partition
+from gradmill.tree._leafwise import mapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import DTypeLike
+
+    from gradmill._data.trees import Treespec
+    from gradmill._data.types import PyTree, ScalarOrSchedule
+    from gradmill._plan.spec import Mask
+    from gradmill._run.transformation import GradientTransformationExtraArgs
+
+Coefficients: TypeAlias = "tuple[float, float, float] | tuple[tuple[float, float, float], ...]"
+Preconditioning: TypeAlias = Literal["frobenius", "spectral", "aol", "schatten"]
+Axes: TypeAlias = "PyTree | Callable[[PyTree], PyTree] | None"
+
+_STANDARD = (3.4445, -4.7750, 2.0315)
+_PRESETS: dict[str, Coefficients] = {
+    "standard": _STANDARD,
+    "dion": (
+        (4.0848, -6.8946, 2.9270),
+        (3.9505, -6.3029, 2.6377),
+        (3.7418, -5.5913, 2.3037),
+        (2.8769, -3.1427, 1.2046),
+        (2.8366, -3.0525, 1.2012),
+    ),
+}
+_PRECONDITIONINGS = ("frobenius", "spectral", "aol", "schatten")
+_LEAST = 1e-8
+"""What the preconditionings of a first iteration take for zero."""
+
+
+class MuonDimensionNumbers(NamedTuple):
+    """Which axes of a parameter are the rows and the columns of a matrix.
+
+    All other axes count matrices, each of which stands for itself.
+
+    Attributes:
+        reduction_axis: The axis or the axes over which a layer adds up: the rows.
+        output_axis: The axis or the axes of what it gives: the columns.
+
+    Example:
+        >>> import gradmill as gm
+        >>> gm.contrib.MuonDimensionNumbers((0, 1), 2)
+        MuonDimensionNumbers(reduction_axis=(0, 1), output_axis=2)
+    """
+
+    reduction_axis: Sequence[int] | int = 0
+    output_axis: Sequence[int] | int = 1
+
+
+class MuonState(NamedTuple):
+    """The state of :func:`scale_by_muon`.
+
+    Attributes:
+        count: Steps taken, a 0-d int32 array.
+        mu: Momentum, a tree like the parameters.
+        ns_coeffs: The coefficients of the iterations, one row for all of them or one for each.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.contrib.scale_by_muon().init(np.zeros((1, 2))).mu
+        array([[0., 0.]])
+    """
+
+    count: Any
+    mu: Any
+    ns_coeffs: Any
+
+
+class _Matrices(NamedTuple):
+    """How a leaf is seen as a row of matrices."""
+
+    order: tuple[int, ...]
+    sizes: tuple[int, int, int]
+
+    def of(self, xp: Any, leaf: Any) -> Any:
+        return xp.reshape(xp.transpose(leaf, self.order), self.sizes)
+
+    def back(self, xp: Any, matrices: Any, shape: tuple[int, ...]) -> Any:
+        inside = xp.reshape(matrices, [shape[axis] for axis in self.order])
+        return xp.transpose(inside, [self.order.index(axis) for axis in range(len(shape))])
+
+
+def _matrices(shape: tuple[int, ...], axes: Any) -> _Matrices:
+    """How a leaf of a shape is seen.
+
+    Raises:
+        ValueError: It cannot be. The message continues a leaf's path.
+    """
+    if axes is None:
+        raise ValueError("has no MuonDimensionNumbers; leave it out with masked or partition")
+    rank = len(shape)
+    if rank < 2:
+        raise ValueError(f"has {rank} axes, and a matrix two; leave it out with masked")
+    if rank == 2:
+        axes = MuonDimensionNumbers()
+    elif axes is _DEFAULT:
+        raise ValueError(f"has {rank} axes; say by MuonDimensionNumbers which make a matrix")
+    rows, columns = (
+        tuple(axis % rank for axis in ((own,) if isinstance(own, int) else own)) for own in axes
+    )
+    if len({*rows, *columns}) < len(rows) + len(columns):
+        raise ValueError(f"has an axis twice in {axes}")
+    batch = tuple(axis for axis in range(rank) if axis not in (*rows, *columns))
+    number, height, width = (
+        math.prod(shape[axis] for axis in own) for own in (batch, rows, columns)
+    )
+    return _Matrices((*batch, *rows, *columns), (number, height, width))
+
+
+_DEFAULT = MuonDimensionNumbers()
+"""Stands for what is not said."""
+
+
+def _is_axes(node: object) -> bool:
+    """Whether a node says which axes make a matrix, be it of optax's class."""
+    return hasattr(node, "reduction_axis")
+
+
+def _axes_of(axes: Axes, leaves: PyTree) -> tuple[list[Any], list[Any], Treespec]:
+    """The leaves of a tree, what is said of the axes of each, and the structure."""
+    found, spec = flatten(leaves)
+    if axes is None:
+        return found, [_DEFAULT] * len(found), spec
+    given, own = optree.tree_flatten(
+        axes(leaves) if callable(axes) else axes,
+        is_leaf=_is_axes,
+        none_is_leaf=True,
+        namespace=NAMESPACE,
+    )
+    order = align(own, spec, holes=True, prefix=True)
+    if isinstance(order, Difference):
+        raise TreeError(words(order, "weight_dimension_numbers", "updates", given, found))
+    return found, [None if at < 0 else given[at] for at in order.leaves], spec
+
+
+def _each(op: str, axes: Axes, updates: PyTree, function: Any) -> PyTree:
+    """The tree of ``function(leaf, matrices)``.
+
+    Raises:
+        TreeError: ``axes`` has another structure.
+        LeafValueError: A leaf holds no matrices.
+    """
+    leaves, own, spec = _axes_of(axes, updates)
+    made: list[Any] = []
+    for at, (leaf, its) in enumerate(zip(leaves, own, strict=True)):
+        if leaf is None:
+            made.append(None)
+            continue
+        try:
+            matrices = _matrices(leaf.shape, its)
+        except ValueError as error:
+            raise LeafValueError(f"{leaf_path(spec, at, 'updates')}: {error} ({op})") from None
+        made.append(function(leaf, matrices))
+    return spec.unflatten(made)
+
+
+def _init(
+    xp: Any, params: PyTree, *, ns_coeffs: Coefficients, mu_dtype: Any, **_: Any
+) -> MuonState:
+    dtype = widest(flatten(params)[0])
+    mu = tree.zeros_like(params, mu_dtype)
+    return MuonState(zero_count(xp), mu, xp.asarray(ns_coeffs, dtype))
+
+
+def _scale_by_muon(
+    xp: Any,
+    updates: PyTree,
+    state: MuonState,
+    params: PyTree | None,  # noqa: ARG001
+    extra: Mapping[str, Any],  # noqa: ARG001
+    *,
+    ns_steps: int,
+    beta: float,
+    eps: float,
+    nesterov: bool,
+    adaptive: bool,
+    preconditioning: Preconditioning,
+    axes: Axes,
+    **_: Any,
+) -> tuple[PyTree, MuonState]:
+    count = integer(state.count)
+    mu = tree.update_moment(updates, state.mu, beta, 1)
+    now, later = (correction(beta, count + steps) for steps in (1.0, 2.0))
+
+    def ahead(_: Any, m: Any, g: Any, now: Any, later: Any) -> Any:
+        return average(beta, m / later, g / now) if nesterov else m / now
+
+    momentum = mapped("scale_by_muon", ahead, {"mu": mu, "updates": updates}, (now, later))
+
+    def orthogonal(leaf: Any, matrices: _Matrices) -> Any:
+        x = _orthogonal(xp, matrices.of(xp, leaf), state.ns_coeffs, ns_steps, preconditioning, eps)
+        made = matrices.back(xp, x, leaf.shape)
+        return xp.sum(leaf * made) * made if adaptive else made
+
+    new = _each("scale_by_muon", axes, momentum, orthogonal)
+    return new, state._replace(count=next_count(state.count), mu=mu)
+
+
+def _orthogonal(
+    xp: Any, x: Any, coeffs: Any, steps: int, preconditioning: Preconditioning, eps: Any
+) -> Any:
+    """Matrices whose singular values come close to one, by Newton-Schulz iterations."""
+    if 0 in x.shape:
+        return x
+    if x.shape[1] > x.shape[2]:
+        turned = _orthogonal(xp, _turned(xp, x), coeffs, steps, preconditioning, eps)
+        return _turned(xp, turned)
+    # By a power of two, so that no square is too large or too small and no bit is lost.
+    _, power = xp.frexp(xp.max(xp.abs(x), axis=(1, 2), keepdims=True))
+    unit = xp.ldexp(xp.ones((), x.dtype), -xp.clip(power, -_TOP, _TOP))
+    x, eps, least = x * unit, eps * unit, _LEAST * unit * unit
+    if preconditioning == "frobenius":
+        x = over(xp, x, _size(xp, x) + eps)
+    elif preconditioning == "spectral":
+        x = over(xp, x, xp.linalg.norm(x, ord=2, axis=(1, 2), keepdims=True) + eps)
+    coeffs = xp.asarray(coeffs, x.dtype)
+    for step, (first, second, third) in enumerate(coeffs if coeffs.ndim == 2 else [coeffs] * steps):
+        gram = x @ _turned(xp, x)
+        if step == 0 and preconditioning in ("aol", "schatten"):
+            is_aol = preconditioning == "aol"
+            sizes = xp.sum(xp.abs(gram), axis=2, keepdims=True) if is_aol else _size(xp, gram)
+            factor = 1 / xp.sqrt(xp.maximum(sizes, least))
+            x, gram = x * factor, gram * factor * _turned(xp, factor)
+        x = first * x + (second * gram + third * (gram @ gram)) @ x
+    return x
+
+
+_TOP = 100
+"""The largest power of two by which matrices are multiplied."""
+
+
+def _turned(xp: Any, matrices: Any) -> Any:
+    return xp.swapaxes(matrices, 1, 2)
+
+
+def _size(xp: Any, matrices: Any) -> Any:
+    return xp.sqrt(xp.sum(matrices * matrices, axis=(1, 2), keepdims=True))
+
+
+@recorded
+def scale_by_muon(
+    ns_coeffs: Coefficients = _STANDARD,
+    ns_steps: int = 5,
+    beta: float = 0.95,
+    eps: float = 1e-8,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = True,
+    adaptive: bool = False,
+    preconditioning: Preconditioning = "frobenius",
+    weight_dimension_numbers: PyTree | Callable[[PyTree], PyTree] | None = None,
+) -> GradientTransformationExtraArgs:
+    r"""Make momentum orthogonal: its singular values all come close to one.
+
+    .. math::
+        m' = \beta m + (1 - \beta) g, \qquad
+        X_0 = \hat m / \|\hat m\|, \qquad
+        X_{k + 1} = a X_k + (b X_k X_k^\top + c (X_k X_k^\top)^2) X_k, \qquad
+        u = X_n
+
+    :math:`\hat m` is the momentum with its bias corrected, one step ahead for Nesterov's.
+
+    Args:
+        ns_coeffs: The coefficients :math:`(a, b, c)` of all iterations, or a row for each.
+        ns_steps: The number :math:`n` of iterations; where there are rows, at least as many.
+        beta: The decay :math:`\beta`, at least 0 and below 1.
+        eps: Added to the norm, not negative.
+        mu_dtype: The dtype of momentum; None for the parameters' own, or float32 where that is of
+            half precision.
+        nesterov: Whether to use Nesterov's momentum.
+        adaptive: Whether to multiply updates by their inner product with momentum.
+        preconditioning: What makes singular values at most one: ``"frobenius"`` for a division by
+            the norm of all elements; ``"spectral"`` by the largest singular value, which is slow;
+            ``"aol"`` by sums over the rows of the first :math:`X X^\top`, and ``"schatten"`` by its
+            norm: larger values at first, so that fewer iterations do.
+        weight_dimension_numbers: A :class:`MuonDimensionNumbers` for each leaf with more than two
+            axes: a tree with the structure of the parameters or of its upper part, or a function of
+            the updates that returns one. None where all are matrices.
+
+    Returns:
+        A transformation with state :class:`MuonState`. It runs on NumPy: products of matrices are
+        those of its BLAS, and depend on that in their last bits.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: A number is out of bounds or NaN, ``ns_coeffs`` has another shape, or there is
+            no such ``preconditioning``.
+        LeafValueError: From ``update``: a leaf is no matrix, and nothing says how it is made up.
+        TreeError: From ``update``: ``weight_dimension_numbers`` has another structure.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.contrib.scale_by_muon()
+        >>> grads = np.array([[100.0, 0.0], [0.0, -1.0]])
+        >>> updates, _ = tx.update(grads, tx.init(grads))
+        >>> bool((abs(abs(np.diag(updates)) - 1) < 0.4).all())
+        True
+
+    References:
+        Jordan et al., `Muon: An optimizer for hidden layers in neural networks
+        <https://kellerjordan.github.io/posts/muon/>`_, 2024.
+    """
+    if preconditioning not in _PRECONDITIONINGS:
+        names = ", ".join(_PRECONDITIONINGS)
+        raise ValueError(f"preconditioning must be one of {names}, got {preconditioning!r:.80}")
+    if not is_integer(ns_steps):
+        raise TypeError(f"ns_steps must be an integer, got {ns_steps!r:.80}")
+    real("ns_steps", ns_steps, at_least=0)
+    hyper = {
+        "ns_coeffs": _rows("ns_coeffs", ns_coeffs, number_of(ns_steps)),
+        "ns_steps": number_of(ns_steps),
+        "beta": decay("beta", beta),
+        "eps": real("eps", eps, at_least=0),
+        "mu_dtype": float_dtype("mu_dtype", mu_dtype),
+        "nesterov": nesterov,
+        "adaptive": adaptive,
+        "preconditioning": preconditioning,
+        "axes": weight_dimension_numbers,
+    }
+    return by_tree(_init, _scale_by_muon, hyper, ("mu",))
+
+
+def _rows(name: str, coeffs: Any, steps: int) -> Coefficients:
+    array = np.asarray(coeffs, float)
+    if array.ndim not in (1, 2) or array.shape[-1] != 3:
+        raise ValueError(f"{name} must have shape (3,) or (n, 3), got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite")
+    if array.ndim == 2 and len(array) > steps:
+        raise ValueError(f"{name} has {len(array)} rows, and ns_steps is {steps}")
+    if array.ndim == 1:
+        first, second, third = array.tolist()
+        return first, second, third
+    return tuple((first, second, third) for first, second, third in array.tolist())
+
+
+def _stateless(xp: Any, params: PyTree, **_: Any) -> EmptyState:  # noqa: ARG001
+    return EmptyState()
+
+
+def _scale_by_shape(
+    xp: Any,  # noqa: ARG001
+    updates: PyTree,
+    state: EmptyState,
+    params: PyTree | None,  # noqa: ARG001
+    extra: Mapping[str, Any],  # noqa: ARG001
+    *,
+    axes: Axes,
+    consistent_rms: float | None,
+) -> tuple[PyTree, EmptyState]:
+    def scaled(leaf: Any, matrices: _Matrices) -> Any:
+        _, rows, columns = matrices.sizes
+        if consistent_rms is not None:
+            return math.sqrt(max(rows, columns)) * consistent_rms * leaf
+        return math.sqrt(max(1.0, columns / max(rows, 1))) * leaf
+
+    return _each("scale_by_shape", axes, updates, scaled), state
+
+
+def _labels(axes: Axes, params: PyTree) -> PyTree:
+    """Which parameters are matrices: those with two axes, or those of which it is said."""
+    leaves, own, spec = _axes_of(axes, params)
+    labels: list[str | None] = []
+    for leaf, its in zip(leaves, own, strict=True):
+        is_matrix = np.ndim(leaf) == 2 if axes is None else its is not None
+        labels.append(None if leaf is None else "muon" if is_matrix else "adam")
+    return spec.unflatten(labels)
+
+
+@recorded
+def muon(
+    learning_rate: ScalarOrSchedule,
+    ns_coeffs: Coefficients | str = _STANDARD,
+    ns_steps: int = 5,
+    beta: float = 0.95,
+    eps: float = 1e-8,
+    weight_decay: ScalarOrSchedule = 0.0,
+    weight_decay_mask: Mask | None = None,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = True,
+    adaptive: bool = False,
+    preconditioning: Preconditioning = "frobenius",
+    adam_b1: float = 0.9,
+    adam_b2: float = 0.999,
+    adam_eps_root: float = 0.0,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+    muon_weight_dimension_numbers: PyTree | Callable[[PyTree], PyTree] | None = None,
+    consistent_rms: float | None = None,
+) -> GradientTransformationExtraArgs:
+    r"""Muon for matrices, AdamW for all other parameters.
+
+    Matrices: :func:`scale_by_muon`, then a factor of :math:`\sqrt{\max(1, n / m)}` for :math:`m`
+    rows and :math:`n` columns, :func:`add_decayed_weights` and :func:`scale_by_learning_rate`.
+
+    Args:
+        learning_rate: A number or a schedule.
+        ns_coeffs: The coefficients, as for :func:`scale_by_muon`, or ``"standard"`` or ``"dion"``.
+        ns_steps: The number of iterations.
+        beta: Decay of momentum, at least 0 and below 1.
+        eps: Added to norms of matrices, and in Adam outside the root.
+        weight_decay: The multiple of the matrices, or a schedule of it.
+        weight_decay_mask: Which of them decay, as for :func:`add_decayed_weights`.
+        mu_dtype: The dtype of momentum and of Adam's first moments, as for :func:`scale_by_muon`.
+        nesterov: Whether to use Nesterov's momentum, in both.
+        adaptive: Whether to multiply updates by their inner product with momentum.
+        preconditioning: As for :func:`scale_by_muon`.
+        adam_b1: Decay of Adam's first moment.
+        adam_b2: Decay of Adam's second moment.
+        adam_eps_root: Added inside the root.
+        adam_weight_decay: The multiple of the other parameters, or a schedule of it.
+        adam_learning_rate: The learning rate of these; None for the same.
+        muon_weight_dimension_numbers: A tree with a :class:`MuonDimensionNumbers` for each matrix,
+            of two axes or more, and None for each other parameter; or a function of the parameters
+            that returns one. None for all parameters with two axes.
+        consistent_rms: A number :math:`r` for a factor of :math:`r \sqrt{\max(m, n)}` instead, so
+            that updates are as large as Adam's; 0.2 is usual.
+
+    Returns:
+        A partition into the labels "muon" and "adam", with state :class:`gradmill.PartitionState`.
+        Its ``update`` needs ``params``. The first part runs on NumPy, the second natively.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: A number is out of bounds or NaN, or there is no such preset or
+            ``preconditioning``.
+        LeafValueError: From ``update``: a leaf cannot be seen as matrices.
+        TreeError: ``muon_weight_dimension_numbers`` has another structure.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> params = {"w": np.zeros((2, 2)), "b": np.zeros(2)}
+        >>> opt = gm.Optimizer(gm.contrib.muon(0.1, nesterov=False), params)
+        >>> _ = opt.step({"w": np.array([[3.0, 1.0], [0.0, 2.0]]), "b": np.ones(2)})
+        >>> values = np.linalg.svd(params["w"], compute_uv=False)
+        >>> bool((values > 0.06).all() and (values < 0.13).all()), params["b"].round(3)
+        (True, array([-0.1, -0.1]))
+
+    References:
+        Jordan et al., `Muon: An optimizer for hidden layers in neural networks
+        <https://kellerjordan.github.io/posts/muon/>`_, 2024; Liu et al., `Muon is Scalable for LLM
+        Training <https://arxiv.org/abs/2502.16982>`_, 2025.
+    """
+    if isinstance(ns_coeffs, str):
+        if ns_coeffs not in _PRESETS:
+            raise ValueError(f"ns_coeffs must be one of {', '.join(_PRESETS)}, got {ns_coeffs!r}")
+        ns_coeffs = _PRESETS[ns_coeffs]
+    axes = muon_weight_dimension_numbers
+    factor = None if consistent_rms is None else real("consistent_rms", consistent_rms)
+    matrices = chain(
+        scale_by_muon(
+            ns_coeffs,
+            ns_steps,
+            beta,
+            eps,
+            mu_dtype,
+            nesterov=nesterov,
+            adaptive=adaptive,
+            preconditioning=preconditioning,
+            weight_dimension_numbers=axes,
+        ),
+        by_tree(_stateless, _scale_by_shape, {"axes": axes, "consistent_rms": factor}),
+        add_decayed_weights(weight_decay, weight_decay_mask),
+        scale_by_learning_rate(learning_rate),
+    )
+    others = adamw(
+        learning_rate if adam_learning_rate is None else adam_learning_rate,
+        adam_b1,
+        adam_b2,
+        eps,
+        adam_eps_root,
+        mu_dtype,
+        adam_weight_decay,
+        nesterov=nesterov,
+    )
+    return partition({"muon": matrices, "adam": others}, partial(_labels, axes))
