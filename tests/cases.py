@@ -61,11 +61,9 @@ class Case:
     @property
     def recompiles(self) -> bool:
         """Whether optax compiles part of it anew in each call that is not jitted."""
-        return self.name.startswith("conditionally") or any(
+        return self.name.startswith(("conditionally", "muon", "scale_by_muon")) or any(
             op.startswith(("multi_steps", "apply_if_finite", "scale_by_novograd"))
             for op in self.ops
-        return self.name.startswith(("conditionally", "muon", "scale_by_muon")) or any(
-            op.startswith(("multi_steps", "apply_if_finite")) for op in self.ops
         )
 
 
@@ -110,6 +108,8 @@ def _bound(step: Any) -> Any:
 
 def _decay_rate(step: Any, rate: Any) -> Any:
     return rate * step / (step + 1.0)
+
+
 _AXES = {"kernel": MuonDimensionNumbers(), "conv": MuonDimensionNumbers((0, 2), -1)}
 
 
