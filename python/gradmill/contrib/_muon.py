@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import optree
@@ -14,10 +14,11 @@ from gradmill._data.numbers import integer
 from gradmill._data.recorded import recorded
 from gradmill._data.trees import NAMESPACE, flatten, leaf_path
 from gradmill._data.types import EmptyState
-from gradmill._ops.common import average, correction, over
+from gradmill._ops.common import average, correction
 from gradmill._plan.align import Difference, align, words
 from gradmill._plan.scalars import next_count
 from gradmill._run.fused import by_tree
+from gradmill.contrib._newton_schulz import orthogonal_of
 from gradmill.contrib._numbers import decay, zero_count
 from gradmill.errors import LeafValueError, TreeError
 from gradmill.optimizers import adamw
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from gradmill._data.types import PyTree, ScalarOrSchedule
     from gradmill._plan.spec import Mask
     from gradmill._run.transformation import GradientTransformationExtraArgs
+    from gradmill.contrib._newton_schulz import Preconditioning
 
 Coefficients: TypeAlias = "tuple[float, float, float] | tuple[tuple[float, float, float], ...]"
-Preconditioning: TypeAlias = Literal["frobenius", "spectral", "aol", "schatten"]
 Axes: TypeAlias = "PyTree | Callable[[PyTree], PyTree] | None"
 
 _STANDARD = (3.4445, -4.7750, 2.0315)
@@ -52,8 +53,6 @@ _PRESETS: dict[str, Coefficients] = {
     ),
 }
 _PRECONDITIONINGS = ("frobenius", "spectral", "aol", "schatten")
-_LEAST = 1e-8
-"""What the preconditionings of a first iteration take for zero."""
 
 
 class MuonDimensionNumbers(NamedTuple):
@@ -217,53 +216,14 @@ def _scale_by_muon(
     momentum = mapped("scale_by_muon", ahead, {"mu": mu, "updates": updates}, (now, later))
 
     def orthogonal(leaf: Any, matrices: _Matrices) -> Any:
-        x = _orthogonal(xp, matrices.of(xp, leaf), state.ns_coeffs, ns_steps, preconditioning, eps)
+        x = orthogonal_of(
+            xp, matrices.of(xp, leaf), state.ns_coeffs, ns_steps, preconditioning, eps
+        )
         made = matrices.back(xp, x, leaf.shape)
         return xp.sum(leaf * made) * made if adaptive else made
 
     new = _each("scale_by_muon", axes, momentum, orthogonal)
     return new, state._replace(count=next_count(state.count), mu=mu)
-
-
-def _orthogonal(
-    xp: Any, x: Any, coeffs: Any, steps: int, preconditioning: Preconditioning, eps: Any
-) -> Any:
-    """Matrices whose singular values come close to one, by Newton-Schulz iterations."""
-    if 0 in x.shape:
-        return x
-    if x.shape[1] > x.shape[2]:
-        turned = _orthogonal(xp, _turned(xp, x), coeffs, steps, preconditioning, eps)
-        return _turned(xp, turned)
-    # By a power of two, so that no square is too large or too small and no bit is lost.
-    _, power = xp.frexp(xp.max(xp.abs(x), axis=(1, 2), keepdims=True))
-    unit = xp.ldexp(xp.ones((), x.dtype), -xp.clip(power, -_TOP, _TOP))
-    x, eps, least = x * unit, eps * unit, _LEAST * unit * unit
-    if preconditioning == "frobenius":
-        x = over(xp, x, _size(xp, x) + eps)
-    elif preconditioning == "spectral":
-        x = over(xp, x, xp.linalg.norm(x, ord=2, axis=(1, 2), keepdims=True) + eps)
-    coeffs = xp.asarray(coeffs, x.dtype)
-    for step, (first, second, third) in enumerate(coeffs if coeffs.ndim == 2 else [coeffs] * steps):
-        gram = x @ _turned(xp, x)
-        if step == 0 and preconditioning in ("aol", "schatten"):
-            is_aol = preconditioning == "aol"
-            sizes = xp.sum(xp.abs(gram), axis=2, keepdims=True) if is_aol else _size(xp, gram)
-            factor = 1 / xp.sqrt(xp.maximum(sizes, least))
-            x, gram = x * factor, gram * factor * _turned(xp, factor)
-        x = first * x + (second * gram + third * (gram @ gram)) @ x
-    return x
-
-
-_TOP = 100
-"""The largest power of two by which matrices are multiplied."""
-
-
-def _turned(xp: Any, matrices: Any) -> Any:
-    return xp.swapaxes(matrices, 1, 2)
-
-
-def _size(xp: Any, matrices: Any) -> Any:
-    return xp.sqrt(xp.sum(matrices * matrices, axis=(1, 2), keepdims=True))
 
 
 @recorded

@@ -1,0 +1,61 @@
+"""What a row of the table is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import gradmill as gm
+from gradmill._ops.op import NATIVE
+from gradmill._plan.layout import links_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Module = Any
+
+
+@dataclass(frozen=True)
+class Case:
+    """One transformation with its arguments.
+
+    Attributes:
+        name: The test's name.
+        make: Builds it from a module that has optax's names.
+        single: Whether part of it is float32 even for float64 leaves: slots that the row asks for,
+            or optax's linear schedules, or its decay of factored averages.
+        loose: How much wider than usual the tolerance is.
+        selects: Whether it selects where optax multiplies by zero, which lets a NaN live for ever.
+        early: Whether it is compared in early steps alone: optax forms a decay of 1 in late ones.
+    """
+
+    name: str
+    make: Callable[[Module], Any]
+    single: bool = False
+    loose: float = 1.0
+    selects: bool = False
+    early: bool = False
+
+    @cached_property
+    def python(self) -> bool:
+        """Whether part of it runs neither by kernels nor by formulas of elements."""
+        return any(link.spec is None for link in links_of(self.make(gm)))
+
+    @cached_property
+    def ops(self) -> tuple[str, ...]:
+        """The names of the ops that it consists of."""
+        return tuple(link.op.name for link in links_of(self.make(gm)) if link.op is not None)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the core runs all of it."""
+        return not self.python and set(self.ops) <= NATIVE
+
+    @property
+    def recompiles(self) -> bool:
+        """Whether optax compiles part of it anew in each call that is not jitted."""
+        return self.name.startswith(("conditionally", "muon", "scale_by_muon")) or any(
+            op.startswith(("multi_steps", "apply_if_finite", "scale_by_novograd"))
+            for op in self.ops
+        )
