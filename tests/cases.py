@@ -33,7 +33,7 @@ _LABELS = {
 }
 
 
-_AXES = {**dict.fromkeys(_MASK, True), "scalar": False, "empty": False}
+_WITH_AXES = {**dict.fromkeys(_MASK, True), "scalar": False, "empty": False}
 
 
 def _odd(step: Any) -> Any:
@@ -439,12 +439,12 @@ CASES = [
         "mechanize_args",
         lambda m: m.contrib.mechanize(m.sgd(1.0, momentum=0.9), 0.1, 1e-3, 0.1, 3),
     ),
-    Case("scale_by_sm3", lambda m: m.chain(m.masked(m.scale_by_sm3(), _AXES), m.scale(0.5))),
+    Case("scale_by_sm3", lambda m: m.chain(m.masked(m.scale_by_sm3(), _WITH_AXES), m.scale(0.5))),
     Case(
         "scale_by_sm3_args",
-        lambda m: m.chain(m.masked(m.scale_by_sm3(0.8, 0.9, 1e-3), _AXES), m.scale(0.5)),
+        lambda m: m.chain(m.masked(m.scale_by_sm3(0.8, 0.9, 1e-3), _WITH_AXES), m.scale(0.5)),
     ),
-    Case("sm3", lambda m: m.chain(m.scale(0.5), m.masked(m.sm3(0.1), _AXES), m.scale(0.5))),
+    Case("sm3", lambda m: m.chain(m.scale(0.5), m.masked(m.sm3(0.1), _WITH_AXES), m.scale(0.5))),
     Case(
         "scale_by_muon",
         lambda m: m.masked(
