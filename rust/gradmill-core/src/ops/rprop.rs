@@ -39,11 +39,8 @@ impl<T: Float> Op<T, 2> for ScaleByRprop<T> {
         let agreement = update * last;
         let (turns, rests) = (agreement < T::ZERO, agreement == T::ZERO);
         let factor = if agreement > T::ZERO { self.plus } else { self.minus };
-        let (low, high) = if rests {
-            (-self.infinity, self.infinity)
-        } else {
-            (self.least, self.most)
-        };
+        let (low, high) =
+            if rests { (-self.infinity, self.infinity) } else { (self.least, self.most) };
         let scaled = size * if rests { T::ONE } else { factor };
         let raised = if scaled < low { low } else { scaled };
         let size = if raised > high { high } else { raised };
