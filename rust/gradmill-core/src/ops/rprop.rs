@@ -47,6 +47,7 @@ impl<T: Float> Op<T, 2> for ScaleByRprop<T> {
         let up = if update > T::ZERO { T::ONE } else { update };
         let sign = if update < T::ZERO { -T::ONE } else { up };
         let next = if turns { T::ZERO } else { size * sign };
-        (if turns { T::ZERO } else { last }, [size, next])
+        // No product takes a subnormal number of the state for zero on its way out.
+        (if turns { T::ZERO } else { last.flush() }, [size, next])
     }
 }
