@@ -154,7 +154,8 @@ fn check(input: &Input) {
     let program = Program::new(entries).expect("these are ops");
     let mut scalars: Vec<f64> = Vec::new();
     for (op, meta) in ops.iter().zip(&metas) {
-        scalars.extend(meta.scalars.iter().zip(&op.scalars).map(|(name, of)| of.value(name)));
+        let numbers = meta.scalars.iter().zip(op.scalars.iter().cycle());
+        scalars.extend(numbers.map(|(scalar, of)| of.value(scalar.kind)));
     }
     let inputs = input.leaves.iter().enumerate();
     let mut leaves: Vec<HeldLeaf> =

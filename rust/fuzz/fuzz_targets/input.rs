@@ -1,6 +1,7 @@
 //! What a run is, as fuzzers say it in bytes.
 
 use arbitrary::{Arbitrary, Unstructured};
+use gradmill_core::ops::ScalarKind;
 
 use super::memory::{Kind, Lie, Recipe};
 
@@ -25,19 +26,20 @@ impl<'a> Arbitrary<'a> for Scalar {
 }
 
 impl Scalar {
-    /// The number that a scalar of this name gets.
-    pub fn value(self, name: &str) -> f64 {
+    /// The number that a scalar of this kind gets.
+    pub fn value(self, kind: ScalarKind) -> f64 {
         match self {
             Self::Any(value) => value,
             Self::Usual(choice) => {
                 let pick = |values: &[f64]| values[usize::from(choice) % values.len()];
-                match name {
-                    "b1" | "b2" | "decay" => pick(&[0.9, 0.999, 0.0, 0.5, 1.0]),
-                    "eps" | "eps_root" => pick(&[1e-8, 0.0, 1e-3]),
-                    "count" => f64::from(choice),
-                    "first" | "emit" | "skip" | "accept" | "collected" => pick(&[1.0, 0.0, 2.0]),
-                    "key0" | "key1" => f64::from(choice),
-                    _ => pick(&[1.0, -1e-3, 0.1, 10.0, 0.0, 1e-42, 1e10]),
+                match kind {
+                    ScalarKind::Decay => pick(&[0.9, 0.999, 0.0, 0.5, 1.0]),
+                    ScalarKind::Epsilon => pick(&[1e-8, 0.0, 1e-3, 0.1]),
+                    ScalarKind::Flag => pick(&[1.0, 0.0, 2.0]),
+                    ScalarKind::Count | ScalarKind::Word => f64::from(choice),
+                    ScalarKind::Factor | ScalarKind::Bound => {
+                        pick(&[1.0, -1e-3, 0.1, 10.0, 0.0, 1e-42, 1e10])
+                    }
                 }
             }
         }
@@ -49,6 +51,7 @@ pub struct Op {
     pub index: u8,
     pub governs: u8,
     pub axes: Option<Vec<i8>>,
+    /// Taken in turn, and again from the first.
     pub scalars: [Scalar; 7],
 }
 
