@@ -200,6 +200,6 @@ def test_chains_have_every_op() -> None:
     seen = {link.op for case in ROWS for link in links_of(case.make(gm))}
     missing = sorted(name for name, op in OPS.items() if op not in seen)
     assert not missing, (
-        f"chains are drawn without {missing}: tests/cases.py has no row for it without a mask of"
+        f"chains are drawn without {missing}: tests/cases/ has no row for it without a mask of"
         ' its own; add one, as in Case("name", lambda m: m.name(...))'
     )

@@ -1,81 +1,24 @@
-"""THE table: every transformation and alias once, for all suites.
-
-``make`` builds the transformation from a module, so that one row serves gradmill and optax.
-"""
+"""Transformations and optimizers with names in optax's own namespace."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from optax.contrib import MuonDimensionNumbers
 
-from tests.case import Case as Case
+from tests.case import Case
+from tests.cases.arguments import (
+    F32,
+    LABELS,
+    MASK,
+    WITH_AXES,
+    decay,
+    decay_rate,
+    late,
+    odd,
+    only_kernels,
+    rounds,
+)
 
-
-def _only_kernels(params: Any) -> Any:
-    return not isinstance(params, dict) or {key: key != "bias" for key in params}
-
-
-def _decay(count: Any) -> Any:
-    return 1e-2 / (count + 1)
-
-
-_MASK = {"bias": False, "kernel": True, "conv": True, "scalar": True, "empty": False, "none": True}
-
-_LABELS = {
-    "bias": "a",
-    "kernel": "b",
-    "conv": "b",
-    "scalar": "a",
-    "empty": "b",
-    "none": "b",
-}
-
-
-_WITH_AXES = {**dict.fromkeys(_MASK, True), "scalar": False, "empty": False}
-
-
-def _odd(step: Any) -> Any:
-    return step % 2 == 1
-
-
-def _late(step: Any) -> Any:
-    return step >= 4
-
-
-def _rounds(step: Any) -> Any:
-    return 2 + (step > 1)
-
-
-def _bound(step: Any) -> Any:
-    return 0.5 + step
-
-
-def _decay_rate(step: Any, rate: Any) -> Any:
-    return rate * step / (step + 1.0)
-
-
-_AXES = {"kernel": MuonDimensionNumbers(), "conv": MuonDimensionNumbers((0, 2), -1)}
-
-
-def _are_matrices(params: Any) -> Any:
-    return {key: key in _AXES for key in params}
-
-
-def _axes(params: Any) -> Any:
-    """For each leaf its axes, or None."""
-    return {key: _AXES.get(key) for key in params}
-
-
-def _axes_of_masked(updates: Any) -> Any:
-    """For each leaf its axes; what masks leave out stays left out, as optax needs it."""
-    return {key: _AXES.get(key, hole) for key, hole in updates.items()}
-
-
-_F32: dict[str, Any] = {"accumulator_dtype": np.float32}
-
-CASES = [
+TRANSFORMS = [
     Case("identity", lambda m: m.identity()),
     Case("scale", lambda m: m.scale(-0.3)),
     Case("scale_by_learning_rate", lambda m: m.scale_by_learning_rate(0.3)),
@@ -93,9 +36,9 @@ CASES = [
     Case("clip_by_global_norm", lambda m: m.clip_by_global_norm(1.0)),
     Case("clip_inactive", lambda m: m.clip_by_global_norm(1e6)),
     Case("add_decayed_weights", lambda m: m.add_decayed_weights(0.01)),
-    Case("decay_mask_tree", lambda m: m.add_decayed_weights(0.01, mask=_MASK)),
-    Case("decay_mask_function", lambda m: m.add_decayed_weights(0.01, _only_kernels)),
-    Case("decay_schedule", lambda m: m.add_decayed_weights(_decay)),
+    Case("decay_mask_tree", lambda m: m.add_decayed_weights(0.01, mask=MASK)),
+    Case("decay_mask_function", lambda m: m.add_decayed_weights(0.01, only_kernels)),
+    Case("decay_schedule", lambda m: m.add_decayed_weights(decay)),
     Case("scale_by_adam", lambda m: m.scale_by_adam()),
     Case("scale_by_adam_args", lambda m: m.scale_by_adam(0.8, 0.95, 1e-3, 1e-4)),
     Case("scale_by_adam_nesterov", lambda m: m.scale_by_adam(nesterov=True)),
@@ -108,7 +51,7 @@ CASES = [
     Case("adamw", lambda m: m.adamw(0.1, weight_decay=0.01)),
     Case(
         "adamw_schedule_mask",
-        lambda m: m.adamw(m.warmup_cosine_decay_schedule(0.0, 0.1, 3, 9, 0.01), mask=_only_kernels),
+        lambda m: m.adamw(m.warmup_cosine_decay_schedule(0.0, 0.1, 3, 9, 0.01), mask=only_kernels),
         single=True,
     ),
     Case("sgd", lambda m: m.sgd(0.1)),
@@ -180,49 +123,49 @@ CASES = [
     Case("apply_every", lambda m: m.apply_every(3), selects=True),
     Case(
         "conditionally_transform",
-        lambda m: m.conditionally_transform(m.adam(0.1), _late),
+        lambda m: m.conditionally_transform(m.adam(0.1), late),
     ),
     Case(
         "conditionally_mask",
-        lambda m: m.chain(m.conditionally_mask(m.adam(0.1), _odd), m.ema(0.5)),
+        lambda m: m.chain(m.conditionally_mask(m.adam(0.1), odd), m.ema(0.5)),
     ),
     Case(
         "partition",
-        lambda m: m.partition({"a": m.adamw(0.1), "b": m.sgd(0.2, momentum=0.9)}, _LABELS),
+        lambda m: m.partition({"a": m.adamw(0.1), "b": m.sgd(0.2, momentum=0.9)}, LABELS),
     ),
     Case(
         "partition_norms",
         lambda m: m.partition(
-            {"b": m.chain(m.trace(0.9), m.clip_by_global_norm(0.5)), "a": m.centralize()}, _LABELS
+            {"b": m.chain(m.trace(0.9), m.clip_by_global_norm(0.5)), "a": m.centralize()}, LABELS
         ),
     ),
-    Case("masked", lambda m: m.masked(m.adam(0.1), _MASK)),
+    Case("masked", lambda m: m.masked(m.adam(0.1), MASK)),
     Case(
         "masked_function",
-        lambda m: m.chain(m.masked(m.clip_by_global_norm(0.5), _only_kernels), m.trace(0.9)),
+        lambda m: m.chain(m.masked(m.clip_by_global_norm(0.5), only_kernels), m.trace(0.9)),
     ),
-    Case("masked_nans", lambda m: m.masked(m.zero_nans(), _MASK)),
-    Case("freeze", lambda m: m.chain(m.trace(0.9), m.freeze(_MASK))),
+    Case("masked_nans", lambda m: m.masked(m.zero_nans(), MASK)),
+    Case("freeze", lambda m: m.chain(m.trace(0.9), m.freeze(MASK))),
     Case(
         "selective_transform",
-        lambda m: m.selective_transform(m.adam(0.1), freeze_mask=_MASK),
+        lambda m: m.selective_transform(m.adam(0.1), freeze_mask=MASK),
     ),
     Case(
         "multi_steps",
-        lambda m: m.MultiSteps(m.adam(0.1), 3, **_F32).gradient_transformation(),
+        lambda m: m.MultiSteps(m.adam(0.1), 3, **F32).gradient_transformation(),
         single=True,
         selects=True,
     ),
     Case(
         "multi_steps_sum",
-        lambda m: m.MultiSteps(m.sgd(0.1, 0.9), 2, False, **_F32).gradient_transformation(),
+        lambda m: m.MultiSteps(m.sgd(0.1, 0.9), 2, False, **F32).gradient_transformation(),
         single=True,
         selects=True,
     ),
     Case(
         "multi_steps_schedule",
         lambda m: m.chain(
-            m.clip(0.5), m.MultiSteps(m.adam(0.1), _rounds, **_F32).gradient_transformation()
+            m.clip(0.5), m.MultiSteps(m.adam(0.1), rounds, **F32).gradient_transformation()
         ),
         single=True,
         selects=True,
@@ -230,14 +173,14 @@ CASES = [
     Case(
         "multi_steps_skip",
         lambda m: m.MultiSteps(
-            m.adam(0.1), 2, should_skip_update_fn=m.skip_not_finite, **_F32
+            m.adam(0.1), 2, should_skip_update_fn=m.skip_not_finite, **F32
         ).gradient_transformation(),
         single=True,
     ),
     Case(
         "multi_steps_units",
         lambda m: m.MultiSteps(
-            m.chain(m.clip_by_block_rms(0.5), m.trace(0.9), m.clip_by_block_rms(1.0)), 2, **_F32
+            m.chain(m.clip_by_block_rms(0.5), m.trace(0.9), m.clip_by_block_rms(1.0)), 2, **F32
         ).gradient_transformation(),
         single=True,
         selects=True,
@@ -245,14 +188,14 @@ CASES = [
     Case(
         "multi_steps_in_finite",
         lambda m: m.apply_if_finite(
-            m.MultiSteps(m.trace(0.9), 2, **_F32).gradient_transformation(), 99
+            m.MultiSteps(m.trace(0.9), 2, **F32).gradient_transformation(), 99
         ),
         single=True,
     ),
     Case(
         "inject_hyperparams",
         lambda m: m.inject_hyperparams(m.adamw, "mask")(
-            m.cosine_decay_schedule(0.1, 8), weight_decay=0.1, mask=_only_kernels
+            m.cosine_decay_schedule(0.1, 8), weight_decay=0.1, mask=only_kernels
         ),
     ),
     Case(
@@ -271,7 +214,7 @@ CASES = [
     Case("lars", lambda m: m.lars(0.1, 0.01)),
     Case(
         "lars_masks",
-        lambda m: m.lars(0.1, 0.01, _MASK, trust_ratio_mask=_only_kernels, nesterov=True),
+        lambda m: m.lars(0.1, 0.01, MASK, trust_ratio_mask=only_kernels, nesterov=True),
     ),
     Case("noisy_sgd", lambda m: m.noisy_sgd(0.1, key=7)),
     Case(
@@ -304,7 +247,7 @@ CASES = [
         lambda m: m.scale_by_lion(0.5, 0.95, np.float32, mode="refined"),
         single=True,
     ),
-    Case("lion", lambda m: m.lion(0.1, mask=_only_kernels)),
+    Case("lion", lambda m: m.lion(0.1, mask=only_kernels)),
     Case("scale_by_amsgrad", lambda m: m.scale_by_amsgrad()),
     Case(
         "scale_by_amsgrad_args",
@@ -314,35 +257,10 @@ CASES = [
     Case("scale_by_adadelta", lambda m: m.scale_by_adadelta()),
     Case("scale_by_adadelta_args", lambda m: m.scale_by_adadelta(0.7, 1e-3)),
     Case("adadelta", lambda m: m.adadelta(1.0, weight_decay=0.01)),
-    Case("adadelta_uphill", lambda m: m.adadelta(weight_decay_mask=_only_kernels)),
+    Case("adadelta_uphill", lambda m: m.adadelta(weight_decay_mask=only_kernels)),
     Case("scale_by_rprop", lambda m: m.scale_by_rprop(0.1)),
     Case("scale_by_rprop_args", lambda m: m.scale_by_rprop(0.1, 0.3, 2.0, 0.05, 0.3)),
     Case("rprop", lambda m: m.rprop(0.1)),
-    Case("scale_by_ademamix", lambda m: m.contrib.scale_by_ademamix()),
-    Case(
-        "scale_by_ademamix_args",
-        lambda m: m.contrib.scale_by_ademamix(0.8, 0.95, 0.99, 3.0, 1e-3, 1e-4),
-    ),
-    Case(
-        "ademamix_schedules",
-        lambda m: m.contrib.ademamix(
-            0.1,
-            b3=m.linear_schedule(0.9, 0.99, 7),
-            alpha=m.linear_schedule(0.0, 5.0, 7),
-            weight_decay=0.01,
-            mask=_only_kernels,
-        ),
-        single=True,
-    ),
-    Case("ademamix", lambda m: m.contrib.ademamix(0.1)),
-    Case("scale_by_adopt", lambda m: m.contrib.scale_by_adopt(), loose=100),
-    Case("scale_by_adopt_nesterov", lambda m: m.contrib.scale_by_adopt(0.8, 0.99, nesterov=True)),
-    Case(
-        "scale_by_adopt_free",
-        lambda m: m.contrib.scale_by_adopt(0.9, 0.99, use_clipping=False),
-        loose=10,
-    ),
-    Case("adopt", lambda m: m.contrib.adopt(0.1, b2=0.99, clip_value_fn=_bound)),
     Case("scale_by_novograd", lambda m: m.scale_by_novograd()),
     Case(
         "scale_by_novograd_args",
@@ -372,7 +290,7 @@ CASES = [
     ),
     Case(
         "scale_by_factored_rms_args",
-        lambda m: m.scale_by_factored_rms(True, 0.5, 0, 3, 1e-3, _decay_rate),
+        lambda m: m.scale_by_factored_rms(True, 0.5, 0, 3, 1e-3, decay_rate),
     ),
     Case("adafactor", lambda m: m.adafactor(0.1), single=True, early=True),
     Case(
@@ -382,7 +300,7 @@ CASES = [
             2,
             momentum=0.9,
             weight_decay_rate=0.01,
-            weight_decay_mask=_only_kernels,
+            weight_decay_mask=only_kernels,
         ),
         single=True,
         early=True,
@@ -410,82 +328,10 @@ CASES = [
     Case("scale_by_sign", lambda m: m.scale_by_sign()),
     Case("sign_sgd", lambda m: m.sign_sgd(0.1)),
     Case("signum", lambda m: m.signum(0.1)),
-    Case(
-        "schedule_free",
-        lambda m: m.contrib.schedule_free(m.adam(0.1, b1=0.0), _decay, 0.8, 1.5),
-        loose=30,
-    ),
-    Case(
-        "schedule_free_sgd",
-        lambda m: m.contrib.schedule_free_sgd(0.3, 4, weight_decay=0.01),
-        single=True,
-        loose=5,
-    ),
-    Case("schedule_free_adamw", lambda m: m.contrib.schedule_free_adamw(0.1), loose=30),
-    Case("prodigy", lambda m: m.contrib.prodigy()),
-    Case(
-        "prodigy_args",
-        lambda m: m.contrib.prodigy(
-            _decay, (0.8, 0.95), 0.9, 1e-3, 0.1, 2.0, 0.01, safeguard_warmup=True
-        ),
-    ),
-    Case("dadapt_adamw", lambda m: m.contrib.dadapt_adamw()),
-    Case("dadapt_args", lambda m: m.contrib.dadapt_adamw(_decay, (0.8, 0.95), 1e-3, 0.1, 0.01)),
-    Case("dog", lambda m: m.contrib.dog()),
-    Case("dog_distance", lambda m: m.contrib.dog(0.5, ("distance", 0.1), 1e-3, 0.01, _MASK)),
-    Case("dog_rate", lambda m: m.contrib.dog(init_step=("learning_rate", 0.1))),
-    Case("mechanize", lambda m: m.contrib.mechanize(m.adam(0.1))),
-    Case(
-        "mechanize_args",
-        lambda m: m.contrib.mechanize(m.sgd(1.0, momentum=0.9), 0.1, 1e-3, 0.1, 3),
-    ),
-    Case("scale_by_sm3", lambda m: m.chain(m.masked(m.scale_by_sm3(), _WITH_AXES), m.scale(0.5))),
+    Case("scale_by_sm3", lambda m: m.chain(m.masked(m.scale_by_sm3(), WITH_AXES), m.scale(0.5))),
     Case(
         "scale_by_sm3_args",
-        lambda m: m.chain(m.masked(m.scale_by_sm3(0.8, 0.9, 1e-3), _WITH_AXES), m.scale(0.5)),
+        lambda m: m.chain(m.masked(m.scale_by_sm3(0.8, 0.9, 1e-3), WITH_AXES), m.scale(0.5)),
     ),
-    Case("sm3", lambda m: m.chain(m.scale(0.5), m.masked(m.sm3(0.1), _WITH_AXES), m.scale(0.5))),
-    Case(
-        "scale_by_muon",
-        lambda m: m.masked(
-            m.contrib.scale_by_muon(weight_dimension_numbers=_axes_of_masked), _are_matrices
-        ),
-        loose=30,
-    ),
-    Case(
-        "muon_aol",
-        lambda m: m.masked(
-            m.contrib.scale_by_muon(
-                ((4.0, -6.0, 3.0), (2.5, -3.0, 1.5)),
-                4,
-                0.8,
-                1e-3,
-                np.float32,
-                nesterov=False,
-                adaptive=True,
-                preconditioning="aol",
-                weight_dimension_numbers=_axes_of_masked,
-            ),
-            _are_matrices,
-        ),
-        single=True,
-        loose=300,
-    ),
-    Case("muon", lambda m: m.contrib.muon(0.1, muon_weight_dimension_numbers=_axes), loose=30),
-    Case(
-        "muon_args",
-        lambda m: m.contrib.muon(
-            _decay,
-            "dion",
-            weight_decay=0.01,
-            weight_decay_mask=_only_kernels,
-            nesterov=False,
-            preconditioning="schatten",
-            adam_weight_decay=0.1,
-            adam_learning_rate=0.2,
-            muon_weight_dimension_numbers=_axes,
-            consistent_rms=0.2,
-        ),
-        loose=30,
-    ),
+    Case("sm3", lambda m: m.chain(m.scale(0.5), m.masked(m.sm3(0.1), WITH_AXES), m.scale(0.5))),
 ]

@@ -1,0 +1,12 @@
+"""THE table: every transformation and optimizer once, for all suites.
+
+``make`` builds the transformation from a module, so that one row serves gradmill and optax.
+"""
+
+from __future__ import annotations
+
+from tests.case import Case as Case
+from tests.cases.contrib import CONTRIB
+from tests.cases.transforms import TRANSFORMS
+
+CASES = [*TRANSFORMS, *CONTRIB]

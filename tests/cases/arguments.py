@@ -1,0 +1,71 @@
+"""Arguments that rows have in common: schedules, masks and labels for the tree of the tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from optax.contrib import MuonDimensionNumbers
+
+
+def only_kernels(params: Any) -> Any:
+    return not isinstance(params, dict) or {key: key != "bias" for key in params}
+
+
+def decay(count: Any) -> Any:
+    return 1e-2 / (count + 1)
+
+
+MASK = {"bias": False, "kernel": True, "conv": True, "scalar": True, "empty": False, "none": True}
+
+LABELS = {
+    "bias": "a",
+    "kernel": "b",
+    "conv": "b",
+    "scalar": "a",
+    "empty": "b",
+    "none": "b",
+}
+
+
+WITH_AXES = {**dict.fromkeys(MASK, True), "scalar": False, "empty": False}
+
+
+def odd(step: Any) -> Any:
+    return step % 2 == 1
+
+
+def late(step: Any) -> Any:
+    return step >= 4
+
+
+def rounds(step: Any) -> Any:
+    return 2 + (step > 1)
+
+
+def bound(step: Any) -> Any:
+    return 0.5 + step
+
+
+def decay_rate(step: Any, rate: Any) -> Any:
+    return rate * step / (step + 1.0)
+
+
+AXES = {"kernel": MuonDimensionNumbers(), "conv": MuonDimensionNumbers((0, 2), -1)}
+
+
+def are_matrices(params: Any) -> Any:
+    return {key: key in AXES for key in params}
+
+
+def axes(params: Any) -> Any:
+    """For each leaf its axes, or None."""
+    return {key: AXES.get(key) for key in params}
+
+
+def axes_of_masked(updates: Any) -> Any:
+    """For each leaf its axes; what masks leave out stays left out, as optax needs it."""
+    return {key: AXES.get(key, hole) for key, hole in updates.items()}
+
+
+F32: dict[str, Any] = {"accumulator_dtype": np.float32}
