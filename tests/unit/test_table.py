@@ -32,14 +32,13 @@ def test_native_ops_are_those_of_the_formulas(row: Any) -> None:
     op = OPS[name]
     assert list(op.scalars) == row["scalars"]
     assert list(op.slots) == row["slots"]
-    assert (op.reads_params, op.finds) == (row["params"], row["reduces"])
+    assert (op.reads_params, op.finds) == (row["params"], row["finds"])
 
 
 @pytest.mark.parametrize("op", OPS.values(), ids=lambda op: op.name)
 def test_every_op_stands_in_a_case(op: Op) -> None:
     assert any(op.name in case.ops for case in CASES), (
-        "tests/cases/ lacks a row for an op, such as"
-        f' Case("{op.name}", lambda m: m.{op.name}(...))'
+        f'tests/cases/ lacks a row for an op, such as Case("{op.name}", lambda m: m.{op.name}(...))'
     )
 
 

@@ -34,22 +34,10 @@ impl Others {
         keys.clear();
     }
 
-    /// The numbers of each leaf's units for `op`, leaf by leaf; `numbers` are those of all units in a row.
-    pub(crate) fn add_numbers(
-        &mut self,
-        op: usize,
-        units: impl Iterator<Item = Option<Units>>,
-        numbers: impl Iterator<Item = f64>,
-    ) {
+    /// Begins the numbers of units for `op`, which come leaf by leaf.
+    pub(crate) fn begin_numbers(&mut self, op: usize) -> Numbers<'_> {
         self.number_ops.push((op, self.units.len()));
-        let mut first = self.numbers.len();
-        self.units.extend(units.map(|units| {
-            let units = units?;
-            let own = first;
-            first += units.count();
-            Some((units, own))
-        }));
-        self.numbers.extend(numbers);
+        Numbers { units: &mut self.units, numbers: &mut self.numbers }
     }
 
     /// Each leaf's key for `op`.
@@ -81,6 +69,25 @@ impl Others {
     ) {
         let key = self.keys[first_of(&self.key_ops, op) + origin.leaf];
         tier.run(FillNormal { key, start: (origin.start + at) as u64, into });
+    }
+}
+
+/// Numbers of units, as they come in.
+pub struct Numbers<'n> {
+    units: &'n mut Vec<Option<(Units, usize)>>,
+    numbers: &'n mut Vec<f64>,
+}
+
+impl Numbers<'_> {
+    /// Those of the next leaf.
+    pub fn add(&mut self, units: Units, numbers: impl Iterator<Item = f64>) {
+        self.units.push(Some((units, self.numbers.len())));
+        self.numbers.extend(numbers);
+    }
+
+    /// The next leaf has none.
+    pub fn add_none(&mut self) {
+        self.units.push(None);
     }
 }
 

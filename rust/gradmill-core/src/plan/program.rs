@@ -11,8 +11,8 @@ use crate::kernels::placed::Placed;
 use crate::kernels::set::{Bound, KernelSet};
 use crate::number::dtype::DType;
 use crate::number::float::Float;
-use crate::ops::{AnyOp, Meta, OPS, Reduce};
-use crate::sums::units::{UnitRule, Units};
+use crate::ops::{AnyOp, Gather, Meta, OPS, Over, Settle};
+use crate::sums::units::Units;
 
 /// One op of a chain, as a caller names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub struct Program {
     governs: Vec<u64>,
     axes: Vec<Option<Vec<isize>>>,
     slots: Vec<usize>,
+    unit_slots: Vec<usize>,
     scalars: Vec<usize>,
     passes: Vec<Pass>,
     param_ops: u64,
@@ -72,14 +73,18 @@ impl Program {
             });
             std::iter::once(0).chain(ends).collect::<Vec<_>>()
         };
-        let (slots, scalars) =
-            (offsets(|meta| meta.slots.len()), offsets(|meta| meta.scalars.len()));
+        let (slots, unit_slots, scalars) = (
+            offsets(|meta| meta.slots.len()),
+            offsets(|meta| meta.unit_slots.len()),
+            offsets(|meta| meta.scalars.len()),
+        );
         let bits = |has: fn(&Meta) -> bool| {
             let having = ops.iter().enumerate().filter(|&(_, &op)| has(&OPS[op]));
             having.fold(0, |bits, (index, _)| bits | 1 << index)
         };
         let param_ops = bits(|meta| meta.params);
-        let unit_ops = bits(|meta| matches!(meta.reduce, Reduce::Units(_)));
+        let unit_ops =
+            bits(|meta| matches!(meta.gather, Some(Gather { over: Over::Units(_), .. })));
         let noise_ops = (0..ops.len())
             .filter(|&op| AnyOp::<f32>::reads_of(ops[op]).normal)
             .fold(0, |bits, op| bits | 1 << op);
@@ -90,8 +95,18 @@ impl Program {
         let governs = governs.collect();
         let axes = entries.into_iter().map(|entry| entry.axes).collect();
         let passes = Vec::new();
-        let mut program =
-            Self { ops, governs, axes, slots, scalars, passes, param_ops, unit_ops, noise_ops };
+        let mut program = Self {
+            ops,
+            governs,
+            axes,
+            slots,
+            unit_slots,
+            scalars,
+            passes,
+            param_ops,
+            unit_ops,
+            noise_ops,
+        };
         program.passes = program.passes_without(0).collect();
         Ok(program)
     }
@@ -118,14 +133,14 @@ impl Program {
     /// The walk that comes next: up to the next op that runs and has to know of the update as a whole.
     pub(crate) fn pass_from(&self, cursor: Cursor, off: u64) -> Pass {
         let Cursor { first, next, source } = cursor;
-        let asks = |&op: &usize| off >> op & 1 == 0 && self.reduce(op).is_some();
+        let needs_update = |gather: Gather| gather.needs_update();
+        let asks = |&op: &usize| off >> op & 1 == 0 && self.gather(op).is_some_and(needs_update);
         let ends_for = (next..self.ops.len()).find(asks);
         let end = ends_for.unwrap_or(self.ops.len());
         let slots = self.slots[first]..self.slots[end];
-        let carries = ends_for.is_some_and(|op| match self.reduce(op) {
-            Reduce::None => false,
-            Reduce::Norm | Reduce::Finite => !slots.is_empty(),
-            Reduce::Units(_) | Reduce::Nans => first < op,
+        let carries = ends_for.is_some_and(|op| match self.spans_leaves(op) {
+            true => !slots.is_empty(),
+            false => first < op,
         });
         Pass { ops: first..end, slots, source, ends_for, carries }
     }
@@ -142,10 +157,26 @@ impl Program {
         &self.passes
     }
 
-    /// Number of state arrays of a leaf.
+    /// The ops in `ops` that gather of parameters alone, before the pass in which they run.
+    pub fn gather_params(&self, ops: Range<usize>) -> impl Iterator<Item = usize> {
+        ops.filter(|&op| self.gather(op).is_some_and(|gather| !gather.needs_update()))
+    }
+
+    /// Number of state arrays of a leaf that have its elements.
     #[must_use]
     pub fn slots(&self) -> usize {
         self.slots[self.ops.len()]
+    }
+
+    /// Number of those that have a number for each unit; they are counted behind the others.
+    #[must_use]
+    pub fn unit_slots(&self) -> usize {
+        self.unit_slots[self.ops.len()]
+    }
+
+    /// The positions of the state by units of `op`.
+    pub(crate) fn unit_slots_of(&self, op: usize) -> Range<usize> {
+        self.unit_slots[op]..self.unit_slots[op + 1]
     }
 
     /// Number of scalars of a step.
@@ -182,15 +213,15 @@ impl Program {
         &OPS[self.ops[op]]
     }
 
-    /// What `op` has to know of the update that reaches it.
-    pub(crate) fn reduce(&self, op: usize) -> Reduce {
-        self.meta(op).reduce
+    /// What `op` has to know of more than an element.
+    pub(crate) fn gather(&self, op: usize) -> Option<Gather> {
+        self.meta(op).gather
     }
 
     /// Whether `op` has to know something of all leaves together.
     #[must_use]
     pub fn spans_leaves(&self, op: usize) -> bool {
-        matches!(self.reduce(op), Reduce::Norm | Reduce::Finite)
+        self.gather(op).is_some_and(|gather| gather.over == Over::Tree)
     }
 
     /// The ops that draw random numbers.
@@ -202,9 +233,9 @@ impl Program {
     /// leaf one for each op that asks for NaN.
     #[must_use]
     pub fn count_found(&self, leaves: usize) -> usize {
-        let flags = self.ops().map(|meta| match meta.reduce {
-            Reduce::Finite => 1,
-            Reduce::Nans => leaves,
+        let flags = self.ops().map(|meta| match meta.gather.map(|gather| gather.settle) {
+            Some(Settle::Gate) => 1,
+            Some(Settle::Flags) => leaves,
             _ => 0,
         });
         flags.sum()
@@ -221,23 +252,19 @@ impl Program {
     /// What is wrong, and the name of the op.
     pub fn check_units(&self, skip: u64, shape: &[usize]) -> Result<(), (String, &'static str)> {
         for (index, meta) in self.ops().enumerate() {
-            if let Reduce::Units(rule) = &meta.reduce
-                && skip >> index & 1 == 0
-            {
-                self.units(index, rule, shape).map_err(|problem| (problem, meta.name))?;
+            if skip >> index & 1 == 0 {
+                self.units(index, shape).map_err(|problem| (problem, meta.name))?;
             }
         }
         Ok(())
     }
 
-    /// The units that `op` makes of a leaf.
-    pub(crate) fn units(
-        &self,
-        op: usize,
-        rule: &UnitRule,
-        shape: &[usize],
-    ) -> Result<Option<Units>, String> {
-        Units::new(rule.axes, self.axes[op].as_deref(), shape)
+    /// The units that `op` makes of a leaf; none where it makes none of any.
+    pub(crate) fn units(&self, op: usize, shape: &[usize]) -> Result<Option<Units>, String> {
+        match self.gather(op).map(|gather| gather.over) {
+            Some(Over::Units(axes)) => Units::new(axes, self.axes[op].as_deref(), shape),
+            _ => Ok(None),
+        }
     }
 
     /// Checks the scalars of a step.
@@ -297,15 +324,30 @@ impl Program {
 
     /// The slots of the ops that are not skipped.
     pub fn slots_of(&self, skip: u64) -> impl Iterator<Item = usize> {
-        (0..self.slots()).filter(move |&slot| !self.skips_slot(skip, slot))
+        let all = 0..self.slots() + self.unit_slots();
+        all.filter(move |&slot| !self.skips_slot(skip, slot))
+    }
+
+    /// How many elements `slot` has of a leaf with so many of this shape; the ops make units of it.
+    #[must_use]
+    pub fn slot_len(&self, slot: usize, elements: usize, shape: &[usize]) -> usize {
+        if slot < self.slots() {
+            return elements;
+        }
+        let units = self.units(self.owner(slot), shape).ok().flatten();
+        units.map_or(0, |units| units.count())
     }
 
     /// The names of `slot` and of the op that owns it.
     #[must_use]
     pub fn slot_name(&self, slot: usize) -> (&'static str, &'static str) {
         let owner = self.owner(slot);
-        let meta = &OPS[self.ops[owner]];
-        (meta.slots[slot - self.slots[owner]], meta.name)
+        let meta = self.meta(owner);
+        let name = match slot.checked_sub(self.slots()) {
+            None => meta.slots[slot - self.slots[owner]],
+            Some(slot) => meta.unit_slots[slot - self.unit_slots[owner]],
+        };
+        (name, meta.name)
     }
 
     /// The name of the first op that reads the parameters.
@@ -315,7 +357,11 @@ impl Program {
     }
 
     fn owner(&self, slot: usize) -> usize {
-        self.slots.partition_point(|&first| first <= slot) - 1
+        let (ends, slot) = match slot.checked_sub(self.slots()) {
+            None => (&self.slots, slot),
+            Some(slot) => (&self.unit_slots, slot),
+        };
+        ends.partition_point(|&first| first <= slot) - 1
     }
 
     /// The widest dtype among the arrays that the chain reads, but at least f32; the leaf is computed in it
@@ -323,7 +369,7 @@ impl Program {
     #[must_use]
     pub fn dtype(&self, leaf: &Leaf<'_>) -> DType {
         let params = self.reads_params_of(leaf.skip).then(|| leaf.params.dtype()).flatten();
-        let slots = leaf.slots.iter().flatten().map(|slot| slot.to.dtype());
+        let slots = leaf.slots.iter().chain(&leaf.unit_slots).flatten().map(|slot| slot.to.dtype());
         slots.chain(params).fold(leaf.updates.dtype().computed_in(), DType::max)
     }
 
@@ -342,7 +388,7 @@ impl Program {
     /// The constants of `op`; `norms` holds those of all ops before it that take one.
     fn step<T: Float>(&self, op: usize, binding: Binding<'_>) -> AnyOp<T> {
         let mut own = SmallVec::<[f64; 8]>::from_slice(self.scalars_of(op, binding.scalars));
-        let takes_norm = |op: &usize| matches!(self.reduce(*op), Reduce::Norm);
+        let takes_norm = |op: &usize| self.meta(*op).takes_norm();
         if takes_norm(&op) {
             own.push(binding.norms[(0..op).filter(takes_norm).count()]);
         }

@@ -4,9 +4,9 @@ use smallvec::SmallVec;
 
 use super::measured::Measures;
 use super::outcome::Outcome;
+use super::walk::Pair;
 use crate::kernels::others::Others;
 use crate::kernels::set::Kernels;
-use crate::sums::squares::Squares;
 
 /// What a step works in beside its leaves. It grows to what one step takes; the next ones with leaves alike
 /// allocate nothing.
@@ -20,7 +20,9 @@ pub struct Workspace {
     pub(crate) others: Others,
     pub(crate) measures: Measures,
     /// Sums of squares of chunks.
-    pub(crate) sums: Vec<Squares>,
+    pub(crate) sums: Vec<Pair>,
+    /// Those of leaves.
+    pub(crate) squares: Vec<Pair>,
 }
 
 impl Workspace {
