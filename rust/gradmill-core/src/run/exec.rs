@@ -366,7 +366,7 @@ impl<'r> Run<'r> {
                 0 => rng::split(key, taken.next().unwrap_or_default()),
                 _ => key,
             });
-            self.work.others.add_keys(op, keys);
+            self.work.settled.add_keys(op, keys);
         }
     }
 
@@ -386,12 +386,12 @@ impl<'r> Run<'r> {
             Some(pass) => self.carry(pass, rows),
             None => {}
         }
-        let Workspace { others, measures, outcome, .. } = &mut *self.work;
+        let Workspace { settled, measures, outcome, .. } = &mut *self.work;
         measures.form(&gathering, rows, summed.updates.then_some(&of_walk));
         match gather.settle {
             Settle::Number(number) => {
                 let scalars = program.scalars_of(op, scalars);
-                measures.settle(&gathering, scalars, number, rows, others);
+                measures.settle(&gathering, scalars, number, rows, settled);
             }
             _ => {
                 let mut found = measures.found();
@@ -419,7 +419,7 @@ impl<'r> Run<'r> {
         add: impl FnMut(Pair),
     ) -> bool {
         let Self { program, scalars, config, off, rounding, .. } = *self;
-        let Workspace { kernels, norms, others, sums, .. } = &mut *self.work;
+        let Workspace { kernels, norms, settled, sums, .. } = &mut *self.work;
         kernels.clear();
         let mut elements = 0;
         let binding = Binding { scalars, norms, off, fuse: config.fuse };
@@ -431,7 +431,7 @@ impl<'r> Run<'r> {
                 _ => kernels.f32.add(skip, |it| program.bind(pass, skip, binding, it)),
             }
         }
-        let walk = Walk { program, pass, kernels, off, rounding, others, squares, config };
+        let walk = Walk { program, pass, kernels, off, rounding, settled, squares, config };
         walk.over(rows, elements, sums, add)
     }
 }

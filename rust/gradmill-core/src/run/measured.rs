@@ -3,7 +3,7 @@
 use super::row::{Row, active};
 use super::walk::{Pair, Summed};
 use crate::data::{Leaf, Source};
-use crate::kernels::others::Others;
+use crate::kernels::settled::Settled;
 use crate::number::dtype::DType;
 use crate::number::rounding::Rounding;
 use crate::ops::{Gather, Of, Unit};
@@ -130,20 +130,20 @@ impl Measures {
         })
     }
 
-    /// Brings the op's state by units up to date, and puts the numbers of all units into `others`.
+    /// Brings the op's state by units up to date, and puts the numbers of all units into `settled`.
     pub fn settle<R: Row>(
         &mut self,
         gathering: &Gathering<'_>,
         scalars: &[f64],
         number: fn(&[f64], Unit<'_>) -> f64,
         rows: &mut [R],
-        others: &mut Others,
+        settled: &mut Settled,
     ) {
         let Self { units, sums, state, of_slot } = self;
         let &Gathering { program, config, op, .. } = gathering;
         let slots = program.unit_slots_of(op);
         let width = slots.len();
-        let mut numbers = others.begin_numbers(op);
+        let mut numbers = settled.begin_numbers(op);
         let mut first = 0;
         for (row, units) in active(rows).zip(&*units) {
             let Some(units) = units else {

@@ -13,9 +13,9 @@ use super::staging::{Scratch, StagedArrays, add_to_wider, copied, staged_states,
 use crate::data::{Dense, Leaf, Origin, Params, ROOM, Sink, Slot, Source};
 use crate::kernels::kernel::{Across, Kernel, Sum};
 use crate::kernels::mixed::apply_mixed;
-use crate::kernels::others::Others;
 use crate::kernels::placed::Site;
 use crate::kernels::set::{Bound, KernelSet, Kernels};
+use crate::kernels::settled::Settled;
 use crate::number::dtype::DType;
 use crate::number::float::Float;
 use crate::number::rng::{self, Key};
@@ -43,7 +43,7 @@ pub struct Walk<'w> {
     pub off: u64,
     /// What half precision is rounded at random with; to nearest without.
     pub rounding: Option<Key>,
-    pub others: &'w Others,
+    pub settled: &'w Settled,
     /// Whose squares are summed, of what leaves the pass.
     pub squares: Summed,
     pub config: &'w Config,
@@ -221,13 +221,13 @@ impl Walk<'_> {
         row: &mut R,
         position: usize,
     ) -> Option<(bool, Pair)> {
-        let Self { pass, config, others, .. } = self;
+        let Self { pass, config, settled, .. } = self;
         if pass.source == PassInput::Carried || row.is_empty() {
             return None;
         }
         if pass.ends_for.is_none() {
             let origin = Origin { leaf: position, start: row.start() };
-            let site = Site { tier: config.tier, origin, others };
+            let site = Site { tier: config.tier, origin, settled };
             let mut arrays = Dense::default();
             if !row.dense(bound.slots.clone(), &mut arrays) {
                 return None;
@@ -358,7 +358,7 @@ impl Walk<'_> {
             let tier = self.config.tier;
             let mut states = staged_states(tier, slots, &mut scratch.slots, len);
             let skip = *skip | self.off;
-            let site = Site { tier: self.config.tier, origin: *origin, others: self.others };
+            let site = Site { tier: self.config.tier, origin: *origin, settled: self.settled };
             let stretch = Stretch { len, updates, params, out, copy, skip, site };
             self.compute(&bound.kernel, stretch, &mut scratch.copies, &mut states, lanes)
         };

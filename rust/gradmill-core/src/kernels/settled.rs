@@ -1,4 +1,4 @@
-//! What ops read beside the update and the parameter: numbers of units, and random numbers.
+//! What is settled before a pass for its ops to read: numbers of units, and random numbers.
 
 use pulp::NullaryFnOnce;
 use smallvec::SmallVec;
@@ -9,9 +9,9 @@ use crate::number::rng::{self, Key};
 use crate::sums::units::Units;
 use crate::sys::simd::Tier;
 
-/// What ops read that is neither update, parameter nor state.
+/// What ops read beside the update, the parameter and the state.
 #[derive(Debug, Default)]
-pub struct Others {
+pub struct Settled {
     /// Each op that reads numbers of units, and the place of the first leaf's.
     number_ops: SmallVec<[(usize, usize); 4]>,
     /// For each such op in turn, of each leaf its units and the place of their first number; a leaf without
@@ -24,7 +24,7 @@ pub struct Others {
     keys: Vec<Key>,
 }
 
-impl Others {
+impl Settled {
     pub fn clear(&mut self) {
         let Self { number_ops, units, numbers, key_ops, keys } = self;
         number_ops.clear();
