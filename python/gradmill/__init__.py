@@ -31,13 +31,19 @@ from gradmill.optimizer import Optimizer as Optimizer
 from gradmill.optimizers import adabelief as adabelief
 from gradmill.optimizers import adadelta as adadelta
 from gradmill.optimizers import adafactor as adafactor
+from gradmill.optimizers import adagrad as adagrad
 from gradmill.optimizers import adam as adam
+from gradmill.optimizers import adamax as adamax
+from gradmill.optimizers import adamaxw as adamaxw
 from gradmill.optimizers import adamw as adamw
 from gradmill.optimizers import adan as adan
 from gradmill.optimizers import amsgrad as amsgrad
+from gradmill.optimizers import fromage as fromage
 from gradmill.optimizers import lamb as lamb
 from gradmill.optimizers import lars as lars
 from gradmill.optimizers import lion as lion
+from gradmill.optimizers import nadam as nadam
+from gradmill.optimizers import nadamw as nadamw
 from gradmill.optimizers import noisy_sgd as noisy_sgd
 from gradmill.optimizers import novograd as novograd
 from gradmill.optimizers import radam as radam
@@ -86,6 +92,7 @@ from gradmill.transforms import ScaleByNovogradState as ScaleByNovogradState
 from gradmill.transforms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
 from gradmill.transforms import ScaleByRpropState as ScaleByRpropState
+from gradmill.transforms import ScaleByRssState as ScaleByRssState
 from gradmill.transforms import ScaleByRStdDevState as ScaleByRStdDevState
 from gradmill.transforms import ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState
 from gradmill.transforms import ScaleByScheduleState as ScaleByScheduleState
@@ -117,6 +124,7 @@ from gradmill.transforms import partition as partition
 from gradmill.transforms import scale as scale
 from gradmill.transforms import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms import scale_by_adam as scale_by_adam
+from gradmill.transforms import scale_by_adamax as scale_by_adamax
 from gradmill.transforms import scale_by_adan as scale_by_adan
 from gradmill.transforms import scale_by_amsgrad as scale_by_amsgrad
 from gradmill.transforms import scale_by_belief as scale_by_belief
@@ -129,6 +137,7 @@ from gradmill.transforms import scale_by_param_block_rms as scale_by_param_block
 from gradmill.transforms import scale_by_radam as scale_by_radam
 from gradmill.transforms import scale_by_rms as scale_by_rms
 from gradmill.transforms import scale_by_rprop as scale_by_rprop
+from gradmill.transforms import scale_by_rss as scale_by_rss
 from gradmill.transforms import scale_by_schedule as scale_by_schedule
 from gradmill.transforms import scale_by_sign as scale_by_sign
 from gradmill.transforms import scale_by_sm3 as scale_by_sm3

@@ -47,7 +47,7 @@ TRANSFORMS = [
     Case("trace_nesterov", lambda m: m.trace(0.8, nesterov=True)),
     Case("trace_f32", lambda m: m.trace(0.9, False, np.float32), single=True),
     Case("adam", lambda m: m.adam(0.1)),
-    Case("nadam", lambda m: m.adam(0.1, nesterov=True)),
+    Case("nadam", lambda m: m.nadam(0.1)),
     Case("adamw", lambda m: m.adamw(0.1, weight_decay=0.01)),
     Case(
         "adamw_schedule_mask",
@@ -334,4 +334,14 @@ TRANSFORMS = [
         lambda m: m.chain(m.masked(m.scale_by_sm3(0.8, 0.9, 1e-3), WITH_AXES), m.scale(0.5)),
     ),
     Case("sm3", lambda m: m.chain(m.scale(0.5), m.masked(m.sm3(0.1), WITH_AXES), m.scale(0.5))),
+    Case("scale_by_rss", lambda m: m.scale_by_rss()),
+    Case("scale_by_rss_args", lambda m: m.scale_by_rss(0.0, 1e-3)),
+    Case("adagrad", lambda m: m.adagrad(0.1)),
+    Case("scale_by_adamax", lambda m: m.scale_by_adamax()),
+    Case("scale_by_adamax_args", lambda m: m.scale_by_adamax(0.8, 0.5, 1e-3)),
+    Case("adamax", lambda m: m.adamax(0.1)),
+    Case("adamaxw", lambda m: m.adamaxw(0.1, b2=0.9, weight_decay=0.01, mask=only_kernels)),
+    Case("nadamw", lambda m: m.nadamw(0.1, weight_decay=0.01)),
+    Case("fromage", lambda m: m.fromage(0.1)),
+    Case("fromage_schedule", lambda m: m.fromage(m.cosine_decay_schedule(0.1, 8), 0.5)),
 ]

@@ -336,6 +336,7 @@ def test_bounds_of_zero(make: Any) -> None:
         lambda module: module.scale_by_amsgrad(eps=0.0),
         lambda module: module.scale_by_adan(eps=0.0),
         lambda module: module.scale_by_yogi(eps=0.0, initial_accumulator_value=0.0),
+        lambda module: module.scale_by_adamax(eps=0.0),
     ],
 )
 def test_epsilons_of_zero(make: Any) -> None:

@@ -4,6 +4,7 @@ from gradmill.transforms._adadelta import ScaleByAdaDeltaState as ScaleByAdaDelt
 from gradmill.transforms._adadelta import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms._adam import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms._adam import scale_by_adam as scale_by_adam
+from gradmill.transforms._adamax import scale_by_adamax as scale_by_adamax
 from gradmill.transforms._adan import ScaleByAdanState as ScaleByAdanState
 from gradmill.transforms._adan import scale_by_adan as scale_by_adan
 from gradmill.transforms._amsgrad import ScaleByAmsgradState as ScaleByAmsgradState
@@ -58,6 +59,8 @@ from gradmill.transforms._rms import scale_by_rms as scale_by_rms
 from gradmill.transforms._rms import scale_by_stddev as scale_by_stddev
 from gradmill.transforms._rprop import ScaleByRpropState as ScaleByRpropState
 from gradmill.transforms._rprop import scale_by_rprop as scale_by_rprop
+from gradmill.transforms._rss import ScaleByRssState as ScaleByRssState
+from gradmill.transforms._rss import scale_by_rss as scale_by_rss
 from gradmill.transforms._scale import ScaleByScheduleState as ScaleByScheduleState
 from gradmill.transforms._scale import scale as scale
 from gradmill.transforms._scale import scale_by_learning_rate as scale_by_learning_rate
