@@ -46,6 +46,9 @@ from gradmill.optimizers import nadam as nadam
 from gradmill.optimizers import nadamw as nadamw
 from gradmill.optimizers import noisy_sgd as noisy_sgd
 from gradmill.optimizers import novograd as novograd
+from gradmill.optimizers import optimistic_adam as optimistic_adam
+from gradmill.optimizers import optimistic_adam_v2 as optimistic_adam_v2
+from gradmill.optimizers import optimistic_gradient_descent as optimistic_gradient_descent
 from gradmill.optimizers import radam as radam
 from gradmill.optimizers import rmsprop as rmsprop
 from gradmill.optimizers import rprop as rprop
@@ -89,6 +92,7 @@ from gradmill.transforms import ScaleByAmsgradState as ScaleByAmsgradState
 from gradmill.transforms import ScaleByBeliefState as ScaleByBeliefState
 from gradmill.transforms import ScaleByLionState as ScaleByLionState
 from gradmill.transforms import ScaleByNovogradState as ScaleByNovogradState
+from gradmill.transforms import ScaleByOptimisticGradientState as ScaleByOptimisticGradientState
 from gradmill.transforms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
 from gradmill.transforms import ScaleByRpropState as ScaleByRpropState
@@ -132,6 +136,7 @@ from gradmill.transforms import scale_by_factored_rms as scale_by_factored_rms
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms import scale_by_lion as scale_by_lion
 from gradmill.transforms import scale_by_novograd as scale_by_novograd
+from gradmill.transforms import scale_by_optimistic_gradient as scale_by_optimistic_gradient
 from gradmill.transforms import scale_by_param_block_norm as scale_by_param_block_norm
 from gradmill.transforms import scale_by_param_block_rms as scale_by_param_block_rms
 from gradmill.transforms import scale_by_radam as scale_by_radam

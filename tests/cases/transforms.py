@@ -344,4 +344,9 @@ TRANSFORMS = [
     Case("nadamw", lambda m: m.nadamw(0.1, weight_decay=0.01)),
     Case("fromage", lambda m: m.fromage(0.1)),
     Case("fromage_schedule", lambda m: m.fromage(m.cosine_decay_schedule(0.1, 8), 0.5)),
+    Case("scale_by_optimistic_gradient", lambda m: m.scale_by_optimistic_gradient()),
+    Case("scale_by_optimistic_gradient_args", lambda m: m.scale_by_optimistic_gradient(0.5, -2.0)),
+    Case("optimistic_gradient_descent", lambda m: m.optimistic_gradient_descent(0.1)),
+    Case("optimistic_adam", lambda m: m.optimistic_adam(0.1, 0.2, b2=0.9)),
+    Case("optimistic_adam_v2", lambda m: m.optimistic_adam_v2(0.1, alpha=0.5, b2=0.9)),
 ]

@@ -69,6 +69,7 @@ EDGES: dict[str, Any] = {
     "rss": lambda m: m.scale_by_rss(0.0, 0.0),
     "adamax": lambda m: m.scale_by_adamax(eps=0.0),
     "fromage": lambda m: m.fromage(1e-3, 0.0),
+    "optimistic": lambda m: m.scale_by_optimistic_gradient(1e3, -1e3),
     "prodigy": lambda m: m.contrib.prodigy(1e-3, eps=0.0),
     "dadapt_adamw": lambda m: m.contrib.dadapt_adamw(1e-3, eps=0.0),
     "dog": lambda m: m.contrib.dog(1e-3, eps=0.0),

@@ -17,6 +17,11 @@ from gradmill.optimizers._lion import lion as lion
 from gradmill.optimizers._nadam import nadam as nadam
 from gradmill.optimizers._nadam import nadamw as nadamw
 from gradmill.optimizers._novograd import novograd as novograd
+from gradmill.optimizers._optimistic import optimistic_adam as optimistic_adam
+from gradmill.optimizers._optimistic import optimistic_adam_v2 as optimistic_adam_v2
+from gradmill.optimizers._optimistic import (
+    optimistic_gradient_descent as optimistic_gradient_descent,
+)
 from gradmill.optimizers._radam import radam as radam
 from gradmill.optimizers._rmsprop import rmsprop as rmsprop
 from gradmill.optimizers._rprop import rprop as rprop

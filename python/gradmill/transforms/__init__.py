@@ -48,6 +48,12 @@ from gradmill.transforms._noise import add_noise as add_noise
 from gradmill.transforms._nonnegative import keep_params_nonnegative as keep_params_nonnegative
 from gradmill.transforms._novograd import ScaleByNovogradState as ScaleByNovogradState
 from gradmill.transforms._novograd import scale_by_novograd as scale_by_novograd
+from gradmill.transforms._optimistic import (
+    ScaleByOptimisticGradientState as ScaleByOptimisticGradientState,
+)
+from gradmill.transforms._optimistic import (
+    scale_by_optimistic_gradient as scale_by_optimistic_gradient,
+)
 from gradmill.transforms._param_block import scale_by_param_block_norm as scale_by_param_block_norm
 from gradmill.transforms._param_block import scale_by_param_block_rms as scale_by_param_block_rms
 from gradmill.transforms._radam import scale_by_radam as scale_by_radam
