@@ -90,6 +90,9 @@ from gradmill.transforms import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms import ScaleByAdanState as ScaleByAdanState
 from gradmill.transforms import ScaleByAmsgradState as ScaleByAmsgradState
 from gradmill.transforms import ScaleByBeliefState as ScaleByBeliefState
+from gradmill.transforms import (
+    ScaleByDistanceOverGradientsState as ScaleByDistanceOverGradientsState,
+)
 from gradmill.transforms import ScaleByLionState as ScaleByLionState
 from gradmill.transforms import ScaleByNovogradState as ScaleByNovogradState
 from gradmill.transforms import ScaleByOptimisticGradientState as ScaleByOptimisticGradientState
@@ -132,6 +135,7 @@ from gradmill.transforms import scale_by_adamax as scale_by_adamax
 from gradmill.transforms import scale_by_adan as scale_by_adan
 from gradmill.transforms import scale_by_amsgrad as scale_by_amsgrad
 from gradmill.transforms import scale_by_belief as scale_by_belief
+from gradmill.transforms import scale_by_distance_over_gradients as scale_by_distance_over_gradients
 from gradmill.transforms import scale_by_factored_rms as scale_by_factored_rms
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms import scale_by_lion as scale_by_lion

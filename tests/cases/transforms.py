@@ -349,4 +349,13 @@ TRANSFORMS = [
     Case("optimistic_gradient_descent", lambda m: m.optimistic_gradient_descent(0.1)),
     Case("optimistic_adam", lambda m: m.optimistic_adam(0.1, 0.2, b2=0.9)),
     Case("optimistic_adam_v2", lambda m: m.optimistic_adam_v2(0.1, alpha=0.5, b2=0.9)),
+    Case(
+        "scale_by_distance_over_gradients",
+        lambda m: m.chain(m.masked(m.scale_by_distance_over_gradients(), WITH_AXES), m.scale(-1.0)),
+        single=True,
+    ),
+    Case(
+        "scale_by_distance_over_gradients_args",
+        lambda m: m.masked(m.scale_by_distance_over_gradients(0.1, 1e-3, None, 2.0), WITH_AXES),
+    ),
 ]

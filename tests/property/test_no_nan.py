@@ -70,6 +70,8 @@ EDGES: dict[str, Any] = {
     "adamax": lambda m: m.scale_by_adamax(eps=0.0),
     "fromage": lambda m: m.fromage(1e-3, 0.0),
     "optimistic": lambda m: m.scale_by_optimistic_gradient(1e3, -1e3),
+    "distance": lambda m: m.scale_by_distance_over_gradients(1.0, 0.0),
+    "distance_none": lambda m: m.scale_by_distance_over_gradients(0.0, 0.0),
     "prodigy": lambda m: m.contrib.prodigy(1e-3, eps=0.0),
     "dadapt_adamw": lambda m: m.contrib.dadapt_adamw(1e-3, eps=0.0),
     "dog": lambda m: m.contrib.dog(1e-3, eps=0.0),

@@ -20,6 +20,12 @@ from gradmill.transforms._conditional import conditionally_mask as conditionally
 from gradmill.transforms._conditional import conditionally_transform as conditionally_transform
 from gradmill.transforms._decayed_weights import WeightDecaySchedule as WeightDecaySchedule
 from gradmill.transforms._decayed_weights import add_decayed_weights as add_decayed_weights
+from gradmill.transforms._distance_over_gradients import (
+    ScaleByDistanceOverGradientsState as ScaleByDistanceOverGradientsState,
+)
+from gradmill.transforms._distance_over_gradients import (
+    scale_by_distance_over_gradients as scale_by_distance_over_gradients,
+)
 from gradmill.transforms._ema import EmaState as EmaState
 from gradmill.transforms._ema import ema as ema
 from gradmill.transforms._every import ApplyEvery as ApplyEvery
