@@ -49,6 +49,7 @@ from gradmill.optimizers import novograd as novograd
 from gradmill.optimizers import optimistic_adam as optimistic_adam
 from gradmill.optimizers import optimistic_adam_v2 as optimistic_adam_v2
 from gradmill.optimizers import optimistic_gradient_descent as optimistic_gradient_descent
+from gradmill.optimizers import polyak_sgd as polyak_sgd
 from gradmill.optimizers import radam as radam
 from gradmill.optimizers import rmsprop as rmsprop
 from gradmill.optimizers import rprop as rprop
@@ -143,6 +144,7 @@ from gradmill.transforms import scale_by_novograd as scale_by_novograd
 from gradmill.transforms import scale_by_optimistic_gradient as scale_by_optimistic_gradient
 from gradmill.transforms import scale_by_param_block_norm as scale_by_param_block_norm
 from gradmill.transforms import scale_by_param_block_rms as scale_by_param_block_rms
+from gradmill.transforms import scale_by_polyak as scale_by_polyak
 from gradmill.transforms import scale_by_radam as scale_by_radam
 from gradmill.transforms import scale_by_rms as scale_by_rms
 from gradmill.transforms import scale_by_rprop as scale_by_rprop

@@ -22,6 +22,7 @@ from gradmill.optimizers._optimistic import optimistic_adam_v2 as optimistic_ada
 from gradmill.optimizers._optimistic import (
     optimistic_gradient_descent as optimistic_gradient_descent,
 )
+from gradmill.optimizers._polyak import polyak_sgd as polyak_sgd
 from gradmill.optimizers._radam import radam as radam
 from gradmill.optimizers._rmsprop import rmsprop as rmsprop
 from gradmill.optimizers._rprop import rprop as rprop

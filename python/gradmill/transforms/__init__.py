@@ -62,6 +62,7 @@ from gradmill.transforms._optimistic import (
 )
 from gradmill.transforms._param_block import scale_by_param_block_norm as scale_by_param_block_norm
 from gradmill.transforms._param_block import scale_by_param_block_rms as scale_by_param_block_rms
+from gradmill.transforms._polyak import scale_by_polyak as scale_by_polyak
 from gradmill.transforms._radam import scale_by_radam as scale_by_radam
 from gradmill.transforms._rms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms._rms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
