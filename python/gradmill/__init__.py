@@ -84,6 +84,7 @@ from gradmill.transforms import ConditionallyTransformState as ConditionallyTran
 from gradmill.transforms import EmaState as EmaState
 from gradmill.transforms import FactoredState as FactoredState
 from gradmill.transforms import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
+from gradmill.transforms import MonitorState as MonitorState
 from gradmill.transforms import MultiSteps as MultiSteps
 from gradmill.transforms import MultiStepsState as MultiStepsState
 from gradmill.transforms import ScaleByAdaDeltaState as ScaleByAdaDeltaState
@@ -105,6 +106,7 @@ from gradmill.transforms import ScaleByRStdDevState as ScaleByRStdDevState
 from gradmill.transforms import ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState
 from gradmill.transforms import ScaleByScheduleState as ScaleByScheduleState
 from gradmill.transforms import ScaleBySM3State as ScaleBySM3State
+from gradmill.transforms import SnapshotState as SnapshotState
 from gradmill.transforms import TraceState as TraceState
 from gradmill.transforms import WeightDecaySchedule as WeightDecaySchedule
 from gradmill.transforms import ZeroNansState as ZeroNansState
@@ -127,6 +129,8 @@ from gradmill.transforms import init_empty_state as init_empty_state
 from gradmill.transforms import inject_hyperparams as inject_hyperparams
 from gradmill.transforms import keep_params_nonnegative as keep_params_nonnegative
 from gradmill.transforms import masked as masked
+from gradmill.transforms import measure_with_ema as measure_with_ema
+from gradmill.transforms import monitor as monitor
 from gradmill.transforms import normalize_by_update_norm as normalize_by_update_norm
 from gradmill.transforms import partition as partition
 from gradmill.transforms import scale as scale
@@ -159,6 +163,7 @@ from gradmill.transforms import selective_transform as selective_transform
 from gradmill.transforms import set_to_zero as set_to_zero
 from gradmill.transforms import skip_large_updates as skip_large_updates
 from gradmill.transforms import skip_not_finite as skip_not_finite
+from gradmill.transforms import snapshot as snapshot
 from gradmill.transforms import stateless as stateless
 from gradmill.transforms import stateless_with_tree_map as stateless_with_tree_map
 from gradmill.transforms import trace as trace

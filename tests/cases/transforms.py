@@ -358,4 +358,5 @@ TRANSFORMS = [
         "scale_by_distance_over_gradients_args",
         lambda m: m.masked(m.scale_by_distance_over_gradients(0.1, 1e-3, None, 2.0), WITH_AXES),
     ),
+    Case("snapshot", lambda m: m.chain(m.clip(0.5), m.snapshot("norm", m.tree.norm), m.ema(0.9))),
 ]

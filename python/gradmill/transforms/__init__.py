@@ -47,6 +47,11 @@ from gradmill.transforms._masking import freeze as freeze
 from gradmill.transforms._masking import masked as masked
 from gradmill.transforms._masking import partition as partition
 from gradmill.transforms._masking import selective_transform as selective_transform
+from gradmill.transforms._measure import MonitorState as MonitorState
+from gradmill.transforms._measure import SnapshotState as SnapshotState
+from gradmill.transforms._measure import measure_with_ema as measure_with_ema
+from gradmill.transforms._measure import monitor as monitor
+from gradmill.transforms._measure import snapshot as snapshot
 from gradmill.transforms._multi_steps import MultiSteps as MultiSteps
 from gradmill.transforms._multi_steps import MultiStepsState as MultiStepsState
 from gradmill.transforms._noise import AddNoiseState as AddNoiseState
