@@ -28,6 +28,7 @@ READS_PARAMS = {
     "keep_params_nonnegative",
     "mechanize",
     "prodigy",
+    "scale_by_distance_over_gradients",
     "scale_by_factored_rms",
     "scale_by_novograd",
     "scale_by_param_block_norm",

@@ -127,6 +127,8 @@ def _pairs() -> list[tuple[type, type]]:
         optax.add_decayed_weights(optax.constant_schedule(0.0)).init(0.0),
         optax.scale_by_rms(bias_correction=True).init(0.0),
         optax.scale_by_stddev(bias_correction=True).init(0.0),
+        optax.scale_by_optimistic_gradient().init(0.0),
+        optax.scale_by_distance_over_gradients().init(np.zeros(1)),
         optax.schedules.WrappedSchedule(optax.constant_schedule(0.0)).init(),
     ]
     theirs = {type(state).__name__: type(state) for state in made}

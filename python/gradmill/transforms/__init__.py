@@ -4,6 +4,7 @@ from gradmill.transforms._adadelta import ScaleByAdaDeltaState as ScaleByAdaDelt
 from gradmill.transforms._adadelta import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms._adam import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms._adam import scale_by_adam as scale_by_adam
+from gradmill.transforms._adamax import scale_by_adamax as scale_by_adamax
 from gradmill.transforms._adan import ScaleByAdanState as ScaleByAdanState
 from gradmill.transforms._adan import scale_by_adan as scale_by_adan
 from gradmill.transforms._amsgrad import ScaleByAmsgradState as ScaleByAmsgradState
@@ -19,6 +20,12 @@ from gradmill.transforms._conditional import conditionally_mask as conditionally
 from gradmill.transforms._conditional import conditionally_transform as conditionally_transform
 from gradmill.transforms._decayed_weights import WeightDecaySchedule as WeightDecaySchedule
 from gradmill.transforms._decayed_weights import add_decayed_weights as add_decayed_weights
+from gradmill.transforms._distance_over_gradients import (
+    ScaleByDistanceOverGradientsState as ScaleByDistanceOverGradientsState,
+)
+from gradmill.transforms._distance_over_gradients import (
+    scale_by_distance_over_gradients as scale_by_distance_over_gradients,
+)
 from gradmill.transforms._ema import EmaState as EmaState
 from gradmill.transforms._ema import ema as ema
 from gradmill.transforms._every import ApplyEvery as ApplyEvery
@@ -40,6 +47,11 @@ from gradmill.transforms._masking import freeze as freeze
 from gradmill.transforms._masking import masked as masked
 from gradmill.transforms._masking import partition as partition
 from gradmill.transforms._masking import selective_transform as selective_transform
+from gradmill.transforms._measure import MonitorState as MonitorState
+from gradmill.transforms._measure import SnapshotState as SnapshotState
+from gradmill.transforms._measure import measure_with_ema as measure_with_ema
+from gradmill.transforms._measure import monitor as monitor
+from gradmill.transforms._measure import snapshot as snapshot
 from gradmill.transforms._multi_steps import MultiSteps as MultiSteps
 from gradmill.transforms._multi_steps import MultiStepsState as MultiStepsState
 from gradmill.transforms._noise import AddNoiseState as AddNoiseState
@@ -47,8 +59,15 @@ from gradmill.transforms._noise import add_noise as add_noise
 from gradmill.transforms._nonnegative import keep_params_nonnegative as keep_params_nonnegative
 from gradmill.transforms._novograd import ScaleByNovogradState as ScaleByNovogradState
 from gradmill.transforms._novograd import scale_by_novograd as scale_by_novograd
+from gradmill.transforms._optimistic import (
+    ScaleByOptimisticGradientState as ScaleByOptimisticGradientState,
+)
+from gradmill.transforms._optimistic import (
+    scale_by_optimistic_gradient as scale_by_optimistic_gradient,
+)
 from gradmill.transforms._param_block import scale_by_param_block_norm as scale_by_param_block_norm
 from gradmill.transforms._param_block import scale_by_param_block_rms as scale_by_param_block_rms
+from gradmill.transforms._polyak import scale_by_polyak as scale_by_polyak
 from gradmill.transforms._radam import scale_by_radam as scale_by_radam
 from gradmill.transforms._rms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms._rms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
@@ -58,6 +77,8 @@ from gradmill.transforms._rms import scale_by_rms as scale_by_rms
 from gradmill.transforms._rms import scale_by_stddev as scale_by_stddev
 from gradmill.transforms._rprop import ScaleByRpropState as ScaleByRpropState
 from gradmill.transforms._rprop import scale_by_rprop as scale_by_rprop
+from gradmill.transforms._rss import ScaleByRssState as ScaleByRssState
+from gradmill.transforms._rss import scale_by_rss as scale_by_rss
 from gradmill.transforms._scale import ScaleByScheduleState as ScaleByScheduleState
 from gradmill.transforms._scale import scale as scale
 from gradmill.transforms._scale import scale_by_learning_rate as scale_by_learning_rate
