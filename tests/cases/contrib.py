@@ -113,4 +113,18 @@ CONTRIB = [
         ),
         loose=30,
     ),
+    Case("scale_by_acprop", lambda m: m.contrib.scale_by_acprop()),
+    Case("scale_by_acprop_args", lambda m: m.contrib.scale_by_acprop(0.8, 0.95, 1e-3, 1e-4)),
+    Case("acprop", lambda m: m.contrib.acprop(0.1, weight_decay=0.01, mask=only_kernels)),
+    Case("scale_by_simplified_ademamix", lambda m: m.contrib.scale_by_simplified_ademamix()),
+    Case(
+        "scale_by_simplified_ademamix_args",
+        lambda m: m.contrib.scale_by_simplified_ademamix(0.8, 0.95, bound, 1e-3, 1e-4),
+    ),
+    Case(
+        "simplified_ademamix",
+        lambda m: m.contrib.simplified_ademamix(
+            0.1, alpha=3.0, weight_decay=0.01, mask=only_kernels
+        ),
+    ),
 ]

@@ -1,5 +1,7 @@
 """What optax has in ``optax.contrib``: algorithms of papers, under the same names."""
 
+from gradmill.contrib._acprop import acprop as acprop
+from gradmill.contrib._acprop import scale_by_acprop as scale_by_acprop
 from gradmill.contrib._ademamix import ScaleByAdemamixState as ScaleByAdemamixState
 from gradmill.contrib._ademamix import ademamix as ademamix
 from gradmill.contrib._ademamix import scale_by_ademamix as scale_by_ademamix
@@ -22,3 +24,10 @@ from gradmill.contrib._schedule_free import schedule_free as schedule_free
 from gradmill.contrib._schedule_free import schedule_free_adamw as schedule_free_adamw
 from gradmill.contrib._schedule_free import schedule_free_eval_params as schedule_free_eval_params
 from gradmill.contrib._schedule_free import schedule_free_sgd as schedule_free_sgd
+from gradmill.contrib._simplified_ademamix import (
+    ScaleBySimplifiedAdEMAMixState as ScaleBySimplifiedAdEMAMixState,
+)
+from gradmill.contrib._simplified_ademamix import (
+    scale_by_simplified_ademamix as scale_by_simplified_ademamix,
+)
+from gradmill.contrib._simplified_ademamix import simplified_ademamix as simplified_ademamix
