@@ -127,4 +127,11 @@ CONTRIB = [
             0.1, alpha=3.0, weight_decay=0.01, mask=only_kernels
         ),
     ),
+    Case("scale_by_madgrad", lambda m: m.contrib.scale_by_madgrad(0.1), single=True, early=True),
+    Case("madgrad", lambda m: m.contrib.madgrad(decay, 0.5, 0.01, 1e-3), single=True, early=True),
+    Case("scale_by_cocob", lambda m: m.contrib.scale_by_cocob()),
+    Case("scale_by_cocob_args", lambda m: m.contrib.scale_by_cocob(1.0, 0.1)),
+    Case("cocob", lambda m: m.contrib.cocob(0.5, weight_decay=0.01, mask=only_kernels)),
+    Case("dowg", lambda m: m.contrib.dowg()),
+    Case("dowg_args", lambda m: m.contrib.dowg(0.5, 0.1, 1e-3, 0.01, MASK)),
 ]
