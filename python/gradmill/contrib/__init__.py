@@ -21,6 +21,10 @@ from gradmill.contrib._madgrad import madgrad as madgrad
 from gradmill.contrib._madgrad import scale_by_madgrad as scale_by_madgrad
 from gradmill.contrib._mechanic import MechanicState as MechanicState
 from gradmill.contrib._mechanic import mechanize as mechanize
+from gradmill.contrib._momo import MomoState as MomoState
+from gradmill.contrib._momo import momo as momo
+from gradmill.contrib._momo_adam import MomoAdamState as MomoAdamState
+from gradmill.contrib._momo_adam import momo_adam as momo_adam
 from gradmill.contrib._muon import MuonDimensionNumbers as MuonDimensionNumbers
 from gradmill.contrib._muon import MuonState as MuonState
 from gradmill.contrib._muon import muon as muon
