@@ -43,6 +43,10 @@ def rate(count: Any) -> Any:
     return 1.0 / (count + 1)
 
 
+def noisy(at: int, _: float) -> float:
+    return 1.0 + at * 7 % 5 - (at == 6) * 3
+
+
 ROWS = [
     Row("momo", lambda m: m.contrib.momo()),
     Row("momo_low", lambda m: m.contrib.momo(rate, 0.5, 0.1, 0.01)),
@@ -57,6 +61,14 @@ ROWS = [
     Row(
         "momo_adam_bounded",
         lambda m: m.contrib.momo_adam(2.0, lower_bound=30.0, adapt_lower_bound=True),
+    ),
+    Row("reduce_on_plateau", lambda m: m.contrib.reduce_on_plateau(0.5, 2), noisy),
+    Row(
+        "reduce_on_plateau_args",
+        lambda m: m.chain(
+            m.sgd(0.1), m.contrib.reduce_on_plateau(0.3, 1, 0.0, 0.1, 2, 2, 0.05), m.scale(2.0)
+        ),
+        noisy,
     ),
     Row("momo_below", lambda m: m.contrib.momo(lower_bound=2.0), lambda at, _: 1.0 + at),
 ]

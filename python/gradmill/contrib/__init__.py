@@ -31,6 +31,8 @@ from gradmill.contrib._muon import muon as muon
 from gradmill.contrib._muon import scale_by_muon as scale_by_muon
 from gradmill.contrib._prodigy import ProdigyState as ProdigyState
 from gradmill.contrib._prodigy import prodigy as prodigy
+from gradmill.contrib._reduce_on_plateau import ReduceLROnPlateauState as ReduceLROnPlateauState
+from gradmill.contrib._reduce_on_plateau import reduce_on_plateau as reduce_on_plateau
 from gradmill.contrib._schedule_free import ScheduleFreeState as ScheduleFreeState
 from gradmill.contrib._schedule_free import schedule_free as schedule_free
 from gradmill.contrib._schedule_free import schedule_free_adamw as schedule_free_adamw
