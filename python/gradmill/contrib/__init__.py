@@ -29,6 +29,13 @@ from gradmill.contrib._muon import MuonDimensionNumbers as MuonDimensionNumbers
 from gradmill.contrib._muon import MuonState as MuonState
 from gradmill.contrib._muon import muon as muon
 from gradmill.contrib._muon import scale_by_muon as scale_by_muon
+from gradmill.contrib._privacy import (
+    DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState,
+)
+from gradmill.contrib._privacy import (
+    differentially_private_aggregate as differentially_private_aggregate,
+)
+from gradmill.contrib._privacy import dpsgd as dpsgd
 from gradmill.contrib._prodigy import ProdigyState as ProdigyState
 from gradmill.contrib._prodigy import prodigy as prodigy
 from gradmill.contrib._reduce_on_plateau import ReduceLROnPlateauState as ReduceLROnPlateauState
