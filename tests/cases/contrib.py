@@ -134,4 +134,15 @@ CONTRIB = [
     Case("cocob", lambda m: m.contrib.cocob(0.5, weight_decay=0.01, mask=only_kernels)),
     Case("dowg", lambda m: m.contrib.dowg()),
     Case("dowg_args", lambda m: m.contrib.dowg(0.5, 0.1, 1e-3, 0.01, MASK)),
+    Case("contrib_normalize", lambda m: m.contrib.normalize()),
+    Case(
+        "sam",
+        lambda m: m.contrib.sam(m.sgd(0.1), m.chain(m.contrib.normalize(), m.sgd(0.05))),
+        selects=True,
+    ),
+    Case(
+        "sam_args",
+        lambda m: m.contrib.sam(m.adam(0.1), m.adam(0.05), 3, reset_state=False),
+        selects=True,
+    ),
 ]

@@ -36,6 +36,7 @@ READS_PARAMS = {
     "scale_by_param_block_norm",
     "scale_by_param_block_rms",
     "scale_by_trust_ratio",
+    "sam",
     "schedule_free",
 }
 

@@ -43,9 +43,10 @@ def test_estimates_in_float16(name: str) -> None:
         lambda module: module.contrib.scale_by_madgrad(0.1, eps=0.0),
         lambda module: module.contrib.scale_by_cocob(eps=0.0),
         lambda module: module.contrib.dowg(eps=0.0),
+        lambda module: module.contrib.normalize(),
     ],
 )
-def test_estimates_without_epsilon(make: Any) -> None:
+def test_gradients_of_zero_without_epsilon(make: Any) -> None:
     theirs, ours = of_both(make, row(0, 1), row(1)[0])
     assert math.isnan(theirs[0])
     assert ours[0] == 0

@@ -29,6 +29,8 @@ from gradmill.contrib._muon import MuonDimensionNumbers as MuonDimensionNumbers
 from gradmill.contrib._muon import MuonState as MuonState
 from gradmill.contrib._muon import muon as muon
 from gradmill.contrib._muon import scale_by_muon as scale_by_muon
+from gradmill.contrib._normalize import NormalizeState as NormalizeState
+from gradmill.contrib._normalize import normalize as normalize
 from gradmill.contrib._privacy import (
     DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState,
 )
@@ -40,6 +42,8 @@ from gradmill.contrib._prodigy import ProdigyState as ProdigyState
 from gradmill.contrib._prodigy import prodigy as prodigy
 from gradmill.contrib._reduce_on_plateau import ReduceLROnPlateauState as ReduceLROnPlateauState
 from gradmill.contrib._reduce_on_plateau import reduce_on_plateau as reduce_on_plateau
+from gradmill.contrib._sam import SAMState as SAMState
+from gradmill.contrib._sam import sam as sam
 from gradmill.contrib._schedule_free import ScheduleFreeState as ScheduleFreeState
 from gradmill.contrib._schedule_free import schedule_free as schedule_free
 from gradmill.contrib._schedule_free import schedule_free_adamw as schedule_free_adamw
