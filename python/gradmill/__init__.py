@@ -2,6 +2,7 @@
 
 from gradmill import contrib as contrib
 from gradmill import errors as errors
+from gradmill import projections as projections
 from gradmill import schedules as schedules
 from gradmill import transforms as transforms
 from gradmill import tree as tree
