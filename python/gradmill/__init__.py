@@ -75,6 +75,8 @@ from gradmill.transforms import ConditionallyTransformState as ConditionallyTran
 from gradmill.transforms import EmaState as EmaState
 from gradmill.transforms import FactoredState as FactoredState
 from gradmill.transforms import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
+from gradmill.transforms import LookaheadParams as LookaheadParams
+from gradmill.transforms import LookaheadState as LookaheadState
 from gradmill.transforms import MultiSteps as MultiSteps
 from gradmill.transforms import MultiStepsState as MultiStepsState
 from gradmill.transforms import ScaleByAdaDeltaState as ScaleByAdaDeltaState
@@ -112,6 +114,7 @@ from gradmill.transforms import identity as identity
 from gradmill.transforms import init_empty_state as init_empty_state
 from gradmill.transforms import inject_hyperparams as inject_hyperparams
 from gradmill.transforms import keep_params_nonnegative as keep_params_nonnegative
+from gradmill.transforms import lookahead as lookahead
 from gradmill.transforms import masked as masked
 from gradmill.transforms import normalize_by_update_norm as normalize_by_update_norm
 from gradmill.transforms import partition as partition

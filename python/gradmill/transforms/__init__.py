@@ -36,6 +36,9 @@ from gradmill.transforms._inject import (
 from gradmill.transforms._inject import inject_hyperparams as inject_hyperparams
 from gradmill.transforms._lion import ScaleByLionState as ScaleByLionState
 from gradmill.transforms._lion import scale_by_lion as scale_by_lion
+from gradmill.transforms._lookahead import LookaheadParams as LookaheadParams
+from gradmill.transforms._lookahead import LookaheadState as LookaheadState
+from gradmill.transforms._lookahead import lookahead as lookahead
 from gradmill.transforms._masking import freeze as freeze
 from gradmill.transforms._masking import masked as masked
 from gradmill.transforms._masking import partition as partition
