@@ -1,5 +1,6 @@
 """What optax has in ``optax.contrib``: algorithms of papers, under the same names."""
 
+from gradmill._data.types import EmptyState as _EmptyState
 from gradmill.contrib._ademamix import ScaleByAdemamixState as ScaleByAdemamixState
 from gradmill.contrib._ademamix import ademamix as ademamix
 from gradmill.contrib._ademamix import scale_by_ademamix as scale_by_ademamix
@@ -22,3 +23,7 @@ from gradmill.contrib._schedule_free import schedule_free as schedule_free
 from gradmill.contrib._schedule_free import schedule_free_adamw as schedule_free_adamw
 from gradmill.contrib._schedule_free import schedule_free_eval_params as schedule_free_eval_params
 from gradmill.contrib._schedule_free import schedule_free_sgd as schedule_free_sgd
+
+NormalizeState = _EmptyState  # optax's name for it
+
+__all__ = [name for name in dir() if not name.startswith("_")]
