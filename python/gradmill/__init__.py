@@ -1,5 +1,7 @@
 """Gradient transformations for NumPy: optax's API, one pass over memory."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from gradmill import contrib as contrib
 from gradmill import errors as errors
 from gradmill import projections as projections
@@ -10,6 +12,7 @@ from gradmill import tree_utils as tree_utils
 from gradmill._data.info import build_info as build_info
 from gradmill._data.info import warn_if_debug as _warn_if_debug
 from gradmill._data.memory import clear_cache as clear_cache
+from gradmill._data.scope import missing as _missing
 from gradmill._data.threads import num_threads as num_threads
 from gradmill._data.threads import set_num_threads as set_num_threads
 from gradmill._data.trees import MaskedNode as MaskedNode
@@ -194,5 +197,12 @@ tree_map_params = tree.map_params
 __version__: str = build_info()["version"]
 
 __all__ = [name for name in dir() if not name.startswith("_")]
+
+if not _TYPE_CHECKING:
+
+    def __getattr__(name: str) -> None:
+        """Say of a name that is optax's why it is none of this package's."""
+        raise _missing(__name__, name)
+
 
 _warn_if_debug()
