@@ -1,7 +1,10 @@
 """Gradient transformations for NumPy: optax's API, one pass over memory."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from gradmill import contrib as contrib
 from gradmill import errors as errors
+from gradmill import projections as projections
 from gradmill import schedules as schedules
 from gradmill import transforms as transforms
 from gradmill import tree as tree
@@ -9,12 +12,23 @@ from gradmill import tree_utils as tree_utils
 from gradmill._data.info import build_info as build_info
 from gradmill._data.info import warn_if_debug as _warn_if_debug
 from gradmill._data.memory import clear_cache as clear_cache
+from gradmill._data.scope import missing as _missing
 from gradmill._data.threads import num_threads as num_threads
 from gradmill._data.threads import set_num_threads as set_num_threads
 from gradmill._data.trees import MaskedNode as MaskedNode
 from gradmill._data.types import EmptyState as EmptyState
 from gradmill._data.types import MaskedState as MaskedState
+from gradmill._data.types import MaskOrFn as MaskOrFn
+from gradmill._data.types import OptState as OptState
+from gradmill._data.types import Params as Params
 from gradmill._data.types import PartitionState as PartitionState
+from gradmill._data.types import ScalarOrSchedule as ScalarOrSchedule
+from gradmill._data.types import Schedule as Schedule
+from gradmill._data.types import ShouldSkipUpdateFunction as ShouldSkipUpdateFunction
+from gradmill._data.types import TransformInitFn as TransformInitFn
+from gradmill._data.types import TransformUpdateExtraArgsFn as TransformUpdateExtraArgsFn
+from gradmill._data.types import TransformUpdateFn as TransformUpdateFn
+from gradmill._data.types import Updates as Updates
 from gradmill._plan.scalars import safe_increment as safe_increment
 from gradmill._run.digest import state_digest as state_digest
 from gradmill._run.explain import explain as explain
@@ -83,7 +97,10 @@ from gradmill.transforms import ConditionallyMaskState as ConditionallyMaskState
 from gradmill.transforms import ConditionallyTransformState as ConditionallyTransformState
 from gradmill.transforms import EmaState as EmaState
 from gradmill.transforms import FactoredState as FactoredState
+from gradmill.transforms import InjectHyperparamsState as InjectHyperparamsState
 from gradmill.transforms import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
+from gradmill.transforms import LookaheadParams as LookaheadParams
+from gradmill.transforms import LookaheadState as LookaheadState
 from gradmill.transforms import MonitorState as MonitorState
 from gradmill.transforms import MultiSteps as MultiSteps
 from gradmill.transforms import MultiStepsState as MultiStepsState
@@ -128,11 +145,16 @@ from gradmill.transforms import identity as identity
 from gradmill.transforms import init_empty_state as init_empty_state
 from gradmill.transforms import inject_hyperparams as inject_hyperparams
 from gradmill.transforms import keep_params_nonnegative as keep_params_nonnegative
+from gradmill.transforms import lookahead as lookahead
 from gradmill.transforms import masked as masked
+from gradmill.transforms import matrix_inverse_pth_root as matrix_inverse_pth_root
 from gradmill.transforms import measure_with_ema as measure_with_ema
 from gradmill.transforms import monitor as monitor
 from gradmill.transforms import normalize_by_update_norm as normalize_by_update_norm
 from gradmill.transforms import partition as partition
+from gradmill.transforms import power_iteration as power_iteration
+from gradmill.transforms import safe_norm as safe_norm
+from gradmill.transforms import safe_root_mean_squares as safe_root_mean_squares
 from gradmill.transforms import scale as scale
 from gradmill.transforms import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms import scale_by_adam as scale_by_adam
@@ -178,7 +200,34 @@ from gradmill.transforms._per_example import (
 from gradmill.transforms._per_example import (
     per_example_layer_norm_clip as per_example_layer_norm_clip,
 )
+from gradmill.tree import bias_correction as bias_correction
+from gradmill.tree import update_infinity_moment as update_infinity_moment
+from gradmill.tree import update_moment as update_moment
+from gradmill.tree import update_moment_per_elem_norm as update_moment_per_elem_norm
+
+# Other spellings of optax's.
+AdaptiveGradClipState = EmptyState
+AddDecayedWeightsState = EmptyState
+ClipByGlobalNormState = EmptyState
+ClipState = EmptyState
+MultiTransformState = PartitionState
+NonNegativeParamsState = EmptyState
+ScaleByTrustRatioState = EmptyState
+ScaleState = EmptyState
+inject_stateful_hyperparams = inject_hyperparams
+multi_transform = partition
+safe_int32_increment = safe_increment
+tree_map_params = tree.map_params
 
 __version__: str = build_info()["version"]
+
+__all__ = [name for name in dir() if not name.startswith("_")]
+
+if not _TYPE_CHECKING:
+
+    def __getattr__(name: str) -> None:
+        """Say of a name that is optax's why it is none of this package's."""
+        raise _missing(__name__, name)
+
 
 _warn_if_debug()

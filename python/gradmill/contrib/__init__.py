@@ -56,3 +56,5 @@ from gradmill.contrib._simplified_ademamix import (
     scale_by_simplified_ademamix as scale_by_simplified_ademamix,
 )
 from gradmill.contrib._simplified_ademamix import simplified_ademamix as simplified_ademamix
+
+__all__ = [name for name in dir() if not name.startswith("_")]

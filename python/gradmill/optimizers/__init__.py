@@ -32,3 +32,5 @@ from gradmill.optimizers._sign import sign_sgd as sign_sgd
 from gradmill.optimizers._sign import signum as signum
 from gradmill.optimizers._sm3 import sm3 as sm3
 from gradmill.optimizers._yogi import yogi as yogi
+
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -1,5 +1,11 @@
 """Transformations, one family in a file, under the name of the op in Rust."""
 
+from gradmill._data.trees import MaskedNode as MaskedNode
+from gradmill._data.types import ConditionFn as ConditionFn
+from gradmill._data.types import EmptyState as _EmptyState
+from gradmill._data.types import MaskedState as MaskedState
+from gradmill._data.types import PartitionState as PartitionState
+from gradmill._data.types import ShouldSkipUpdateFunction as ShouldSkipUpdateFunction
 from gradmill.transforms._adadelta import ScaleByAdaDeltaState as ScaleByAdaDeltaState
 from gradmill.transforms._adadelta import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms._adam import ScaleByAdamState as ScaleByAdamState
@@ -11,6 +17,8 @@ from gradmill.transforms._amsgrad import ScaleByAmsgradState as ScaleByAmsgradSt
 from gradmill.transforms._amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from gradmill.transforms._belief import ScaleByBeliefState as ScaleByBeliefState
 from gradmill.transforms._belief import scale_by_belief as scale_by_belief
+from gradmill.transforms._chain import chain as chain
+from gradmill.transforms._chain import named_chain as named_chain
 from gradmill.transforms._clip import clip as clip
 from gradmill.transforms._conditional import ConditionallyMaskState as ConditionallyMaskState
 from gradmill.transforms._conditional import (
@@ -37,16 +45,22 @@ from gradmill.transforms._flatten import flatten as flatten
 from gradmill.transforms._global_norm import clip_by_global_norm as clip_by_global_norm
 from gradmill.transforms._global_norm import normalize_by_update_norm as normalize_by_update_norm
 from gradmill.transforms._identity import identity as identity
+from gradmill.transforms._inject import InjectHyperparamsState as InjectHyperparamsState
 from gradmill.transforms._inject import (
     InjectStatefulHyperparamsState as InjectStatefulHyperparamsState,
 )
 from gradmill.transforms._inject import inject_hyperparams as inject_hyperparams
 from gradmill.transforms._lion import ScaleByLionState as ScaleByLionState
 from gradmill.transforms._lion import scale_by_lion as scale_by_lion
+from gradmill.transforms._lookahead import LookaheadParams as LookaheadParams
+from gradmill.transforms._lookahead import LookaheadState as LookaheadState
+from gradmill.transforms._lookahead import lookahead as lookahead
 from gradmill.transforms._masking import freeze as freeze
 from gradmill.transforms._masking import masked as masked
 from gradmill.transforms._masking import partition as partition
 from gradmill.transforms._masking import selective_transform as selective_transform
+from gradmill.transforms._matrices import matrix_inverse_pth_root as matrix_inverse_pth_root
+from gradmill.transforms._matrices import power_iteration as power_iteration
 from gradmill.transforms._measure import MonitorState as MonitorState
 from gradmill.transforms._measure import SnapshotState as SnapshotState
 from gradmill.transforms._measure import measure_with_ema as measure_with_ema
@@ -57,6 +71,8 @@ from gradmill.transforms._multi_steps import MultiStepsState as MultiStepsState
 from gradmill.transforms._noise import AddNoiseState as AddNoiseState
 from gradmill.transforms._noise import add_noise as add_noise
 from gradmill.transforms._nonnegative import keep_params_nonnegative as keep_params_nonnegative
+from gradmill.transforms._norms import safe_norm as safe_norm
+from gradmill.transforms._norms import safe_root_mean_squares as safe_root_mean_squares
 from gradmill.transforms._novograd import ScaleByNovogradState as ScaleByNovogradState
 from gradmill.transforms._novograd import scale_by_novograd as scale_by_novograd
 from gradmill.transforms._optimistic import (
@@ -67,6 +83,13 @@ from gradmill.transforms._optimistic import (
 )
 from gradmill.transforms._param_block import scale_by_param_block_norm as scale_by_param_block_norm
 from gradmill.transforms._param_block import scale_by_param_block_rms as scale_by_param_block_rms
+from gradmill.transforms._per_example import PerExampleClipState as PerExampleClipState
+from gradmill.transforms._per_example import (
+    per_example_global_norm_clip as per_example_global_norm_clip,
+)
+from gradmill.transforms._per_example import (
+    per_example_layer_norm_clip as per_example_layer_norm_clip,
+)
 from gradmill.transforms._polyak import scale_by_polyak as scale_by_polyak
 from gradmill.transforms._radam import scale_by_radam as scale_by_radam
 from gradmill.transforms._rms import ScaleByRmsState as ScaleByRmsState
@@ -98,9 +121,15 @@ from gradmill.transforms._unitwise import adaptive_grad_clip as adaptive_grad_cl
 from gradmill.transforms._unitwise import centralize as centralize
 from gradmill.transforms._unitwise import clip_by_block_rms as clip_by_block_rms
 from gradmill.transforms._unitwise import scale_by_trust_ratio as scale_by_trust_ratio
+from gradmill.transforms._unitwise import unitwise_clip as unitwise_clip
+from gradmill.transforms._unitwise import unitwise_norm as unitwise_norm
 from gradmill.transforms._yogi import scale_by_yogi as scale_by_yogi
 from gradmill.transforms._zero import ApplyIfFiniteState as ApplyIfFiniteState
 from gradmill.transforms._zero import ZeroNansState as ZeroNansState
 from gradmill.transforms._zero import apply_if_finite as apply_if_finite
 from gradmill.transforms._zero import set_to_zero as set_to_zero
 from gradmill.transforms._zero import zero_nans as zero_nans
+
+NonNegativeParamsState = _EmptyState  # optax's name for it
+
+__all__ = [name for name in dir() if not name.startswith("_")]
