@@ -81,6 +81,7 @@ from gradmill.transforms import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms import ScaleByAdanState as ScaleByAdanState
 from gradmill.transforms import ScaleByAmsgradState as ScaleByAmsgradState
 from gradmill.transforms import ScaleByBeliefState as ScaleByBeliefState
+from gradmill.transforms import ScaleByLBFGSState as ScaleByLBFGSState
 from gradmill.transforms import ScaleByLionState as ScaleByLionState
 from gradmill.transforms import ScaleByNovogradState as ScaleByNovogradState
 from gradmill.transforms import ScaleByRmsState as ScaleByRmsState
@@ -121,6 +122,7 @@ from gradmill.transforms import scale_by_adan as scale_by_adan
 from gradmill.transforms import scale_by_amsgrad as scale_by_amsgrad
 from gradmill.transforms import scale_by_belief as scale_by_belief
 from gradmill.transforms import scale_by_factored_rms as scale_by_factored_rms
+from gradmill.transforms import scale_by_lbfgs as scale_by_lbfgs
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms import scale_by_lion as scale_by_lion
 from gradmill.transforms import scale_by_novograd as scale_by_novograd

@@ -29,6 +29,7 @@ READS_PARAMS = {
     "mechanize",
     "prodigy",
     "scale_by_factored_rms",
+    "scale_by_lbfgs",
     "scale_by_novograd",
     "scale_by_param_block_norm",
     "scale_by_param_block_rms",

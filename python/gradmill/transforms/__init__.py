@@ -34,6 +34,8 @@ from gradmill.transforms._inject import (
     InjectStatefulHyperparamsState as InjectStatefulHyperparamsState,
 )
 from gradmill.transforms._inject import inject_hyperparams as inject_hyperparams
+from gradmill.transforms._lbfgs import ScaleByLBFGSState as ScaleByLBFGSState
+from gradmill.transforms._lbfgs import scale_by_lbfgs as scale_by_lbfgs
 from gradmill.transforms._lion import ScaleByLionState as ScaleByLionState
 from gradmill.transforms._lion import scale_by_lion as scale_by_lion
 from gradmill.transforms._masking import freeze as freeze
