@@ -37,6 +37,7 @@ from gradmill.optimizers import adan as adan
 from gradmill.optimizers import amsgrad as amsgrad
 from gradmill.optimizers import lamb as lamb
 from gradmill.optimizers import lars as lars
+from gradmill.optimizers import lbfgs as lbfgs
 from gradmill.optimizers import lion as lion
 from gradmill.optimizers import noisy_sgd as noisy_sgd
 from gradmill.optimizers import novograd as novograd
@@ -80,6 +81,9 @@ from gradmill.transforms import ScaleByAdaDeltaState as ScaleByAdaDeltaState
 from gradmill.transforms import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms import ScaleByAdanState as ScaleByAdanState
 from gradmill.transforms import ScaleByAmsgradState as ScaleByAmsgradState
+from gradmill.transforms import (
+    ScaleByBacktrackingLinesearchState as ScaleByBacktrackingLinesearchState,
+)
 from gradmill.transforms import ScaleByBeliefState as ScaleByBeliefState
 from gradmill.transforms import ScaleByLBFGSState as ScaleByLBFGSState
 from gradmill.transforms import ScaleByLionState as ScaleByLionState
@@ -91,9 +95,11 @@ from gradmill.transforms import ScaleByRStdDevState as ScaleByRStdDevState
 from gradmill.transforms import ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState
 from gradmill.transforms import ScaleByScheduleState as ScaleByScheduleState
 from gradmill.transforms import ScaleBySM3State as ScaleBySM3State
+from gradmill.transforms import ScaleByZoomLinesearchState as ScaleByZoomLinesearchState
 from gradmill.transforms import TraceState as TraceState
 from gradmill.transforms import WeightDecaySchedule as WeightDecaySchedule
 from gradmill.transforms import ZeroNansState as ZeroNansState
+from gradmill.transforms import ZoomLinesearchInfo as ZoomLinesearchInfo
 from gradmill.transforms import adaptive_grad_clip as adaptive_grad_clip
 from gradmill.transforms import add_decayed_weights as add_decayed_weights
 from gradmill.transforms import add_noise as add_noise
@@ -120,6 +126,9 @@ from gradmill.transforms import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms import scale_by_adam as scale_by_adam
 from gradmill.transforms import scale_by_adan as scale_by_adan
 from gradmill.transforms import scale_by_amsgrad as scale_by_amsgrad
+from gradmill.transforms import (
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+)
 from gradmill.transforms import scale_by_belief as scale_by_belief
 from gradmill.transforms import scale_by_factored_rms as scale_by_factored_rms
 from gradmill.transforms import scale_by_lbfgs as scale_by_lbfgs
@@ -137,6 +146,7 @@ from gradmill.transforms import scale_by_sm3 as scale_by_sm3
 from gradmill.transforms import scale_by_stddev as scale_by_stddev
 from gradmill.transforms import scale_by_trust_ratio as scale_by_trust_ratio
 from gradmill.transforms import scale_by_yogi as scale_by_yogi
+from gradmill.transforms import scale_by_zoom_linesearch as scale_by_zoom_linesearch
 from gradmill.transforms import selective_transform as selective_transform
 from gradmill.transforms import set_to_zero as set_to_zero
 from gradmill.transforms import skip_large_updates as skip_large_updates
@@ -144,6 +154,7 @@ from gradmill.transforms import skip_not_finite as skip_not_finite
 from gradmill.transforms import stateless as stateless
 from gradmill.transforms import stateless_with_tree_map as stateless_with_tree_map
 from gradmill.transforms import trace as trace
+from gradmill.transforms import value_and_grad_from_state as value_and_grad_from_state
 from gradmill.transforms import with_extra_args_support as with_extra_args_support
 from gradmill.transforms import zero_nans as zero_nans
 from gradmill.transforms._chain import chain as chain

@@ -7,4 +7,5 @@ from tests.case import Case
 MATRICES = [
     Case("scale_by_lbfgs", lambda m: m.scale_by_lbfgs()),
     Case("scale_by_lbfgs_args", lambda m: m.scale_by_lbfgs(3, scale_init_precond=False)),
+    Case("lbfgs", lambda m: m.lbfgs(0.1, linesearch=None)),
 ]

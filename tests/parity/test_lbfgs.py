@@ -70,15 +70,21 @@ def test_the_matrix_of_the_formula() -> None:
         params = params + step
 
 
-@pytest.mark.parametrize("size", [1e-25, 1e-3, 1e15])
-def test_changes_whose_product_is_no_float32(size: float) -> None:
-    """A Hessian of 4 shows in their ratio."""
-    tx, nothing = gm.scale_by_lbfgs(), np.zeros(2, F32)
-    _, state = tx.update(nothing, tx.init(nothing), nothing)
-    params = np.full(2, size, F32)
-    updates, state = tx.update(4 * params, state, params)
-    np.testing.assert_allclose(updates, params, rtol=1e-6)
-    assert np.isfinite(state.weights_memory).all()
+@pytest.mark.parametrize(
+    ("size", "curvature", "theirs"), [(1e-25, 4.0, 4e-25), (1e-3, 4.0, 1e-3), (1e15, 4e10, np.nan)]
+)
+def test_changes_whose_product_is_no_float32(size: float, curvature: float, theirs: float) -> None:
+    """The Hessian shows in their ratio."""
+    nothing, params = np.zeros(2, F32), np.full(2, size, F32)
+    results = []
+    for tx in (gm.scale_by_lbfgs(), optax.scale_by_lbfgs()):
+        _, state = tx.update(nothing, tx.init(nothing), nothing)
+        updates, state = tx.update(curvature * params, state, params)
+        results.append((updates, state.weights_memory))
+    (ours, weights), (expected, _) = results
+    np.testing.assert_allclose(ours, params, rtol=1e-6)
+    np.testing.assert_allclose(expected, np.full(2, theirs, F32), rtol=1e-6)
+    assert np.isfinite(weights).all()
 
 
 def test_state_holds_no_array_of_the_user() -> None:

@@ -9,6 +9,7 @@ from gradmill.optimizers._amsgrad import amsgrad as amsgrad
 from gradmill.optimizers._belief import adabelief as adabelief
 from gradmill.optimizers._lars import lamb as lamb
 from gradmill.optimizers._lars import lars as lars
+from gradmill.optimizers._lbfgs import lbfgs as lbfgs
 from gradmill.optimizers._lion import lion as lion
 from gradmill.optimizers._novograd import novograd as novograd
 from gradmill.optimizers._radam import radam as radam

@@ -122,7 +122,8 @@ def _curvature(xp: Any, moved: PyTree, turned: PyTree, dtype: Any) -> tuple[Any,
     size = number(xp, xp.where(size < least, 0.0, size))
     along = number(xp, tree.vdot(tree.scale(number(xp, over(xp, 1.0, size)), turned), moved))
     product = along * size
-    weight = over(xp, 1.0, xp.where(abs(product) < least, 0.0, product))
+    is_out = (abs(product) < least) | (abs(product) > 1 / least)
+    weight = over(xp, 1.0, xp.where(is_out, 0.0, product))
     return number(xp, weight), number(xp, xp.where(size == 0, 1.0, over(xp, along, size)))
 
 
@@ -146,14 +147,20 @@ def _pair(xp: Any, state: ScaleByLBFGSState, at: Any) -> _Pair:
 
 def _preconditioned(xp: Any, updates: PyTree, pairs: Sequence[_Pair], scale: Any) -> PyTree:
     """Updates times the inverse of the Hessian that pairs tell of, the newest of them first."""
+
+    def share_of(weight: Any, change: PyTree, updates: PyTree) -> Any:
+        along = number(xp, tree.vdot(change, updates))
+        # What is too large for a product has no weight; a NaN is one of the updates.
+        return number(xp, xp.where((weight == 0) & xp.isinf(along), 0.0, weight * along))
+
     shares = []
     for pair in pairs:
-        share = pair.weight * number(xp, tree.vdot(pair.moved, updates))
+        share = share_of(pair.weight, pair.moved, updates)
         updates = tree.add_scale(updates, -share, pair.turned)
         shares.append(share)
     updates = tree.scale(scale, updates)
     for pair, share in zip(reversed(pairs), reversed(shares), strict=True):
-        back = pair.weight * number(xp, tree.vdot(pair.turned, updates))
+        back = share_of(pair.weight, pair.turned, updates)
         updates = tree.add_scale(updates, share - back, pair.moved)
     return updates
 
