@@ -55,6 +55,7 @@ from gradmill.optimizers import amsgrad as amsgrad
 from gradmill.optimizers import fromage as fromage
 from gradmill.optimizers import lamb as lamb
 from gradmill.optimizers import lars as lars
+from gradmill.optimizers import lbfgs as lbfgs
 from gradmill.optimizers import lion as lion
 from gradmill.optimizers import nadam as nadam
 from gradmill.optimizers import nadamw as nadamw
@@ -108,10 +109,14 @@ from gradmill.transforms import ScaleByAdaDeltaState as ScaleByAdaDeltaState
 from gradmill.transforms import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms import ScaleByAdanState as ScaleByAdanState
 from gradmill.transforms import ScaleByAmsgradState as ScaleByAmsgradState
+from gradmill.transforms import (
+    ScaleByBacktrackingLinesearchState as ScaleByBacktrackingLinesearchState,
+)
 from gradmill.transforms import ScaleByBeliefState as ScaleByBeliefState
 from gradmill.transforms import (
     ScaleByDistanceOverGradientsState as ScaleByDistanceOverGradientsState,
 )
+from gradmill.transforms import ScaleByLBFGSState as ScaleByLBFGSState
 from gradmill.transforms import ScaleByLionState as ScaleByLionState
 from gradmill.transforms import ScaleByNovogradState as ScaleByNovogradState
 from gradmill.transforms import ScaleByOptimisticGradientState as ScaleByOptimisticGradientState
@@ -123,10 +128,12 @@ from gradmill.transforms import ScaleByRStdDevState as ScaleByRStdDevState
 from gradmill.transforms import ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState
 from gradmill.transforms import ScaleByScheduleState as ScaleByScheduleState
 from gradmill.transforms import ScaleBySM3State as ScaleBySM3State
+from gradmill.transforms import ScaleByZoomLinesearchState as ScaleByZoomLinesearchState
 from gradmill.transforms import SnapshotState as SnapshotState
 from gradmill.transforms import TraceState as TraceState
 from gradmill.transforms import WeightDecaySchedule as WeightDecaySchedule
 from gradmill.transforms import ZeroNansState as ZeroNansState
+from gradmill.transforms import ZoomLinesearchInfo as ZoomLinesearchInfo
 from gradmill.transforms import adaptive_grad_clip as adaptive_grad_clip
 from gradmill.transforms import add_decayed_weights as add_decayed_weights
 from gradmill.transforms import add_noise as add_noise
@@ -161,9 +168,13 @@ from gradmill.transforms import scale_by_adam as scale_by_adam
 from gradmill.transforms import scale_by_adamax as scale_by_adamax
 from gradmill.transforms import scale_by_adan as scale_by_adan
 from gradmill.transforms import scale_by_amsgrad as scale_by_amsgrad
+from gradmill.transforms import (
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+)
 from gradmill.transforms import scale_by_belief as scale_by_belief
 from gradmill.transforms import scale_by_distance_over_gradients as scale_by_distance_over_gradients
 from gradmill.transforms import scale_by_factored_rms as scale_by_factored_rms
+from gradmill.transforms import scale_by_lbfgs as scale_by_lbfgs
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms import scale_by_lion as scale_by_lion
 from gradmill.transforms import scale_by_novograd as scale_by_novograd
@@ -181,6 +192,7 @@ from gradmill.transforms import scale_by_sm3 as scale_by_sm3
 from gradmill.transforms import scale_by_stddev as scale_by_stddev
 from gradmill.transforms import scale_by_trust_ratio as scale_by_trust_ratio
 from gradmill.transforms import scale_by_yogi as scale_by_yogi
+from gradmill.transforms import scale_by_zoom_linesearch as scale_by_zoom_linesearch
 from gradmill.transforms import selective_transform as selective_transform
 from gradmill.transforms import set_to_zero as set_to_zero
 from gradmill.transforms import skip_large_updates as skip_large_updates
@@ -189,6 +201,7 @@ from gradmill.transforms import snapshot as snapshot
 from gradmill.transforms import stateless as stateless
 from gradmill.transforms import stateless_with_tree_map as stateless_with_tree_map
 from gradmill.transforms import trace as trace
+from gradmill.transforms import value_and_grad_from_state as value_and_grad_from_state
 from gradmill.transforms import with_extra_args_support as with_extra_args_support
 from gradmill.transforms import zero_nans as zero_nans
 from gradmill.transforms._chain import chain as chain

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tests.case import Case as Case
 from tests.cases.contrib import CONTRIB
+from tests.cases.matrices import MATRICES
 from tests.cases.transforms import TRANSFORMS
 
-CASES = [*TRANSFORMS, *CONTRIB]
+CASES = [*TRANSFORMS, *CONTRIB, *MATRICES]

@@ -33,6 +33,7 @@ READS_PARAMS = {
     "scale_by_cocob",
     "scale_by_factored_rms",
     "scale_by_madgrad",
+    "scale_by_lbfgs",
     "scale_by_novograd",
     "scale_by_param_block_norm",
     "scale_by_param_block_rms",

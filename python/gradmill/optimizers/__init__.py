@@ -13,6 +13,7 @@ from gradmill.optimizers._belief import adabelief as adabelief
 from gradmill.optimizers._fromage import fromage as fromage
 from gradmill.optimizers._lars import lamb as lamb
 from gradmill.optimizers._lars import lars as lars
+from gradmill.optimizers._lbfgs import lbfgs as lbfgs
 from gradmill.optimizers._lion import lion as lion
 from gradmill.optimizers._nadam import nadam as nadam
 from gradmill.optimizers._nadam import nadamw as nadamw

@@ -15,6 +15,12 @@ from gradmill.transforms._adan import ScaleByAdanState as ScaleByAdanState
 from gradmill.transforms._adan import scale_by_adan as scale_by_adan
 from gradmill.transforms._amsgrad import ScaleByAmsgradState as ScaleByAmsgradState
 from gradmill.transforms._amsgrad import scale_by_amsgrad as scale_by_amsgrad
+from gradmill.transforms._backtracking import (
+    ScaleByBacktrackingLinesearchState as ScaleByBacktrackingLinesearchState,
+)
+from gradmill.transforms._backtracking import (
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+)
 from gradmill.transforms._belief import ScaleByBeliefState as ScaleByBeliefState
 from gradmill.transforms._belief import scale_by_belief as scale_by_belief
 from gradmill.transforms._chain import chain as chain
@@ -42,6 +48,7 @@ from gradmill.transforms._every import apply_every as apply_every
 from gradmill.transforms._factored import FactoredState as FactoredState
 from gradmill.transforms._factored import scale_by_factored_rms as scale_by_factored_rms
 from gradmill.transforms._flatten import flatten as flatten
+from gradmill.transforms._from_state import value_and_grad_from_state as value_and_grad_from_state
 from gradmill.transforms._global_norm import clip_by_global_norm as clip_by_global_norm
 from gradmill.transforms._global_norm import normalize_by_update_norm as normalize_by_update_norm
 from gradmill.transforms._identity import identity as identity
@@ -50,6 +57,8 @@ from gradmill.transforms._inject import (
     InjectStatefulHyperparamsState as InjectStatefulHyperparamsState,
 )
 from gradmill.transforms._inject import inject_hyperparams as inject_hyperparams
+from gradmill.transforms._lbfgs import ScaleByLBFGSState as ScaleByLBFGSState
+from gradmill.transforms._lbfgs import scale_by_lbfgs as scale_by_lbfgs
 from gradmill.transforms._lion import ScaleByLionState as ScaleByLionState
 from gradmill.transforms._lion import scale_by_lion as scale_by_lion
 from gradmill.transforms._lookahead import LookaheadParams as LookaheadParams
@@ -133,3 +142,6 @@ from gradmill.transforms._zero import zero_nans as zero_nans
 NonNegativeParamsState = _EmptyState  # optax's name for it
 
 __all__ = [name for name in dir() if not name.startswith("_")]
+from gradmill.transforms._zoom import ScaleByZoomLinesearchState as ScaleByZoomLinesearchState
+from gradmill.transforms._zoom import ZoomLinesearchInfo as ZoomLinesearchInfo
+from gradmill.transforms._zoom import scale_by_zoom_linesearch as scale_by_zoom_linesearch
