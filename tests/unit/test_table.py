@@ -38,8 +38,7 @@ def test_native_ops_are_those_of_the_formulas(row: Any) -> None:
 @pytest.mark.parametrize("op", OPS.values(), ids=lambda op: op.name)
 def test_every_op_stands_in_a_case(op: Op) -> None:
     assert any(op.name in case.ops for case in CASES), (
-        "tests/cases/ lacks a row for an op, such as"
-        f' Case("{op.name}", lambda m: m.{op.name}(...))'
+        f'tests/cases/ lacks a row for an op, such as Case("{op.name}", lambda m: m.{op.name}(...))'
     )
 
 
