@@ -1,10 +1,14 @@
-"""What optax has in ``optax.contrib``: algorithms of papers, under the same names."""
+"""Algorithms of papers: those of ``optax.contrib`` under the same names, and others."""
 
 from gradmill.contrib._ademamix import ScaleByAdemamixState as ScaleByAdemamixState
 from gradmill.contrib._ademamix import ademamix as ademamix
 from gradmill.contrib._ademamix import scale_by_ademamix as scale_by_ademamix
 from gradmill.contrib._adopt import adopt as adopt
 from gradmill.contrib._adopt import scale_by_adopt as scale_by_adopt
+from gradmill.contrib._cautious import CautiousState as CautiousState
+from gradmill.contrib._cautious import cautious as cautious
+from gradmill.contrib._cautious import cautious_adamw as cautious_adamw
+from gradmill.contrib._cautious import cautious_weight_decay as cautious_weight_decay
 from gradmill.contrib._dadapt_adamw import DAdaptAdamWState as DAdaptAdamWState
 from gradmill.contrib._dadapt_adamw import dadapt_adamw as dadapt_adamw
 from gradmill.contrib._dog import DoGState as DoGState
