@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.case import Case
-from tests.cases.arguments import decay, only_kernels
+from tests.cases.arguments import decay, has_thirds, only_kernels
 
 _ROWS = [
     Case("cautious", lambda m: m.contrib.cautious(m.adam(0.1, b1=0.7))),
@@ -25,6 +25,22 @@ _ROWS = [
             decay, 0.7, weight_decay=0.1, mask=only_kernels, nesterov=True, cautious_decay=True
         ),
     ),
+    Case("scale_by_mars", lambda m: m.contrib.scale_by_mars()),
+    Case(
+        "scale_by_mars_args",
+        lambda m: m.contrib.scale_by_mars(0.8, 0.9, decay, 1e-3, max_norm=None),
+    ),
+    Case("mars", lambda m: m.contrib.mars(0.1, gamma=0.5, weight_decay=0.1, mask=only_kernels)),
+    Case("scale_by_adam_mini", lambda m: m.contrib.scale_by_adam_mini()),
+    Case(
+        "scale_by_adam_mini_leaf",
+        lambda m: m.contrib.scale_by_adam_mini(0.8, 0.9, 1e-3, 1e-4, axis=None),
+    ),
+    Case(
+        "adam_mini_heads",
+        lambda m: m.masked(m.contrib.adam_mini(0.1, axis=0, num_blocks=3), has_thirds),
+    ),
+    Case("adam_mini", lambda m: m.contrib.adam_mini(0.1, weight_decay=0.1, mask=only_kernels)),
 ]
 
 BEYOND = [replace(case, beyond=True) for case in _ROWS]

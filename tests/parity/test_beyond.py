@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gradmill as gm
+from gradmill.errors import LeafValueError
 from tests.cases.beyond import BEYOND
 from tests.trees import assert_close, random_tree
 
@@ -41,7 +42,7 @@ def adam_of(steps: Steps, b1: float, b2: float, eps: float, *, nesterov: bool = 
 def masked(u: Array, g: Array, least: float) -> Array:
     """Liang et al.: the elements of a direction whose sign is the gradient's."""
     phi = (u * g > 0).astype(float)
-    return u * phi / max(phi.mean() if phi.size else 1.0, least)
+    return u * phi / max(phi.mean(), least)
 
 
 def cautious(steps: Steps, name: str) -> Any:
@@ -82,6 +83,68 @@ def cautious_adamw_args(steps: Steps, name: str) -> Any:
         yield -0.01 / (t + 1) * (kept if name == "bias" else decayed(kept, p, 0.1))
 
 
+def mars_of(steps: Steps, b1: float, b2: float, gamma: Any, eps: float, most: float) -> Any:
+    """Yuan et al.: gradients with a multiple of their change, clipped, then Adam."""
+    corrected, last = [], steps[0][0]
+    for t, (g, p) in enumerate(steps):
+        c = g + gamma(t) * b1 / (1 - b1) * (g - last)
+        last, size = g, np.linalg.norm(c)
+        corrected.append((c * most / size if size > most else c, p))
+    return adam_of(corrected, b1, b2, eps)
+
+
+def scale_by_mars(steps: Steps, name: str) -> Any:
+    return mars_of(steps, 0.95, 0.99, lambda t: 0.025, 1e-8, 1.0)
+
+
+def scale_by_mars_args(steps: Steps, name: str) -> Any:
+    return mars_of(steps, 0.8, 0.9, lambda t: 0.01 / (t + 1), 1e-3, np.inf)
+
+
+def mars(steps: Steps, name: str) -> Any:
+    directions = mars_of(steps, 0.95, 0.99, lambda t: 0.5, 1e-8, 1.0)
+    for (_, p), u in zip(steps, directions, strict=True):
+        yield -0.1 * (u if name == "bias" else u + 0.1 * p)
+
+
+def adam_mini_of(
+    steps: Steps, blocks: list[Any], b1: float, b2: float, eps: float, eps_root: float = 0.0
+) -> Any:
+    """Zhang et al.: Adam with the mean square of each block; these are selections of a leaf."""
+    m, v = np.zeros_like(steps[0][0]), [0.0] * len(blocks)
+    for t, (g, _) in enumerate(steps, 1):
+        m, u = b1 * m + (1 - b1) * g, np.zeros_like(g)
+        for b, block in enumerate(blocks):
+            v[b] = b2 * v[b] + (1 - b2) * np.mean(g[block] ** 2)
+            u[block] = m[block] / (1 - b1**t) / (np.sqrt(v[b] / (1 - b2**t) + eps_root) + eps)
+        yield u
+
+
+def columns(leaf: Array) -> list[Any]:
+    return [(..., at) for at in range(leaf.shape[-1])] if leaf.ndim > 1 else [...]
+
+
+def scale_by_adam_mini(steps: Steps, name: str) -> Any:
+    return adam_mini_of(steps, columns(steps[0][0]), 0.9, 0.999, 1e-8)
+
+
+def scale_by_adam_mini_leaf(steps: Steps, name: str) -> Any:
+    return adam_mini_of(steps, [...], 0.8, 0.9, 1e-3, 1e-4)
+
+
+def adam_mini_heads(steps: Steps, name: str) -> Any:
+    if name != "kernel":
+        return (g for g, _ in steps)
+    heads: list[Any] = [slice(0, 3), slice(3, 6), slice(6, 9)]
+    return (-0.1 * u for u in adam_mini_of(steps, heads, 0.9, 0.999, 1e-8))
+
+
+def adam_mini(steps: Steps, name: str) -> Any:
+    directions = scale_by_adam_mini(steps, name)
+    for (_, p), u in zip(steps, directions, strict=True):
+        yield -0.1 * (u if name == "bias" else u + 0.1 * p)
+
+
 FORMULAS: dict[str, Callable[..., Any]] = {
     "cautious": cautious,
     "cautious_args": cautious_args,
@@ -89,6 +152,13 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "cautious_weight_decay_schedule": cautious_weight_decay_schedule,
     "cautious_adamw": cautious_adamw,
     "cautious_adamw_args": cautious_adamw_args,
+    "scale_by_mars": scale_by_mars,
+    "scale_by_mars_args": scale_by_mars_args,
+    "mars": mars,
+    "scale_by_adam_mini": scale_by_adam_mini,
+    "scale_by_adam_mini_leaf": scale_by_adam_mini_leaf,
+    "adam_mini_heads": adam_mini_heads,
+    "adam_mini": adam_mini,
 }
 """For each row what its arguments make of gradients and parameters of one leaf."""
 
@@ -110,7 +180,53 @@ def test_the_papers_formula(case: Case, dtype: Any) -> None:
         params = gm.apply_updates(params, gm.tree.scale(-0.01, updates))
     tolerance = {key: bound * case.loose for key, bound in TOLERANCE[dtype].items()}
     for name, leaf in params.items():
-        if leaf is not None:
+        if leaf is not None and leaf.size:
             steps = [(np.float64(g[name]), np.float64(p[name])) for g, p in seen]
             expected = [*FORMULAS[case.name](steps, name)]
             assert_close([updates[name] for updates in made], expected, **tolerance)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda c: c.cautious(0.1), "cautious takes a transformation"),
+        (lambda c: c.cautious(gm.sgd(0.1), least_share=0.0), "least_share must be greater than 0"),
+        (lambda c: c.scale_by_mars(max_norm=0.0), "max_norm must be greater than 0"),
+        (lambda c: c.scale_by_mars(1.0), "b1 must be less than 1"),
+        (lambda c: c.adam_mini(0.1, axis=0.5), "axis must be an integer or None"),
+        (lambda c: c.adam_mini(0.1, num_blocks=0), "num_blocks must be at least 1"),
+        (lambda c: c.adam_mini(0.1, axis=None, num_blocks=2), "num_blocks needs an axis"),
+    ],
+)
+def test_arguments(make: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        make(gm.contrib)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"axis": 3}, r"^params\['kernel'\]: has shape \(4, 6\), and no axis 3 \(scale_by"),
+        ({"axis": 0, "num_blocks": 3}, r"^params\['kernel'\]: has length 4 along axis 0, and no 3"),
+    ],
+)
+def test_leaves_without_such_blocks_are_named(options: Any, message: str) -> None:
+    params = {"bias": np.ones(6), "kernel": np.ones((4, 6))}
+    with pytest.raises(LeafValueError, match=message):
+        gm.contrib.adam_mini(0.1, **options).init(params)
+
+
+def test_a_block_for_each_element_is_adam() -> None:
+    params, grads = np.ones((4, 1)), np.random.default_rng(0).normal(size=(4, 1))
+    mini, adam = gm.contrib.scale_by_adam_mini(axis=0), gm.scale_by_adam()
+    ours, expected = (tx.update(grads, tx.init(params))[0] for tx in (mini, adam))
+    np.testing.assert_allclose(ours, expected, rtol=1e-14)
+
+
+def test_a_bound_of_any_gradient() -> None:
+    """Squares that leave the range do not matter to the norm."""
+    tx = gm.contrib.scale_by_mars(b1=0.0)
+    for size in (1e30, 1e-30):
+        grads = np.full(4, size, np.float32)
+        _, state = tx.update(grads, tx.init(grads))
+        np.testing.assert_allclose(state.mu, min(size, 0.5), rtol=1e-6)

@@ -1,5 +1,7 @@
 """Algorithms of papers: those of ``optax.contrib`` under the same names, and others."""
 
+from gradmill.contrib._adam_mini import adam_mini as adam_mini
+from gradmill.contrib._adam_mini import scale_by_adam_mini as scale_by_adam_mini
 from gradmill.contrib._ademamix import ScaleByAdemamixState as ScaleByAdemamixState
 from gradmill.contrib._ademamix import ademamix as ademamix
 from gradmill.contrib._ademamix import scale_by_ademamix as scale_by_ademamix
@@ -13,6 +15,9 @@ from gradmill.contrib._dadapt_adamw import DAdaptAdamWState as DAdaptAdamWState
 from gradmill.contrib._dadapt_adamw import dadapt_adamw as dadapt_adamw
 from gradmill.contrib._dog import DoGState as DoGState
 from gradmill.contrib._dog import dog as dog
+from gradmill.contrib._mars import ScaleByMarsState as ScaleByMarsState
+from gradmill.contrib._mars import mars as mars
+from gradmill.contrib._mars import scale_by_mars as scale_by_mars
 from gradmill.contrib._mechanic import MechanicState as MechanicState
 from gradmill.contrib._mechanic import mechanize as mechanize
 from gradmill.contrib._muon import MuonDimensionNumbers as MuonDimensionNumbers
