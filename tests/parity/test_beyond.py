@@ -145,6 +145,76 @@ def adam_mini(steps: Steps, name: str) -> Any:
         yield -0.1 * (u if name == "bias" else u + 0.1 * p)
 
 
+def orthogonal(x: Array, coeffs: list[Any], eps: float) -> Array:
+    """Newton-Schulz iterations of one matrix."""
+    x = x / (np.linalg.norm(x) + eps)
+    for a, b, c in coeffs:
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x
+
+
+def normuon_of(
+    steps: Steps,
+    beta: float,
+    b2: float,
+    eps: float,
+    rms: float,
+    coeffs: list[Any],
+    *,
+    nesterov: bool = False,
+) -> Any:
+    """Li et al., for matrices with a row for each neuron."""
+    m, v = np.zeros_like(steps[0][0]), np.zeros((len(steps[0][0]), 1))
+    for t, (g, _) in enumerate(steps, 1):
+        m = beta * m + (1 - beta) * g
+        hat = m / (1 - beta**t)
+        if nesterov:
+            hat = beta * m / (1 - beta ** (t + 1)) + (1 - beta) * g / (1 - beta**t)
+        o = (
+            orthogonal(hat, coeffs, eps)
+            if len(hat) <= hat.shape[1]
+            else (orthogonal(hat.T, coeffs, eps).T)
+        )
+        v = b2 * v + (1 - b2) * np.mean(o * o, axis=1, keepdims=True)
+        o = o / (np.sqrt(v) + eps)
+        yield rms * np.sqrt(o.size) * o / np.linalg.norm(o)
+
+
+def of_neurons(steps: Steps, name: str, *args: Any, **options: Any) -> Any:
+    """The updates of a leaf with columns for neurons; `conv` adds up over two axes, (0, 2)."""
+    if name == "kernel":
+        turned = [(g.T, p) for g, p in steps]
+        return (u.T for u in normuon_of(turned, *args, **options))
+    rows = [[(g[:, at].reshape(4, 2).T, p) for g, p in steps] for at in range(steps[0][0].shape[1])]
+    parts = zip(*(normuon_of(row, *args, **options) for row in rows), strict=True)
+    return (np.stack([u.T.reshape(2, 2, 2) for u in row], axis=1) for row in parts)
+
+
+STANDARD = [(3.4445, -4.7750, 2.0315)] * 5
+
+
+def scale_by_normuon(steps: Steps, name: str) -> Any:
+    if name not in ("kernel", "conv"):
+        return (g for g, _ in steps)
+    return of_neurons(steps, name, 0.95, 0.95, 1e-8, 0.2, STANDARD)
+
+
+def normuon_args(steps: Steps, name: str) -> Any:
+    if name not in ("kernel", "conv"):
+        return (-0.2 * u for u in adam_of(steps, 0.9, 0.999, 1e-3, nesterov=True))
+    coeffs = [(4.0, -6.0, 3.0), (2.5, -3.0, 1.5)]
+    directions = of_neurons(steps, name, 0.8, 0.9, 1e-3, 0.5, coeffs, nesterov=True)
+    pairs = enumerate(zip(steps, directions, strict=True))
+    return (-0.01 / (t + 1) * (u + 0.1 * p) for t, ((_, p), u) in pairs)
+
+
+def normuon(steps: Steps, name: str) -> Any:
+    if name != "kernel":
+        return (-0.1 * u for u in adam_of(steps, 0.9, 0.999, 1e-8))
+    return (-0.1 * u for u in scale_by_normuon(steps, name))
+
+
 FORMULAS: dict[str, Callable[..., Any]] = {
     "cautious": cautious,
     "cautious_args": cautious_args,
@@ -159,6 +229,9 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "scale_by_adam_mini_leaf": scale_by_adam_mini_leaf,
     "adam_mini_heads": adam_mini_heads,
     "adam_mini": adam_mini,
+    "scale_by_normuon": scale_by_normuon,
+    "normuon_args": normuon_args,
+    "normuon": normuon,
 }
 """For each row what its arguments make of gradients and parameters of one leaf."""
 
@@ -193,6 +266,8 @@ def test_the_papers_formula(case: Case, dtype: Any) -> None:
         (lambda c: c.cautious(gm.sgd(0.1), least_share=0.0), "least_share must be greater than 0"),
         (lambda c: c.scale_by_mars(max_norm=0.0), "max_norm must be greater than 0"),
         (lambda c: c.scale_by_mars(1.0), "b1 must be less than 1"),
+        (lambda c: c.scale_by_normuon(b2=1.0), "b2 must be less than 1"),
+        (lambda c: c.normuon(0.1, "other"), "ns_coeffs must be one of standard, dion"),
         (lambda c: c.adam_mini(0.1, axis=0.5), "axis must be an integer or None"),
         (lambda c: c.adam_mini(0.1, num_blocks=0), "num_blocks must be at least 1"),
         (lambda c: c.adam_mini(0.1, axis=None, num_blocks=2), "num_blocks needs an axis"),

@@ -18,12 +18,15 @@ from gradmill.contrib._dog import dog as dog
 from gradmill.contrib._mars import ScaleByMarsState as ScaleByMarsState
 from gradmill.contrib._mars import mars as mars
 from gradmill.contrib._mars import scale_by_mars as scale_by_mars
+from gradmill.contrib._matrices import MuonDimensionNumbers as MuonDimensionNumbers
 from gradmill.contrib._mechanic import MechanicState as MechanicState
 from gradmill.contrib._mechanic import mechanize as mechanize
-from gradmill.contrib._muon import MuonDimensionNumbers as MuonDimensionNumbers
 from gradmill.contrib._muon import MuonState as MuonState
 from gradmill.contrib._muon import muon as muon
 from gradmill.contrib._muon import scale_by_muon as scale_by_muon
+from gradmill.contrib._normuon import NorMuonState as NorMuonState
+from gradmill.contrib._normuon import normuon as normuon
+from gradmill.contrib._normuon import scale_by_normuon as scale_by_normuon
 from gradmill.contrib._prodigy import ProdigyState as ProdigyState
 from gradmill.contrib._prodigy import prodigy as prodigy
 from gradmill.contrib._schedule_free import ScheduleFreeState as ScheduleFreeState
