@@ -90,6 +90,7 @@ from gradmill.schedules import warmup_cosine_decay_schedule as warmup_cosine_dec
 from gradmill.schedules import (
     warmup_exponential_decay_schedule as warmup_exponential_decay_schedule,
 )
+from gradmill.schedules import warmup_stable_decay_schedule as warmup_stable_decay_schedule
 from gradmill.transforms import AddNoiseState as AddNoiseState
 from gradmill.transforms import ApplyEvery as ApplyEvery
 from gradmill.transforms import ApplyEveryInner as ApplyEveryInner

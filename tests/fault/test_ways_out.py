@@ -23,6 +23,7 @@ PARAMS = {"w": np.linspace(-1, 1, 4, dtype=np.float32)}
 READS_PARAMS = {
     "add_decayed_weights",
     "adaptive_grad_clip",
+    "cautious_weight_decay",
     "dadapt_adamw",
     "dog",
     "dowg",

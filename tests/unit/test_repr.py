@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 import gradmill as gm
-from tests import cases
-from tests.cases import arguments
+from tests.cases import CASES, arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_code_makes_the_same(case: Any) -> None:
     tx = case.make(gm)
     again = eval(repr(tx), {"gm": gm, "np": np, **vars(arguments)})  # noqa: S307  (our own)

@@ -1,12 +1,18 @@
-"""What optax has in ``optax.contrib``: algorithms of papers, under the same names."""
+"""Algorithms of papers: those of ``optax.contrib`` under the same names, and others."""
 
 from gradmill.contrib._acprop import acprop as acprop
 from gradmill.contrib._acprop import scale_by_acprop as scale_by_acprop
+from gradmill.contrib._adam_mini import adam_mini as adam_mini
+from gradmill.contrib._adam_mini import scale_by_adam_mini as scale_by_adam_mini
 from gradmill.contrib._ademamix import ScaleByAdemamixState as ScaleByAdemamixState
 from gradmill.contrib._ademamix import ademamix as ademamix
 from gradmill.contrib._ademamix import scale_by_ademamix as scale_by_ademamix
 from gradmill.contrib._adopt import adopt as adopt
 from gradmill.contrib._adopt import scale_by_adopt as scale_by_adopt
+from gradmill.contrib._cautious import CautiousState as CautiousState
+from gradmill.contrib._cautious import cautious as cautious
+from gradmill.contrib._cautious import cautious_adamw as cautious_adamw
+from gradmill.contrib._cautious import cautious_weight_decay as cautious_weight_decay
 from gradmill.contrib._cocob import COCOBState as COCOBState
 from gradmill.contrib._cocob import cocob as cocob
 from gradmill.contrib._cocob import scale_by_cocob as scale_by_cocob
@@ -19,18 +25,24 @@ from gradmill.contrib._dowg import dowg as dowg
 from gradmill.contrib._madgrad import MadgradState as MadgradState
 from gradmill.contrib._madgrad import madgrad as madgrad
 from gradmill.contrib._madgrad import scale_by_madgrad as scale_by_madgrad
+from gradmill.contrib._mars import ScaleByMarsState as ScaleByMarsState
+from gradmill.contrib._mars import mars as mars
+from gradmill.contrib._mars import scale_by_mars as scale_by_mars
+from gradmill.contrib._matrices import MuonDimensionNumbers as MuonDimensionNumbers
 from gradmill.contrib._mechanic import MechanicState as MechanicState
 from gradmill.contrib._mechanic import mechanize as mechanize
 from gradmill.contrib._momo import MomoState as MomoState
 from gradmill.contrib._momo import momo as momo
 from gradmill.contrib._momo_adam import MomoAdamState as MomoAdamState
 from gradmill.contrib._momo_adam import momo_adam as momo_adam
-from gradmill.contrib._muon import MuonDimensionNumbers as MuonDimensionNumbers
 from gradmill.contrib._muon import MuonState as MuonState
 from gradmill.contrib._muon import muon as muon
 from gradmill.contrib._muon import scale_by_muon as scale_by_muon
 from gradmill.contrib._normalize import NormalizeState as NormalizeState
 from gradmill.contrib._normalize import normalize as normalize
+from gradmill.contrib._normuon import NorMuonState as NorMuonState
+from gradmill.contrib._normuon import normuon as normuon
+from gradmill.contrib._normuon import scale_by_normuon as scale_by_normuon
 from gradmill.contrib._privacy import (
     DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState,
 )

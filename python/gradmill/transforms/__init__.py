@@ -138,10 +138,10 @@ from gradmill.transforms._zero import ZeroNansState as ZeroNansState
 from gradmill.transforms._zero import apply_if_finite as apply_if_finite
 from gradmill.transforms._zero import set_to_zero as set_to_zero
 from gradmill.transforms._zero import zero_nans as zero_nans
+from gradmill.transforms._zoom import ScaleByZoomLinesearchState as ScaleByZoomLinesearchState
+from gradmill.transforms._zoom import ZoomLinesearchInfo as ZoomLinesearchInfo
+from gradmill.transforms._zoom import scale_by_zoom_linesearch as scale_by_zoom_linesearch
 
 NonNegativeParamsState = _EmptyState  # optax's name for it
 
 __all__ = [name for name in dir() if not name.startswith("_")]
-from gradmill.transforms._zoom import ScaleByZoomLinesearchState as ScaleByZoomLinesearchState
-from gradmill.transforms._zoom import ZoomLinesearchInfo as ZoomLinesearchInfo
-from gradmill.transforms._zoom import scale_by_zoom_linesearch as scale_by_zoom_linesearch
