@@ -31,9 +31,6 @@ FROM_THE_START = [
 ]
 """Those whose steps lead away from the first parameters."""
 
-in_optax = pytest.mark.parametrize(
-    "case", [case for case in ROWS if not case.beyond], ids=lambda case: case.name
-)
 each_row = pytest.mark.parametrize("case", ROWS, ids=lambda case: case.name)
 
 # Updates are differences of parameters, which are rounded to seven digits.
