@@ -12,7 +12,7 @@ from gradmill._data.tape import UnwritableError
 from gradmill._data.types import MaskedState, PartitionState
 from gradmill._plan.align import kind_of, with_article
 from gradmill._plan.links import Link
-from gradmill._plan.spec import Chained, Gated, LabelMask, Masked, Partitioned, Spec
+from gradmill._plan.spec import Chained, Followed, Gated, LabelMask, Masked, Partitioned, Spec
 from gradmill.errors import TreeError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gradmill._plan.spec import Mask
 
 Inner: TypeAlias = "tuple[str, Callable[[], Pattern]] | None"
-"""The field of a gate's state that holds the state behind it, and what makes the pattern of it."""
+"""The field of a state that holds that of another part, and what makes the pattern of it."""
 
 
 class Layout(ABC):
@@ -47,7 +47,7 @@ class Layout(ABC):
 
     @abstractmethod
     def split(self, state: PyTree, parts: list[PyTree]) -> None:
-        """Append the states of the links; a gate's holds those behind it as well.
+        """Append the states of the links; one that holds other states holds them here as well.
 
         Raises:
             TreeError: ``state`` is not one that ``init`` makes.
@@ -115,6 +115,24 @@ class _Gate(Layout):
 
     def pattern(self, of_link: Callable[[Inner], Pattern]) -> Pattern:
         return of_link((self.field, partial(self.inner.pattern, of_link)))
+
+
+class _Followed(_Gate):
+    """A link whose state holds that of the part before it."""
+
+    def split(self, state: PyTree, parts: list[PyTree]) -> None:
+        if not _has_fields(state, self.kind):
+            raise self.misfit(with_article(self.kind.__name__), state)
+        self.inner.split(getattr(state, self.field), parts)
+        parts.append(state)
+
+    def join(self, parts: Iterator[PyTree]) -> PyTree:
+        inner = self.inner.join(parts)
+        return next(parts)._replace(**{self.field: inner})
+
+    def pattern(self, of_link: Callable[[Inner], Pattern]) -> Pattern:
+        inner = self.inner.pattern(of_link)
+        return of_link((self.field, lambda: inner))
 
 
 class _Group(Layout):
@@ -270,6 +288,10 @@ def _lay_out(tx: TransformationLike, place: _Place, row: list[Link]) -> Layout:
             layout = _Gate(path, spec.state, field, behind)
             inner_ops = tuple(link.op for link in row[index + 1 :])
             row[index] = replace(row[index], end=len(row), inner_ops=inner_ops)
+        case Followed(inner, spec, field):
+            ahead = _lay_out(inner, place.at(f".{field}"), row)
+            row.append(place.link(tx, spec, len(row)))
+            layout = _Followed(path, spec.state, field, ahead)
         case Spec() as spec:
             row.append(place.link(tx, spec, index))
             layout = _One(path, spec.state)

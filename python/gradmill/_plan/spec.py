@@ -93,6 +93,21 @@ class Gated:
 
 
 @dataclass(frozen=True)
+class Followed:
+    """A transformation whose updates pass ``spec``, which holds its state.
+
+    Attributes:
+        inner: The transformation.
+        spec: What comes behind it; its state holds that of ``inner`` in ``field``.
+        field: The name of the field.
+    """
+
+    inner: TransformationLike
+    spec: Spec
+    field: str
+
+
+@dataclass(frozen=True)
 class Labels:
     """The label of each leaf.
 
@@ -125,4 +140,4 @@ class Flattened:
     inner: TransformationLike
 
 
-Description: TypeAlias = Spec | Masked | Chained | Partitioned | Gated | Flattened
+Description: TypeAlias = Spec | Masked | Chained | Partitioned | Gated | Followed | Flattened

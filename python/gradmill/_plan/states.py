@@ -98,8 +98,12 @@ def new_fields(state: PyTree, changes: dict[str, Any]) -> PyTree:
         return state
     for name, value in changes.items():
         if isinstance(value, (bool, int, float)):
-            old = getattr(state, name)
-            changes[name] = np.asarray(value, getattr(old, "dtype", None))
+            dtype = getattr(getattr(state, name), "dtype", None)
+            # Floats are rounded, and the caller's thread may do that in another way.
+            if isinstance(value, float):
+                changes[name] = in_default_mode(np.asarray, value, dtype)
+            else:
+                changes[name] = np.asarray(value, dtype)
     if len(changes) == len(state):
         return type(state)(**changes)
     return state._replace(**changes)

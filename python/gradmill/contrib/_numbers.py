@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradmill._data.checks import real
-from gradmill._data.numbers import integer
+from gradmill._data.numbers import integer, is_traced
 from gradmill._ops.common import correction
 from gradmill.transforms._numbers import copy_of as copy_of
 from gradmill.transforms._numbers import dtype_of_numbers as dtype_of_numbers
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 def rate_at(learning_rate: ScalarOrSchedule, count: Any) -> Any:
     """The learning rate of the step with a count."""
     return learning_rate(integer(count)) if callable(learning_rate) else learning_rate
+
+
+def real_number(value: Any) -> Any:
+    """A number of a state as one of Python's, or in the widest float where it is traced."""
+    if is_traced(value):
+        return value.__array_namespace__().asarray(value, float)
+    return float(value)
 
 
 def adams_corrections(xp: Any, b1: Any, b2: Any, count: Any) -> Any:

@@ -1,25 +1,29 @@
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from gradmill import tree
 from gradmill._data.checks import float_dtype, real
 from gradmill._data.recorded import recorded
+from gradmill._data.slots import Slot
 from gradmill._data.types import is_transformation
+from gradmill._ops import schedule_free as ops
+from gradmill._plan.control import Context, Control, Plan
 from gradmill._plan.scalars import next_count
-from gradmill._run.fused import by_tree
-from gradmill.contrib._numbers import copy_of, dtype_of_numbers, larger, number, rate_at
+from gradmill._plan.spec import Followed, Spec
+from gradmill._run.fused import native_with_extra
+from gradmill.contrib._numbers import dtype_of_numbers, rate_at, real_number
 from gradmill.optimizers import sgd
 from gradmill.schedules import warmup_constant_schedule
 from gradmill.schedules._named import real_or_schedule
 from gradmill.transforms import add_decayed_weights, scale_by_learning_rate, scale_by_rms
 from gradmill.transforms._chain import chain
-from gradmill.transforms._stateless import with_extra_args_support
 from gradmill.tree._leafwise import mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import DTypeLike
 
     from gradmill._data.types import PyTree, ScalarOrSchedule, TransformationLike
@@ -52,56 +56,39 @@ class ScheduleFreeState(NamedTuple):
     z: Any
 
 
-def _init(
-    xp: Any, params: PyTree, *, base: TransformationLike, b1: float, state_dtype: Any, **_: Any
-) -> ScheduleFreeState:
-    dtype = dtype_of_numbers(params)
-    return ScheduleFreeState(
-        b1=xp.asarray(b1, dtype),
-        weight_sum=xp.zeros((), dtype),
-        step_count=xp.ones((), xp.int32),
-        max_lr=xp.zeros((), dtype),
-        base_optimizer_state=base.init(params),
-        z=copy_of(params, state_dtype),
-    )
+class _Averaging(Control):
+    """Says what share of the average each step has."""
 
+    counts = ("step_count",)
 
-def _schedule_free(
-    xp: Any,
-    updates: PyTree,
-    state: ScheduleFreeState,
-    params: PyTree,
-    extra: Mapping[str, Any],
-    *,
-    base: TransformationLike,
-    learning_rate: ScalarOrSchedule,
-    b1: float,
-    weight_lr_power: float,
-    **_: Any,
-) -> tuple[PyTree, ScheduleFreeState]:
-    rate = rate_at(learning_rate, state.step_count)
-    max_lr = larger(xp, number(xp, state.max_lr), rate)
-    weight = xp.power(max_lr, weight_lr_power)
-    weight_sum = number(xp, state.weight_sum) + weight
-    # The first steps of a warm-up weigh nothing, and what infinite weights share is nothing too.
-    has_share = (weight_sum != 0) & (weight_sum != xp.inf)
-    share = number(xp, xp.where(has_share, weight / xp.where(has_share, weight_sum, 1.0), 0.0))
-    moves, base_state = base.update(updates, state.base_optimizer_state, params, **extra)
-    z = tree.cast_like(tree.add(state.z, moves), state.z)
+    def __init__(self, learning_rate: ScalarOrSchedule, b1: float, power: float) -> None:
+        self.learning_rate = learning_rate
+        self.b1 = b1
+        self.power = power
 
-    def update(_: Any, y: Any, old: Any, new: Any, share: Any) -> Any:
-        # The new parameters less the old ones, without what would cancel.
-        return b1 * share * (new - _average(y, old, b1)) + (1.0 - b1) * (new - old)
+    def init(self, params: PyTree) -> dict[str, Any]:
+        dtype = dtype_of_numbers(params)
+        return {
+            "b1": np.asarray(self.b1, dtype),
+            "weight_sum": np.zeros((), dtype),
+            "step_count": np.ones((), np.int32),
+            "max_lr": np.zeros((), dtype),
+        }
 
-    trees = {"params": params, "state.z": state.z, "z": z}
-    after = state._replace(
-        weight_sum=weight_sum,
-        step_count=next_count(state.step_count),
-        max_lr=max_lr,
-        base_optimizer_state=base_state,
-        z=z,
-    )
-    return mapped("schedule_free", update, trees, (share,)), after
+    def plan(self, state: Any, context: Context) -> Plan:
+        xp = context.xp
+        max_lr, before = real_number(state.max_lr), real_number(state.weight_sum)
+        max_lr = xp.maximum(max_lr, rate_at(self.learning_rate, state.step_count))
+        weight = xp.power(max_lr, self.power)
+        total = before + weight
+        # The first steps of a warm-up weigh nothing; what infinite weights share is nothing too.
+        has_share = xp.logical_and(total > 0, total < math.inf)
+        share = xp.where(has_share, weight / xp.where(has_share, total, 1.0), 0.0)
+        return Plan((self.b1, share), carry=(max_lr, total))
+
+    def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
+        max_lr, total = plan.carry
+        return {"weight_sum": total, "step_count": next_count(state.step_count), "max_lr": max_lr}
 
 
 def _average(y: Any, z: Any, b1: Any) -> Any:
@@ -140,7 +127,7 @@ def schedule_free(
 
     Returns:
         A transformation with state :class:`ScheduleFreeState`, whose ``update`` needs ``params``.
-        It runs on NumPy, the one inside as it does by itself.
+        It is one pass with the one inside.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -160,14 +147,17 @@ def schedule_free(
     """
     if not is_transformation(base_optimizer):
         raise TypeError(f"schedule_free takes a transformation, got {base_optimizer!r}")
-    hyper = {
-        "base": with_extra_args_support(base_optimizer),
-        "learning_rate": real_or_schedule("learning_rate", learning_rate),
-        "b1": real("b1", b1, above=0, at_most=1),
-        "weight_lr_power": real("weight_lr_power", weight_lr_power),
-        "state_dtype": float_dtype("state_dtype", state_dtype),
-    }
-    return by_tree(_init, _schedule_free, hyper, ("z",), reads_params=True)
+    rate = real_or_schedule("learning_rate", learning_rate)
+    b1 = real("b1", b1, above=0, at_most=1)
+    power = real("weight_lr_power", weight_lr_power)
+    dtype = float_dtype("state_dtype", state_dtype)
+    spec = Spec(
+        ops.schedule_free,
+        ScheduleFreeState,
+        slots=(Slot("z", dtype, start="params"),),
+        control=_Averaging(rate, b1, power),
+    )
+    return native_with_extra(Followed(base_optimizer, spec, "base_optimizer_state"))
 
 
 def _warmed_up(learning_rate: float, warmup_steps: int | None) -> ScalarOrSchedule:

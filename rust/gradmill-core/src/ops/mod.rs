@@ -73,6 +73,7 @@ list::ops! {
         ScaleByRadamNesterov: ScaleByRadam<T, true>, RADAM_NESTEROV, fused Rare;
     }
     novograd { ScaleByNovograd: ScaleByNovograd<T>, NOVOGRAD; }
+    schedule_free { ScheduleFree: ScheduleFree<T>, SCHEDULE_FREE; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     accumulate {
         ApplyEvery: ApplyEvery, EVERY;

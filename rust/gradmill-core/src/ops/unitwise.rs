@@ -14,18 +14,22 @@ const fn over(
     axes: UnitAxes,
     of: &'static [(Of, Addend)],
     number: fn(&[f64], Unit<'_>) -> f64,
-) -> Option<Gather> {
-    Some(Gather { over: Over::Units(axes), of, settle: Settle::Number(number) })
+) -> Gather {
+    Gather { over: Over::Units(axes), of, settle: Settle::Number(number) }
 }
 
 pub const BLOCK_RMS: Meta = Meta {
     name: "clip_by_block_rms",
     scalars: &[bound("threshold")],
-    gather: over(UnitAxes::All, &[UPDATE], |scalars, Unit { sums: [norm, _], elements, .. }| {
-        let (rms, threshold) = (norm / elements.sqrt(), scalars[0]);
-        let excess = if rms == 0.0 { 0.0 } else { rms / threshold };
-        if excess <= 1.0 { 1.0 } else { 1.0 / excess }
-    }),
+    gather: Some(over(
+        UnitAxes::All,
+        &[UPDATE],
+        |scalars, Unit { sums: [norm, _], elements, .. }| {
+            let (rms, threshold) = (norm / elements.sqrt(), scalars[0]);
+            let excess = if rms == 0.0 { 0.0 } else { rms / threshold };
+            if excess <= 1.0 { 1.0 } else { 1.0 / excess }
+        },
+    )),
     ..Meta::PLAIN
 };
 
@@ -33,7 +37,7 @@ pub const TRUST_RATIO: Meta = Meta {
     name: "scale_by_trust_ratio",
     scalars: &[epsilon("min_norm"), bound("trust_coefficient"), epsilon("eps")],
     params: true,
-    gather: over(UnitAxes::All, &[UPDATE, PARAM], |scalars, Unit { sums, .. }| {
+    gather: Some(over(UnitAxes::All, &[UPDATE, PARAM], |scalars, Unit { sums, .. }| {
         let &[min_norm, trust_coefficient, eps] = scalars else {
             unreachable!("the program counts each op's scalars")
         };
@@ -43,7 +47,7 @@ pub const TRUST_RATIO: Meta = Meta {
         } else {
             trust_coefficient * param_norm / (update_norm + eps)
         }
-    }),
+    })),
     ..Meta::PLAIN
 };
 
@@ -51,11 +55,11 @@ pub const ADAPTIVE_CLIP: Meta = Meta {
     name: "adaptive_grad_clip",
     scalars: &[bound("clipping"), epsilon("eps")],
     params: true,
-    gather: over(UnitAxes::Weights, &[UPDATE, PARAM], |scalars, Unit { sums, .. }| {
+    gather: Some(over(UnitAxes::Weights, &[UPDATE, PARAM], |scalars, Unit { sums, .. }| {
         let ([update_norm, param_norm], [clipping, eps]) = (sums, [scalars[0], scalars[1]]);
         let max_norm = clipping * at_least(param_norm, eps);
         if update_norm < max_norm { 1.0 } else { max_norm / at_least(update_norm, 1e-6) }
-    }),
+    })),
     ..Meta::PLAIN
 };
 
@@ -63,27 +67,31 @@ pub const PARAM_NORM: Meta = Meta {
     name: "scale_by_param_block_norm",
     scalars: &[epsilon("min_scale")],
     params: true,
-    gather: over(UnitAxes::All, &[PARAM], |scalars, Unit { sums: [norm, _], .. }| {
+    gather: Some(over(UnitAxes::All, &[PARAM], |scalars, Unit { sums: [norm, _], .. }| {
         at_least(norm, scalars[0])
-    }),
+    })),
     ..Meta::PLAIN
 };
 
 pub const PARAM_RMS: Meta = Meta {
     name: "scale_by_param_block_rms",
-    gather: over(UnitAxes::All, &[PARAM], |scalars, Unit { sums: [norm, _], elements, .. }| {
-        at_least(norm / elements.sqrt(), scalars[0])
-    }),
+    gather: Some(over(
+        UnitAxes::All,
+        &[PARAM],
+        |scalars, Unit { sums: [norm, _], elements, .. }| {
+            at_least(norm / elements.sqrt(), scalars[0])
+        },
+    )),
     ..PARAM_NORM
 };
 
 pub const CENTRALIZE: Meta = Meta {
     name: "centralize",
-    gather: over(
+    gather: Some(over(
         UnitAxes::AllButFirst,
         &[(Of::Update, Addend::Value)],
         |_, Unit { sums: [sum, _], elements, .. }| sum / elements,
-    ),
+    )),
     ..Meta::PLAIN
 };
 

@@ -82,10 +82,8 @@ impl Program {
         let ends_for = (next..self.members.len()).find(asks);
         let end = ends_for.unwrap_or(self.members.len());
         let slots = self.slots_within(first..end);
-        let carries = ends_for.is_some_and(|op| match self.spans_leaves(op) {
-            true => !slots.is_empty(),
-            false => first < op,
-        });
+        let carries = ends_for
+            .is_some_and(|op| if self.spans_leaves(op) { !slots.is_empty() } else { first < op });
         Pass { ops: first..end, slots, source, ends_for, carries }
     }
 

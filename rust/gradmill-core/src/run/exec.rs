@@ -388,16 +388,13 @@ impl<'r> Run<'r> {
         }
         let Workspace { settled, measures, outcome, .. } = &mut *self.work;
         measures.form(&gathering, rows, summed.updates.then_some(&of_walk));
-        match gather.settle {
-            Settle::Number(number) => {
-                let scalars = program.scalars_of(op, scalars);
-                measures.settle(&gathering, scalars, number, rows, settled);
-            }
-            _ => {
-                let mut found = measures.found();
-                let is_active = |row: &R| row.is_active() && found.next().unwrap_or(false);
-                outcome.nans.add(rows.iter().map(is_active));
-            }
+        if let Settle::Number(number) = gather.settle {
+            let scalars = program.scalars_of(op, scalars);
+            measures.settle(&gathering, scalars, number, rows, settled);
+        } else {
+            let mut found = measures.found();
+            let has_any = |row: &R| row.is_active() && found.next().unwrap_or(false);
+            outcome.nans.add(rows.iter().map(has_any));
         }
         self.work.squares = of_walk;
     }

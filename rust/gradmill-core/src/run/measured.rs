@@ -105,18 +105,15 @@ impl Measures {
         }));
         sums.iter_mut().for_each(Sums::clear);
         for (sums, &(of, addend)) in sums.iter_mut().zip(gather.of) {
-            match of_walk {
-                Some(squares) => {
-                    let own = units.iter().zip(squares).filter(|(units, _)| units.is_some());
-                    sums.set(own.map(|(_, pair)| pair[of as usize].norm()));
-                }
-                None => {
-                    let which = match of {
-                        Of::Update => Which::Update { carried },
-                        Of::Param => Which::Params,
-                    };
-                    sums.measure(&mut OfRows { program, rows, units, which }, addend, config);
-                }
+            if let Some(squares) = of_walk {
+                let own = units.iter().zip(squares).filter(|(units, _)| units.is_some());
+                sums.set(own.map(|(_, pair)| pair[of as usize].norm()));
+            } else {
+                let which = match of {
+                    Of::Update => Which::Update { carried },
+                    Of::Param => Which::Params,
+                };
+                sums.measure(&mut OfRows { program, rows, units, which }, addend, config);
             }
         }
     }

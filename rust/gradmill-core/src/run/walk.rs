@@ -405,12 +405,9 @@ impl Walk<'_> {
                 in_default_mode(|| tier.run(SumSquares { lanes, values }));
             }
         };
-        let [of_updates, of_params] = match lanes {
-            Some([of_updates, of_params]) => {
-                [Some(of_updates), Some(of_params).filter(|_| self.squares.params)]
-            }
-            None => [None, None],
-        };
+        let [of_updates, of_params] = lanes.map_or([None, None], |[updates, params]| {
+            [Some(updates), self.squares.params.then_some(params)]
+        });
         if of_params.is_some() {
             let values = match params.dense() {
                 Some(slice) => slice,
