@@ -70,6 +70,9 @@ list::ops! {
         ScaleByRadamNesterov: ScaleByRadam<T, true>, RADAM_NESTEROV, fused Rare;
     }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
+    rss { ScaleByRss: ScaleByRss<T>, RSS, fused Rare; }
+    adamax { ScaleByAdamax: ScaleByAdamax<T>, ADAMAX, fused Rare; }
+    optimistic { ScaleByOptimisticGradient: ScaleByOptimisticGradient<T>, OPTIMISTIC, fused Rare; }
     accumulate {
         ApplyEvery: ApplyEvery, EVERY;
         MultiStepsSum: MultiSteps<T, false>, SUM;
