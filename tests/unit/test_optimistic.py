@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gradmill as gm
+from gradmill.errors import LeafTypeError
 
 
 @pytest.mark.parametrize("optimism", [None, 0.1])
@@ -25,3 +26,11 @@ def test_the_deprecated_adam_points_to_the_other(optimism: float | None) -> None
 def test_the_deprecated_adam_takes_no_schedule() -> None:
     with pytest.raises(ValueError, match="optimistic_adam_v2 does"):
         gm.optimistic_adam(lambda _: 0.1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("flag", [2, np.ones(2, bool), None])
+def test_whether_a_step_is_the_first_is_a_bool(flag: object) -> None:
+    tx, grads = gm.optimistic_gradient_descent(0.1), np.ones(2)
+    first, *rest = tx.init(grads)
+    with pytest.raises(LeafTypeError, match=r"^state\[0\].is_initial_step: .* is no bool"):
+        tx.update(grads, (first._replace(is_initial_step=flag), *rest))

@@ -4,14 +4,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradmill._data.checks import real
-from gradmill._data.numbers import is_traced
+from gradmill._data.checks import is_bool, real
+from gradmill._data.numbers import HOST, TRACED, is_traced
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
 from gradmill._ops import optimistic as ops
-from gradmill._plan.control import Context, Control, Plan
+from gradmill._plan.control import Context, Control, FieldError, Plan
 from gradmill._plan.spec import Spec
 from gradmill._run.fused import native
+from gradmill.errors import LeafTypeError
 
 if TYPE_CHECKING:
     from gradmill._data.types import PyTree
@@ -37,7 +38,7 @@ class ScaleByOptimisticGradientState(NamedTuple):
 
 
 class _Optimistic(Control):
-    is_arithmetic = True
+    """Whether a step is the first is read from the state, which no tape does with a flag."""
 
     def __init__(self, alpha: float, beta: float) -> None:
         self.alpha = alpha
@@ -47,8 +48,13 @@ class _Optimistic(Control):
         return {"is_initial_step": np.asarray(True)}
 
     def plan(self, state: Any, context: Context) -> Plan:
-        first = state.is_initial_step
-        return Plan((self.alpha, self.beta, first if is_traced(first) else bool(first)))
+        is_first = state.is_initial_step
+        if context.xp is HOST:
+            if is_traced(is_first) or not is_bool(is_first):
+                problem = TRACED if is_traced(is_first) else f"{is_first!r:.60} is no bool"
+                raise FieldError("is_initial_step", problem, LeafTypeError)
+            is_first = bool(is_first)
+        return Plan((self.alpha, self.beta, is_first))
 
     def advance(self, state: Any, plan: Plan, found: None) -> dict[str, Any]:
         return {"is_initial_step": False}

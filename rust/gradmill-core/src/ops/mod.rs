@@ -75,6 +75,9 @@ list::ops! {
     novograd { ScaleByNovograd: ScaleByNovograd<T>, NOVOGRAD; }
     schedule_free { ScheduleFree: ScheduleFree<T>, SCHEDULE_FREE; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
+    rss { ScaleByRss: ScaleByRss<T>, RSS, fused Rare; }
+    adamax { ScaleByAdamax: ScaleByAdamax<T>, ADAMAX, fused Rare; }
+    optimistic { ScaleByOptimisticGradient: ScaleByOptimisticGradient<T>, OPTIMISTIC, fused Rare; }
     accumulate {
         ApplyEvery: ApplyEvery, EVERY;
         MultiStepsSum: MultiSteps<T, false>, SUM;

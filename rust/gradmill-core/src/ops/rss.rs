@@ -1,0 +1,38 @@
+use super::op::{Beside, FromScalars, Meta, Op, Reduce, epsilon};
+use crate::number::float::Float;
+
+pub const RSS: Meta = Meta {
+    name: "scale_by_rss",
+    scalars: &[epsilon("eps")],
+    slots: &["sum_of_squares"],
+    params: false,
+    reduce: Reduce::None,
+};
+
+/// `s' = s + u²`; emits `u / √(s' + eps)`, and zero where `s'` is.
+#[derive(Clone, Copy, Debug)]
+pub struct ScaleByRss<T> {
+    eps: T,
+}
+
+impl<T: Float> FromScalars<1> for ScaleByRss<T> {
+    fn from_scalars(&[eps]: &[f64; 1]) -> Self {
+        Self { eps: T::from_f64(eps).flush() }
+    }
+}
+
+impl<T: Float> Op<T, 1> for ScaleByRss<T> {
+    #[inline(always)]
+    fn element(&self, update: T, _: Beside<T>, [squares]: [T; 1]) -> (T, [T; 1]) {
+        let squares = squares + update * update;
+        // A sum that is NaN is not greater either: after it, finite updates are zero.
+        let some = squares > T::ZERO;
+        let (top, square) =
+            if some { (update, squares + self.eps) } else { (update * T::ZERO, T::ONE) };
+        (top / square.sqrt(), [squares])
+    }
+
+    fn keeps_zero(&self) -> bool {
+        true
+    }
+}
