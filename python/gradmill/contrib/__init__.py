@@ -16,6 +16,10 @@ from gradmill.contrib._dog import DoGState as DoGState
 from gradmill.contrib._dog import dog as dog
 from gradmill.contrib._dowg import DoWGState as DoWGState
 from gradmill.contrib._dowg import dowg as dowg
+from gradmill.contrib._hutchinson import HutchinsonState as HutchinsonState
+from gradmill.contrib._hutchinson import (
+    hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian,
+)
 from gradmill.contrib._madgrad import MadgradState as MadgradState
 from gradmill.contrib._madgrad import madgrad as madgrad
 from gradmill.contrib._madgrad import scale_by_madgrad as scale_by_madgrad
@@ -56,3 +60,5 @@ from gradmill.contrib._simplified_ademamix import (
     scale_by_simplified_ademamix as scale_by_simplified_ademamix,
 )
 from gradmill.contrib._simplified_ademamix import simplified_ademamix as simplified_ademamix
+from gradmill.contrib._sophia import SophiaState as SophiaState
+from gradmill.contrib._sophia import sophia as sophia
