@@ -125,4 +125,15 @@ class Flattened:
     inner: TransformationLike
 
 
-Description: TypeAlias = Spec | Masked | Chained | Partitioned | Gated | Flattened
+@dataclass(frozen=True)
+class Around:
+    """A transformation of other trees, which ``wrap`` makes of that inside. It runs in Python.
+
+    The functions that ``wrap`` returns take arrays of any library.
+    """
+
+    inner: TransformationLike
+    wrap: Callable[[TransformationLike], TransformationLike]
+
+
+Description: TypeAlias = Spec | Masked | Chained | Partitioned | Gated | Flattened | Around

@@ -10,6 +10,10 @@ from gradmill.contrib._adopt import scale_by_adopt as scale_by_adopt
 from gradmill.contrib._cocob import COCOBState as COCOBState
 from gradmill.contrib._cocob import cocob as cocob
 from gradmill.contrib._cocob import scale_by_cocob as scale_by_cocob
+from gradmill.contrib._complex_valued import (
+    SplitRealAndImaginaryState as SplitRealAndImaginaryState,
+)
+from gradmill.contrib._complex_valued import split_real_and_imaginary as split_real_and_imaginary
 from gradmill.contrib._dadapt_adamw import DAdaptAdamWState as DAdaptAdamWState
 from gradmill.contrib._dadapt_adamw import dadapt_adamw as dadapt_adamw
 from gradmill.contrib._dog import DoGState as DoGState
