@@ -145,4 +145,5 @@ CONTRIB = [
         lambda m: m.contrib.sam(m.adam(0.1), m.adam(0.05), 3, reset_state=False),
         selects=True,
     ),
+    Case("split_real_and_imaginary", lambda m: m.contrib.split_real_and_imaginary(m.adam(0.1))),
 ]

@@ -141,3 +141,17 @@ class Flattened:
 
 
 Description: TypeAlias = Spec | Masked | Chained | Partitioned | Gated | Followed | Flattened
+
+
+@dataclass(frozen=True)
+class Around:
+    """A transformation of other trees, which ``wrap`` makes of that inside. It runs in Python.
+
+    The functions that ``wrap`` returns take arrays of any library.
+    """
+
+    inner: TransformationLike
+    wrap: Callable[[TransformationLike], TransformationLike]
+
+
+Description: TypeAlias = Spec | Masked | Chained | Partitioned | Gated | Flattened | Around

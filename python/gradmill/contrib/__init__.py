@@ -16,12 +16,20 @@ from gradmill.contrib._cautious import cautious_weight_decay as cautious_weight_
 from gradmill.contrib._cocob import COCOBState as COCOBState
 from gradmill.contrib._cocob import cocob as cocob
 from gradmill.contrib._cocob import scale_by_cocob as scale_by_cocob
+from gradmill.contrib._complex_valued import (
+    SplitRealAndImaginaryState as SplitRealAndImaginaryState,
+)
+from gradmill.contrib._complex_valued import split_real_and_imaginary as split_real_and_imaginary
 from gradmill.contrib._dadapt_adamw import DAdaptAdamWState as DAdaptAdamWState
 from gradmill.contrib._dadapt_adamw import dadapt_adamw as dadapt_adamw
 from gradmill.contrib._dog import DoGState as DoGState
 from gradmill.contrib._dog import dog as dog
 from gradmill.contrib._dowg import DoWGState as DoWGState
 from gradmill.contrib._dowg import dowg as dowg
+from gradmill.contrib._hutchinson import HutchinsonState as HutchinsonState
+from gradmill.contrib._hutchinson import (
+    hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian,
+)
 from gradmill.contrib._madgrad import MadgradState as MadgradState
 from gradmill.contrib._madgrad import madgrad as madgrad
 from gradmill.contrib._madgrad import scale_by_madgrad as scale_by_madgrad
@@ -68,5 +76,7 @@ from gradmill.contrib._simplified_ademamix import (
     scale_by_simplified_ademamix as scale_by_simplified_ademamix,
 )
 from gradmill.contrib._simplified_ademamix import simplified_ademamix as simplified_ademamix
+from gradmill.contrib._sophia import SophiaState as SophiaState
+from gradmill.contrib._sophia import sophia as sophia
 
 __all__ = [name for name in dir() if not name.startswith("_")]

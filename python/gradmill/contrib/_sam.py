@@ -2,21 +2,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from gradmill import tree
 from gradmill._data.checks import is_integer, number_of, real
 from gradmill._data.recorded import recorded
-from gradmill._data.trees import tree_map
 from gradmill._data.types import is_transformation
 from gradmill._run.fused import by_tree
-from gradmill._run.trees import settled
+from gradmill.contrib._branches import either, kept
 from gradmill.contrib._numbers import copy_of, zero_count
 from gradmill.transforms._stateless import with_extra_args_support
 from gradmill.tree._leafwise import mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from gradmill._data.types import PyTree, TransformationLike
     from gradmill._run.transformation import GradientTransformationExtraArgs
@@ -80,22 +77,22 @@ def _sam(
     """Take one step of a round: away from the minimum, or the last one, from where it began."""
     inner = _for_inner(extra)
     is_first = state.steps_since_sync == 0
-    cache = _either(is_first, lambda: copy_of(params), lambda: state.cache, xp)
+    cache = either(xp, is_first, lambda: copy_of(params), lambda: state.cache)
 
     def away() -> tuple[PyTree, Any, Any, Any]:
         moves, adv_state = adversary.update(updates, state.adv_state, params, **inner)
-        opt_state = _kept(xp, state.opt_state)
+        opt_state = kept(xp, state.opt_state)
         return tree.scale(-1.0, moves), state.steps_since_sync + 1, opt_state, adv_state
 
     def back() -> tuple[PyTree, Any, Any, Any]:
         moves, opt_state = optimizer.update(updates, state.opt_state, cache, **inner)
-        adv_state = adversary.init(params) if resets else _kept(xp, state.adv_state)
+        adv_state = adversary.init(params) if resets else kept(xp, state.adv_state)
         trees = {"cache": cache, "params": params, "updates": moves}
         ahead = mapped("sam", lambda _, start, p, u: start - p + u, trees)
         return ahead, state.steps_since_sync * 0, opt_state, adv_state
 
     is_last = state.steps_since_sync == sync_period - 1
-    moved, steps, opt_state, adv_state = _either(is_last, back, away, xp)
+    moved, steps, opt_state, adv_state = either(xp, is_last, back, away)
     return moved, SAMState(steps, opt_state, adv_state, cache)
 
 
@@ -129,20 +126,6 @@ def _opaque_sam(
 def _for_inner(extra: Mapping[str, Any]) -> dict[str, Any]:
     """The extra arguments without that which is for the wrapper."""
     return {name: value for name, value in extra.items() if name != "grad_fn"}
-
-
-def _kept(xp: Any, state: PyTree) -> PyTree:
-    """A state that a step does not change, with its arrays in C order."""
-    return tree_map(lambda leaf: settled(xp, leaf, leaf), state)
-
-
-def _either(
-    condition: Any, first: Callable[[], PyTree], second: Callable[[], PyTree], xp: Any
-) -> PyTree:
-    """What one of two functions returns; in a program both are computed."""
-    if xp is np:
-        return first() if condition else second()
-    return tree.where(condition, first(), second())
 
 
 @recorded

@@ -15,7 +15,7 @@ from gradmill._ops.walk import FormulaError, run_op
 from gradmill._plan.layout import layout_of
 from gradmill._plan.masks import Selection
 from gradmill._plan.match import match
-from gradmill._plan.spec import Flattened
+from gradmill._plan.spec import Around, Flattened
 from gradmill._plan.states import init_link
 from gradmill._run.frame import Framer
 from gradmill._run.ops import ALWAYS, planned
@@ -227,6 +227,8 @@ def _lowered(tx: TransformationLike) -> TransformationLike:
         on_jax = formula.on(jnp, Lowering)
         return GradientTransformationExtraArgs(on_jax.init, on_jax.update)
     description = getattr(tx, "description", None)
+    if isinstance(description, Around):
+        return description.wrap(Lowering(description.inner))
     if not isinstance(description, Flattened):
         return tx
     inner = Lowering(description.inner)
