@@ -77,7 +77,7 @@ def test_numbers_and_states_of_optax(name: str, dtype: Any) -> None:
                 jax.tree.leaves(mine), jax.tree.leaves((wanted, theirs)), strict=True
             ):
                 # A count of optax's is an int64 in the 64-bit mode.
-                assert one.dtype == two.dtype or one.dtype == np.int32
+                assert one.dtype in (two.dtype, np.int32)
                 np.testing.assert_allclose(one, two, rtol, rtol)
             assert jax.tree.structure(mine[1]) == jax.tree.structure(theirs)
             opt.step(grads)
