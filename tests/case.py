@@ -27,7 +27,9 @@ class Case:
             or optax's linear schedules, or its decay of factored averages.
         loose: How much wider than usual the tolerance is.
         selects: Whether it selects where optax multiplies by zero, which lets a NaN live for ever.
-        early: Whether it is compared in early steps alone: optax forms a decay of 1 in late ones.
+        early: Whether it is compared in early steps alone: in late ones optax forms a decay of 1,
+            or the root of a count that overflows.
+        beyond: Whether optax does not have it; then a plain formula in `tests/parity` judges it.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Case:
     loose: float = 1.0
     selects: bool = False
     early: bool = False
+    beyond: bool = False
 
     @cached_property
     def python(self) -> bool:

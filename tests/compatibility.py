@@ -11,6 +11,7 @@ import inspect
 import io
 import re
 import typing
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -182,7 +183,9 @@ def _deviations() -> set[str]:
 def _runs() -> dict[str, Run]:
     """How the first row that a factory makes runs, by its path; or else the row of its name."""
     rows: dict[str, Any] = {}
-    made = [(case.name, case.make(gm)) for case in CASES]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        made = [(case.name, case.make(gm)) for case in CASES]
     for _, tx in made:
         if found := re.match(r"gm\.([\w.]+)\(", repr(tx)):
             rows.setdefault(found[1], tx)

@@ -46,15 +46,26 @@ from gradmill.optimizer import Optimizer as Optimizer
 from gradmill.optimizers import adabelief as adabelief
 from gradmill.optimizers import adadelta as adadelta
 from gradmill.optimizers import adafactor as adafactor
+from gradmill.optimizers import adagrad as adagrad
 from gradmill.optimizers import adam as adam
+from gradmill.optimizers import adamax as adamax
+from gradmill.optimizers import adamaxw as adamaxw
 from gradmill.optimizers import adamw as adamw
 from gradmill.optimizers import adan as adan
 from gradmill.optimizers import amsgrad as amsgrad
+from gradmill.optimizers import fromage as fromage
 from gradmill.optimizers import lamb as lamb
 from gradmill.optimizers import lars as lars
+from gradmill.optimizers import lbfgs as lbfgs
 from gradmill.optimizers import lion as lion
+from gradmill.optimizers import nadam as nadam
+from gradmill.optimizers import nadamw as nadamw
 from gradmill.optimizers import noisy_sgd as noisy_sgd
 from gradmill.optimizers import novograd as novograd
+from gradmill.optimizers import optimistic_adam as optimistic_adam
+from gradmill.optimizers import optimistic_adam_v2 as optimistic_adam_v2
+from gradmill.optimizers import optimistic_gradient_descent as optimistic_gradient_descent
+from gradmill.optimizers import polyak_sgd as polyak_sgd
 from gradmill.optimizers import radam as radam
 from gradmill.optimizers import rmsprop as rmsprop
 from gradmill.optimizers import rprop as rprop
@@ -80,6 +91,7 @@ from gradmill.schedules import warmup_cosine_decay_schedule as warmup_cosine_dec
 from gradmill.schedules import (
     warmup_exponential_decay_schedule as warmup_exponential_decay_schedule,
 )
+from gradmill.schedules import warmup_stable_decay_schedule as warmup_stable_decay_schedule
 from gradmill.transforms import AddNoiseState as AddNoiseState
 from gradmill.transforms import ApplyEvery as ApplyEvery
 from gradmill.transforms import ApplyEveryInner as ApplyEveryInner
@@ -92,25 +104,38 @@ from gradmill.transforms import InjectHyperparamsState as InjectHyperparamsState
 from gradmill.transforms import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
 from gradmill.transforms import LookaheadParams as LookaheadParams
 from gradmill.transforms import LookaheadState as LookaheadState
+from gradmill.transforms import MonitorState as MonitorState
 from gradmill.transforms import MultiSteps as MultiSteps
 from gradmill.transforms import MultiStepsState as MultiStepsState
 from gradmill.transforms import ScaleByAdaDeltaState as ScaleByAdaDeltaState
 from gradmill.transforms import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms import ScaleByAdanState as ScaleByAdanState
 from gradmill.transforms import ScaleByAmsgradState as ScaleByAmsgradState
+from gradmill.transforms import (
+    ScaleByBacktrackingLinesearchState as ScaleByBacktrackingLinesearchState,
+)
 from gradmill.transforms import ScaleByBeliefState as ScaleByBeliefState
+from gradmill.transforms import (
+    ScaleByDistanceOverGradientsState as ScaleByDistanceOverGradientsState,
+)
+from gradmill.transforms import ScaleByLBFGSState as ScaleByLBFGSState
 from gradmill.transforms import ScaleByLionState as ScaleByLionState
 from gradmill.transforms import ScaleByNovogradState as ScaleByNovogradState
+from gradmill.transforms import ScaleByOptimisticGradientState as ScaleByOptimisticGradientState
 from gradmill.transforms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
 from gradmill.transforms import ScaleByRpropState as ScaleByRpropState
+from gradmill.transforms import ScaleByRssState as ScaleByRssState
 from gradmill.transforms import ScaleByRStdDevState as ScaleByRStdDevState
 from gradmill.transforms import ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState
 from gradmill.transforms import ScaleByScheduleState as ScaleByScheduleState
 from gradmill.transforms import ScaleBySM3State as ScaleBySM3State
+from gradmill.transforms import ScaleByZoomLinesearchState as ScaleByZoomLinesearchState
+from gradmill.transforms import SnapshotState as SnapshotState
 from gradmill.transforms import TraceState as TraceState
 from gradmill.transforms import WeightDecaySchedule as WeightDecaySchedule
 from gradmill.transforms import ZeroNansState as ZeroNansState
+from gradmill.transforms import ZoomLinesearchInfo as ZoomLinesearchInfo
 from gradmill.transforms import adaptive_grad_clip as adaptive_grad_clip
 from gradmill.transforms import add_decayed_weights as add_decayed_weights
 from gradmill.transforms import add_noise as add_noise
@@ -132,6 +157,8 @@ from gradmill.transforms import keep_params_nonnegative as keep_params_nonnegati
 from gradmill.transforms import lookahead as lookahead
 from gradmill.transforms import masked as masked
 from gradmill.transforms import matrix_inverse_pth_root as matrix_inverse_pth_root
+from gradmill.transforms import measure_with_ema as measure_with_ema
+from gradmill.transforms import monitor as monitor
 from gradmill.transforms import normalize_by_update_norm as normalize_by_update_norm
 from gradmill.transforms import partition as partition
 from gradmill.transforms import power_iteration as power_iteration
@@ -140,31 +167,43 @@ from gradmill.transforms import safe_root_mean_squares as safe_root_mean_squares
 from gradmill.transforms import scale as scale
 from gradmill.transforms import scale_by_adadelta as scale_by_adadelta
 from gradmill.transforms import scale_by_adam as scale_by_adam
+from gradmill.transforms import scale_by_adamax as scale_by_adamax
 from gradmill.transforms import scale_by_adan as scale_by_adan
 from gradmill.transforms import scale_by_amsgrad as scale_by_amsgrad
+from gradmill.transforms import (
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+)
 from gradmill.transforms import scale_by_belief as scale_by_belief
+from gradmill.transforms import scale_by_distance_over_gradients as scale_by_distance_over_gradients
 from gradmill.transforms import scale_by_factored_rms as scale_by_factored_rms
+from gradmill.transforms import scale_by_lbfgs as scale_by_lbfgs
 from gradmill.transforms import scale_by_learning_rate as scale_by_learning_rate
 from gradmill.transforms import scale_by_lion as scale_by_lion
 from gradmill.transforms import scale_by_novograd as scale_by_novograd
+from gradmill.transforms import scale_by_optimistic_gradient as scale_by_optimistic_gradient
 from gradmill.transforms import scale_by_param_block_norm as scale_by_param_block_norm
 from gradmill.transforms import scale_by_param_block_rms as scale_by_param_block_rms
+from gradmill.transforms import scale_by_polyak as scale_by_polyak
 from gradmill.transforms import scale_by_radam as scale_by_radam
 from gradmill.transforms import scale_by_rms as scale_by_rms
 from gradmill.transforms import scale_by_rprop as scale_by_rprop
+from gradmill.transforms import scale_by_rss as scale_by_rss
 from gradmill.transforms import scale_by_schedule as scale_by_schedule
 from gradmill.transforms import scale_by_sign as scale_by_sign
 from gradmill.transforms import scale_by_sm3 as scale_by_sm3
 from gradmill.transforms import scale_by_stddev as scale_by_stddev
 from gradmill.transforms import scale_by_trust_ratio as scale_by_trust_ratio
 from gradmill.transforms import scale_by_yogi as scale_by_yogi
+from gradmill.transforms import scale_by_zoom_linesearch as scale_by_zoom_linesearch
 from gradmill.transforms import selective_transform as selective_transform
 from gradmill.transforms import set_to_zero as set_to_zero
 from gradmill.transforms import skip_large_updates as skip_large_updates
 from gradmill.transforms import skip_not_finite as skip_not_finite
+from gradmill.transforms import snapshot as snapshot
 from gradmill.transforms import stateless as stateless
 from gradmill.transforms import stateless_with_tree_map as stateless_with_tree_map
 from gradmill.transforms import trace as trace
+from gradmill.transforms import value_and_grad_from_state as value_and_grad_from_state
 from gradmill.transforms import with_extra_args_support as with_extra_args_support
 from gradmill.transforms import zero_nans as zero_nans
 from gradmill.transforms._chain import chain as chain

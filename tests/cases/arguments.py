@@ -68,4 +68,10 @@ def axes_of_masked(updates: Any) -> Any:
     return {key: AXES.get(key, hole) for key, hole in updates.items()}
 
 
+def has_thirds(path: Any, leaf: Any) -> bool:
+    """Whether three equal parts make up the rows of a leaf."""
+    shape = np.shape(leaf)
+    return len(shape) > 1 and shape[0] % 3 == 0
+
+
 F32: dict[str, Any] = {"accumulator_dtype": np.float32}

@@ -115,7 +115,16 @@ MORE: dict[str, set[str]] = {
 }
 """Arguments that are numbers, though their annotations do not say so."""
 
-VALUES = {"decay_steps": 6, "transition_steps": 4, "warmup_steps": 2, "k": 2, "power": 2, "axis": 0}
+VALUES = {
+    "decay_steps": 6,
+    "transition_steps": 4,
+    "warmup_steps": 2,
+    "k": 2,
+    "power": 2,
+    "axis": 0,
+    "increase_factor": 2,
+}
+MAY_BE_NONE = ("approx_dec_rtol", "clipping_threshold", "learning_rate")
 SKIPPED = {"set_num_threads", "num_threads", "build_info"}
 
 
@@ -148,6 +157,14 @@ def _arguments(name: str, convert: Callable[[Any], Any], to_int: Callable[[Any],
     return arguments
 
 
+def _half_a_square(params: Any) -> Any:
+    return sum(float((leaf**2).sum()) for leaf in params.values()) / 2, params
+
+
+EXTRA = {"value": 3.0, "grad": GRADS, "value_and_grad_fn": _half_a_square}
+"""What line searches ask for."""
+
+
 def _observed(result: Any) -> Any:
     """What can be seen of a result: the bits of two steps, or a schedule's values."""
     if callable(result):
@@ -155,8 +172,9 @@ def _observed(result: Any) -> Any:
     if not hasattr(result, "init"):
         return bits(result)
     state, seen = result.init(PARAMS), []
+    extra = EXTRA if isinstance(result, gm.GradientTransformationExtraArgs) else {}
     for _ in range(2):
-        updates, state = result.update(GRADS, state, PARAMS)
+        updates, state = result.update(GRADS, state, PARAMS, **extra)
         seen.append(bits(updates))
     return seen
 
@@ -199,7 +217,7 @@ def test_what_is_no_number_is_refused_by_name(name: str, place: str) -> None:
     arguments = _arguments(name, float, int)
     default = inspect.signature(getattr(gm, name)).parameters[place].default
     for kind, value in NO_NUMBERS.items():
-        if value is None and (default is None or place in ("learning_rate", "clipping_threshold")):
+        if value is None and (default is None or place in MAY_BE_NONE):
             continue
         if kind == "type" and place in ("learning_rate", "weight_decay", "weight_decay_rate"):
             continue  # It can be called, as a schedule can.

@@ -36,7 +36,7 @@ def test_native_ops_are_those_of_the_formulas(row: Any) -> None:
     op = OPS[name]
     assert list(op.scalars) == row["scalars"]
     assert list(op.slots) == row["slots"]
-    assert (op.reads_params, op.finds) == (row["params"], row["reduces"])
+    assert (op.reads_params, op.finds) == (row["params"], row["finds"])
 
 
 @pytest.mark.parametrize("op", OPS.values(), ids=lambda op: op.name)

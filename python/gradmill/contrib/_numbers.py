@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from gradmill import tree
 from gradmill._data.checks import real
 from gradmill._data.numbers import integer
 from gradmill._ops.common import correction
-from gradmill.tree._leafwise import mapped
+from gradmill.transforms._numbers import copy_of as copy_of
+from gradmill.transforms._numbers import dtype_of_numbers as dtype_of_numbers
+from gradmill.transforms._numbers import larger as larger
+from gradmill.transforms._numbers import number as number
+from gradmill.transforms._numbers import zero_count as zero_count
 
 if TYPE_CHECKING:
-    from gradmill._data.types import PyTree, ScalarOrSchedule
-
-
-def number(xp: Any, value: Any) -> Any:
-    """A number to compute with: on the host one of Python's, which widens no array."""
-    return float(value) if xp is np else value
-
-
-def larger(xp: Any, first: Any, second: Any) -> Any:
-    """The larger of two numbers; NaN where one is."""
-    return number(xp, xp.maximum(first, second))
+    from gradmill._data.types import ScalarOrSchedule
 
 
 def rate_at(learning_rate: ScalarOrSchedule, count: Any) -> Any:
@@ -35,21 +26,6 @@ def adams_corrections(xp: Any, b1: Any, b2: Any, count: Any) -> Any:
     """What both corrections of Adam's make of a learning rate, in the step with a count from 0."""
     steps = integer(count) + 1.0
     return number(xp, xp.sqrt(correction(b2, steps))) / correction(b1, steps)
-
-
-def dtype_of_numbers(params: PyTree) -> np.dtype[Any]:
-    """The dtype of a state's numbers: the narrowest among the parameters, float32 at least."""
-    return np.promote_types(tree.dtype(params, "lowest"), np.float32)
-
-
-def zero_count(xp: Any) -> Any:
-    """A count of no steps."""
-    return xp.zeros((), xp.int32)
-
-
-def copy_of(params: PyTree, dtype: Any = None) -> PyTree:
-    """The parameters in memory of their own, which nobody else writes to or gives away."""
-    return mapped("copy", lambda xp, x: xp.array(x, dtype), {"params": params}, promotes=False)
 
 
 def decay(name: str, value: object) -> float:

@@ -26,6 +26,9 @@ from gradmill.schedules._warmup import warmup_constant_schedule as warmup_consta
 from gradmill.schedules._warmup import (
     warmup_exponential_decay_schedule as warmup_exponential_decay_schedule,
 )
+from gradmill.schedules._warmup_stable_decay import (
+    warmup_stable_decay_schedule as warmup_stable_decay_schedule,
+)
 
 _OF_TRANSFORMS = (
     *("InjectHyperparamsState", "InjectStatefulHyperparamsState"),

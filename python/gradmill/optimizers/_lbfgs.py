@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradmill._data.recorded import recorded
+from gradmill.transforms import (
+    identity,
+    scale,
+    scale_by_lbfgs,
+    scale_by_learning_rate,
+    scale_by_zoom_linesearch,
+)
+from gradmill.transforms._chain import chain
+
+if TYPE_CHECKING:
+    from gradmill._data.types import ScalarOrSchedule, TransformationLike
+    from gradmill._run.transformation import GradientTransformationExtraArgs
+
+
+@recorded
+def lbfgs(
+    learning_rate: ScalarOrSchedule | None = None,
+    memory_size: int = 10,
+    scale_init_precond: bool = True,
+    linesearch: TransformationLike | None = scale_by_zoom_linesearch(  # noqa: B008  (it is a tuple)
+        20, initial_guess_strategy="one"
+    ),
+) -> GradientTransformationExtraArgs:
+    r"""L-BFGS: a Newton step with an inverse Hessian made of the last steps, and a line search.
+
+    .. math:: u = -\eta \, H_t \, g_t
+
+    :func:`scale_by_lbfgs`, then :func:`scale_by_learning_rate`, then the line search. For smooth
+    functions with exact gradients, where it needs far fewer steps than gradient descent.
+
+    Args:
+        learning_rate: A number or a schedule, by which the line search starts out; None for 1.
+        memory_size: How many steps are remembered, at least 1.
+        scale_init_precond: Whether the inverse Hessian begins with the last curvature, or with 1.
+        linesearch: What scales the steps; None for nothing.
+
+    Returns:
+        A chain whose states are a :class:`ScaleByLBFGSState`, that of the scaling, and that of the
+        line search. Its ``update`` needs ``params`` and what the line search asks for: ``value``,
+        ``grad`` and ``value_and_grad_fn``, where optax has ``value_fn`` and differentiates it.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: ``memory_size`` is below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> both = lambda p: (float((p**2).sum()), 2 * p)
+        >>> opt = gm.Optimizer(gm.lbfgs(), np.array([1.0, 2.0, 3.0]))
+        >>> value_and_grad = gm.value_and_grad_from_state(both)
+        >>> for _ in range(2):
+        ...     value, grad = value_and_grad(opt.params, state=opt.state)
+        ...     _ = opt.step(grad, value=value, grad=grad, value_and_grad_fn=both)
+        >>> both(opt.params)[0] < 1e-12
+        True
+
+    References:
+        Liu and Nocedal, `On the limited memory BFGS method for large scale optimization
+        <https://doi.org/10.1007/BF01589116>`_, 1989.
+    """
+    return chain(
+        scale_by_lbfgs(memory_size, scale_init_precond),
+        scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate),
+        identity() if linesearch is None else linesearch,
+    )
