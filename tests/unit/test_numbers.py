@@ -106,6 +106,8 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "periodic_update": {"new_tensors": PARAMS, "old_tensors": GRADS},
     "piecewise_interpolate_schedule": {"interpolate_type": "linear"},
     "apply_if_finite": {"inner": gm.scale(2.0)},
+    "lookahead": {"fast_optimizer": gm.scale(2.0)},
+    "safe_root_mean_squares": {"x": GRADS["w"]},
 }
 """Arguments that are no numbers."""
 
@@ -125,7 +127,12 @@ VALUES = {
     "increase_factor": 2,
 }
 MAY_BE_NONE = ("approx_dec_rtol", "clipping_threshold", "learning_rate")
-SKIPPED = {"set_num_threads", "num_threads", "build_info"}
+SKIPPED = {
+    *("set_num_threads", "num_threads", "build_info"),
+    # Functions of arrays, whose numbers may be arrays as well or do not matter.
+    *("bias_correction", "matrix_inverse_pth_root", "power_iteration", "safe_norm"),
+    *("update_infinity_moment", "update_moment", "update_moment_per_elem_norm"),
+}
 
 
 def _numbers_in(name: str) -> dict[str, bool]:
@@ -172,9 +179,11 @@ def _observed(result: Any) -> Any:
     if not hasattr(result, "init"):
         return bits(result)
     state, seen = result.init(PARAMS), []
+    is_pair = isinstance(state, gm.LookaheadState)
+    params = gm.LookaheadParams.init_synced(PARAMS) if is_pair else PARAMS
     extra = EXTRA if isinstance(result, gm.GradientTransformationExtraArgs) else {}
     for _ in range(2):
-        updates, state = result.update(GRADS, state, PARAMS, **extra)
+        updates, state = result.update(GRADS, state, params, **extra)
         seen.append(bits(updates))
     return seen
 

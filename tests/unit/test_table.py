@@ -18,13 +18,14 @@ from tests.cases import CASES
 PUBLIC = sorted(name for name in vars(gm) if not name.startswith("_"))
 MODULES = (
     *("errors", "jax", "optimizer", "optimizers", "projections", "schedules"),
-    *("contrib", "transforms", "tree", "tree_utils"),
+    *("contrib", "experimental", "transforms", "tree", "tree_utils"),
 )
 TYPES = ("MaskOrFn", "OptState", "Params", "ScalarOrSchedule", "Schedule", "Updates")
 CALLABLES = [name for name in PUBLIC if name not in (*MODULES, *TYPES)]
 CALLABLES += [f"transforms.{name}" for name in gm.transforms.__all__]
 CALLABLES += [f"tree.{name}" for name in gm.tree.__all__]
 CALLABLES += [f"projections.{name}" for name in gm.projections.__all__]
+CALLABLES += [f"experimental.aggregating.{name}" for name in gm.experimental.aggregating.__all__]
 CALLABLES += [f"contrib.{name}" for name in vars(gm.contrib) if not name.startswith("_")]
 
 

@@ -79,7 +79,7 @@ def _name(value: Any) -> str:
     package, *inside = str(value.__module__).split(".")
     short = {"gradmill": "gm", "numpy": "np"}.get(package)
     # Where the package itself does not have it, a part of it may, such as `contrib`.
-    for path in ([], inside[:1]):
+    for path in ([], inside[:1], inside[:2]):
         module = sys.modules.get(".".join([package, *path]))
         if short and hasattr(module, value.__name__):
             return ".".join([short, *path, value.__name__])

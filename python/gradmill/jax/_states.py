@@ -121,7 +121,7 @@ def with_keys(tree: Any) -> Any:
 @cache
 def _pairs() -> list[tuple[type, type]]:
     """The classes of states that both libraries have, as far as their fields are the same."""
-    own = vars(gradmill) | vars(gradmill.contrib)
+    own = vars(gradmill) | vars(gradmill.contrib) | vars(gradmill.experimental.aggregating)
     ours = {name: value for name, value in own.items() if hasattr(value, "_fields")}
     ours |= {"MaskedNode": MaskedNode, "WrappedScheduleState": WrappedScheduleState}
     # Some of optax's have no public name.
@@ -134,7 +134,8 @@ def _pairs() -> list[tuple[type, type]]:
         optax.schedules.WrappedSchedule(optax.constant_schedule(0.0)).init(),
     ]
     theirs = {type(state).__name__: type(state) for state in made}
-    for module in (optax.contrib, optax):
+    experimental = getattr(getattr(optax, "experimental", None), "aggregating", None)
+    for module in filter(None, (experimental, optax.contrib, optax)):
         theirs |= {name: value for name, value in vars(module).items() if name in ours}
     return [
         (kind, theirs[name])
