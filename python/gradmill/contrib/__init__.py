@@ -9,6 +9,10 @@ from gradmill.contrib._dadapt_adamw import DAdaptAdamWState as DAdaptAdamWState
 from gradmill.contrib._dadapt_adamw import dadapt_adamw as dadapt_adamw
 from gradmill.contrib._dog import DoGState as DoGState
 from gradmill.contrib._dog import dog as dog
+from gradmill.contrib._galore import GaLoreDimensionNumbers as GaLoreDimensionNumbers
+from gradmill.contrib._galore import GaLoreState as GaLoreState
+from gradmill.contrib._galore import galore as galore
+from gradmill.contrib._galore import scale_by_galore as scale_by_galore
 from gradmill.contrib._mechanic import MechanicState as MechanicState
 from gradmill.contrib._mechanic import mechanize as mechanize
 from gradmill.contrib._muon import MuonDimensionNumbers as MuonDimensionNumbers

@@ -5,22 +5,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-import optree
 
 from gradmill import tree
 from gradmill._data.arrays import widest
 from gradmill._data.checks import float_dtype, is_integer, number_of, real
 from gradmill._data.numbers import integer
 from gradmill._data.recorded import recorded
-from gradmill._data.trees import NAMESPACE, flatten, leaf_path
+from gradmill._data.trees import flatten, leaf_path
 from gradmill._data.types import EmptyState
 from gradmill._ops.common import average, correction
-from gradmill._plan.align import Difference, align, words
 from gradmill._plan.scalars import next_count
 from gradmill._run.fused import by_tree
+from gradmill.contrib._matrices import Axes, Matrices, axes_of, seen_as
 from gradmill.contrib._newton_schulz import orthogonal_of
 from gradmill.contrib._numbers import decay, zero_count
-from gradmill.errors import LeafValueError, TreeError
+from gradmill.errors import LeafValueError
 from gradmill.optimizers import adamw
 from gradmill.transforms import add_decayed_weights, scale_by_learning_rate
 from gradmill.transforms._chain import chain
@@ -32,14 +31,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from gradmill._data.trees import Treespec
     from gradmill._data.types import PyTree, ScalarOrSchedule
     from gradmill._plan.spec import Mask
     from gradmill._run.transformation import GradientTransformationExtraArgs
     from gradmill.contrib._newton_schulz import Preconditioning
 
 Coefficients: TypeAlias = "tuple[float, float, float] | tuple[tuple[float, float, float], ...]"
-Axes: TypeAlias = "PyTree | Callable[[PyTree], PyTree] | None"
 
 _STANDARD = (3.4445, -4.7750, 2.0315)
 _PRESETS: dict[str, Coefficients] = {
@@ -94,21 +91,7 @@ class MuonState(NamedTuple):
     ns_coeffs: Any
 
 
-class _Matrices(NamedTuple):
-    """How a leaf is seen as a row of matrices."""
-
-    order: tuple[int, ...]
-    sizes: tuple[int, int, int]
-
-    def of(self, xp: Any, leaf: Any) -> Any:
-        return xp.reshape(xp.transpose(leaf, self.order), self.sizes)
-
-    def back(self, xp: Any, matrices: Any, shape: tuple[int, ...]) -> Any:
-        inside = xp.reshape(matrices, [shape[axis] for axis in self.order])
-        return xp.transpose(inside, [self.order.index(axis) for axis in range(len(shape))])
-
-
-def _matrices(shape: tuple[int, ...], axes: Any) -> _Matrices:
+def _matrices(shape: tuple[int, ...], axes: Any) -> Matrices:
     """How a leaf of a shape is seen.
 
     Raises:
@@ -123,42 +106,11 @@ def _matrices(shape: tuple[int, ...], axes: Any) -> _Matrices:
         axes = MuonDimensionNumbers()
     elif axes is _DEFAULT:
         raise ValueError(f"has {rank} axes; say by MuonDimensionNumbers which make a matrix")
-    rows, columns = (
-        tuple(axis % rank for axis in ((own,) if isinstance(own, int) else own)) for own in axes
-    )
-    if len({*rows, *columns}) < len(rows) + len(columns):
-        raise ValueError(f"has an axis twice in {axes}")
-    batch = tuple(axis for axis in range(rank) if axis not in (*rows, *columns))
-    number, height, width = (
-        math.prod(shape[axis] for axis in own) for own in (batch, rows, columns)
-    )
-    return _Matrices((*batch, *rows, *columns), (number, height, width))
+    return seen_as(shape, axes)
 
 
 _DEFAULT = MuonDimensionNumbers()
 """Stands for what is not said."""
-
-
-def _is_axes(node: object) -> bool:
-    """Whether a node says which axes make a matrix, be it of optax's class."""
-    return hasattr(node, "reduction_axis")
-
-
-def _axes_of(axes: Axes, leaves: PyTree) -> tuple[list[Any], list[Any], Treespec]:
-    """The leaves of a tree, what is said of the axes of each, and the structure."""
-    found, spec = flatten(leaves)
-    if axes is None:
-        return found, [_DEFAULT] * len(found), spec
-    given, own = optree.tree_flatten(
-        axes(leaves) if callable(axes) else axes,
-        is_leaf=_is_axes,
-        none_is_leaf=True,
-        namespace=NAMESPACE,
-    )
-    order = align(own, spec, holes=True, prefix=True)
-    if isinstance(order, Difference):
-        raise TreeError(words(order, "weight_dimension_numbers", "updates", given, found))
-    return found, [None if at < 0 else given[at] for at in order.leaves], spec
 
 
 def _each(op: str, axes: Axes, updates: PyTree, function: Any) -> PyTree:
@@ -168,7 +120,7 @@ def _each(op: str, axes: Axes, updates: PyTree, function: Any) -> PyTree:
         TreeError: ``axes`` has another structure.
         LeafValueError: A leaf holds no matrices.
     """
-    leaves, own, spec = _axes_of(axes, updates)
+    leaves, own, spec = axes_of(axes, updates, _DEFAULT)
     made: list[Any] = []
     for at, (leaf, its) in enumerate(zip(leaves, own, strict=True)):
         if leaf is None:
@@ -215,7 +167,7 @@ def _scale_by_muon(
 
     momentum = mapped("scale_by_muon", ahead, {"mu": mu, "updates": updates}, (now, later))
 
-    def orthogonal(leaf: Any, matrices: _Matrices) -> Any:
+    def orthogonal(leaf: Any, matrices: Matrices) -> Any:
         x = orthogonal_of(
             xp, matrices.of(xp, leaf), state.ns_coeffs, ns_steps, preconditioning, eps
         )
@@ -338,7 +290,7 @@ def _scale_by_shape(
     axes: Axes,
     consistent_rms: float | None,
 ) -> tuple[PyTree, EmptyState]:
-    def scaled(leaf: Any, matrices: _Matrices) -> Any:
+    def scaled(leaf: Any, matrices: Matrices) -> Any:
         _, rows, columns = matrices.sizes
         if consistent_rms is not None:
             return math.sqrt(max(rows, columns)) * consistent_rms * leaf
@@ -349,7 +301,7 @@ def _scale_by_shape(
 
 def _labels(axes: Axes, params: PyTree) -> PyTree:
     """Which parameters are matrices: those with two axes, or those of which it is said."""
-    leaves, own, spec = _axes_of(axes, params)
+    leaves, own, spec = axes_of(axes, params, _DEFAULT)
     labels: list[str | None] = []
     for leaf, its in zip(leaves, own, strict=True):
         is_matrix = np.ndim(leaf) == 2 if axes is None else its is not None
