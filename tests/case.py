@@ -31,7 +31,9 @@ class Case:
         loose: How much wider than usual the tolerance is.
         selects: Whether it selects where optax multiplies by zero, which lets a NaN live for ever.
         up_to_signs: Whether signs in its state are a library's choice.
-        early: Whether it is compared in early steps alone: optax forms a decay of 1 in late ones.
+        early: Whether it is compared in early steps alone: in late ones optax forms a decay of 1,
+            or the root of a count that overflows.
+        beyond: Whether optax does not have it; then a plain formula in `tests/parity` judges it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Case:
     selects: bool = False
     up_to_signs: bool = False
     early: bool = False
+    beyond: bool = False
 
     def known(self, state: Any) -> Any:
         """What two libraries agree on of a state."""

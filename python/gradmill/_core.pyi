@@ -46,6 +46,8 @@ class _Pass(TypedDict):
     source: str
     ends_for: int | None
     carries: bool
+    on_the_way: bool
+    before: list[int]
     fused: bool
 
 class _Op(TypedDict):
@@ -53,7 +55,7 @@ class _Op(TypedDict):
     scalars: list[str]
     slots: list[str]
     params: bool
-    reduces: str | None
+    finds: str | None
 
 class _BuildInfo(TypedDict):
     version: str

@@ -1,6 +1,7 @@
 """Errors that name the leaf.
 
-Each class is also a ``ValueError`` or a ``TypeError``, so code that catches those keeps working.
+Each class is also a ``ValueError``, a ``TypeError`` or an ``AttributeError``, so code that catches
+those keeps working.
 """
 
 from __future__ import annotations
@@ -60,6 +61,16 @@ class LeafTypeError(GradmillError, TypeError):
             ...
         gradmill.errors.LeafTypeError: updates[1]: dtype int64, expected
         float16, bfloat16, float32 or float64
+    """
+
+
+class OutOfScopeError(GradmillError, AttributeError):
+    """A name of optax that gradmill leaves to others; the message says to whom.
+
+    Example:
+        >>> import gradmill as gm
+        >>> hasattr(gm, "l2_loss")
+        False
     """
 
 

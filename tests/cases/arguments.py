@@ -81,4 +81,10 @@ def planes(params: Any) -> Any:
     return {key: PLANES.get(key) if hasattr(leaf, "ndim") else leaf for key, leaf in params.items()}
 
 
+def has_thirds(path: Any, leaf: Any) -> bool:
+    """Whether three equal parts make up the rows of a leaf."""
+    shape = np.shape(leaf)
+    return len(shape) > 1 and shape[0] % 3 == 0
+
+
 F32: dict[str, Any] = {"accumulator_dtype": np.float32}

@@ -113,4 +113,36 @@ CONTRIB = [
         ),
         loose=30,
     ),
+    Case("scale_by_acprop", lambda m: m.contrib.scale_by_acprop()),
+    Case("scale_by_acprop_args", lambda m: m.contrib.scale_by_acprop(0.8, 0.95, 1e-3, 1e-4)),
+    Case("acprop", lambda m: m.contrib.acprop(0.1, weight_decay=0.01, mask=only_kernels)),
+    Case("scale_by_simplified_ademamix", lambda m: m.contrib.scale_by_simplified_ademamix()),
+    Case(
+        "scale_by_simplified_ademamix_args",
+        lambda m: m.contrib.scale_by_simplified_ademamix(0.8, 0.95, bound, 1e-3, 1e-4),
+    ),
+    Case(
+        "simplified_ademamix",
+        lambda m: m.contrib.simplified_ademamix(
+            0.1, alpha=3.0, weight_decay=0.01, mask=only_kernels
+        ),
+    ),
+    Case("scale_by_madgrad", lambda m: m.contrib.scale_by_madgrad(0.1), single=True, early=True),
+    Case("madgrad", lambda m: m.contrib.madgrad(decay, 0.5, 0.01, 1e-3), single=True, early=True),
+    Case("scale_by_cocob", lambda m: m.contrib.scale_by_cocob()),
+    Case("scale_by_cocob_args", lambda m: m.contrib.scale_by_cocob(1.0, 0.1)),
+    Case("cocob", lambda m: m.contrib.cocob(0.5, weight_decay=0.01, mask=only_kernels)),
+    Case("dowg", lambda m: m.contrib.dowg()),
+    Case("dowg_args", lambda m: m.contrib.dowg(0.5, 0.1, 1e-3, 0.01, MASK)),
+    Case("contrib_normalize", lambda m: m.contrib.normalize()),
+    Case(
+        "sam",
+        lambda m: m.contrib.sam(m.sgd(0.1), m.chain(m.contrib.normalize(), m.sgd(0.05))),
+        selects=True,
+    ),
+    Case(
+        "sam_args",
+        lambda m: m.contrib.sam(m.adam(0.1), m.adam(0.05), 3, reset_state=False),
+        selects=True,
+    ),
 ]

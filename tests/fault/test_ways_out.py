@@ -23,17 +23,23 @@ PARAMS = {"w": np.linspace(-1, 1, 4, dtype=np.float32)}
 READS_PARAMS = {
     "add_decayed_weights",
     "adaptive_grad_clip",
+    "cautious_weight_decay",
     "dadapt_adamw",
     "dog",
+    "dowg",
     "keep_params_nonnegative",
     "mechanize",
     "prodigy",
+    "scale_by_distance_over_gradients",
+    "scale_by_cocob",
     "scale_by_factored_rms",
+    "scale_by_madgrad",
     "scale_by_lbfgs",
     "scale_by_novograd",
     "scale_by_param_block_norm",
     "scale_by_param_block_rms",
     "scale_by_trust_ratio",
+    "sam",
     "schedule_free",
 }
 

@@ -14,13 +14,14 @@ import pytest
 
 import gradmill as gm
 from gradmill.jax import from_optax_state, to_optax_state
-from tests.cases import CASES, Case
+from tests.cases import CASES, IN_OPTAX, Case
 from tests.jax.versions import enable_x64
 from tests.on_jax import to_jax
 from tests.optax_runs import usual_steps
 from tests.trees import assert_close, bits, random_tree
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+in_optax = pytest.mark.parametrize("case", IN_OPTAX, ids=lambda case: case.name)
 
 
 def after_steps(tx: Any, params: Any) -> Any:
@@ -44,7 +45,7 @@ def test_there_and_back(case: Case) -> None:
     assert all(isinstance(leaf, (jax.Array, bool, int)) for leaf in jax.tree.leaves(theirs))
 
 
-@each_case
+@in_optax
 def test_they_are_alike(case: Case) -> None:
     """Ours becomes optax's, and optax's ours, in the midst of a run."""
     ours, params = case.make(gm), random_tree(0)
@@ -60,7 +61,7 @@ def test_they_are_alike(case: Case) -> None:
 
 
 @pytest.mark.full
-@each_case
+@in_optax
 def test_optax_takes_it(case: Case) -> None:
     """The structure is that of optax's own state; the next updates agree."""
     ours, theirs = case.make(gm), case.make(optax)
@@ -75,7 +76,7 @@ def test_optax_takes_it(case: Case) -> None:
 
 
 @pytest.mark.full
-@each_case
+@in_optax
 def test_gradmill_takes_it(case: Case) -> None:
     """A state that optax made goes on here, in place too."""
     ours, theirs = case.make(gm), case.make(optax)

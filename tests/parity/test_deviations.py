@@ -336,6 +336,8 @@ def test_bounds_of_zero(make: Any) -> None:
         lambda module: module.scale_by_amsgrad(eps=0.0),
         lambda module: module.scale_by_adan(eps=0.0),
         lambda module: module.scale_by_yogi(eps=0.0, initial_accumulator_value=0.0),
+        lambda module: module.scale_by_adamax(eps=0.0),
+        lambda module: module.scale_by_distance_over_gradients(eps=0.0),
     ],
 )
 def test_epsilons_of_zero(make: Any) -> None:
@@ -392,6 +394,15 @@ def assert_zero_not_nan(make: Any) -> None:
     theirs, ours = of_both(make, row(0), row(0)[0])
     np.testing.assert_equal(theirs, [NAN])
     assert ours == [0]
+
+
+def test_distances_of_numbers_without_axes() -> None:
+    shapes = []
+    for module in (optax, gm):
+        tx, params = module.scale_by_distance_over_gradients(), jnp.ones(())
+        params = params if module is optax else np.asarray(params)
+        shapes.append(tx.update(params, tx.init(params), params)[0].shape)
+    assert shapes == [(1,), ()]
 
 
 def test_variances_of_what_hardly_varies() -> None:

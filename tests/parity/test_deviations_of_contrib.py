@@ -37,6 +37,41 @@ def test_estimates_in_float16(name: str) -> None:
     assert ours == exact
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda module: module.contrib.scale_by_madgrad(0.1, eps=0.0),
+        lambda module: module.contrib.scale_by_cocob(eps=0.0),
+        lambda module: module.contrib.dowg(eps=0.0),
+        lambda module: module.contrib.normalize(),
+    ],
+)
+def test_gradients_of_zero_without_epsilon(make: Any) -> None:
+    theirs, ours = of_both(make, row(0, 1), row(1)[0])
+    assert math.isnan(theirs[0])
+    assert ours[0] == 0
+    assert math.isfinite(ours[1])
+
+
+def test_cocob_in_float16() -> None:
+    grads, params = row(0, 1, dtype=F16), row(1, dtype=F16)[0]
+    theirs, ours = of_both(lambda module: module.contrib.scale_by_cocob(), grads, params)
+    assert math.isnan(theirs[0])
+    assert ours == [0, pytest.approx(-0.01)]
+
+
+def test_madgrad_at_the_last_count() -> None:
+    """The number of the step is one more, which is negative in int32."""
+    late = np.asarray(2**31 - 1, np.int32)
+    theirs_tx, ours_tx = (m.contrib.scale_by_madgrad(0.1) for m in (optax, gm))
+    grads = np.ones(1, F32)
+    state: Any = theirs_tx.init(to_jax(grads))._replace(count=to_jax(late))
+    theirs, _ = theirs_tx.update(to_jax(grads), state, to_jax(grads))
+    ours, _ = ours_tx.update(grads, ours_tx.init(grads)._replace(count=late), grads)
+    assert np.isnan(theirs).all()
+    assert np.isfinite(ours).all()
+
+
 @pytest.mark.parametrize("preconditioning", ["frobenius", "aol", "schatten"])
 def test_matrices_of_large_numbers(preconditioning: Any) -> None:
     grads = np.asarray(np.random.default_rng(0).normal(size=(4, 3)), F32)

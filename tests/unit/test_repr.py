@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 import gradmill as gm
-from tests import cases
+from tests.cases import CASES, arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_code_makes_the_same(case: Any) -> None:
     tx = case.make(gm)
-    again = eval(repr(tx), {"gm": gm, "np": np, **vars(cases)})  # noqa: S307  (our own)
+    again = eval(repr(tx), {"gm": gm, "np": np, **vars(arguments)})  # noqa: S307  (our own)
     assert gm.state_digest(again) == gm.state_digest(tx)
     assert repr(again) == repr(tx)
     for copied in (pickle.loads(pickle.dumps(tx)), copy.deepcopy(tx), copy.copy(tx)):  # noqa: S301

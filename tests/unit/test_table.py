@@ -17,11 +17,14 @@ from tests.cases import CASES
 
 PUBLIC = sorted(name for name in vars(gm) if not name.startswith("_"))
 MODULES = (
-    *("errors", "jax", "optimizer", "optimizers", "schedules", "transforms"),
-    *("contrib", "tree", "tree_utils"),
+    *("errors", "jax", "optimizer", "optimizers", "projections", "schedules"),
+    *("contrib", "transforms", "tree", "tree_utils"),
 )
-CALLABLES = [name for name in PUBLIC if name not in MODULES]
+TYPES = ("MaskOrFn", "OptState", "Params", "ScalarOrSchedule", "Schedule", "Updates")
+CALLABLES = [name for name in PUBLIC if name not in (*MODULES, *TYPES)]
+CALLABLES += [f"transforms.{name}" for name in gm.transforms.__all__]
 CALLABLES += [f"tree.{name}" for name in gm.tree.__all__]
+CALLABLES += [f"projections.{name}" for name in gm.projections.__all__]
 CALLABLES += [f"contrib.{name}" for name in vars(gm.contrib) if not name.startswith("_")]
 
 
@@ -32,14 +35,13 @@ def test_native_ops_are_those_of_the_formulas(row: Any) -> None:
     op = OPS[name]
     assert list(op.scalars) == row["scalars"]
     assert list(op.slots) == row["slots"]
-    assert (op.reads_params, op.finds) == (row["params"], row["reduces"])
+    assert (op.reads_params, op.finds) == (row["params"], row["finds"])
 
 
 @pytest.mark.parametrize("op", OPS.values(), ids=lambda op: op.name)
 def test_every_op_stands_in_a_case(op: Op) -> None:
     assert any(op.name in case.ops for case in CASES), (
-        "tests/cases/ lacks a row for an op, such as"
-        f' Case("{op.name}", lambda m: m.{op.name}(...))'
+        f'tests/cases/ lacks a row for an op, such as Case("{op.name}", lambda m: m.{op.name}(...))'
     )
 
 

@@ -42,3 +42,26 @@ def words_of(key: Any, op: str, forms: str = "") -> Words:
             f" SeedSequence{forms}; got {key!r:.80}"
         )
     return int(words[0]), int(words[1])
+
+
+def words_given(key: Any, seed: Any, op: str, forms: str = "") -> Words:
+    """The two words of a key that came as one of two arguments; without both those of zero.
+
+    Args:
+        key: What :func:`words_of` takes, or a typed key of JAX.
+        seed: The same by another name.
+        op: What takes it, for errors.
+        forms: How to call that, at the end of errors.
+
+    Raises:
+        TypeError: It is none of these.
+        ValueError: There are both.
+    """
+    if key is not None and seed is not None:
+        raise ValueError(f"{op} takes either key or seed, got both")
+    given = key if seed is None else seed
+    if str(getattr(given, "dtype", "")).startswith("key<"):
+        from jax.random import key_data  # noqa: PLC0415  (who passes such a key has imported JAX)
+
+        given = key_data(given)
+    return words_of(0 if given is None else given, op, forms)

@@ -27,7 +27,7 @@ class Slot:
         at_least: A dtype that its own is promoted with.
         start: Its first value: a number for all elements, ``"params"`` for the parameter's own, or
             a function of the array library, the parameter and the dtype that makes an array, which
-            may have another shape.
+            may have another shape, or a ValueError where the parameter's has no such slot.
     """
 
     name: str

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 PyTree: TypeAlias = Any
 """Arrays in dicts, lists, tuples, NamedTuples or registered classes, or one array alone."""
 
-Schedule: TypeAlias = "Callable[[int], float]"
+Params: TypeAlias = PyTree
+"""A tree of parameters."""
+
+Updates: TypeAlias = PyTree
+"""A tree of gradients, or of what transformations made of them."""
+
+OptState: TypeAlias = PyTree
+"""The state of a transformation."""
+
+Schedule: TypeAlias = Callable[[int], float]
 """A function of the step count, which starts at 0."""
 
-ScalarOrSchedule: TypeAlias = "float | Schedule"
+ScalarOrSchedule: TypeAlias = float | Schedule
+"""A hyperparameter that may change from step to step."""
+
+MaskOrFn: TypeAlias = PyTree | Callable[[PyTree], PyTree] | None
+"""A tree of bools, or a function that makes one of parameters."""
 
 NO_PARAMS_MSG = "needs the current parameters: call update(updates, state, params)"
 """What is wrong where there are none; the name of a transformation stands before it."""
 
 
 class TransformInitFn(Protocol):
-    """Makes the state for parameters."""
+    """Makes the state for parameters.
+
+    Example:
+        >>> import gradmill as gm
+        >>> init: gm.TransformInitFn = gm.init_empty_state
+    """
 
     def __call__(self, params: PyTree, /) -> PyTree:
         """Return the initial state."""
@@ -29,7 +44,12 @@ class TransformInitFn(Protocol):
 
 
 class TransformUpdateFn(Protocol):
-    """Transforms updates."""
+    """Transforms updates.
+
+    Example:
+        >>> import gradmill as gm
+        >>> update: gm.TransformUpdateFn = gm.scale(2.0).update
+    """
 
     def __call__(
         self, updates: PyTree, state: PyTree, params: PyTree | None = None
@@ -39,7 +59,12 @@ class TransformUpdateFn(Protocol):
 
 
 class TransformUpdateExtraArgsFn(Protocol):
-    """Transforms updates, given more than parameters."""
+    """Transforms updates, given more than parameters.
+
+    Example:
+        >>> import gradmill as gm
+        >>> update: gm.TransformUpdateExtraArgsFn = gm.chain(gm.scale(2.0)).update
+    """
 
     def __call__(
         self,
@@ -49,6 +74,35 @@ class TransformUpdateExtraArgsFn(Protocol):
         **extra_args: Any,
     ) -> tuple[PyTree, PyTree]:
         """Return the new updates and the new state."""
+        ...
+
+
+class ShouldSkipUpdateFunction(Protocol):
+    """Says whether :class:`MultiSteps` leaves out updates, and what it found, as a tree.
+
+    Example:
+        >>> import gradmill as gm
+        >>> skips: gm.ShouldSkipUpdateFunction = gm.skip_not_finite
+    """
+
+    def __call__(
+        self, updates: PyTree, gradient_step: Any, params: PyTree | None
+    ) -> tuple[Any, PyTree]:
+        """Return whether to leave them out, and what was found."""
+        ...
+
+
+class ConditionFn(Protocol):
+    """Says whether the transformation in :func:`conditionally_transform` runs in a step.
+
+    Example:
+        >>> import gradmill as gm
+        >>> from gradmill.transforms import ConditionFn
+        >>> holds: ConditionFn = lambda step, **_: step % 2 == 0
+    """
+
+    def __call__(self, step: Any, **extra_args: Any) -> Any:
+        """Return a bool for the number of steps taken."""
         ...
 
 

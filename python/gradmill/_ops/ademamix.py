@@ -30,3 +30,24 @@ def scale_by_ademamix(
     m1, m2, nu = average(b1, m1, u), average(b3, m2, u), average(b2, nu, u * u)
     m1_hat, nu_hat = m1 / correction(b1, count + 1.0), nu / correction(b2, count + 1.0)
     return (m1_hat + alpha * m2) / root(xp, nu_hat, eps_root, eps), m1, m2, nu
+
+
+@op
+def scale_by_simplified_ademamix(
+    xp: Any,
+    u: Array,
+    m: Array,
+    n: Array,
+    *,
+    b1: Array,
+    b2: Array,
+    alpha: Array,
+    eps: Array,
+    eps_root: Array,
+    count: Any,
+) -> tuple[Array, ...]:
+    """Divide a sum of decayed updates and a multiple of the last one by the root of Adam."""
+    # An infinity becomes a NaN, a square beyond the largest number an infinity.
+    m, n = b1 * m + u, average(b2, n, u * u) + 0.0 * u
+    n_hat = n / correction(b2, count + 1.0)
+    return (m + alpha * u) / root(xp, n_hat, eps_root, eps), m, n

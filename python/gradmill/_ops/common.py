@@ -77,6 +77,6 @@ def norm(xp: Any, x: Array, axes: tuple[int, ...] | None = None) -> Array:
     return xp.sqrt(xp.sum(x * x, axis=axes, keepdims=True))
 
 
-def total(xp: Any, x: Array, axis: int | None = None) -> Array:
-    """A sum over an axis or all of them, by NumPy in float64."""
+def total(xp: Any, x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+    """A sum over some axes or all of them, by NumPy in float64."""
     return xp.sum(x, axis=axis, dtype=xp.float64 if xp is np else None)

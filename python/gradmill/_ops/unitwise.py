@@ -46,12 +46,12 @@ def adaptive_grad_clip(
     axes: tuple[int, ...] | None,
 ) -> tuple[Array, ...]:
     """Return ``u`` with each unit shrunk to a multiple of the norm of its weights."""
-    axes = _unit_axes(u.shape) if axes is None else axes
+    axes = unit_axes(u.shape) if axes is None else axes
     u_norm, max_norm = norm(xp, u, axes), clipping * xp.maximum(norm(xp, p, axes), eps)
     return (xp.where(u_norm < max_norm, u, u * (max_norm / xp.maximum(u_norm, 1e-6))),)
 
 
-def _unit_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+def unit_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The axes that lead to one output of a layer with weights of this shape."""
     rank = len(shape)
     if sum(length != 1 for length in shape) <= 1:

@@ -11,7 +11,7 @@ from gradmill._data.arrays import as_native
 from gradmill._data.trees import flatten, leaf_path
 from gradmill._plan.align import hint_for
 from gradmill._plan.control import FieldError, count_of
-from gradmill.errors import LeafTypeError
+from gradmill.errors import LeafTypeError, LeafValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +30,7 @@ def init_link(link: Link, own: PyTree, as_array: Callable[[object], Any] = as_na
 
     Raises:
         LeafTypeError: A parameter that needs a slot is no array of floats.
+        LeafValueError: There is no slot for one of its shape.
     """
     spec = link.spec
     if spec is None:
@@ -53,7 +54,11 @@ def init_link(link: Link, own: PyTree, as_array: Callable[[object], Any] = as_na
                         path = leaf_path(treespec, index, "params")
                         problem = f"{error} ({spec.op}){hint_for(leaf)}"
                         raise LeafTypeError(f"{path}: {problem}") from None
-                    arrays.append(in_default_mode(slot.first, array))
+                    try:
+                        arrays.append(in_default_mode(slot.first, array))
+                    except ValueError as error:
+                        path = leaf_path(treespec, index, "params")
+                        raise LeafValueError(f"{path}: {error} ({spec.op})") from None
             fields[slot.name] = treespec.unflatten(arrays)
     return spec.state(**fields)
 

@@ -115,12 +115,19 @@ def _pass(
     """The lines for one walk over memory, with what is measured at its end."""
     links = [run.ops[index] for index in entry["ops"]]
     ops = [run.own_ops[index] for index in entry["ops"]]
-    slots = [slot for op in ops for slot in op.slots]
+    own = [slot for link in links if link.spec is not None for slot in link.spec.slots]
+    slots = [slot.name for slot in own if slot.is_like_leaf]
     at_end = None if entry["ends_for"] is None else run.own_ops[entry["ends_for"]]
-    # A norm is taken on the way; other measures read what the ops left behind.
-    walks = at_end is None or at_end.finds == "norm" or entry["carries"]
-    needs_params = any(op.reads_params for op in ops) or (at_end is None and in_place)
-    reads = [entry["source"], *["params"] * needs_params, *slots] * walks
+    # Norms of leaves are taken on the way; other measures read what the ops left behind.
+    on_the_way = entry["on_the_way"]
+    walks = at_end is None or on_the_way or entry["carries"]
+    needs_params = (
+        any(op.reads_params for op in ops)
+        or (at_end is None and in_place)
+        or (on_the_way and at_end is not None and at_end.reads_params)
+    )
+    reads = ["params"] * len(entry["before"])
+    reads += [entry["source"], *["params"] * needs_params, *slots] * walks
     writes = [
         *["params" if in_place else "updates"] * (at_end is None),
         *["carried"] * entry["carries"],
@@ -129,7 +136,7 @@ def _pass(
     end = ""
     if at_end is not None:
         end = f"; {_ENDS[at_end.finds]} for {at_end.name}"
-        if at_end.finds != "norm":
+        if not on_the_way:
             reads += ["carried" if entry["carries"] else entry["source"]]
             reads += ["params"] * at_end.reads_params
     text = f"pass {number} {bytes_each * (len(reads) + len(writes)):3.0f} B/param"

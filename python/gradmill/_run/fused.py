@@ -118,7 +118,7 @@ def native(description: Spec | Masked) -> GradientTransformation:
 
 
 def native_with_extra(
-    description: Chained | Masked | Partitioned | Gated,
+    description: Spec | Chained | Masked | Partitioned | Gated,
 ) -> GradientTransformationExtraArgs:
     """The transformation that ``description`` describes, which hands on extra arguments."""
     tx = Fused(GradientTransformationExtraArgs, description).tx

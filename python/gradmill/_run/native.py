@@ -20,6 +20,14 @@ class NativeRun(OpsRun):
 
     def __init__(self, links: Sequence[Link]) -> None:
         super().__init__(links)
+        like_leaf = {
+            (at, slot.name)
+            for at, spec in enumerate(self.specs)
+            for slot in spec.slots
+            if slot.is_like_leaf
+        }
+        # The core counts slots of other shapes behind the others.
+        self.slots.sort(key=lambda slot: slot[:2] not in like_leaf)
         self._program = _core.Program(
             [
                 (link.op.name, self.governed(link), link.spec.axes)

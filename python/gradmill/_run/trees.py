@@ -81,7 +81,7 @@ class TreeFormula:
             name: lower(value) if is_transformation(value) else value
             for name, value in self._hyper.items()
         }
-        other = TreeFormula(
+        other = type(self)(
             self._init, self._update, hyper, self._slots, reads_params=self.reads_params
         )
         other.xp = xp

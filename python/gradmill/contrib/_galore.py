@@ -11,7 +11,7 @@ from gradmill._data.trees import leaf_path
 from gradmill._data.types import is_transformation
 from gradmill._plan.scalars import next_count
 from gradmill._run.fused import by_tree
-from gradmill.contrib._matrices import Axes, Matrices, are_axes, axes_of, seen_as
+from gradmill.contrib._matrices import Matrices, are_axes, axes_of, seen_as
 from gradmill.contrib._numbers import zero_count
 from gradmill.errors import LeafValueError
 from gradmill.transforms import add_decayed_weights, scale_by_adam, scale_by_learning_rate
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gradmill._data.types import PyTree, ScalarOrSchedule, TransformationLike
     from gradmill._plan.spec import Mask
     from gradmill._run.transformation import GradientTransformationExtraArgs
+    from gradmill.contrib._matrices import Axes
 
 _NAME = "scale_by_galore"
 
@@ -142,7 +143,7 @@ def _planes_of(axes: Axes, tree: PyTree, rank: int, name: str) -> _Planes:
         TreeError: ``axes`` has another structure.
         LeafValueError: A leaf cannot be seen as it is said.
     """
-    leaves, given, spec = axes_of(axes, tree, GaLoreDimensionNumbers())
+    leaves, given, spec = axes_of(axes, tree)
     planes: list[_Plane | None] = []
     for at, (leaf, own) in enumerate(zip(leaves, given, strict=True)):
         has_axes = leaf is not None and own is not None

@@ -1,45 +1,75 @@
-"""Leaves seen as matrices: which of their axes are rows, and which are columns."""
+"""Leaves as matrices: which axes are rows and columns, and which leaves are such at all."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import numpy as np
 import optree
 
-from gradmill._data.trees import NAMESPACE, flatten
+from gradmill._data.trees import NAMESPACE, flatten, leaf_path
 from gradmill._plan.align import Difference, align, words
-from gradmill.errors import TreeError
+from gradmill.errors import LeafValueError, TreeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gradmill._data.trees import Treespec
     from gradmill._data.types import PyTree
 
 Axes: TypeAlias = "PyTree | Callable[[PyTree], PyTree] | None"
-"""What is said of axes: dimension numbers for each leaf, or a function that returns them."""
+
+
+class MuonDimensionNumbers(NamedTuple):
+    """Which axes of a parameter are the rows and the columns of a matrix.
+
+    All other axes count matrices, each of which stands for itself.
+
+    Attributes:
+        reduction_axis: The axis or the axes over which a layer adds up: the rows.
+        output_axis: The axis or the axes of what it gives: the columns.
+
+    Example:
+        >>> import gradmill as gm
+        >>> gm.contrib.MuonDimensionNumbers((0, 1), 2)
+        MuonDimensionNumbers(reduction_axis=(0, 1), output_axis=2)
+    """
+
+    reduction_axis: Sequence[int] | int = 0
+    output_axis: Sequence[int] | int = 1
 
 
 class Matrices(NamedTuple):
-    """How a leaf is seen as a row of matrices.
-
-    Attributes:
-        order: Its axes: those that count matrices, those of the rows, those of the columns.
-        sizes: The number of matrices, of rows and of columns.
-    """
+    """How a leaf is seen as a row of matrices."""
 
     order: tuple[int, ...]
     sizes: tuple[int, int, int]
 
     def of(self, xp: Any, leaf: Any) -> Any:
-        """A leaf as an array of matrices."""
         return xp.reshape(xp.transpose(leaf, self.order), self.sizes)
 
     def back(self, xp: Any, matrices: Any, shape: tuple[int, ...]) -> Any:
-        """The leaf of a shape that matrices make up."""
         inside = xp.reshape(matrices, [shape[axis] for axis in self.order])
         return xp.transpose(inside, [self.order.index(axis) for axis in range(len(shape))])
+
+
+def matrices_of(shape: tuple[int, ...], axes: Any) -> Matrices:
+    """How a leaf of a shape is seen.
+
+    Raises:
+        ValueError: It cannot be. The message continues a leaf's path.
+    """
+    if axes is None:
+        raise ValueError("has no MuonDimensionNumbers; leave it out with masked or partition")
+    rank = len(shape)
+    if rank < 2:
+        raise ValueError(f"has {rank} axes, and a matrix two; leave it out with masked")
+    if rank == 2:
+        axes = MuonDimensionNumbers()
+    elif axes is _DEFAULT:
+        raise ValueError(f"has {rank} axes; say by MuonDimensionNumbers which make a matrix")
+    return seen_as(shape, axes)
 
 
 def seen_as(shape: tuple[int, ...], axes: Any) -> Matrices:
@@ -61,22 +91,20 @@ def seen_as(shape: tuple[int, ...], axes: Any) -> Matrices:
     return Matrices((*batch, *rows, *columns), (number, height, width))
 
 
+_DEFAULT = MuonDimensionNumbers()
+"""Stands for what is not said."""
+
+
 def are_axes(node: object) -> bool:
     """Whether a node says which axes make a matrix, be it of optax's class."""
     return hasattr(node, "reduction_axis")
 
 
-def axes_of(axes: Axes, leaves: PyTree, default: Any) -> tuple[list[Any], list[Any], Treespec]:
-    """The leaves of a tree, what is said of the axes of each, and the structure.
-
-    Where nothing is said of any, it is ``default``; where nothing is said of one, None.
-
-    Raises:
-        TreeError: ``axes`` has another structure.
-    """
+def axes_of(axes: Axes, leaves: PyTree) -> tuple[list[Any], list[Any], Treespec]:
+    """The leaves of a tree, what is said of the axes of each, and the structure."""
     found, spec = flatten(leaves)
     if axes is None:
-        return found, [default] * len(found), spec
+        return found, [_DEFAULT] * len(found), spec
     given, own = optree.tree_flatten(
         axes(leaves) if callable(axes) else axes,
         is_leaf=are_axes,
@@ -87,3 +115,34 @@ def axes_of(axes: Axes, leaves: PyTree, default: Any) -> tuple[list[Any], list[A
     if isinstance(order, Difference):
         raise TreeError(words(order, "weight_dimension_numbers", "updates", given, found))
     return found, [None if at < 0 else given[at] for at in order.leaves], spec
+
+
+def each_matrix(op: str, axes: Axes, updates: PyTree, function: Any) -> PyTree:
+    """The tree of ``function(leaf, matrices)``.
+
+    Raises:
+        TreeError: ``axes`` has another structure.
+        LeafValueError: A leaf holds no matrices.
+    """
+    leaves, own, spec = axes_of(axes, updates)
+    made: list[Any] = []
+    for at, (leaf, its) in enumerate(zip(leaves, own, strict=True)):
+        if leaf is None:
+            made.append(None)
+            continue
+        try:
+            matrices = matrices_of(leaf.shape, its)
+        except ValueError as error:
+            raise LeafValueError(f"{leaf_path(spec, at, 'updates')}: {error} ({op})") from None
+        made.append(function(leaf, matrices))
+    return spec.unflatten(made)
+
+
+def labels_of(axes: Axes, params: PyTree) -> PyTree:
+    """Which parameters are matrices: those with two axes, or those of which it is said."""
+    leaves, own, spec = axes_of(axes, params)
+    labels: list[str | None] = []
+    for leaf, its in zip(leaves, own, strict=True):
+        is_matrix = np.ndim(leaf) == 2 if axes is None else its is not None
+        labels.append(None if leaf is None else "muon" if is_matrix else "adam")
+    return spec.unflatten(labels)

@@ -11,15 +11,14 @@ from gradmill._data.arrays import widest
 from gradmill._data.checks import float_dtype, is_integer, number_of, real
 from gradmill._data.numbers import integer
 from gradmill._data.recorded import recorded
-from gradmill._data.trees import flatten, leaf_path
+from gradmill._data.trees import flatten
 from gradmill._data.types import EmptyState
 from gradmill._ops.common import average, correction
 from gradmill._plan.scalars import next_count
 from gradmill._run.fused import by_tree
-from gradmill.contrib._matrices import Axes, Matrices, axes_of, seen_as
+from gradmill.contrib._matrices import each_matrix, labels_of
 from gradmill.contrib._newton_schulz import orthogonal_of
 from gradmill.contrib._numbers import decay, zero_count
-from gradmill.errors import LeafValueError
 from gradmill.optimizers import adamw
 from gradmill.transforms import add_decayed_weights, scale_by_learning_rate
 from gradmill.transforms._chain import chain
@@ -27,20 +26,21 @@ from gradmill.transforms._masking import partition
 from gradmill.tree._leafwise import mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import DTypeLike
 
     from gradmill._data.types import PyTree, ScalarOrSchedule
     from gradmill._plan.spec import Mask
     from gradmill._run.transformation import GradientTransformationExtraArgs
+    from gradmill.contrib._matrices import Axes, Matrices
     from gradmill.contrib._newton_schulz import Preconditioning
 
 Coefficients: TypeAlias = "tuple[float, float, float] | tuple[tuple[float, float, float], ...]"
 
-_STANDARD = (3.4445, -4.7750, 2.0315)
+STANDARD = (3.4445, -4.7750, 2.0315)
 _PRESETS: dict[str, Coefficients] = {
-    "standard": _STANDARD,
+    "standard": STANDARD,
     "dion": (
         (4.0848, -6.8946, 2.9270),
         (3.9505, -6.3029, 2.6377),
@@ -50,25 +50,6 @@ _PRESETS: dict[str, Coefficients] = {
     ),
 }
 _PRECONDITIONINGS = ("frobenius", "spectral", "aol", "schatten")
-
-
-class MuonDimensionNumbers(NamedTuple):
-    """Which axes of a parameter are the rows and the columns of a matrix.
-
-    All other axes count matrices, each of which stands for itself.
-
-    Attributes:
-        reduction_axis: The axis or the axes over which a layer adds up: the rows.
-        output_axis: The axis or the axes of what it gives: the columns.
-
-    Example:
-        >>> import gradmill as gm
-        >>> gm.contrib.MuonDimensionNumbers((0, 1), 2)
-        MuonDimensionNumbers(reduction_axis=(0, 1), output_axis=2)
-    """
-
-    reduction_axis: Sequence[int] | int = 0
-    output_axis: Sequence[int] | int = 1
 
 
 class MuonState(NamedTuple):
@@ -89,49 +70,6 @@ class MuonState(NamedTuple):
     count: Any
     mu: Any
     ns_coeffs: Any
-
-
-def _matrices(shape: tuple[int, ...], axes: Any) -> Matrices:
-    """How a leaf of a shape is seen.
-
-    Raises:
-        ValueError: It cannot be. The message continues a leaf's path.
-    """
-    if axes is None:
-        raise ValueError("has no MuonDimensionNumbers; leave it out with masked or partition")
-    rank = len(shape)
-    if rank < 2:
-        raise ValueError(f"has {rank} axes, and a matrix two; leave it out with masked")
-    if rank == 2:
-        axes = MuonDimensionNumbers()
-    elif axes is _DEFAULT:
-        raise ValueError(f"has {rank} axes; say by MuonDimensionNumbers which make a matrix")
-    return seen_as(shape, axes)
-
-
-_DEFAULT = MuonDimensionNumbers()
-"""Stands for what is not said."""
-
-
-def _each(op: str, axes: Axes, updates: PyTree, function: Any) -> PyTree:
-    """The tree of ``function(leaf, matrices)``.
-
-    Raises:
-        TreeError: ``axes`` has another structure.
-        LeafValueError: A leaf holds no matrices.
-    """
-    leaves, own, spec = axes_of(axes, updates, _DEFAULT)
-    made: list[Any] = []
-    for at, (leaf, its) in enumerate(zip(leaves, own, strict=True)):
-        if leaf is None:
-            made.append(None)
-            continue
-        try:
-            matrices = _matrices(leaf.shape, its)
-        except ValueError as error:
-            raise LeafValueError(f"{leaf_path(spec, at, 'updates')}: {error} ({op})") from None
-        made.append(function(leaf, matrices))
-    return spec.unflatten(made)
 
 
 def _init(
@@ -174,13 +112,13 @@ def _scale_by_muon(
         made = matrices.back(xp, x, leaf.shape)
         return xp.sum(leaf * made) * made if adaptive else made
 
-    new = _each("scale_by_muon", axes, momentum, orthogonal)
+    new = each_matrix("scale_by_muon", axes, momentum, orthogonal)
     return new, state._replace(count=next_count(state.count), mu=mu)
 
 
 @recorded
 def scale_by_muon(
-    ns_coeffs: Coefficients = _STANDARD,
+    ns_coeffs: Coefficients = STANDARD,
     ns_steps: int = 5,
     beta: float = 0.95,
     eps: float = 1e-8,
@@ -276,6 +214,19 @@ def _rows(name: str, coeffs: Any, steps: int) -> Coefficients:
     return tuple((first, second, third) for first, second, third in array.tolist())
 
 
+def preset(ns_coeffs: Coefficients | str) -> Coefficients:
+    """Coefficients by their name, or as they are.
+
+    Raises:
+        ValueError: There are none of this name.
+    """
+    if not isinstance(ns_coeffs, str):
+        return ns_coeffs
+    if ns_coeffs not in _PRESETS:
+        raise ValueError(f"ns_coeffs must be one of {', '.join(_PRESETS)}, got {ns_coeffs!r}")
+    return _PRESETS[ns_coeffs]
+
+
 def _stateless(xp: Any, params: PyTree, **_: Any) -> EmptyState:  # noqa: ARG001
     return EmptyState()
 
@@ -296,23 +247,13 @@ def _scale_by_shape(
             return math.sqrt(max(rows, columns)) * consistent_rms * leaf
         return math.sqrt(max(1.0, columns / max(rows, 1))) * leaf
 
-    return _each("scale_by_shape", axes, updates, scaled), state
-
-
-def _labels(axes: Axes, params: PyTree) -> PyTree:
-    """Which parameters are matrices: those with two axes, or those of which it is said."""
-    leaves, own, spec = axes_of(axes, params, _DEFAULT)
-    labels: list[str | None] = []
-    for leaf, its in zip(leaves, own, strict=True):
-        is_matrix = np.ndim(leaf) == 2 if axes is None else its is not None
-        labels.append(None if leaf is None else "muon" if is_matrix else "adam")
-    return spec.unflatten(labels)
+    return each_matrix("scale_by_shape", axes, updates, scaled), state
 
 
 @recorded
 def muon(
     learning_rate: ScalarOrSchedule,
-    ns_coeffs: Coefficients | str = _STANDARD,
+    ns_coeffs: Coefficients | str = STANDARD,
     ns_steps: int = 5,
     beta: float = 0.95,
     eps: float = 1e-8,
@@ -385,15 +326,11 @@ def muon(
         <https://kellerjordan.github.io/posts/muon/>`_, 2024; Liu et al., `Muon is Scalable for LLM
         Training <https://arxiv.org/abs/2502.16982>`_, 2025.
     """
-    if isinstance(ns_coeffs, str):
-        if ns_coeffs not in _PRESETS:
-            raise ValueError(f"ns_coeffs must be one of {', '.join(_PRESETS)}, got {ns_coeffs!r}")
-        ns_coeffs = _PRESETS[ns_coeffs]
     axes = muon_weight_dimension_numbers
     factor = None if consistent_rms is None else real("consistent_rms", consistent_rms)
     matrices = chain(
         scale_by_muon(
-            ns_coeffs,
+            preset(ns_coeffs),
             ns_steps,
             beta,
             eps,
@@ -417,4 +354,4 @@ def muon(
         adam_weight_decay,
         nesterov=nesterov,
     )
-    return partition({"muon": matrices, "adam": others}, partial(_labels, axes))
+    return partition({"muon": matrices, "adam": others}, partial(labels_of, axes))

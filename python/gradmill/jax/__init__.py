@@ -13,3 +13,5 @@ from gradmill.jax._states import from_optax_state as from_optax_state
 from gradmill.jax._states import to_optax_state as to_optax_state
 from gradmill.jax._step import Step as Step
 from gradmill.jax._step import step as step
+
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from gradmill._data.numbers import is_traced
 from gradmill._run.ops import ALWAYS, MAX_LINKS, planned
 from gradmill.jax._call import LeafArrays, Mode, Program, Scalars, in_float64
+from gradmill.jax._inputs import slots_of
 from gradmill.jax._states import in_optaxs_classes
 from gradmill.jax._traced import advanced, changed, spec_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from gradmill._data.types import PyTree
     from gradmill._plan.control import Plan
@@ -144,11 +145,20 @@ class _Run:
             param=self.inputs.params[at] if reads else None,
             slots=[
                 slot[at]
-                for link, take in zip(ops, takes, strict=True)
-                if take
-                for slot in self.slots[link.index]
+                for slot in self.in_order(
+                    link for link, take in zip(ops, takes, strict=True) if take
+                )
             ],
         )
+
+    def in_order(self, links: Iterable[Link]) -> list[list[Any]]:
+        """The slots of these links, as the core counts them: those of other shapes come last."""
+        rows = [
+            (slot.is_like_leaf, leaves)
+            for link in links
+            for slot, leaves in zip(slots_of(link), self.slots[link.index], strict=True)
+        ]
+        return [leaves for _, leaves in sorted(rows, key=lambda row: not row[0])]
 
     def drawn(self, ops: Sequence[Link], before: Sequence[LeafArrays]) -> list[int]:
         """For each op that draws random numbers, how many of the leaves before it draws for."""
@@ -194,10 +204,9 @@ class _Run:
 
     def take(self, ops: Sequence[Link], leaf: LeafArrays, values: Any) -> None:
         """Put the new slots of a leaf in their places."""
-        for bit, link in enumerate(ops):
-            if not leaf.skip >> bit & 1:
-                for slot in self.slots[link.index]:
-                    slot[leaf.index] = next(values)
+        taken = (link for bit, link in enumerate(ops) if not leaf.skip >> bit & 1)
+        for slot in self.in_order(taken):
+            slot[leaf.index] = next(values)
 
     def state(self, link: Link) -> PyTree:
         """The new state of a link."""

@@ -28,6 +28,7 @@ from gradmill.jax._inputs import inputs_of
 from gradmill.jax._states import in_optaxs_classes, with_keys
 from gradmill.jax._traced import advanced, changed, spec_of, step_values
 from gradmill.jax._trees import adopt, as_array
+from gradmill.transforms._lookahead import Lookahead, is_pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +47,8 @@ class Lowering:
         self.tx = tx
         self.layout = layout_of(tx)
         self.links = [replace(link, tx=_lowered(link.tx)) for link in self.layout.links]
+        last = [formula_of(link.tx) for link in self.layout.links[-1:]]
+        self.ends_in_pairs = any(isinstance(formula, Lookahead) for formula in last)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Lowering, (self.tx,)
@@ -64,11 +67,14 @@ class Lowering:
     ) -> tuple[PyTree, PyTree]:
         """Return the new updates, in the dtypes of the old ones, and the new state."""
         states = self.layout.parts(state)
+        if self.ends_in_pairs and is_pair(params) and not is_pair(updates):
+            pair: Any = type(params)
+            updates = pair(updates, jax.tree.map(lambda _: None, updates))
         inputs = inputs_of(self.links, states, updates, params, extra_args, hole=_HOLE)
         leaves, state = self.transform(inputs)
         raw = inputs.frame.updates
         new = [
-            leaf if old is None else given.astype(old.dtype)
+            (leaf if given is None else given) if old is None else given.astype(old.dtype)
             for given, old, leaf in zip(leaves, inputs.given, raw.leaves, strict=True)
         ]
         return raw.rebuild(new), state

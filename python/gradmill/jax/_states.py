@@ -99,21 +99,23 @@ def _convert(tree: Any, classes: Callable[[], dict[type, type]], leaf: Callable[
 
 
 def with_keys(tree: Any) -> Any:
-    """``tree`` with typed keys in the states of noise, where optax has such."""
+    """``tree`` with typed keys in the states that have a key, where optax has such."""
     if not jnp.issubdtype(
         optax.add_noise(0.0, 0.0, 0).init(0.0).rng_key.dtype, jax.dtypes.prng_key
     ):
         return tree
 
-    def is_noise(node: Any) -> bool:
-        return isinstance(node, optax.AddNoiseState)
+    drawing = (optax.AddNoiseState, optax.contrib.DifferentiallyPrivateAggregateState)
+
+    def has_key(node: Any) -> bool:
+        return isinstance(node, drawing)
 
     def typed(node: Any) -> Any:
-        if not is_noise(node):
+        if not has_key(node):
             return node
         return node._replace(rng_key=jax.random.wrap_key_data(node.rng_key))
 
-    return jax.tree.map(typed, tree, is_leaf=is_noise)
+    return jax.tree.map(typed, tree, is_leaf=has_key)
 
 
 @cache
@@ -127,11 +129,13 @@ def _pairs() -> list[tuple[type, type]]:
         optax.add_decayed_weights(optax.constant_schedule(0.0)).init(0.0),
         optax.scale_by_rms(bias_correction=True).init(0.0),
         optax.scale_by_stddev(bias_correction=True).init(0.0),
+        optax.scale_by_optimistic_gradient().init(0.0),
+        optax.scale_by_distance_over_gradients().init(np.zeros(1)),
         optax.schedules.WrappedSchedule(optax.constant_schedule(0.0)).init(),
     ]
     theirs = {type(state).__name__: type(state) for state in made}
     for module in (optax.contrib, optax):
-        theirs |= {name: getattr(module, name) for name in ours if hasattr(module, name)}
+        theirs |= {name: value for name, value in vars(module).items() if name in ours}
     return [
         (kind, theirs[name])
         for name, kind in ours.items()

@@ -1,5 +1,10 @@
 """Functions of the step count, evaluated in float64."""
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+from gradmill._data.types import Schedule as Schedule
 from gradmill._data.types import WrappedScheduleState as WrappedScheduleState
 from gradmill.schedules._constant import constant_schedule as constant_schedule
 from gradmill.schedules._cosine import cosine_decay_schedule as cosine_decay_schedule
@@ -21,3 +26,32 @@ from gradmill.schedules._warmup import warmup_constant_schedule as warmup_consta
 from gradmill.schedules._warmup import (
     warmup_exponential_decay_schedule as warmup_exponential_decay_schedule,
 )
+from gradmill.schedules._warmup_stable_decay import (
+    warmup_stable_decay_schedule as warmup_stable_decay_schedule,
+)
+
+_OF_TRANSFORMS = (
+    *("InjectHyperparamsState", "InjectStatefulHyperparamsState"),
+    *("inject_hyperparams", "inject_stateful_hyperparams"),
+)
+"""What optax has here as well, and this package in rooms above."""
+
+__all__ = [name for name in (*dir(), *_OF_TRANSFORMS) if not name.startswith("_")]
+
+if _TYPE_CHECKING:
+    InjectHyperparamsState: type[_Any]
+    InjectStatefulHyperparamsState: type[_Any]
+    inject_hyperparams: _Any
+    inject_stateful_hyperparams: _Any
+else:
+
+    def __getattr__(name: str) -> _Any:
+        """What stands in a room above."""
+        if name in _OF_TRANSFORMS:
+            return getattr(_import_module("gradmill"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

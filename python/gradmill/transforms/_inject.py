@@ -56,6 +56,25 @@ class InjectStatefulHyperparamsState(NamedTuple):
     inner_state: Any
 
 
+class InjectHyperparamsState(NamedTuple):
+    """A state of optax's before schedules had states of their own; no transformation makes it.
+
+    Attributes:
+        count: Steps taken.
+        hyperparams: The hyperparameters by name.
+        inner_state: The state of the transformation inside.
+
+    Example:
+        >>> import gradmill as gm
+        >>> gm.InjectHyperparamsState(count=3, hyperparams={}, inner_state=gm.EmptyState())
+        InjectHyperparamsState(count=3, hyperparams={}, inner_state=EmptyState())
+    """
+
+    count: Any
+    hyperparams: Any
+    inner_state: Any
+
+
 class _Injection(Control):
     """Builds the transformation inside from what the state says at the moment."""
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from gradmill import _core
 from gradmill._data.checks import real
-from gradmill._data.keys import words_of
+from gradmill._data.keys import words_given
 from gradmill._data.numbers import HOST
 from gradmill._data.recorded import recorded
 from gradmill._ops import noise as ops
@@ -87,16 +87,6 @@ def _words_of(key: Any) -> tuple[int, int]:
     return first, second
 
 
-def _key_words(key: Any) -> tuple[int, int]:
-    """The two words of a key, from a seed or anything that stands for one."""
-    if str(getattr(key, "dtype", "")).startswith("key<"):
-        # A typed key of JAX.
-        from jax.random import key_data  # noqa: PLC0415  (who passes such a key has imported JAX)
-
-        key = key_data(key)
-    return words_of(key, "add_noise", _FORMS)
-
-
 _FORMS = ": add_noise(eta, gamma, seed) or add_noise(eta, gamma, key)"
 
 
@@ -142,9 +132,6 @@ def add_noise(
         <https://arxiv.org/abs/1511.06807>`_, 2015; Salmon et al., `Parallel random numbers: as easy
         as 1, 2, 3 <https://doi.org/10.1145/2063384.2063405>`_, 2011, for the generator.
     """
-    if key is not None and seed is not None:
-        raise ValueError("add_noise takes either key or seed, got both")
-    given = key if seed is None else seed
-    words = _key_words(0 if given is None else given)
+    words = words_given(key, seed, "add_noise", _FORMS)
     control = _Noise(real("eta", eta, at_least=0), real("gamma", gamma), words)
     return native(Spec(ops.add_noise, AddNoiseState, control=control))

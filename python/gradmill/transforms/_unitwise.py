@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from gradmill._data.checks import is_integer, number_of, real
+from gradmill._data.numbers import library_of
 from gradmill._data.recorded import recorded
 from gradmill._data.types import EmptyState
 from gradmill._ops import unitwise as ops
 from gradmill._plan.spec import Spec
 from gradmill._run.fused import native
+from gradmill.tree._dtypes import is_exact
+from gradmill.tree._leafwise import quietly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -181,3 +186,67 @@ def scale_by_trust_ratio(
         "eps": real("eps", eps, at_least=0),
     }
     return native(Spec(ops.scale_by_trust_ratio, EmptyState, hyper))
+
+
+def unitwise_norm(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
+    r"""The norm of each unit of an array, in the place of each of its elements.
+
+    .. math:: \sqrt{\sum_{j \in \text{unit}(i)} |x_j|^2}
+
+    Args:
+        x: An array of NumPy or JAX, of real numbers.
+        axis: The axis or axes over which to take norms; None for those of
+            :func:`adaptive_grad_clip`.
+
+    Returns:
+        An array of the shape and the dtype of ``x``.
+
+    Raises:
+        ValueError: ``axis`` is None, and ``x`` has more than five axes.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> gm.transforms.unitwise_norm(np.array([[3.0, 0.0], [4.0, 1.0]]))
+        array([[5., 1.],
+               [5., 1.]])
+    """
+    xp = library_of(x)
+    array = xp.asarray(x)
+    given = (axis,) if isinstance(axis, int) else axis
+    axes = ops.unit_axes(array.shape) if given is None else tuple(given)
+    wide = array.astype(np.float64) if xp is np else array
+    found = quietly(lambda: xp.sqrt(xp.sum(wide * wide, axis=axes, keepdims=True)))
+    spread = xp.broadcast_to(found, array.shape)
+    return spread if is_exact(array.dtype) else spread.astype(array.dtype)
+
+
+def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: float = 1e-6) -> Any:
+    r"""Shrink elements whose unit has too large a norm.
+
+    .. math:: g \min\Bigl(1, \frac{m}{\max(\|g\|, \epsilon)}\Bigr)
+
+    Args:
+        g_norm: The norms :math:`\|g\|` of units, in the place of each element.
+        max_norm: The largest norms :math:`m`, likewise.
+        grad: The gradient :math:`g`.
+        div_eps: What is divided by at least, above 0.
+
+    Returns:
+        An array like ``grad``.
+
+    Raises:
+        ValueError: Shapes differ.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradmill.transforms import unitwise_clip
+        >>> unitwise_clip(np.array([5.0, 0.5]), np.array([1.0, 1.0]), np.array([3.0, 0.5]))
+        array([0.6, 0.5])
+    """
+    xp = library_of(grad)
+    shapes = [np.shape(one) for one in (g_norm, max_norm, grad)]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"g_norm, max_norm and grad have shapes {shapes}, expected equal ones")
+    shrunk = grad * (max_norm / xp.maximum(g_norm, div_eps))
+    return xp.where(g_norm < max_norm, grad, shrunk)

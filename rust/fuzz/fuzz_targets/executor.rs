@@ -112,7 +112,8 @@ fn assert_same_leaves(a: &[HeldLeaf], b: &[HeldLeaf]) {
         if let (Some(a), Some(b)) = (&a.copy, &b.copy) {
             assert_same_elements("copy", leaf, a, b);
         }
-        for (slot, pair) in a.slots.iter().zip(&b.slots).enumerate() {
+        let units = a.unit_slots.iter().zip(&b.unit_slots);
+        for (slot, pair) in a.slots.iter().zip(&b.slots).chain(units).enumerate() {
             if let (Some(a), Some(b)) = pair {
                 assert_same_elements(&format!("slot {slot}"), leaf, &a.to, &b.to);
             }

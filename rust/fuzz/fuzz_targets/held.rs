@@ -73,6 +73,8 @@ pub struct HeldLeaf {
     pub out: Option<Memory>,
     pub copy: Option<Memory>,
     pub slots: Vec<Option<Held>>,
+    /// Those by units.
+    pub unit_slots: Vec<Option<Held>>,
     pub skip: u64,
     pub shape: Vec<usize>,
 }
@@ -109,16 +111,27 @@ impl HeldLeaf {
                 HeldParams::Write(write(replaced, kind_of(&replaced.old)))
             }
         };
-        let slots = (0..program.slots()).map(|slot| {
+        let shape = axes(len, input.cut);
+        let slots = (0..program.slots() + program.unit_slots()).map(|slot| {
             let mut replaced = input.slots[slot % 3];
             replaced.old.seed ^= slot as u64;
             let kind = input.slot_kind.unwrap_or(kind_of(&replaced.old));
-            (!program.skips_slot(skip, slot)).then(|| write(&replaced, kind))
+            let len = program.slot_len(slot, len, &shape);
+            let held = || Held::new(&replaced, kind.into(), len);
+            (!program.skips_slot(skip, slot)).then(held)
         });
-        let slots = slots.collect();
-        let shape = axes(len, input.cut);
-        let mut leaf =
-            Self { updates: memory(&input.updates), params, out: None, copy, slots, skip, shape };
+        let mut slots: Vec<_> = slots.collect();
+        let unit_slots = slots.split_off(program.slots());
+        let mut leaf = Self {
+            updates: memory(&input.updates),
+            params,
+            out: None,
+            copy,
+            slots,
+            unit_slots,
+            skip,
+            shape,
+        };
         if !matches!(leaf.params, HeldParams::Write(_)) {
             let recipe = Recipe { lie: input.out, values: Values::Raw, ..input.updates };
             let dtype = program.dtype(&leaf.leaf());
@@ -128,7 +141,7 @@ impl HeldLeaf {
     }
 
     pub fn leaf(&mut self) -> Leaf<'_> {
-        let Self { updates, params, out, copy, slots, skip, shape } = self;
+        let Self { updates, params, out, copy, slots, unit_slots, skip, shape } = self;
         let params = match params {
             HeldParams::None => Params::None,
             HeldParams::Read(memory) => Params::Read(memory.source()),
@@ -137,12 +150,13 @@ impl HeldLeaf {
         let slots = slots.iter_mut().map(|slot| slot.as_mut().map(Held::slot)).collect();
         let out = out.as_mut().map(Memory::sink);
         let leaf = Leaf::new(updates.source(), params, out, slots);
-        Leaf { copy: copy.as_mut().map(Memory::sink), skip: *skip, shape, ..leaf }
+        let unit_slots = unit_slots.iter_mut().map(|slot| slot.as_mut().map(Held::slot)).collect();
+        Leaf { copy: copy.as_mut().map(Memory::sink), skip: *skip, shape, unit_slots, ..leaf }
     }
 
     /// Arrays to be read, and arrays to be written.
     pub fn memories(&self) -> (Vec<&Memory>, Vec<&Memory>) {
-        let Self { updates, params, out, copy, slots, .. } = self;
+        let Self { updates, params, out, copy, slots, unit_slots, .. } = self;
         let mut read = vec![updates];
         let mut written: Vec<&Memory> = out.iter().chain(copy).collect();
         let params = match params {
@@ -153,7 +167,7 @@ impl HeldLeaf {
             }
             HeldParams::Write(held) => Some(held),
         };
-        for held in slots.iter().flatten().chain(params) {
+        for held in slots.iter().chain(unit_slots).flatten().chain(params) {
             read.extend(&held.from);
             written.push(&held.to);
         }
@@ -162,7 +176,7 @@ impl HeldLeaf {
 
     /// The same leaf in memory of other kinds: as slices, and with what was replaced in place elsewhere.
     pub fn rearranged(mut self, dense: bool, moved: bool) -> Self {
-        let Self { updates, params, out, copy, slots, .. } = &mut self;
+        let Self { updates, params, out, copy, slots, unit_slots, .. } = &mut self;
         if dense {
             *updates = updates.dense();
             if let HeldParams::Read(memory) = params {
@@ -173,7 +187,8 @@ impl HeldLeaf {
             }
         }
         let params = if let HeldParams::Write(held) = params { Some(held) } else { None };
-        for (number, held) in slots.iter_mut().flatten().chain(params).enumerate() {
+        let slots = slots.iter_mut().chain(unit_slots);
+        for (number, held) in slots.flatten().chain(params).enumerate() {
             if dense {
                 held.dense();
             }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::hint::black_box;
 
 use arbitrary::Arbitrary;
-use gradmill_core::ops::{OPS, Reduce};
+use gradmill_core::ops::{Gather, OPS, Over};
 use gradmill_core::{Entry, Error, Pass, PassInput, Program};
 use libfuzzer_sys::fuzz_target;
 
@@ -55,7 +55,10 @@ fn check_passes(program: &Program, passes: &[Pass]) {
             source = PassInput::Carried;
         }
     }
-    let asking = program.ops().enumerate().filter(|(_, meta)| meta.reduce.is_some());
+    let asking = program
+        .ops()
+        .enumerate()
+        .filter(|(_, meta)| meta.gather.is_some_and(|gather| gather.needs_update()));
     assert!(head.iter().map(|pass| pass.ends_for).eq(asking.map(|(op, _)| Some(op))));
 }
 
@@ -67,17 +70,24 @@ fn check(program: &Program, input: &Input) {
     assert_eq!(program.reads_params(), program.first_reader().is_some());
     assert_eq!(program.reads_params(), program.reads_params_of(0));
     assert!(program.reads_params() || !program.reads_params_of(skip));
-    let has_units = program.ops().any(|meta| matches!(meta.reduce, Reduce::Units(_)));
+    let has_units =
+        program.ops().any(|meta| matches!(meta.gather, Some(Gather { over: Over::Units(_), .. })));
     assert_eq!(program.has_units(), has_units);
     black_box(program.has_order());
     check_passes(program, program.passes());
     let slots: HashSet<usize> = program.slots_of(skip).collect();
-    for slot in 0..program.slots() {
+    let all = program.slots() + program.unit_slots();
+    for slot in 0..all {
         assert_eq!(slots.contains(&slot), !program.skips_slot(skip, slot));
         let (name, op) = program.slot_name(slot);
-        assert!(program.ops().any(|meta| meta.name == op && meta.slots.contains(&name)));
+        assert!(
+            program
+                .ops()
+                .any(|meta| meta.name == op
+                    && [meta.slots, meta.unit_slots].concat().contains(&name))
+        );
     }
-    if slot < program.slots() {
+    if slot < all {
         black_box(program.slot_name(slot));
     }
     // The lengths of an array that exists: their product is small, as memory is.

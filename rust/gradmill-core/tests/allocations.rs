@@ -176,6 +176,7 @@ struct Kept {
     param: Array,
     copy: Option<Array>,
     slots: Vec<Option<Array>>,
+    unit_slots: Vec<Option<Array>>,
     skip: u64,
     shape: Vec<usize>,
     is_active: bool,
@@ -186,17 +187,28 @@ impl Kept {
     fn new(program: &Program, kind: Kind, shape: &[usize], skip: u64) -> Self {
         let array = |of: usize| Array::new(kind.dtypes[of], shape, kind.lie[of]);
         let slot = |number| (!program.skips_slot(skip, number)).then(|| array(2));
+        let of_units = |number| {
+            let len = program.slot_len(number, shape.iter().product(), shape);
+            let array = || Array::new(kind.dtypes[2], &[len], kind.lie[2]);
+            (!program.skips_slot(skip, number)).then(array)
+        };
+        let units = program.slots()..program.slots() + program.unit_slots();
         Self {
             updates: array(0),
             param: array(1),
             copy: kind.has_copy.then(|| array(0)),
             slots: (0..program.slots()).map(slot).collect(),
+            unit_slots: units.map(of_units).collect(),
             skip,
             shape: shape.to_vec(),
             is_active: true,
             carrier: None,
         }
     }
+}
+
+fn in_place(array: &mut Option<Array>) -> Option<Slot<'_>> {
+    array.as_mut().map(|array| Slot { from: None, to: array.sink() })
 }
 
 impl Row for Kept {
@@ -214,7 +226,7 @@ impl Row for Kept {
 
     fn dtype(&self, program: &Program) -> DType {
         let reads = program.reads_params_of(self.skip).then_some(&self.param);
-        let arrays = self.slots.iter().flatten().chain(reads);
+        let arrays = self.slots.iter().chain(&self.unit_slots).flatten().chain(reads);
         let own = arrays.map(|array| array.source().dtype()).max();
         own.max(Some(self.updates.source().dtype())).unwrap_or(DType::F32).max(DType::F32)
     }
@@ -246,13 +258,17 @@ impl Row for Kept {
     }
 
     fn leaf(&mut self, _: &Program) -> Leaf<'_> {
-        let slots = self.slots.iter_mut();
-        let slots = slots.map(|slot| slot.as_mut().map(|s| Slot { from: None, to: s.sink() }));
         let params = Params::Write(Slot { from: None, to: self.param.sink() });
         let out = self.carrier.as_mut().map(Carrier::sink);
-        let leaf = Leaf::new(self.updates.source(), params, out, slots.collect());
+        let leaf = Leaf::new(
+            self.updates.source(),
+            params,
+            out,
+            self.slots.iter_mut().map(in_place).collect(),
+        );
+        let unit_slots = self.unit_slots.iter_mut().map(in_place).collect();
         let copy = self.copy.as_mut().map(Array::sink);
-        Leaf { skip: self.skip, shape: &self.shape, copy, ..leaf }
+        Leaf { skip: self.skip, shape: &self.shape, copy, unit_slots, ..leaf }
     }
 
     fn make_room(&mut self, program: &Program) -> Result<bool, Error> {

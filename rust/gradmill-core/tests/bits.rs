@@ -115,28 +115,36 @@ fn with_threads(how: &How, threads: usize) -> How {
 fn op_by_op(case: &Case) -> Made {
     let leaves = case.arrays();
     let mut updates: Vec<Data> = leaves.iter().map(|arrays| arrays.updates.clone()).collect();
-    let mut slots = vec![Vec::new(); leaves.len()];
+    let mut slots: Vec<Vec<Option<Data>>> =
+        leaves.iter().map(|arrays| vec![None; arrays.slots.len()]).collect();
+    let (mut first, mut first_unit) = (0, common::program(&case.chain).0.slots());
     let mut norms = Vec::new();
     for (index, link) in case.chain.iter().enumerate() {
         let single: Vec<Arrays> = leaves
             .iter()
             .zip(&updates)
-            .zip(&slots)
-            .map(|((arrays, updates), done)| {
-                let count = link.meta().slots.len();
+            .map(|(arrays, updates)| {
+                let own = |start: usize, count: usize| arrays.slots[start..][..count].iter();
+                let (of_elements, of_units) = (link.meta().slots, link.meta().unit_slots);
+                let units = own(first_unit, of_units.len());
                 Arrays {
                     updates: updates.clone(),
                     params: arrays.params.clone(),
-                    slots: arrays.slots[done.len()..][..count].to_vec(),
+                    slots: own(first, of_elements.len()).chain(units).cloned().collect(),
                     skip: arrays.skip >> index & 1,
                 }
             })
             .collect();
         let made = run::<Data>(std::slice::from_ref(link), &single, &plain());
         updates = made.results;
+        let (of_elements, of_units) = (link.meta().slots.len(), link.meta().unit_slots.len());
         for (slots, new) in slots.iter_mut().zip(made.slots) {
-            slots.extend::<Vec<Option<Data>>>(new);
+            let mut new = new.into_iter();
+            for (start, count) in [(first, of_elements), (first_unit, of_units)] {
+                slots[start..start + count].iter_mut().for_each(|to| *to = new.next().unwrap());
+            }
         }
+        (first, first_unit) = (first + of_elements, first_unit + of_units);
         norms.extend(made.norms);
     }
     Made { results: updates, slots, norms, finite: true }

@@ -139,7 +139,7 @@ fn expected(chain: &[Link], leaves: &mut [Arrays]) -> Vec<f64> {
         let formula = formula(link.name).unwrap();
         let meta = link.meta();
         let norm = norm_of_updates(leaves);
-        norms.extend(meta.reduce.is_some().then_some(norm));
+        norms.extend(meta.gather.is_some().then_some(norm));
         for leaf in leaves.iter_mut().filter(|leaf| leaf.skip >> index & 1 == 0) {
             let Arrays { updates: Data::F64(updates), params, slots, .. } = leaf else {
                 panic!("the oracle computes in float64")
@@ -236,7 +236,7 @@ proptest! {
         shapes in vec(moderate(0usize..70), 0..5),
     ) {
         // Whether a leaf that skips a clip counts in its norm is not settled here.
-        let reduces = chain.iter().enumerate().filter(|(_, link)| link.meta().reduce.is_some());
+        let reduces = chain.iter().enumerate().filter(|(_, link)| link.meta().gather.is_some());
         let unskippable = reduces.fold(0, |bits, (index, _)| bits | 1 << index);
         let in_f64 = |shape: common::Shape| {
             common::Shape { dtypes: [DType::F64; 3], skip: shape.skip & !unskippable, ..shape }
@@ -362,17 +362,22 @@ fn state_is_never_subnormal() {
     for meta in OPS {
         // Halves for all decays and corrections, so that the least normal number leaves the range.
         let chain = [Link { name: meta.name, scalars: vec![0.5; meta.scalars.len()] }];
-        let slots = common::program(&chain).0.slots();
+        let program = common::program(&chain).0;
+        let shape = common::shape_of(65);
         for (fuse, decays) in [(true, true), (true, false), (false, true), (false, false)] {
             for (dtype, least) in
                 [(DType::F32, f64::from(f32::MIN_POSITIVE)), (DType::F64, f64::MIN_POSITIVE)]
             {
                 let filled = |value| Data::filled(dtype, 65, value);
+                let of_slot = |number| program.slot_len(number, 65, &shape);
                 let (update, slot) = if decays { (0.0, least) } else { (least, 0.0) };
                 let arrays = Arrays {
                     updates: filled(update),
                     params: filled(0.0),
-                    slots: vec![Some(filled(slot)); slots],
+                    slots: program
+                        .slots_of(0)
+                        .map(|number| Some(Data::filled(dtype, of_slot(number), slot)))
+                        .collect(),
                     skip: 0,
                 };
                 let mut how = plain();

@@ -109,7 +109,7 @@ fn known(
                 Step { scalars, known: &known, noise_before: &noise_before, ..Step::default() };
             rows.extend(squares(&prefix, &mut leaves, step, &CONFIG).unwrap());
         }
-        known.push(Squares::of_tree(&rows));
+        known.push(Squares::of_tree(rows.iter().copied()));
     }
     known
 }

@@ -36,13 +36,16 @@ pub struct Arrays {
     pub copy: Option<Box<Writable>>,
     /// The slots of the ops that do not pass it by.
     pub slots: SmallVec<[Writable; 2]>,
+    /// Those of them that have a number for each unit.
+    pub unit_slots: Vec<Writable>,
 }
 
 impl Arrays {
     #[inline]
     fn are_unmoved(&self, py: Python<'_>) -> bool {
-        let Self { param, copy, slots } = self;
-        slots.iter().chain([param]).chain(copy.as_deref()).all(|array| array.is_unmoved(py))
+        let Self { param, copy, slots, unit_slots } = self;
+        let slots = slots.iter().chain(unit_slots);
+        slots.chain([param]).chain(copy.as_deref()).all(|array| array.is_unmoved(py))
     }
 
     /// All of them, and what each is; `slots` are the numbers of its slots.
@@ -52,7 +55,8 @@ impl Arrays {
     ) -> impl Iterator<Item = (Tree, &Writable)> {
         let param = if self.copy.is_some() { Tree::Master } else { Tree::Params };
         let copy = self.copy.as_deref().map(|copy| (Tree::Params, copy));
-        slots.map(Tree::Slot).zip(&self.slots).chain([(param, &self.param)]).chain(copy)
+        let states = slots.map(Tree::Slot).zip(self.slots.iter().chain(&self.unit_slots));
+        states.chain([(param, &self.param)]).chain(copy)
     }
 }
 
@@ -66,7 +70,8 @@ impl BoundLeaf {
         ordered: bool,
     ) -> Self {
         let reads = core.reads_params_of(skip).then(|| arrays.param.raw.dtype());
-        let dtype = arrays.slots.iter().map(|slot| slot.raw.dtype()).chain(reads).max();
+        let states = arrays.slots.iter().chain(&arrays.unit_slots);
+        let dtype = states.map(|slot| slot.raw.dtype()).chain(reads).max();
         let (update, order, shape) = (Incoming::default(), Order::Logical, shape.into());
         Self { index, skip, arrays, shape, update, order, ordered, dtype, carrier: None }
     }
@@ -74,7 +79,7 @@ impl BoundLeaf {
     /// Asks for the array objects, to be looked at soon.
     #[inline]
     pub fn prefetch_objects(&self) {
-        let Arrays { param, copy, slots } = &self.arrays;
+        let Arrays { param, copy, slots, .. } = &self.arrays;
         let arrays = slots.iter().chain([param]).chain(copy.as_deref());
         arrays.for_each(|array| array.raw.prefetch());
         self.update.prefetch();
@@ -134,7 +139,7 @@ impl BoundLeaf {
     }
 
     fn keep(&mut self, update: Readable<'_>) {
-        let Arrays { param, copy, slots } = &self.arrays;
+        let Arrays { param, copy, slots, .. } = &self.arrays;
         let written = slots.iter().chain([param]).chain(copy.as_deref()).map(|array| &array.raw);
         self.order = Raw::common_order(written.chain([&update.raw]), self.ordered);
         self.update.keep(update);
@@ -204,7 +209,7 @@ impl Row for BoundLeaf {
         dense: &mut Dense<'r, T, T, T>,
     ) -> bool {
         let order = self.order;
-        let Arrays { param, copy: None, slots: own } = &mut self.arrays else {
+        let Arrays { param, copy: None, slots: own, .. } = &mut self.arrays else {
             return false;
         };
         let (Some(updates), Some(params)) = (self.update.dense(order), param.dense(order)) else {
@@ -222,7 +227,7 @@ impl Row for BoundLeaf {
 
     fn leaf(&mut self, program: &Program) -> Leaf<'_> {
         let Self { order, skip, shape, update, arrays, carrier, .. } = self;
-        let Arrays { param, copy, slots } = arrays;
+        let Arrays { param, copy, slots, unit_slots } = arrays;
         let Some(updates) = update.source(*order) else {
             unreachable!("only leaves that take part are walked over")
         };
@@ -231,11 +236,17 @@ impl Row for BoundLeaf {
             let slot = if program.skips_slot(*skip, number) { None } else { own.next() };
             slot.map(|slot| Slot { from: None, to: slot.sink(*order) })
         });
+        let mut own = unit_slots.iter_mut();
+        let units = program.slots()..program.slots() + program.unit_slots();
+        let unit_slots = units.map(|number| {
+            let slot = if program.skips_slot(*skip, number) { None } else { own.next() };
+            slot.map(|slot| Slot { from: None, to: slot.sink(Order::Logical) })
+        });
         let params = Params::Write(Slot { from: None, to: param.sink(*order) });
         let out = carrier.as_mut().map(Carrier::sink);
         let leaf = Leaf::new(updates, params, out, slots.collect());
         let copy = copy.as_mut().map(|copy| copy.sink(*order));
-        Leaf { skip: *skip, shape, copy, ..leaf }
+        Leaf { skip: *skip, shape, copy, unit_slots: unit_slots.collect(), ..leaf }
     }
 
     fn make_room(&mut self, program: &Program) -> Result<bool, Error> {

@@ -1,7 +1,7 @@
 //! Functions over arrays that need no program of their own.
 
 use gradmill_core::number::rng;
-use gradmill_core::ops::{OPS, Reduce};
+use gradmill_core::ops::{OPS, Settle};
 use gradmill_core::sys::mode;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -78,16 +78,15 @@ pub fn list_ops(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
                 "scalars",
                 meta.scalars.iter().map(|scalar| scalar.name).collect::<Vec<_>>(),
             )?;
-            entry.set_item("slots", meta.slots)?;
+            entry.set_item("slots", [meta.slots, meta.unit_slots].concat())?;
             entry.set_item("params", meta.params)?;
-            let reduces = match meta.reduce {
-                Reduce::None => None,
-                Reduce::Norm => Some("norm"),
-                Reduce::Units(_) => Some("units"),
-                Reduce::Finite => Some("finite"),
-                Reduce::Nans => Some("nans"),
-            };
-            entry.set_item("reduces", reduces)?;
+            let finds = meta.gather.map(|gather| match gather.settle {
+                Settle::Scalar => "norm",
+                Settle::Number(_) => "units",
+                Settle::Gate => "finite",
+                Settle::Flags => "nans",
+            });
+            entry.set_item("finds", finds)?;
             Ok(entry)
         })
         .collect()

@@ -13,7 +13,7 @@ use crate::bound_leaf::{Arrays, BoundLeaf};
 use crate::buffers::{Counter, Writable};
 use crate::compute::compute;
 use crate::fault::{Place, Tree, core_error};
-use crate::program::{Found, Program, check_shape, found, shape_for};
+use crate::program::{Found, Program, check_shape, check_slot, found, shape_for};
 use crate::scalars::Scalars;
 use crate::settings::config;
 use crate::watched::Watched;
@@ -93,15 +93,19 @@ impl InPlace {
                 copy = Some(Box::new(std::mem::replace(&mut param, master)));
             }
             let shape = shape_for(py, core, index, skip, &param.raw)?;
-            let mut states = SmallVec::new();
+            let (mut states, mut unit_slots) = (SmallVec::new(), Vec::new());
             for number in core.slots_of(skip) {
                 let place = Place { tree: Tree::Slot(number), leaf: index };
                 let array = slots.get(number).map(|slot| slot.get_item(index)).transpose()?;
                 let state = Writable::new(array.as_ref().unwrap_or(param.object(py)), place)?;
-                check_shape(py, core, index, &param.raw, place.tree, &state.raw)?;
-                states.push(state);
+                check_slot(py, core, number, index, (&param.raw, &shape), &state.raw)?;
+                if number < core.slots() {
+                    states.push(state);
+                } else {
+                    unit_slots.push(state);
+                }
             }
-            let arrays = Arrays { param, copy, slots: states };
+            let arrays = Arrays { param, copy, slots: states, unit_slots };
             leaves.push(BoundLeaf::new(core, index, skip, &shape, arrays, ordered));
         }
         let arrays = leaves.iter().flat_map(|leaf| {

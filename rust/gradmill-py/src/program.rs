@@ -69,10 +69,12 @@ impl Program {
 
     /// The passes as dicts: indices of the ops, source ("updates" or "carried"), the op that has to know
     /// something of the update the pass ends with or None, whether it leaves the update behind for the
-    /// next, and whether it is one loop in a step with these scalars.
+    /// next, whether what is to be known is found on the way, the ops that measure parameters before the pass, and
+    /// whether it is one loop in a step with these scalars.
     #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
     fn passes<'py>(&self, py: Python<'py>, scalars: Vec<f64>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         self.core.check_scalars(&scalars).map_err(|error| core_error(&error))?;
+        let mut next = 0;
         let describe = |pass: &gradmill_core::Pass| {
             let entry = PyDict::new(py);
             entry.set_item("ops", pass.ops.clone().collect::<Vec<_>>())?;
@@ -83,6 +85,11 @@ impl Program {
             entry.set_item("source", source)?;
             entry.set_item("ends_for", pass.ends_for)?;
             entry.set_item("carries", pass.carries)?;
+            let gather = pass.ends_for.and_then(|op| self.core.ops().nth(op)?.gather);
+            entry.set_item("on_the_way", gather.is_some_and(|gather| gather.is_of_walk()))?;
+            let before = self.core.gather_params(next..pass.ops.end).collect::<Vec<_>>();
+            entry.set_item("before", before)?;
+            next = pass.ops.end;
             entry.set_item("fused", self.core.is_fused(pass, &scalars))?;
             Ok(entry)
         };
@@ -226,7 +233,7 @@ impl PureLeaf {
             let tree = Tree::Slot(number);
             let object = slot.get(index).ok_or_else(short)?.clone();
             let old = Readable::new(object, Place { tree, leaf: index })?;
-            check_shape(py, program, index, &update.raw, tree, &old.raw)?;
+            check_slot(py, program, number, index, (&update.raw, &shape), &old.raw)?;
             dtype = dtype.max(old.raw.dtype());
             // Row by row whatever the old state is: what saves it may know no other order.
             let new = Fresh::new(py, old.raw.shape(py), old.raw.dtype())?;
@@ -235,9 +242,11 @@ impl PureLeaf {
         let out = Fresh::like(&update, dtype)?.keep();
         let (order, update) = (Order::Logical, update.hold());
         let mut leaf = Self { index, skip, shape, order, dtype, update, param, out, slots };
-        let new = leaf.slots.iter().flatten().map(|(_, new)| &new.raw).chain([&leaf.out.raw]);
-        leaf.order =
-            Raw::common_order(new.chain(leaf.read().map(|(_, raw)| raw)), program.has_order());
+        let of_elements = leaf.slots.iter().take(program.slots()).flatten();
+        let slots = of_elements.flat_map(|(old, new)| [&old.raw, &new.raw]);
+        let others = leaf.param.iter().chain([&leaf.update]).map(|held| &held.raw);
+        let all = slots.chain(others).chain([&leaf.out.raw]);
+        leaf.order = Raw::common_order(all, program.has_order());
         Ok(leaf)
     }
 
@@ -277,18 +286,24 @@ impl Row for PureLeaf {
         self.update.dense(self.order)
     }
 
-    fn leaf(&mut self, _: &gradmill_core::Program) -> Leaf<'_> {
+    fn leaf(&mut self, program: &gradmill_core::Program) -> Leaf<'_> {
         let order = self.order;
-        let slots = self.slots.iter_mut().map(|slot| {
-            slot.as_mut()
-                .map(|(old, new)| Slot { from: Some(old.source(order)), to: new.sink(order) })
-        });
+        let elements = program.slots().min(self.slots.len());
+        let (slots, units) = self.slots.split_at_mut(elements);
+        let slots = slots.iter_mut().map(|slot| replaced(slot, order));
+        let unit_slots = units.iter_mut().map(|slot| replaced(slot, Order::Logical)).collect();
         let param = self.param.as_ref();
         let params = param.map_or(Params::None, |param| Params::Read(param.source(order)));
         let out = Some(self.out.sink(order));
         let leaf = Leaf::new(self.update.source(order), params, out, slots.collect());
-        Leaf { skip: self.skip, shape: &self.shape, ..leaf }
+        Leaf { skip: self.skip, shape: &self.shape, unit_slots, ..leaf }
     }
+}
+
+/// An array that is replaced by a new one; none where an op passes its leaf by.
+fn replaced(slot: &mut Option<(Held, Made)>, order: Order) -> Option<Slot<'_>> {
+    let (old, new) = slot.as_mut()?;
+    Some(Slot { from: Some(old.source(order)), to: new.sink(order) })
 }
 
 /// The shape of a leaf, where an op asks for it; an error where the op can make no units of it.
@@ -306,6 +321,29 @@ pub fn shape_for(
         Place { tree: Tree::Updates, leaf }.value_error(format!("{problem} ({op})"))
     })?;
     Ok(update.shape(py).into())
+}
+
+/// Compares the shape of an update, which is that of its leaf where ops ask for it, with that of a slot, or its number of
+/// units with how many numbers the slot has.
+pub fn check_slot(
+    py: Python<'_>,
+    program: &gradmill_core::Program,
+    slot: usize,
+    leaf: usize,
+    (update, shape): (&Raw, &[usize]),
+    state: &Raw,
+) -> PyResult<()> {
+    let tree = Tree::Slot(slot);
+    if slot < program.slots() {
+        return check_shape(py, program, leaf, update, tree, state);
+    }
+    let (expected, got) = (program.slot_len(slot, update.len(), shape), state.len());
+    if got == expected {
+        return Ok(());
+    }
+    let (_, op) = program.slot_name(slot);
+    let problem = format!("size {got}, the leaf takes {expected} ({op})");
+    Err(Place { tree, leaf }.value_error(problem))
 }
 
 /// Compares the shape of an update with that of an array that belongs to it.

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ops::Range;
 
 use super::buffer::Buffer;
-use super::leaf::{Leaf, Origin, Params, Slot};
+use super::leaf::{Leaf, Origin, Params, Slot, UnitSlots};
 use super::planes::Rows;
 use crate::sys::kept::with_kept;
 
@@ -63,6 +63,7 @@ impl Copies {
                     slot.as_mut().map(|slot| slot.staged([from, to], rows, kept))
                 })
                 .collect(),
+            unit_slots: UnitSlots::new(),
             skip: leaf.skip,
             shape: leaf.shape,
             origin: leaf.origin,
@@ -112,6 +113,7 @@ impl Leaf<'_> {
                 .iter_mut()
                 .map(|slot| slot.as_mut().map(|slot| slot.row(at, rows, len)))
                 .collect(),
+            unit_slots: UnitSlots::new(),
             skip: self.skip,
             shape: self.shape,
             origin: Origin { start: self.origin.start + at * len, ..self.origin },

@@ -8,6 +8,7 @@ use super::array::{Sink, Source};
 use super::cut::Cut;
 use crate::number::dtype::DType;
 use crate::number::float::Float;
+use crate::number::rounding::Rounding;
 use crate::sys::simd::Tier;
 
 /// An array that a step replaces: in place, or from an array that stays as it was.
@@ -45,6 +46,19 @@ impl<'a> Slot<'a> {
             }
         }
         Some(slice)
+    }
+
+    /// Copies the old value to where the new one goes, where that is another array.
+    pub(crate) fn keep(&mut self, tier: Tier) {
+        if let Some(from) = &self.from {
+            let mut value = vec![0.0; self.to.len()];
+            from.read(tier, &mut value);
+            self.to.write(tier, &value, Rounding::Nearest);
+        }
+    }
+
+    fn reborrow(&mut self) -> Slot<'_> {
+        self.part(0..self.to.len())
     }
 
     /// The old value.
@@ -152,6 +166,9 @@ pub const ROOM: usize = 8;
 /// The slots of one leaf; those of ops that pass the leaf by are `None`.
 pub type Slots<'a> = SmallVec<[Option<Slot<'a>>; ROOM]>;
 
+/// The state of one leaf with a number for each unit.
+pub type UnitSlots<'a> = SmallVec<[Option<Slot<'a>>; 1]>;
+
 /// Where a stretch of a leaf begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
@@ -161,7 +178,7 @@ pub struct Origin {
     pub start: usize,
 }
 
-/// All arrays of one leaf. Every array has as many elements as `updates`, in the same order.
+/// All arrays of one leaf. All but `unit_slots` have as many elements as `updates`, in the same order.
 #[derive(Debug)]
 pub struct Leaf<'a> {
     /// The incoming gradient or update.
@@ -174,6 +191,8 @@ pub struct Leaf<'a> {
     pub copy: Option<Sink<'a>>,
     /// State arrays, in the order of the program's slots.
     pub slots: Slots<'a>,
+    /// State with a number for each unit, in the order of the program's; only a whole leaf has them.
+    pub unit_slots: UnitSlots<'a>,
     /// Bit `i` is set where op `i` passes this leaf by.
     pub skip: u64,
     /// The lengths of its axes; not asked for where [`crate::Program::has_units`] is false.
@@ -192,7 +211,8 @@ impl<'a> Leaf<'a> {
         slots: Slots<'a>,
     ) -> Self {
         let (copy, origin) = (None, Origin::default());
-        Self { updates, params, out, copy, slots, skip: 0, shape: &[], origin }
+        let unit_slots = UnitSlots::new();
+        Self { updates, params, out, copy, slots, unit_slots, skip: 0, shape: &[], origin }
     }
 
     /// Number of elements.
@@ -209,19 +229,25 @@ impl<'a> Leaf<'a> {
 
     /// The same arrays for a shorter time.
     pub fn reborrow(&mut self) -> Leaf<'_> {
-        self.part(0..self.len())
+        self.taken(0..self.len(), true)
     }
 
     /// Those of its elements, for a shorter time.
     pub(crate) fn part(&mut self, at: Range<usize>) -> Leaf<'_> {
-        let Self { updates, params, out, copy, slots, skip, shape, origin } = self;
+        self.taken(at, false)
+    }
+
+    fn taken(&mut self, at: Range<usize>, is_whole: bool) -> Leaf<'_> {
+        let Self { updates, params, out, copy, slots, unit_slots, skip, shape, origin } = self;
         let slots = slots.iter_mut();
+        let unit_slots = unit_slots.iter_mut().filter(|_| is_whole);
         Leaf {
             updates: updates.part(at.clone()),
             params: params.part(at.clone()),
             out: out.as_mut().map(|sink| sink.part(at.clone())),
             copy: copy.as_mut().map(|sink| sink.part(at.clone())),
             slots: slots.map(|slot| slot.as_mut().map(|slot| slot.part(at.clone()))).collect(),
+            unit_slots: unit_slots.map(|slot| slot.as_mut().map(Slot::reborrow)).collect(),
             skip: *skip,
             shape,
             origin: Origin { start: origin.start + at.start, ..*origin },
@@ -246,11 +272,13 @@ impl<'a> Leaf<'a> {
             out: out_tail,
             copy: copy_tail,
             slots: slots_tail,
+            unit_slots: UnitSlots::new(),
             skip,
             shape: self.shape,
             origin: origin_tail,
         };
-        (Self { updates, params, out, copy, slots, skip, shape: self.shape, origin }, tail)
+        let (shape, unit_slots) = (self.shape, UnitSlots::new());
+        (Self { updates, params, out, copy, slots, unit_slots, skip, shape, origin }, tail)
     }
 
     /// Consecutive parts of `len` elements, the last one shorter. An empty leaf has none.

@@ -19,7 +19,7 @@ pub(crate) use boxes::{Boxes, Cuts};
 pub(crate) use copies::Copies;
 pub use dense::Dense;
 pub use layout::Layout;
-pub use leaf::{Chunks, Leaf, Origin, Params, ROOM, Slot, Slots};
+pub use leaf::{Chunks, Leaf, Origin, Params, ROOM, Slot, Slots, UnitSlots};
 pub use overlap::{Span, find_conflict, gcd};
 pub use strided::{Strided, StridedMut};
 pub use view::{View, ViewMut};

@@ -169,11 +169,11 @@ impl<T: Float> Block<'_, T> {
                 beside.param = params;
             }
             if number {
-                site.others.fill_numbers(*op, site.origin, start, &mut numbers[..len]);
+                site.settled.fill_numbers(*op, site.origin, start, &mut numbers[..len]);
                 beside.number = &numbers[..count];
             }
             if normal {
-                site.others.fill_normals(site.tier, *op, site.origin, start, &mut normals[..len]);
+                site.settled.fill_normals(site.tier, *op, site.origin, start, &mut normals[..len]);
                 beside.normal = &normals[..count];
             }
             run_step(step, site.tier, from, beside, to, &mut slots[*first_slot..]);

@@ -5,7 +5,7 @@ pub(crate) mod fused;
 pub(crate) mod kernel;
 pub(crate) mod loops;
 pub(crate) mod mixed;
-pub(crate) mod others;
 pub(crate) mod placed;
 pub(crate) mod set;
+pub(crate) mod settled;
 pub(crate) mod stride;

@@ -1,6 +1,6 @@
 //! The steps of a pass, and where they run.
 
-use super::others::Others;
+use super::settled::Settled;
 use crate::data::Origin;
 use crate::ops::AnyOp;
 use crate::sys::simd::Tier;
@@ -20,5 +20,5 @@ pub struct Placed<T> {
 pub struct Site<'s> {
     pub tier: Tier,
     pub origin: Origin,
-    pub others: &'s Others,
+    pub settled: &'s Settled,
 }

@@ -1,14 +1,13 @@
 //! Updates collected over several steps and handed on in the last of them.
 
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, flag};
+use super::op::{Beside, FromScalars, Meta, Op, count, flag};
 use crate::number::float::Float;
 
 pub const EVERY: Meta = Meta {
     name: "apply_every",
     scalars: &[flag("first"), flag("emit")],
     slots: &["grad_acc"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 pub const SUM: Meta = Meta {
     name: "multi_steps_sum",

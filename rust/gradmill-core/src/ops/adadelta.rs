@@ -1,4 +1,4 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, decay, epsilon};
+use super::op::{Beside, FromScalars, Meta, Op, decay, epsilon};
 use crate::number::float::Float;
 use crate::number::scalars::beside_root;
 
@@ -6,8 +6,7 @@ pub const ADADELTA: Meta = Meta {
     name: "scale_by_adadelta",
     scalars: &[decay("rho"), epsilon("eps")],
     slots: &["e_g", "e_x"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 
 /// `g' = rho g + (1 - rho) u²`; emits `d = √(x + eps) / √(g' + eps) · u`, and `x' = rho x + (1 - rho) d²`.

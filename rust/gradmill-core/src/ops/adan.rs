@@ -1,4 +1,4 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, decay, epsilon};
+use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon};
 use crate::number::float::Float;
 use crate::number::scalars::{beside_root, bias_correction};
 
@@ -13,8 +13,7 @@ pub const ADAN: Meta = Meta {
         count("count"),
     ],
     slots: &["m", "v", "n", "g"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 
 /// With `d = u - g`, which is zero in the first step: `m' = b1 m + (1 - b1) u`, `v' = b2 v + (1 - b2) d`,

@@ -1,4 +1,4 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, decay, epsilon, factor};
+use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon, factor};
 use crate::number::float::Float;
 use crate::number::scalars::{beside_root, bias_correction};
 
@@ -14,8 +14,7 @@ pub const ADEMAMIX: Meta = Meta {
         count("count"),
     ],
     slots: &["m1", "m2", "nu"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 
 /// Averages of the update by `b1` and, for long, by `b3`, and of its square; emits

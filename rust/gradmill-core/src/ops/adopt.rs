@@ -1,4 +1,4 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, bound, count, decay, epsilon};
+use super::op::{Beside, FromScalars, Meta, Op, bound, count, decay, epsilon};
 use crate::number::float::Float;
 use crate::number::scalars::beside_root;
 
@@ -6,8 +6,7 @@ pub const ADOPT: Meta = Meta {
     name: "scale_by_adopt",
     scalars: &[decay("b1"), decay("b2"), epsilon("eps"), bound("clip_value"), count("count")],
     slots: &["mu", "nu"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 pub const ADOPT_NESTEROV: Meta = Meta { name: "scale_by_adopt_nesterov", ..ADOPT };
 

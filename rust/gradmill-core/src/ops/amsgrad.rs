@@ -1,4 +1,4 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, decay, epsilon, flag};
+use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon, flag};
 use crate::number::float::Float;
 use crate::number::scalars::{beside_root, correction_if};
 
@@ -14,8 +14,7 @@ pub const AMSGRAD: Meta = Meta {
         count("count"),
     ],
     slots: &["mu", "nu", "nu_max"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 
 /// `m' = b1 m + (1 - b1) u`, `v' = b2 v + (1 - b2) u²`, `w' = max(w, v̂)`; emits `m̂ / (√(w' + eps_root) + eps)`, where

@@ -1,4 +1,4 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, decay, epsilon};
+use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon};
 use crate::number::float::Float;
 use crate::number::scalars::{beside_root, bias_correction};
 
@@ -6,8 +6,7 @@ pub const BELIEF: Meta = Meta {
     name: "scale_by_belief",
     scalars: &[decay("b1"), decay("b2"), epsilon("eps"), epsilon("eps_root"), count("count")],
     slots: &["mu", "nu"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 pub const BELIEF_NESTEROV: Meta = Meta { name: "scale_by_belief_nesterov", ..BELIEF };
 

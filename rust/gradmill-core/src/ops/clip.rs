@@ -1,13 +1,7 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, bound};
+use super::op::{Beside, FromScalars, Meta, Op, bound};
 use crate::number::float::Float;
 
-pub const CLIP: Meta = Meta {
-    name: "clip",
-    scalars: &[bound("max_delta")],
-    slots: &[],
-    params: false,
-    reduce: Reduce::None,
-};
+pub const CLIP: Meta = Meta { name: "clip", scalars: &[bound("max_delta")], ..Meta::PLAIN };
 
 /// `min(max(u, -max_delta), max_delta)`, where NaN stays NaN.
 #[derive(Clone, Copy, Debug)]

@@ -1,12 +1,11 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reads, Reduce, epsilon};
+use super::op::{Beside, FromScalars, Meta, Op, Reads, epsilon};
 use crate::number::float::Float;
 
 pub const DECAYED_WEIGHTS: Meta = Meta {
     name: "add_decayed_weights",
     scalars: &[epsilon("weight_decay")],
-    slots: &[],
     params: true,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 
 /// `u + weight_decay * p`.

@@ -1,4 +1,4 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, decay, flag};
+use super::op::{Beside, FromScalars, Meta, Op, count, decay, flag};
 use crate::number::float::Float;
 use crate::number::scalars::correction_if;
 
@@ -6,8 +6,7 @@ pub const EMA: Meta = Meta {
     name: "ema",
     scalars: &[decay("decay"), flag("debias"), count("count")],
     slots: &["ema"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 
 /// `e' = decay e + (1 - decay) u`; emits `e' / correction`.

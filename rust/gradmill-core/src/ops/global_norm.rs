@@ -1,15 +1,19 @@
 //! Updates rescaled by their global norm.
 
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, bound, epsilon};
+use super::gather::{Addend, Gather, Of, Over, Settle};
+use super::op::{Beside, FromScalars, Meta, Op, bound, epsilon};
 use super::scale::Scale;
 use crate::number::float::Float;
 
 pub const CLIP_BY_GLOBAL_NORM: Meta = Meta {
     name: "clip_by_global_norm",
     scalars: &[bound("max_norm")],
-    slots: &[],
-    params: false,
-    reduce: Reduce::Norm,
+    gather: Some(Gather {
+        over: Over::Tree,
+        of: &[(Of::Update, Addend::Square)],
+        settle: Settle::Scalar,
+    }),
+    ..Meta::PLAIN
 };
 pub const NORMALIZE_BY_UPDATE_NORM: Meta = Meta {
     name: "normalize_by_update_norm",

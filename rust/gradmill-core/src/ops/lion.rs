@@ -1,12 +1,11 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, decay};
+use super::op::{Beside, FromScalars, Meta, Op, decay};
 use crate::number::float::Float;
 
 pub const LION: Meta = Meta {
     name: "scale_by_lion",
     scalars: &[decay("b1"), decay("b2")],
     slots: &["mu"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 pub const LION_REFINED: Meta = Meta { name: "scale_by_lion_refined", ..LION };
 

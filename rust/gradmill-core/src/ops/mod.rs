@@ -3,12 +3,13 @@
 //! An op is what happens to one element of the update. Everything else (blocks, threads, strides,
 //! fusion into one loop) is made from that function, so each rounding stands in one place.
 
+mod gather;
 mod list;
 mod op;
 
+pub use gather::{Addend, Gather, Of, Over, Settle, Unit};
 pub use op::{
-    Beside, Frequency, FromScalars, Meta, MomentVisitor, Op, Reads, Reduce, Scalar, ScalarKind,
-    Visitor,
+    Beside, Frequency, FromScalars, Meta, MomentVisitor, Op, Reads, Scalar, ScalarKind, Visitor,
 };
 
 use crate::number::float::Float;
@@ -25,6 +26,8 @@ list::ops! {
         AdaptiveGradClip: TimesNumber, ADAPTIVE_CLIP;
         ScaleByTrustRatio: TimesNumber, TRUST_RATIO;
         Centralize: MinusNumber, CENTRALIZE;
+        ScaleByParamBlockNorm: TimesNumber, PARAM_NORM;
+        ScaleByParamBlockRms: TimesNumber, PARAM_RMS;
     }
     decayed_weights { AddDecayedWeights: AddDecayedWeights<T>, DECAYED_WEIGHTS; }
     noise { AddNoise: AddNoise<T>, NOISE; }
@@ -69,6 +72,7 @@ list::ops! {
         ScaleByRadam: ScaleByRadam<T, false>, RADAM, fused Rare;
         ScaleByRadamNesterov: ScaleByRadam<T, true>, RADAM_NESTEROV, fused Rare;
     }
+    novograd { ScaleByNovograd: ScaleByNovograd<T>, NOVOGRAD; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     accumulate {
         ApplyEvery: ApplyEvery, EVERY;

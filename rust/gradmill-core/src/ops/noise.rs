@@ -1,12 +1,10 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reads, Reduce, epsilon, word};
+use super::op::{Beside, FromScalars, Meta, Op, Reads, epsilon, word};
 use crate::number::float::Float;
 
 pub const NOISE: Meta = Meta {
     name: "add_noise",
     scalars: &[epsilon("std"), word("key0"), word("key1")],
-    slots: &[],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 
 /// `u + std * z`, with a standard normal number `z` for each element, drawn from the step's key.

@@ -1,13 +1,8 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reads, Reduce};
+use super::op::{Beside, FromScalars, Meta, Op, Reads};
 use crate::number::float::Float;
 
-pub const KEEP_NONNEGATIVE: Meta = Meta {
-    name: "keep_params_nonnegative",
-    scalars: &[],
-    slots: &[],
-    params: true,
-    reduce: Reduce::None,
-};
+pub const KEEP_NONNEGATIVE: Meta =
+    Meta { name: "keep_params_nonnegative", params: true, ..Meta::PLAIN };
 
 /// `-p` where `p + u < 0`, else `u`.
 #[derive(Clone, Copy, Debug)]

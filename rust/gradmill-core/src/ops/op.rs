@@ -1,7 +1,7 @@
 //! What an op is.
 
+use super::gather::{Gather, Settle};
 use crate::number::float::Float;
-use crate::sums::units::UnitRule;
 
 /// What an op needs, as plain data.
 #[derive(Debug)]
@@ -12,16 +12,27 @@ pub struct Meta {
     pub scalars: &'static [Scalar],
     /// The state arrays it owns, in order.
     pub slots: &'static [&'static str],
+    /// The state arrays it owns with a number for each unit, in order, behind those above.
+    pub unit_slots: &'static [&'static str],
     /// Whether it reads the parameters.
     pub params: bool,
-    /// What it has to know of the update that reaches it, as a whole; this ends a pass.
-    pub reduce: Reduce,
+    /// What it has to know of more than an element.
+    pub gather: Option<Gather>,
 }
 
 impl Meta {
+    /// An op without a name, which needs nothing.
+    pub(super) const PLAIN: Self =
+        Self { name: "", scalars: &[], slots: &[], unit_slots: &[], params: false, gather: None };
+
     /// How many numbers its constants are made from: its scalars, and a norm behind them where it asks for one.
     pub(crate) const fn numbers(&self) -> usize {
-        self.scalars.len() + if matches!(self.reduce, Reduce::Norm) { 1 } else { 0 }
+        self.scalars.len() + if self.takes_norm() { 1 } else { 0 }
+    }
+
+    /// Whether it finds a norm behind its scalars.
+    pub(crate) const fn takes_norm(&self) -> bool {
+        matches!(self.gather, Some(Gather { settle: Settle::Scalar, .. }))
     }
 }
 
@@ -70,29 +81,6 @@ kinds_of_scalars! {
     flag Flag
     count Count
     word Word
-}
-
-/// Something that is known only when a walk over the update is done.
-#[derive(Clone, Copy, Debug)]
-pub enum Reduce {
-    /// Nothing.
-    None,
-    /// The norm of all leaves together; the op finds it behind its scalars.
-    Norm,
-    /// A number for each unit of each leaf.
-    Units(UnitRule),
-    /// Whether each element of all leaves is finite, which decides on the ops that this one governs.
-    Finite,
-    /// Whether a leaf has a NaN, for the caller.
-    Nans,
-}
-
-impl Reduce {
-    /// Whether there is anything to be known.
-    #[must_use]
-    pub fn is_some(&self) -> bool {
-        !matches!(self, Self::None)
-    }
 }
 
 /// What `element` looks at beside the update and the state.

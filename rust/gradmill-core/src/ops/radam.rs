@@ -1,4 +1,4 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, decay, epsilon, factor};
+use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon, factor};
 use crate::number::float::Float;
 use crate::number::scalars::{beside_root, bias_correction};
 
@@ -13,8 +13,7 @@ pub const RADAM: Meta = Meta {
         count("count"),
     ],
     slots: &["mu", "nu"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 pub const RADAM_NESTEROV: Meta = Meta { name: "scale_by_radam_nesterov", ..RADAM };
 

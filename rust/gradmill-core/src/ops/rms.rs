@@ -1,4 +1,4 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, decay, epsilon, flag};
+use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon, flag};
 use crate::number::float::Float;
 use crate::number::scalars::{beside_root, correction_if};
 
@@ -12,8 +12,7 @@ pub const RMS: Meta = Meta {
         count("count"),
     ],
     slots: &["nu"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 pub const STDDEV: Meta = Meta { name: "scale_by_stddev", slots: &["mu", "nu"], ..RMS };
 

@@ -1,4 +1,4 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, bound};
+use super::op::{Beside, FromScalars, Meta, Op, bound};
 use crate::number::float::Float;
 
 pub const RPROP: Meta = Meta {
@@ -10,8 +10,7 @@ pub const RPROP: Meta = Meta {
         bound("max_step_size"),
     ],
     slots: &["step_sizes", "prev_updates"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 
 /// The step of last time unless signs have changed since, in which case it and the next one are zero. Sizes grow where

@@ -1,13 +1,7 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, factor};
+use super::op::{Beside, FromScalars, Meta, Op, factor};
 use crate::number::float::Float;
 
-pub const SCALE: Meta = Meta {
-    name: "scale",
-    scalars: &[factor("step_size")],
-    slots: &[],
-    params: false,
-    reduce: Reduce::None,
-};
+pub const SCALE: Meta = Meta { name: "scale", scalars: &[factor("step_size")], ..Meta::PLAIN };
 
 /// `u * step_size`.
 #[derive(Clone, Copy, Debug)]

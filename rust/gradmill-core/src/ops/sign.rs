@@ -1,8 +1,7 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce};
+use super::op::{Beside, FromScalars, Meta, Op};
 use crate::number::float::Float;
 
-pub const SIGN: Meta =
-    Meta { name: "scale_by_sign", scalars: &[], slots: &[], params: false, reduce: Reduce::None };
+pub const SIGN: Meta = Meta { name: "scale_by_sign", ..Meta::PLAIN };
 
 /// The sign of an update: -1, 0 or 1.
 #[derive(Clone, Copy, Debug)]

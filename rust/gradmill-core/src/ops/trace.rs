@@ -1,13 +1,8 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, decay};
+use super::op::{Beside, FromScalars, Meta, Op, decay};
 use crate::number::float::Float;
 
-pub const TRACE: Meta = Meta {
-    name: "trace",
-    scalars: &[decay("decay")],
-    slots: &["trace"],
-    params: false,
-    reduce: Reduce::None,
-};
+pub const TRACE: Meta =
+    Meta { name: "trace", scalars: &[decay("decay")], slots: &["trace"], ..Meta::PLAIN };
 pub const TRACE_NESTEROV: Meta = Meta { name: "trace_nesterov", ..TRACE };
 
 /// `t' = u + decay * t`; emits `t'`, or `u + decay * t'` with Nesterov's correction.

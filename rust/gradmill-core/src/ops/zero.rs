@@ -1,14 +1,31 @@
 //! Updates set to zero: all of them, or those that are no numbers.
 
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, flag};
+use super::gather::{Addend, Gather, Of, Over, Settle};
+use super::op::{Beside, FromScalars, Meta, Op, flag};
 use crate::number::float::Float;
+use crate::sums::units::UnitAxes;
 
-pub const ALL: Meta =
-    Meta { name: "set_to_zero", scalars: &[], slots: &[], params: false, reduce: Reduce::None };
+pub const ALL: Meta = Meta { name: "set_to_zero", ..Meta::PLAIN };
 /// Runs where its gate is closed.
-pub const UNLESS_FINITE: Meta =
-    Meta { name: "apply_if_finite", scalars: &[flag("accept")], reduce: Reduce::Finite, ..ALL };
-pub const NANS: Meta = Meta { name: "zero_nans", reduce: Reduce::Nans, ..ALL };
+pub const UNLESS_FINITE: Meta = Meta {
+    name: "apply_if_finite",
+    scalars: &[flag("accept")],
+    gather: Some(Gather {
+        over: Over::Tree,
+        of: &[(Of::Update, Addend::NotFinite)],
+        settle: Settle::Gate,
+    }),
+    ..ALL
+};
+pub const NANS: Meta = Meta {
+    name: "zero_nans",
+    gather: Some(Gather {
+        over: Over::Units(UnitAxes::All),
+        of: &[(Of::Update, Addend::Nan)],
+        settle: Settle::Flags,
+    }),
+    ..ALL
+};
 
 /// `0`, whatever the update is.
 #[derive(Clone, Copy, Debug)]

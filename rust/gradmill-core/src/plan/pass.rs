@@ -32,7 +32,7 @@ pub struct Pass {
 pub(crate) struct Cursor {
     /// The first op of the next pass.
     pub first: usize,
-    /// The first op whose reduction has not been made.
+    /// The first op that has not gathered what it has to know.
     pub next: usize,
     /// Where the next pass takes the update from.
     pub source: PassInput,
@@ -43,7 +43,7 @@ impl Cursor {
         Self { first: 0, next: 0, source: PassInput::Updates }
     }
 
-    /// Steps over the reduction that `pass` ends with; false where it is the last one.
+    /// Steps over the op for which `pass` ends; false where it is the last one.
     pub fn advance(&mut self, pass: &Pass) -> bool {
         let Some(op) = pass.ends_for else { return false };
         self.next = op + 1;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::member::{Entry, Member};
 use super::pass::{Cursor, Pass};
 use crate::data::Leaf;
 use crate::error::Error;
@@ -11,34 +12,13 @@ use crate::kernels::placed::Placed;
 use crate::kernels::set::{Bound, KernelSet};
 use crate::number::dtype::DType;
 use crate::number::float::Float;
-use crate::ops::{AnyOp, Meta, OPS, Reduce};
-use crate::sums::units::{UnitRule, Units};
-
-/// One op of a chain, as a caller names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<'n> {
-    /// The name of the op.
-    pub name: &'n str,
-    /// How many of the ops behind it run only where this one lets them.
-    pub governs: usize,
-    /// The axes of a unit, in place of those that the op's rule names.
-    pub axes: Option<Vec<isize>>,
-}
-
-impl<'n> From<&'n str> for Entry<'n> {
-    fn from(name: &'n str) -> Self {
-        Self { name, governs: 0, axes: None }
-    }
-}
+use crate::ops::{AnyOp, Gather, Meta, Over, Settle};
+use crate::sums::units::Units;
 
 /// A chain of ops.
 #[derive(Clone, Debug)]
 pub struct Program {
-    ops: Vec<usize>,
-    governs: Vec<u64>,
-    axes: Vec<Option<Vec<isize>>>,
-    slots: Vec<usize>,
-    scalars: Vec<usize>,
+    members: Vec<Member>,
     passes: Vec<Pass>,
     param_ops: u64,
     unit_ops: u64,
@@ -57,41 +37,20 @@ impl Program {
         entries: impl IntoIterator<Item = E>,
     ) -> Result<Self, Error> {
         let entries: Vec<Entry<'n>> = entries.into_iter().map(Into::into).collect();
-        let find = |name: &str| OPS.iter().position(|meta| meta.name == name);
-        let ops: Vec<usize> = entries
-            .iter()
-            .map(|entry| find(entry.name).ok_or_else(|| Error::UnknownOp(entry.name.to_owned())))
-            .collect::<Result<_, _>>()?;
-        if ops.len() > Self::MAX_OPS {
-            return Err(Error::TooManyOps { max: Self::MAX_OPS, got: ops.len() });
+        if entries.len() > Self::MAX_OPS {
+            return Err(Error::TooManyOps { max: Self::MAX_OPS, got: entries.len() });
         }
-        let offsets = |count: fn(&Meta) -> usize| {
-            let ends = ops.iter().scan(0, |end, &op| {
-                *end += count(&OPS[op]);
-                Some(*end)
-            });
-            std::iter::once(0).chain(ends).collect::<Vec<_>>()
-        };
-        let (slots, scalars) =
-            (offsets(|meta| meta.slots.len()), offsets(|meta| meta.scalars.len()));
-        let bits = |has: fn(&Meta) -> bool| {
-            let having = ops.iter().enumerate().filter(|&(_, &op)| has(&OPS[op]));
+        let members = Member::in_a_row(entries)?;
+        let bits = |has: &dyn Fn(&Member) -> bool| {
+            let having = members.iter().enumerate().filter(|(_, member)| has(member));
             having.fold(0, |bits, (index, _)| bits | 1 << index)
         };
-        let param_ops = bits(|meta| meta.params);
-        let unit_ops = bits(|meta| matches!(meta.reduce, Reduce::Units(_)));
-        let noise_ops = (0..ops.len())
-            .filter(|&op| AnyOp::<f32>::reads_of(ops[op]).normal)
-            .fold(0, |bits, op| bits | 1 << op);
-        let governs = entries.iter().enumerate().map(|(index, entry)| {
-            let behind = (index + 1..ops.len()).take(entry.governs);
-            behind.fold(0, |bits, op| bits | 1 << op)
-        });
-        let governs = governs.collect();
-        let axes = entries.into_iter().map(|entry| entry.axes).collect();
-        let passes = Vec::new();
-        let mut program =
-            Self { ops, governs, axes, slots, scalars, passes, param_ops, unit_ops, noise_ops };
+        let has_units =
+            |meta: &Meta| matches!(meta.gather, Some(Gather { over: Over::Units(_), .. }));
+        let param_ops = bits(&|member| member.meta().params);
+        let unit_ops = bits(&|member| has_units(member.meta()));
+        let noise_ops = bits(&|member| AnyOp::<f32>::reads_of(member.op).normal);
+        let mut program = Self { members, passes: Vec::new(), param_ops, unit_ops, noise_ops };
         program.passes = program.passes_without(0).collect();
         Ok(program)
     }
@@ -118,14 +77,14 @@ impl Program {
     /// The walk that comes next: up to the next op that runs and has to know of the update as a whole.
     pub(crate) fn pass_from(&self, cursor: Cursor, off: u64) -> Pass {
         let Cursor { first, next, source } = cursor;
-        let asks = |&op: &usize| off >> op & 1 == 0 && self.reduce(op).is_some();
-        let ends_for = (next..self.ops.len()).find(asks);
-        let end = ends_for.unwrap_or(self.ops.len());
-        let slots = self.slots[first]..self.slots[end];
-        let carries = ends_for.is_some_and(|op| match self.reduce(op) {
-            Reduce::None => false,
-            Reduce::Norm | Reduce::Finite => !slots.is_empty(),
-            Reduce::Units(_) | Reduce::Nans => first < op,
+        let needs_update = |gather: Gather| gather.needs_update();
+        let asks = |&op: &usize| off >> op & 1 == 0 && self.gather(op).is_some_and(needs_update);
+        let ends_for = (next..self.members.len()).find(asks);
+        let end = ends_for.unwrap_or(self.members.len());
+        let slots = self.slots_within(first..end);
+        let carries = ends_for.is_some_and(|op| match self.spans_leaves(op) {
+            true => !slots.is_empty(),
+            false => first < op,
         });
         Pass { ops: first..end, slots, source, ends_for, carries }
     }
@@ -133,7 +92,7 @@ impl Program {
     /// What each op needs, in chain order.
     #[must_use]
     pub fn ops(&self) -> impl ExactSizeIterator<Item = &'static Meta> {
-        self.ops.iter().map(|&op| &OPS[op])
+        self.members.iter().map(Member::meta)
     }
 
     /// The walks over memory.
@@ -142,16 +101,32 @@ impl Program {
         &self.passes
     }
 
-    /// Number of state arrays of a leaf.
+    /// The ops in `ops` that gather of parameters alone, before the pass in which they run.
+    pub fn gather_params(&self, ops: Range<usize>) -> impl Iterator<Item = usize> {
+        ops.filter(|&op| self.gather(op).is_some_and(|gather| !gather.needs_update()))
+    }
+
+    /// Number of state arrays of a leaf that have its elements.
     #[must_use]
     pub fn slots(&self) -> usize {
-        self.slots[self.ops.len()]
+        self.members.last().map_or(0, |member| member.slots.end)
+    }
+
+    /// Number of those that have a number for each unit; they are counted behind the others.
+    #[must_use]
+    pub fn unit_slots(&self) -> usize {
+        self.members.last().map_or(0, |member| member.unit_slots.end)
+    }
+
+    /// The positions of the state by units of `op`.
+    pub(crate) fn unit_slots_of(&self, op: usize) -> Range<usize> {
+        self.members[op].unit_slots.clone()
     }
 
     /// Number of scalars of a step.
     #[must_use]
     pub fn scalars(&self) -> usize {
-        self.scalars[self.ops.len()]
+        self.members.last().map_or(0, |member| member.scalars.end)
     }
 
     /// Whether any op reads the parameters.
@@ -179,32 +154,32 @@ impl Program {
 
     /// What `op` needs.
     pub(crate) fn meta(&self, op: usize) -> &'static Meta {
-        &OPS[self.ops[op]]
+        self.members[op].meta()
     }
 
-    /// What `op` has to know of the update that reaches it.
-    pub(crate) fn reduce(&self, op: usize) -> Reduce {
-        self.meta(op).reduce
+    /// What `op` has to know of more than an element.
+    pub(crate) fn gather(&self, op: usize) -> Option<Gather> {
+        self.meta(op).gather
     }
 
     /// Whether `op` has to know something of all leaves together.
     #[must_use]
     pub fn spans_leaves(&self, op: usize) -> bool {
-        matches!(self.reduce(op), Reduce::Norm | Reduce::Finite)
+        self.gather(op).is_some_and(|gather| gather.over == Over::Tree)
     }
 
     /// The ops that draw random numbers.
     pub fn noises(&self) -> impl Iterator<Item = usize> {
-        (0..self.ops.len()).filter(|op| self.noise_ops >> op & 1 == 1)
+        (0..self.members.len()).filter(|op| self.noise_ops >> op & 1 == 1)
     }
 
     /// How many flags a step over so many leaves finds: one for each op that asks for finiteness, and for each
     /// leaf one for each op that asks for NaN.
     #[must_use]
     pub fn count_found(&self, leaves: usize) -> usize {
-        let flags = self.ops().map(|meta| match meta.reduce {
-            Reduce::Finite => 1,
-            Reduce::Nans => leaves,
+        let flags = self.ops().map(|meta| match meta.gather.map(|gather| gather.settle) {
+            Some(Settle::Gate) => 1,
+            Some(Settle::Flags) => leaves,
             _ => 0,
         });
         flags.sum()
@@ -212,7 +187,7 @@ impl Program {
 
     /// The ops that `op` governs, as bits.
     pub(crate) fn governs(&self, op: usize) -> u64 {
-        self.governs[op]
+        self.members[op].governs
     }
 
     /// Checks that each op which does not pass the leaf by can make units of this shape.
@@ -220,24 +195,17 @@ impl Program {
     /// # Errors
     /// What is wrong, and the name of the op.
     pub fn check_units(&self, skip: u64, shape: &[usize]) -> Result<(), (String, &'static str)> {
-        for (index, meta) in self.ops().enumerate() {
-            if let Reduce::Units(rule) = &meta.reduce
-                && skip >> index & 1 == 0
-            {
-                self.units(index, rule, shape).map_err(|problem| (problem, meta.name))?;
+        for (index, member) in self.members.iter().enumerate() {
+            if skip >> index & 1 == 0 {
+                member.units(shape).map_err(|problem| (problem, member.meta().name))?;
             }
         }
         Ok(())
     }
 
-    /// The units that `op` makes of a leaf.
-    pub(crate) fn units(
-        &self,
-        op: usize,
-        rule: &UnitRule,
-        shape: &[usize],
-    ) -> Result<Option<Units>, String> {
-        Units::new(rule.axes, self.axes[op].as_deref(), shape)
+    /// The units that `op` makes of a leaf; none where it makes none of any.
+    pub(crate) fn units(&self, op: usize, shape: &[usize]) -> Result<Option<Units>, String> {
+        self.members[op].units(shape)
     }
 
     /// Checks the scalars of a step.
@@ -258,8 +226,8 @@ impl Program {
     /// The error for a NaN among the scalars of a step.
     #[cold]
     fn not_a_number(&self, scalars: &[f64]) -> Error {
-        let named = self.ops.iter().flat_map(|&op| {
-            let Meta { name, scalars, .. } = &OPS[op];
+        let named = self.ops().flat_map(|meta| {
+            let Meta { name, scalars, .. } = meta;
             scalars.iter().map(|scalar| (*name, scalar.name))
         });
         let (op, scalar) = named
@@ -271,7 +239,7 @@ impl Program {
 
     /// The own scalars of `op` among those of the program.
     pub(crate) fn scalars_of<'s>(&self, op: usize, scalars: &'s [f64]) -> &'s [f64] {
-        &scalars[self.scalars[op]..self.scalars[op + 1]]
+        &scalars[self.members[op].scalars.clone()]
     }
 
     /// Whether an op that is not skipped reads the parameter.
@@ -280,13 +248,19 @@ impl Program {
         self.param_ops & !skip != 0
     }
 
+    /// The slots of the ops in `ops`.
+    fn slots_within(&self, ops: Range<usize>) -> Range<usize> {
+        let start = |op: usize| self.members.get(op).map_or(self.slots(), |own| own.slots.start);
+        start(ops.start)..start(ops.end)
+    }
+
     /// How many slots the ops in `ops` have for a leaf with this `skip`.
-    fn slots_within(&self, ops: Range<usize>, skip: u64) -> usize {
+    fn count_slots(&self, ops: Range<usize>, skip: u64) -> usize {
         if skip == 0 {
-            return self.slots[ops.end] - self.slots[ops.start];
+            return self.slots_within(ops).len();
         }
         let taken = ops.filter(|op| skip >> op & 1 == 0);
-        taken.map(|op| self.slots[op + 1] - self.slots[op]).sum()
+        taken.map(|op| self.members[op].slots.len()).sum()
     }
 
     /// Whether `slot` belongs to a skipped op.
@@ -297,15 +271,31 @@ impl Program {
 
     /// The slots of the ops that are not skipped.
     pub fn slots_of(&self, skip: u64) -> impl Iterator<Item = usize> {
-        (0..self.slots()).filter(move |&slot| !self.skips_slot(skip, slot))
+        let all = 0..self.slots() + self.unit_slots();
+        all.filter(move |&slot| !self.skips_slot(skip, slot))
+    }
+
+    /// How many elements `slot` has of a leaf with so many of this shape; the ops make units of it.
+    #[must_use]
+    pub fn slot_len(&self, slot: usize, elements: usize, shape: &[usize]) -> usize {
+        if slot < self.slots() {
+            return elements;
+        }
+        let units = self.units(self.owner(slot), shape).ok().flatten();
+        units.map_or(0, |units| units.count())
     }
 
     /// The names of `slot` and of the op that owns it.
     #[must_use]
     pub fn slot_name(&self, slot: usize) -> (&'static str, &'static str) {
         let owner = self.owner(slot);
-        let meta = &OPS[self.ops[owner]];
-        (meta.slots[slot - self.slots[owner]], meta.name)
+        let meta = self.meta(owner);
+        let Member { slots, unit_slots, .. } = &self.members[owner];
+        let name = match slot.checked_sub(self.slots()) {
+            None => meta.slots[slot - slots.start],
+            Some(slot) => meta.unit_slots[slot - unit_slots.start],
+        };
+        (name, meta.name)
     }
 
     /// The name of the first op that reads the parameters.
@@ -315,7 +305,11 @@ impl Program {
     }
 
     fn owner(&self, slot: usize) -> usize {
-        self.slots.partition_point(|&first| first <= slot) - 1
+        let behind = slot.checked_sub(self.slots());
+        self.members.partition_point(|member| match behind {
+            None => member.slots.end <= slot,
+            Some(slot) => member.unit_slots.end <= slot,
+        })
     }
 
     /// The widest dtype among the arrays that the chain reads, but at least f32; the leaf is computed in it
@@ -323,7 +317,7 @@ impl Program {
     #[must_use]
     pub fn dtype(&self, leaf: &Leaf<'_>) -> DType {
         let params = self.reads_params_of(leaf.skip).then(|| leaf.params.dtype()).flatten();
-        let slots = leaf.slots.iter().flatten().map(|slot| slot.to.dtype());
+        let slots = leaf.slots.iter().chain(&leaf.unit_slots).flatten().map(|slot| slot.to.dtype());
         slots.chain(params).fold(leaf.updates.dtype().computed_in(), DType::max)
     }
 
@@ -332,7 +326,7 @@ impl Program {
     #[must_use]
     pub fn is_fused(&self, pass: &Pass, scalars: &[f64]) -> bool {
         // A factor that is neither one nor minus one, as most are.
-        let norms = vec![2.0; self.ops.len()];
+        let norms = vec![2.0; self.members.len()];
         let binding = Binding { scalars, norms: &norms, off: 0, fuse: true };
         let mut kernels = KernelSet::<f32>::default();
         kernels.add(0, |bound| self.bind(pass, 0, binding, bound));
@@ -342,11 +336,11 @@ impl Program {
     /// The constants of `op`; `norms` holds those of all ops before it that take one.
     fn step<T: Float>(&self, op: usize, binding: Binding<'_>) -> AnyOp<T> {
         let mut own = SmallVec::<[f64; 8]>::from_slice(self.scalars_of(op, binding.scalars));
-        let takes_norm = |op: &usize| matches!(self.reduce(*op), Reduce::Norm);
+        let takes_norm = |op: &usize| self.meta(*op).takes_norm();
         if takes_norm(&op) {
             own.push(binding.norms[(0..op).filter(takes_norm).count()]);
         }
-        AnyOp::new(self.ops[op], &own)
+        AnyOp::new(self.members[op].op, &own)
     }
 
     /// Makes `bound` the kernel of `pass` for leaves with this `skip`.
@@ -360,12 +354,12 @@ impl Program {
         let mut slots = 0;
         let steps = pass.ops.clone().filter(|op| skip >> op & 1 == 0).filter_map(|op| {
             let first_slot = slots;
-            slots += self.slots[op + 1] - self.slots[op];
+            slots += self.members[op].slots.len();
             let runs = binding.off >> op & 1 == 0;
             runs.then(|| Placed { step: self.step(op, binding), op, first_slot })
         });
         bound.kernel.rebind(steps, binding.fuse);
-        let start = self.slots_within(0..pass.ops.start, skip);
+        let start = self.count_slots(0..pass.ops.start, skip);
         bound.slots = start..start + slots;
     }
 

@@ -1,7 +1,7 @@
 //! Checks everything about a leaf before the first write.
 
 use super::program::Program;
-use crate::data::{Leaf, Params, Slot};
+use crate::data::{Leaf, Params, Slot, Source};
 use crate::error::{Error, Role};
 
 pub fn validate(program: &Program, index: usize, leaf: &Leaf<'_>) -> Result<(), Error> {
@@ -49,10 +49,12 @@ pub fn validate(program: &Program, index: usize, leaf: &Leaf<'_>) -> Result<(), 
         (Some(_), _) => return missing(Role::Copy, "given, but params are not written"),
         (None, _) => {}
     }
-    if leaf.slots.len() != program.slots() {
-        return missing(Role::Slot(leaf.slots.len().min(program.slots())), "missing or left over");
+    let given = leaf.slots.iter().chain(&leaf.unit_slots);
+    if leaf.slots.len() != program.slots() || leaf.unit_slots.len() != program.unit_slots() {
+        let expected = program.slots() + program.unit_slots();
+        return missing(Role::Slot(given.count().min(expected)), "missing or left over");
     }
-    for (number, slot) in leaf.slots.iter().enumerate() {
+    for (number, slot) in given.enumerate() {
         let role = Role::Slot(number);
         let skipped = program.skips_slot(leaf.skip, number);
         match slot {
@@ -60,9 +62,10 @@ pub fn validate(program: &Program, index: usize, leaf: &Leaf<'_>) -> Result<(), 
             Some(_) if skipped => return missing(role, "given for an op that skips the leaf"),
             None => {}
             Some(slot) => {
-                same(role, slot.to.len())?;
-                if let Some(from) = &slot.from {
-                    same(role, from.len())?;
+                let expected = program.slot_len(number, expected, leaf.shape);
+                let lengths = [Some(slot.to.len()), slot.from.as_ref().map(Source::len)];
+                if let Some(got) = lengths.into_iter().flatten().find(|&got| got != expected) {
+                    return Err(Error::Length { leaf: index, role, expected, got });
                 }
             }
         }

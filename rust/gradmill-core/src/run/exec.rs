@@ -1,22 +1,22 @@
 //! Runs a program over leaves: validates, then walks memory once for each pass.
 
 use super::carrier::Carrier;
-use super::measured::{Measures, OfRows, Which};
+use super::measured::Gathering;
 use super::outcome::Outcome;
 use super::row::{Row, active};
-use super::walk::Walk;
+use super::walk::{Pair, Summed, Walk};
 use super::workspace::Workspace;
 use crate::data::{Leaf, Params, Slots, Source};
 use crate::error::Error;
 use crate::number::dtype::DType;
 use crate::number::rng::{self, Key};
-use crate::ops::{Reduce, ScalarKind};
+use crate::ops::{Addend, Gather, ScalarKind, Settle};
 use crate::plan::pass::{Cursor, Pass, PassInput};
 use crate::plan::program::{Binding, Program};
 use crate::plan::validate::validate;
 use crate::sums::measure::Sums;
 use crate::sums::squares::{Pairwise, Squares};
-use crate::sums::units::{Measure, UnitRule, Units};
+use crate::sums::units::Units;
 use crate::sys::config::Config;
 use crate::sys::mode::in_default_mode;
 
@@ -162,9 +162,12 @@ pub fn count_not_finite(arrays: &[Source<'_>], config: &Config) -> u64 {
     let pairs: Vec<_> = arrays.iter().cloned().zip(&units).collect();
     in_default_mode(|| {
         let mut sums = Sums::default();
-        sums.measure(&mut &pairs[..], Measure::NotFinite, config).iter().sum::<f64>() as u64
+        sums.measure(&mut &pairs[..], Addend::NotFinite, config).iter().sum::<f64>() as u64
     })
 }
+
+/// What norms are made of.
+const UPDATES: Summed = Summed { updates: true, params: false };
 
 struct Run<'r> {
     program: &'r Program,
@@ -207,7 +210,7 @@ impl<'r> Run<'r> {
         loop {
             let pass = self.program.pass_from(cursor, self.off);
             for op in cursor.next..pass.ends_for.unwrap_or(pass.ops.end) {
-                self.record_nothing(op);
+                self.pass_by(op, rows);
             }
             let Some(op) = pass.ends_for else {
                 self.record_pass(&pass, rows, false);
@@ -220,29 +223,24 @@ impl<'r> Run<'r> {
 
     /// Finds what `op`, for which `pass` ends, has to know.
     fn find<R: Row>(&mut self, op: usize, pass: &Pass, rows: &mut [R]) {
-        match self.program.reduce(op) {
-            Reduce::None => unreachable!("only reductions end passes"),
-            Reduce::Norm => {
+        let Some(gather) = self.program.gather(op) else {
+            unreachable!("only ops that gather end passes")
+        };
+        match gather.settle {
+            Settle::Scalar => {
                 let squares = self.known(op).unwrap_or_else(|| self.squares(pass, op, rows));
                 let norm = squares.norm();
                 self.work.norms.push(norm);
                 self.work.outcome.norms.push(Some(norm));
             }
-            Reduce::Finite => {
+            Settle::Gate => {
                 let known = self.known(op).map(|known| known.are_finite());
                 let finite = known.unwrap_or_else(|| self.is_finite(pass, op, rows));
                 let accept = self.program.scalars_of(op, self.scalars)[0] != 0.0;
                 self.off |= if finite || accept { 1 << op } else { self.program.governs(op) };
                 self.work.outcome.all_finite.push(finite);
             }
-            Reduce::Units(rule) => {
-                self.carry(pass, rows);
-                self.find_numbers(pass, op, &rule, rows);
-            }
-            Reduce::Nans => {
-                self.carry(pass, rows);
-                self.find_nans(pass, op, rows);
-            }
+            Settle::Number(_) | Settle::Flags => self.gather(op, gather, Some(pass), rows),
         }
     }
 
@@ -258,12 +256,15 @@ impl<'r> Run<'r> {
         let mut cursor = Cursor::start();
         loop {
             let pass = self.program.pass_from(cursor, self.off);
+            for op in cursor.next..pass.ends_for.unwrap_or(pass.ops.end) {
+                self.pass_by(op, leaves);
+            }
             match pass.ends_for {
                 // It is off.
                 None => return vec![Squares::default(); leaves.len()],
                 Some(op) if op + 1 == self.program.ops().len() => {
                     let mut squares = Vec::with_capacity(leaves.len());
-                    self.over(&pass, leaves, true, |own| squares.push(own));
+                    self.over(&pass, leaves, UPDATES, |[own, _]| squares.push(own));
                     return squares;
                 }
                 Some(op) => self.find(op, &pass, leaves),
@@ -322,17 +323,31 @@ impl<'r> Run<'r> {
         Binding { scalars, norms: &work.norms, off: *off, fuse: config.fuse }
     }
 
-    /// Keeps the places of an op's results among those of others.
-    fn record_nothing(&mut self, op: usize) {
+    /// Settles what `op`, for which no pass ends, gathers of parameters; where it does not run, keeps the places of its
+    /// results among those of others, and its state by units.
+    fn pass_by<R: Row>(&mut self, op: usize, rows: &mut [R]) {
+        let Some(gather) = self.program.gather(op) else { return };
+        if !self.is_off(op) {
+            self.gather(op, gather, None, rows);
+            return;
+        }
+        let slots = self.program.unit_slots_of(op);
+        if !slots.is_empty() {
+            for row in active(rows) {
+                let mut leaf = row.leaf(self.program);
+                let own = leaf.unit_slots[slots.clone()].iter_mut().flatten();
+                own.for_each(|slot| slot.keep(self.config.tier));
+            }
+        }
         let Workspace { outcome, norms, .. } = self.work;
-        match self.program.reduce(op) {
-            Reduce::None | Reduce::Units(_) => {}
-            Reduce::Norm => {
+        match gather.settle {
+            Settle::Number(_) => {}
+            Settle::Scalar => {
                 norms.push(f64::NAN);
                 outcome.norms.push(None);
             }
-            Reduce::Finite => outcome.all_finite.push(true),
-            Reduce::Nans => outcome.nans.add(std::iter::empty()),
+            Settle::Gate => outcome.all_finite.push(true),
+            Settle::Flags => outcome.nans.add(std::iter::empty()),
         }
     }
 
@@ -351,60 +366,47 @@ impl<'r> Run<'r> {
                 0 => rng::split(key, taken.next().unwrap_or_default()),
                 _ => key,
             });
-            self.work.others.add_keys(op, keys);
+            self.work.settled.add_keys(op, keys);
         }
     }
 
-    /// The numbers that `rule` makes of the units of each leaf, for `op` to read.
-    fn find_numbers<R: Row>(&mut self, pass: &Pass, op: usize, rule: &UnitRule, rows: &mut [R]) {
-        let Self { program, scalars, config, work, .. } = self;
-        let Workspace { others, measures, .. } = &mut **work;
-        let Measures { units, of_updates, of_params } = measures;
-        units.clear();
-        units.extend(active(rows).map(|row| {
-            let takes = row.skip() >> op & 1 == 0 && !row.is_empty();
-            takes.then(|| program.units(op, rule, row.leaf(program).shape).ok().flatten()).flatten()
-        }));
-        let mut measure = |which, sums: &'_ mut Sums| {
-            let mut arrays = OfRows { program, rows, units, which };
-            sums.measure(&mut arrays, rule.measure, config);
-        };
-        measure(Which::Update { carried: pass.leaves_behind() }, of_updates);
-        of_params.clear();
-        if rule.params {
-            measure(Which::Params, of_params);
+    /// Gathers over the units of leaves, of the update that leaves `pass` and of parameters.
+    fn gather<R: Row>(&mut self, op: usize, gather: Gather, pass: Option<&Pass>, rows: &mut [R]) {
+        let Self { program, scalars, config, .. } = *self;
+        let carried = pass.is_some_and(Pass::leaves_behind);
+        let gathering = Gathering { program, config, op, gather, carried };
+        let mut of_walk = std::mem::take(&mut self.work.squares);
+        of_walk.clear();
+        let summed = gathering.of_walk();
+        match pass {
+            Some(pass) if summed.updates => {
+                let finite = self.over(pass, rows, summed, |own| of_walk.push(own));
+                self.work.outcome.finite &= finite || pass.source == PassInput::Carried;
+            }
+            Some(pass) => self.carry(pass, rows),
+            None => {}
         }
-        let scalars = program.scalars_of(op, scalars);
-        let rows = active(rows).map(|row| row.dtype(program)).zip(&*units);
-        let dtypes = rows.filter_map(|(dtype, units)| Some((dtype, units.as_ref()?)));
-        let of_units = dtypes.flat_map(|(dtype, units)| {
-            std::iter::repeat_n((dtype, units.size() as f64), units.count())
-        });
-        let numbers = of_units.enumerate().map(|(unit, (dtype, elements))| {
-            let [of_update, of_param] = [&*of_updates, of_params].map(|sums| sums.of(unit));
-            rule.number_in(dtype, scalars, of_update, of_param, elements)
-        });
-        others.add_numbers(op, units.iter().cloned(), numbers);
-    }
-
-    /// Whether each leaf has a NaN; those that `op` passes by count as having none.
-    fn find_nans<R: Row>(&mut self, pass: &Pass, op: usize, rows: &mut [R]) {
-        let Self { program, config, work, .. } = self;
-        let Workspace { outcome, measures: Measures { units, of_updates, .. }, .. } = &mut **work;
-        let takes = |row: &R| row.is_active() && row.skip() >> op & 1 == 0;
-        units.clear();
-        units.extend(active(rows).map(|row| takes(row).then(|| Units::whole(row.len()))));
-        let which = Which::Update { carried: pass.leaves_behind() };
-        let mut arrays = OfRows { program, rows, units, which };
-        let mut counts = of_updates.measure(&mut arrays, Measure::Nans, config).iter();
-        let has_nan = |row| takes(row) && counts.next().is_some_and(|&count| count > 0.0);
-        outcome.nans.add(rows.iter().map(has_nan));
+        let Workspace { settled, measures, outcome, .. } = &mut *self.work;
+        measures.form(&gathering, rows, summed.updates.then_some(&of_walk));
+        match gather.settle {
+            Settle::Number(number) => {
+                let scalars = program.scalars_of(op, scalars);
+                measures.settle(&gathering, scalars, number, rows, settled);
+            }
+            _ => {
+                let mut found = measures.found();
+                let is_active = |row: &R| row.is_active() && found.next().unwrap_or(false);
+                outcome.nans.add(rows.iter().map(is_active));
+            }
+        }
+        self.work.squares = of_walk;
     }
 
     /// Walks over `rows`: whether all updates were finite, and the sum of squares if asked for.
     fn pass<R: Row>(&mut self, pass: &Pass, rows: &mut [R], norm: bool) -> (bool, Squares) {
         let mut sum = Pairwise::default();
-        let finite = self.over(pass, rows, norm, |own| sum.add(own));
+        let summed = if norm { UPDATES } else { Summed::default() };
+        let finite = self.over(pass, rows, summed, |[own, _]| sum.add(own));
         (finite, sum.total())
     }
 
@@ -413,11 +415,11 @@ impl<'r> Run<'r> {
         &mut self,
         pass: &Pass,
         rows: &mut [R],
-        norm: bool,
-        add: impl FnMut(Squares),
+        squares: Summed,
+        add: impl FnMut(Pair),
     ) -> bool {
         let Self { program, scalars, config, off, rounding, .. } = *self;
-        let Workspace { kernels, norms, others, sums, .. } = &mut *self.work;
+        let Workspace { kernels, norms, settled, sums, .. } = &mut *self.work;
         kernels.clear();
         let mut elements = 0;
         let binding = Binding { scalars, norms, off, fuse: config.fuse };
@@ -429,7 +431,7 @@ impl<'r> Run<'r> {
                 _ => kernels.f32.add(skip, |it| program.bind(pass, skip, binding, it)),
             }
         }
-        let walk = Walk { program, pass, kernels, off, rounding, others, norm, config };
+        let walk = Walk { program, pass, kernels, off, rounding, settled, squares, config };
         walk.over(rows, elements, sums, add)
     }
 }

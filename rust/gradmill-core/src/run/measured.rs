@@ -1,23 +1,29 @@
-//! Which arrays of leaves are measured for an op.
+//! What is gathered over the units of leaves, and what becomes of it.
 
 use super::row::{Row, active};
+use super::walk::{Pair, Summed};
 use crate::data::{Leaf, Source};
+use crate::kernels::settled::Settled;
+use crate::number::dtype::DType;
+use crate::number::rounding::Rounding;
+use crate::ops::{Gather, Of, Unit};
 use crate::plan::program::Program;
 use crate::sums::measure::{Arrays, Sums};
 use crate::sums::units::Units;
+use crate::sys::config::Config;
 
 /// One array of each leaf that takes part and has units.
-pub struct OfRows<'m, R> {
-    pub program: &'m Program,
-    pub rows: &'m mut [R],
+struct OfRows<'m, R> {
+    program: &'m Program,
+    rows: &'m mut [R],
     /// Those of the leaves that take part.
-    pub units: &'m [Option<Units>],
-    pub which: Which,
+    units: &'m [Option<Units>],
+    which: Which,
 }
 
 /// Which array of a leaf.
 #[derive(Clone, Copy)]
-pub enum Which {
+enum Which {
     /// The update: that which a pass left behind, or the incoming one.
     Update { carried: bool },
     /// The parameter.
@@ -51,11 +57,141 @@ impl Which {
     }
 }
 
-/// What the measures of an op are formed in.
+/// Sums of what an op gathers, and what they are formed in.
 #[derive(Debug, Default)]
 pub struct Measures {
     /// The units of each leaf that takes part.
-    pub units: Vec<Option<Units>>,
-    pub of_updates: Sums,
-    pub of_params: Sums,
+    units: Vec<Option<Units>>,
+    sums: [Sums; 2],
+    /// State by units of one leaf: unit by unit.
+    state: Vec<f64>,
+    of_slot: Vec<f64>,
+}
+
+/// What an op gathers in a step.
+pub struct Gathering<'g> {
+    pub program: &'g Program,
+    pub config: &'g Config,
+    pub op: usize,
+    pub gather: Gather,
+    /// Whether the update is found where a pass left it.
+    pub carried: bool,
+}
+
+impl Gathering<'_> {
+    /// What the walk that brings the update to the op sums leaf by leaf; nothing where that is not what is asked for.
+    pub fn of_walk(&self) -> Summed {
+        let takes = |array| self.gather.of.iter().any(|(of, _)| *of == array);
+        let updates = self.gather.is_of_walk();
+        Summed { updates, params: updates && takes(Of::Param) }
+    }
+}
+
+impl Measures {
+    /// Forms the sums of all units; `of_walk` has them leaf by leaf where a walk has formed them.
+    pub fn form<R: Row>(
+        &mut self,
+        gathering: &Gathering<'_>,
+        rows: &mut [R],
+        of_walk: Option<&[Pair]>,
+    ) {
+        let Self { units, sums, .. } = self;
+        let &Gathering { program, config, op, gather, carried } = gathering;
+        units.clear();
+        let has_state = !program.unit_slots_of(op).is_empty();
+        units.extend(active(rows).map(|row| {
+            let takes = row.skip() >> op & 1 == 0 && (has_state || !row.is_empty());
+            takes.then(|| program.units(op, row.leaf(program).shape).ok().flatten()).flatten()
+        }));
+        sums.iter_mut().for_each(Sums::clear);
+        for (sums, &(of, addend)) in sums.iter_mut().zip(gather.of) {
+            match of_walk {
+                Some(squares) => {
+                    let own = units.iter().zip(squares).filter(|(units, _)| units.is_some());
+                    sums.set(own.map(|(_, pair)| pair[of as usize].norm()));
+                }
+                None => {
+                    let which = match of {
+                        Of::Update => Which::Update { carried },
+                        Of::Param => Which::Params,
+                    };
+                    sums.measure(&mut OfRows { program, rows, units, which }, addend, config);
+                }
+            }
+        }
+    }
+
+    /// For each leaf that takes part, whether its sum is not zero.
+    pub fn found(&self) -> impl Iterator<Item = bool> {
+        self.units.iter().scan(0, |next, units| {
+            let unit = *next;
+            *next += usize::from(units.is_some());
+            Some(units.is_some() && self.sums[0].of(unit) > 0.0)
+        })
+    }
+
+    /// Brings the op's state by units up to date, and puts the numbers of all units into `settled`.
+    pub fn settle<R: Row>(
+        &mut self,
+        gathering: &Gathering<'_>,
+        scalars: &[f64],
+        number: fn(&[f64], Unit<'_>) -> f64,
+        rows: &mut [R],
+        settled: &mut Settled,
+    ) {
+        let Self { units, sums, state, of_slot } = self;
+        let &Gathering { program, config, op, .. } = gathering;
+        let slots = program.unit_slots_of(op);
+        let width = slots.len();
+        let mut numbers = settled.begin_numbers(op);
+        let mut first = 0;
+        for (row, units) in active(rows).zip(&*units) {
+            let Some(units) = units else {
+                numbers.add_none();
+                continue;
+            };
+            let (count, elements, dtype) = (units.count(), units.size() as f64, row.dtype(program));
+            let mut leaf = (width > 0).then(|| row.leaf(program));
+            let own = leaf.as_mut().map_or(&mut [][..], |leaf| &mut leaf.unit_slots[slots.clone()]);
+            state.clear();
+            state.resize(width * count, 0.0);
+            of_slot.resize(count, 0.0);
+            for (at, slot) in own.iter().enumerate() {
+                let Some(slot) = slot else { continue };
+                slot.read(config.tier, of_slot);
+                let places = state.iter_mut().skip(at).step_by(width);
+                places.zip(&*of_slot).for_each(|(place, &value)| *place = value);
+            }
+            numbers.add(
+                units.clone(),
+                (0..count).map(|unit| {
+                    let sums = [0, 1].map(|sum: usize| sums[sum].of(first + unit));
+                    let state = &mut state[width * unit..][..width];
+                    let made = number(scalars, Unit { sums, elements, state });
+                    let is_finite = sums.iter().all(|sum| sum.is_finite());
+                    if is_finite { within(dtype, made) } else { made }
+                }),
+            );
+            for (at, slot) in own.iter_mut().enumerate() {
+                let Some(slot) = slot else { continue };
+                let values = state.iter().skip(at).step_by(width);
+                of_slot.clear();
+                of_slot.extend(values.map(|&value| flushed(slot.to.dtype(), value)));
+                slot.to.write(config.tier, of_slot, Rounding::Nearest);
+            }
+            first += count;
+        }
+    }
+}
+
+/// The nearest number to one that is made of finite sums: the ratio to an update that is next to nothing has no other end.
+fn within(dtype: DType, number: f64) -> f64 {
+    let most = if dtype == DType::F64 { f64::MAX } else { f32::MAX.into() };
+    if number.abs() > most { most.copysign(number) } else { number }
+}
+
+/// Zero where an array of `dtype` has only a subnormal number for it.
+fn flushed(dtype: DType, value: f64) -> f64 {
+    let least = if dtype == DType::F64 { f64::MIN_POSITIVE } else { f32::MIN_POSITIVE.into() };
+    if value.abs() < least { 0.0 } else { value }
 }

@@ -163,7 +163,7 @@ impl ClippedSum<'_> {
             }
             parts.clear();
             parts.extend(sums.iter().skip(example).step_by(count));
-            Squares::of_tree(&parts)
+            Squares::of_tree(parts.iter().copied())
         };
         let all = 0..count;
         if self.scope != Scope::Tree {
@@ -176,7 +176,7 @@ impl ClippedSum<'_> {
         let of_tree = all.map(|example| {
             whole.clear();
             whole.extend(of_chunks.iter().map(|sums| of_leaf(sums, example)));
-            Squares::of_tree(&whole)
+            Squares::of_tree(whole.iter().copied())
         });
         smallvec![of_tree.collect()]
     }

@@ -13,9 +13,9 @@ use super::staging::{Scratch, StagedArrays, add_to_wider, copied, staged_states,
 use crate::data::{Dense, Leaf, Origin, Params, ROOM, Sink, Slot, Source};
 use crate::kernels::kernel::{Across, Kernel, Sum};
 use crate::kernels::mixed::apply_mixed;
-use crate::kernels::others::Others;
 use crate::kernels::placed::Site;
 use crate::kernels::set::{Bound, KernelSet, Kernels};
+use crate::kernels::settled::Settled;
 use crate::number::dtype::DType;
 use crate::number::float::Float;
 use crate::number::rng::{self, Key};
@@ -43,21 +43,32 @@ pub struct Walk<'w> {
     pub off: u64,
     /// What half precision is rounded at random with; to nearest without.
     pub rounding: Option<Key>,
-    pub others: &'w Others,
-    /// Whether the pass ends with a sum of squares.
-    pub norm: bool,
+    pub settled: &'w Settled,
+    /// Whose squares are summed, of what leaves the pass.
+    pub squares: Summed,
     pub config: &'w Config,
 }
 
+/// Whose squares a walk sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summed {
+    pub updates: bool,
+    /// Those of the parameters as well.
+    pub params: bool,
+}
+
+/// Sums of squares of updates, and of parameters where they are asked for.
+pub type Pair = [Squares; 2];
+
 impl Walk<'_> {
-    /// Whether all incoming updates, so many `elements`, were finite; `add` gets for each leaf the sum of squares of
-    /// those that leave the pass, where it ends with one. `sums` is what those of chunks are formed in.
+    /// Whether all incoming updates, so many `elements`, were finite; `add` gets for each leaf the sums of
+    /// squares that are asked for. `sums` is what those of chunks are formed in.
     pub fn over<R: Row>(
         &self,
         rows: &mut [R],
         elements: usize,
-        sums: &mut Vec<Squares>,
-        add: impl FnMut(Squares),
+        sums: &mut Vec<Pair>,
+        add: impl FnMut(Pair),
     ) -> bool {
         match par::threads_for(self.config.threads, elements) {
             1 => self.in_turn(rows, add),
@@ -65,7 +76,7 @@ impl Walk<'_> {
         }
     }
 
-    fn in_turn<R: Row>(&self, rows: &mut [R], mut add: impl FnMut(Squares)) -> bool {
+    fn in_turn<R: Row>(&self, rows: &mut [R], mut add: impl FnMut(Pair)) -> bool {
         let mut finite = true;
         self.in_mode(|| {
             self.each(rows, 0, |own_finite, own_sum| {
@@ -87,7 +98,7 @@ impl Walk<'_> {
     }
 
     /// Sends leaves through the pass, one after the other; `first` is the position of the first.
-    fn each<R: Row>(&self, mut rows: &mut [R], first: usize, mut done: impl FnMut(bool, Squares)) {
+    fn each<R: Row>(&self, mut rows: &mut [R], first: usize, mut done: impl FnMut(bool, Pair)) {
         let mut position = first;
         while let Some(row) = rows.first() {
             if !row.is_active() {
@@ -99,7 +110,7 @@ impl Walk<'_> {
                 _ => self.together(&self.kernels.f32, rows),
             };
             let (taken, active) = if let Some((taken, active, finite)) = together {
-                (0..active).for_each(|_| done(finite, Squares::default()));
+                (0..active).for_each(|_| done(finite, Pair::default()));
                 (taken, active)
             } else {
                 let (finite, sum) = self.row(&mut rows[0], position);
@@ -154,7 +165,7 @@ impl Walk<'_> {
     }
 
     /// Sends a leaf, or a chunk of one, through the pass: whether its updates were finite, and its sum.
-    fn row<R: Row>(&self, row: &mut R, position: usize) -> (bool, Squares) {
+    fn row<R: Row>(&self, row: &mut R, position: usize) -> (bool, Pair) {
         #[cfg(feature = "planted")]
         crate::sys::planted::point();
         match row.dtype(self.program) {
@@ -168,7 +179,7 @@ impl Walk<'_> {
         kernels: &KernelSet<T>,
         row: &mut R,
         position: usize,
-    ) -> (bool, Squares) {
+    ) -> (bool, Pair) {
         let bound = kernels.of(row.skip());
         if row.len() <= CHUNK
             && let Some(done) = self.dense(bound, row, position)
@@ -186,20 +197,20 @@ impl Walk<'_> {
         bound: &Bound<T>,
         row: &mut R,
         position: usize,
-    ) -> (bool, Squares) {
+    ) -> (bool, Pair) {
         let mut leaf = row.leaf(self.program);
         leaf.origin.leaf = position;
         if !leaf.is_empty() && (leaf.len() <= CHUNK || self.cuts(&leaf, CHUNK).is_some()) {
             return self.chunk(bound, &mut leaf);
         }
         let mut finite = true;
-        let mut sum = Pairwise::default();
+        let mut sums = [Pairwise::default(), Pairwise::default()];
         for mut chunk in leaf.chunks(CHUNK) {
-            let (own_finite, own_sum) = self.chunk(bound, &mut chunk);
+            let (own_finite, own_sums) = self.chunk(bound, &mut chunk);
             finite &= own_finite;
-            sum.add(own_sum);
+            sums.iter_mut().zip(own_sums).for_each(|(sum, own)| sum.add(own));
         }
-        (finite, sum.total())
+        (finite, sums.map(|sum| sum.total()))
     }
 
     /// Sends a leaf through the pass as slices, where a kernel can walk over the arrays as they are and writes none but
@@ -209,22 +220,22 @@ impl Walk<'_> {
         bound: &Bound<T>,
         row: &mut R,
         position: usize,
-    ) -> Option<(bool, Squares)> {
-        let Self { pass, config, others, .. } = self;
+    ) -> Option<(bool, Pair)> {
+        let Self { pass, config, settled, .. } = self;
         if pass.source == PassInput::Carried || row.is_empty() {
             return None;
         }
         if pass.ends_for.is_none() {
             let origin = Origin { leaf: position, start: row.start() };
-            let site = Site { tier: config.tier, origin, others };
+            let site = Site { tier: config.tier, origin, settled };
             let mut arrays = Dense::default();
             if !row.dense(bound.slots.clone(), &mut arrays) {
                 return None;
             }
             let bad = bound.kernel.apply(site, arrays.updates, arrays.params, &mut arrays.slots);
-            return Some((!T::any(bad), Squares::default()));
+            return Some((!T::any(bad), Pair::default()));
         }
-        if !pass.ops.is_empty() {
+        if !pass.ops.is_empty() || self.squares.params {
             return None;
         }
         let values = row.updates::<T>()?;
@@ -232,7 +243,7 @@ impl Walk<'_> {
         if self.counts(row.skip()) {
             config.tier.run(SumSquares { lanes: &mut lanes, values });
         }
-        Some((true, lanes.total()))
+        Some((true, [lanes.total(), Squares::default()]))
     }
 
     /// Sends a chunk whose arrays are dense, in place and of different types through the last pass, where
@@ -281,23 +292,23 @@ impl Walk<'_> {
 
     /// Whether a leaf with this `skip` is part of the norm at the end.
     fn counts(&self, skip: u64) -> bool {
-        self.norm && self.pass.ends_for.is_none_or(|op| skip >> op & 1 == 0)
+        self.squares.updates && self.pass.ends_for.is_none_or(|op| skip >> op & 1 == 0)
     }
 
-    fn chunk<T: Float>(&self, bound: &Bound<T>, leaf: &mut Leaf<'_>) -> (bool, Squares) {
+    fn chunk<T: Float>(&self, bound: &Bound<T>, leaf: &mut Leaf<'_>) -> (bool, Pair) {
         if let Some(done) = self.dense(bound, leaf, leaf.origin.leaf) {
             return done;
         }
         if let Some(bad) = self.mixed(&bound.kernel, &bound.slots, leaf) {
-            return (!T::any(bad), Squares::default());
+            return (!T::any(bad), Pair::default());
         }
         if let Some(bad) = self.across(&bound.kernel, leaf) {
-            return (!T::any(bad), Squares::default());
+            return (!T::any(bad), Pair::default());
         }
         if self.pass.ends_for.is_none() && leaf.has_strided() {
-            return (self.staged(bound, leaf), Squares::default());
+            return (self.staged(bound, leaf), Pair::default());
         }
-        let mut lanes = self.counts(leaf.skip).then_some(Lanes::ZERO);
+        let mut lanes = self.counts(leaf.skip).then_some([Lanes::ZERO; 2]);
         let bad = Scratch::with(|scratch| {
             if leaf.len() <= STAGED || self.runs_in_place::<T>(leaf) {
                 return self.block(bound, leaf, scratch, lanes.as_mut());
@@ -310,7 +321,7 @@ impl Walk<'_> {
             }
             bad
         });
-        (!T::any(bad), lanes.map_or(Squares::default(), Lanes::total))
+        (!T::any(bad), lanes.map_or(Pair::default(), |lanes| lanes.map(Lanes::total)))
     }
 
     /// Whether the kernel can walk over the caller's arrays as they are.
@@ -338,7 +349,7 @@ impl Walk<'_> {
         bound: &Bound<T>,
         leaf: &mut Leaf<'_>,
         scratch: &mut Scratch<T>,
-        lanes: Option<&mut Lanes>,
+        lanes: Option<&mut [Lanes; 2]>,
     ) -> T::Bits {
         let len = leaf.len();
         let Leaf { updates, params, out, copy, slots, skip, origin, .. } = leaf;
@@ -347,7 +358,7 @@ impl Walk<'_> {
             let tier = self.config.tier;
             let mut states = staged_states(tier, slots, &mut scratch.slots, len);
             let skip = *skip | self.off;
-            let site = Site { tier: self.config.tier, origin: *origin, others: self.others };
+            let site = Site { tier: self.config.tier, origin: *origin, settled: self.settled };
             let stretch = Stretch { len, updates, params, out, copy, skip, site };
             self.compute(&bound.kernel, stretch, &mut scratch.copies, &mut states, lanes)
         };
@@ -374,7 +385,7 @@ impl Walk<'_> {
         stretch: Stretch<'_, '_>,
         copies: &mut StagedArrays<T>,
         states: &mut [&mut [T]],
-        lanes: Option<&mut Lanes>,
+        lanes: Option<&mut [Lanes; 2]>,
     ) -> T::Bits {
         let pass = self.pass;
         let Stretch { len, updates, params, out, copy, skip, site } = stretch;
@@ -389,13 +400,26 @@ impl Walk<'_> {
                 None => copied(&mut copies.updates, len, |to| updates.read(tier, to)),
             },
         };
-        let square = |values: &[T]| {
+        let square = |values: &[T], lanes: Option<&mut Lanes>| {
             if let Some(lanes) = lanes {
                 in_default_mode(|| tier.run(SumSquares { lanes, values }));
             }
         };
+        let [of_updates, of_params] = match lanes {
+            Some([of_updates, of_params]) => {
+                [Some(of_updates), Some(of_params).filter(|_| self.squares.params)]
+            }
+            None => [None, None],
+        };
+        if of_params.is_some() {
+            let values = match params.dense() {
+                Some(slice) => slice,
+                None => copied(&mut copies.params, len, |to| params.read(tier, to)),
+            };
+            square(values, of_params);
+        }
         if !finishes && pass.ops.is_empty() {
-            square(updates);
+            square(updates, of_updates);
             return T::Bits::default();
         }
         if let Params::Write(slot) = params
@@ -438,7 +462,7 @@ impl Walk<'_> {
         }
         let result = grown(&mut copies.out, len);
         let bad = kernel.store(site, updates, read, result, states);
-        square(result);
+        square(result, of_updates);
         match (params, out) {
             (Params::Write(slot), _) if writes_params => {
                 let params = add_to_wider(tier, result, slot, &mut copies.wider);

@@ -4,9 +4,9 @@ use smallvec::SmallVec;
 
 use super::measured::Measures;
 use super::outcome::Outcome;
-use crate::kernels::others::Others;
+use super::walk::Pair;
 use crate::kernels::set::Kernels;
-use crate::sums::squares::Squares;
+use crate::kernels::settled::Settled;
 
 /// What a step works in beside its leaves. It grows to what one step takes; the next ones with leaves alike
 /// allocate nothing.
@@ -17,10 +17,12 @@ pub struct Workspace {
     pub(crate) kernels: Kernels,
     /// The norms so far, one for each op that takes one.
     pub(crate) norms: SmallVec<[f64; 2]>,
-    pub(crate) others: Others,
+    pub(crate) settled: Settled,
     pub(crate) measures: Measures,
     /// Sums of squares of chunks.
-    pub(crate) sums: Vec<Squares>,
+    pub(crate) sums: Vec<Pair>,
+    /// Those of leaves.
+    pub(crate) squares: Vec<Pair>,
 }
 
 impl Workspace {
@@ -28,7 +30,7 @@ impl Workspace {
     pub(crate) fn clear(&mut self) {
         self.outcome.clear();
         self.norms.clear();
-        self.others.clear();
+        self.settled.clear();
     }
 }
 

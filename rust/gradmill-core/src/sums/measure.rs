@@ -6,7 +6,7 @@
 use pulp::NullaryFnOnce;
 
 use super::squares::{SquareLanes, Squares, add_squares, folded, padded};
-use super::units::{Measure, Units};
+use super::units::{Addend, Units};
 use crate::data::Source;
 use crate::number::dtype::DType;
 use crate::number::float::Float;
@@ -52,13 +52,19 @@ impl Sums {
         self.of_units.clear();
     }
 
+    /// Takes what was measured elsewhere, a number for each unit of each array.
+    pub fn set(&mut self, of_units: impl Iterator<Item = f64>) {
+        self.of_units.clear();
+        self.of_units.extend(of_units);
+    }
+
     /// That of a unit by its number; zero where nothing was measured.
     pub fn of(&self, unit: usize) -> f64 {
         self.of_units.get(unit).copied().unwrap_or_default()
     }
 
     /// The measure of each unit of each array, in a row.
-    pub fn measure(&mut self, arrays: &mut impl Arrays, what: Measure, config: &Config) -> &[f64] {
+    pub fn measure(&mut self, arrays: &mut impl Arrays, what: Addend, config: &Config) -> &[f64] {
         let Self { of_units, of_parts, planes } = self;
         let (mut elements, mut in_parts, mut in_units) = (0, 0, 0);
         for units in arrays.units() {
@@ -93,7 +99,7 @@ impl Sums {
                 }
             }
             of_units.extend((0..count).map(|unit| match what {
-                Measure::Norm => {
+                Addend::Square => {
                     let [sum, smaller, larger] =
                         [0, 1, 2].map(|plane| totals[plane * count + unit]);
                     Squares::new(sum, smaller, larger).norm()
@@ -105,10 +111,10 @@ impl Sums {
     }
 }
 
-impl Measure {
+impl Addend {
     /// How many sums it takes for a unit.
     fn planes(self) -> usize {
-        if self == Self::Norm { 3 } else { 1 }
+        if self == Self::Square { 3 } else { 1 }
     }
 }
 
@@ -173,7 +179,7 @@ fn parts<'p>(
 }
 
 impl Part<'_> {
-    fn run<T: Float>(&mut self, what: Measure, config: &Config) {
+    fn run<T: Float>(&mut self, what: Addend, config: &Config) {
         let Self { source, units, start, first_unit, sums } = self;
         let mut add = |at: usize, values: &[T]| {
             let start = *start + at;
@@ -207,7 +213,7 @@ struct AddToUnits<'k, T> {
     first_unit: usize,
     values: &'k [T],
     sums: &'k mut [f64],
-    what: Measure,
+    what: Addend,
 }
 
 impl<T: Float> NullaryFnOnce for AddToUnits<'_, T> {
@@ -216,10 +222,10 @@ impl<T: Float> NullaryFnOnce for AddToUnits<'_, T> {
     #[inline(always)]
     fn call(self) {
         match self.what {
-            Measure::Norm => self.add_squares(),
-            Measure::Sum => self.add(|value| value),
-            Measure::NotFinite => self.add(|value| if value.is_finite() { 0.0 } else { 1.0 }),
-            Measure::Nans => self.add(|value| if value.is_nan() { 1.0 } else { 0.0 }),
+            Addend::Square => self.add_squares(),
+            Addend::Value => self.add(|value| value),
+            Addend::NotFinite => self.add(|value| if value.is_finite() { 0.0 } else { 1.0 }),
+            Addend::Nan => self.add(|value| if value.is_nan() { 1.0 } else { 0.0 }),
         }
     }
 }
@@ -301,19 +307,19 @@ mod tests {
     use crate::sys::simd::Tier;
 
     /// Element by element, in the plainest way.
-    fn naive(values: &[f64], units: &Units, what: Measure) -> Vec<f64> {
+    fn naive(values: &[f64], units: &Units, what: Addend) -> Vec<f64> {
         let mut sums = vec![0.0; units.count()];
         units.runs(0, values.len(), |at, run| {
             for (offset, &value) in values[at..at + run.len].iter().enumerate() {
                 sums[run.unit + if run.one_unit { 0 } else { offset }] += match what {
-                    Measure::Norm => value * value,
-                    Measure::Sum => value,
-                    Measure::NotFinite => f64::from(u8::from(!value.is_finite())),
-                    Measure::Nans => f64::from(u8::from(value.is_nan())),
+                    Addend::Square => value * value,
+                    Addend::Value => value,
+                    Addend::NotFinite => f64::from(u8::from(!value.is_finite())),
+                    Addend::Nan => f64::from(u8::from(value.is_nan())),
                 };
             }
         });
-        if what == Measure::Norm { sums.into_iter().map(f64::sqrt).collect() } else { sums }
+        if what == Addend::Square { sums.into_iter().map(f64::sqrt).collect() } else { sums }
     }
 
     proptest! {
@@ -341,7 +347,7 @@ mod tests {
             let units = Units::new(axes, None, &shape).unwrap().unwrap_or_else(|| Units::whole(len));
             let sources = [Source::F64(View::Dense(&values)), Source::F32(View::Dense(&single))];
             let pairs = sources.map(|source| (source, &units));
-            for what in [Measure::Norm, Measure::Sum, Measure::NotFinite, Measure::Nans] {
+            for what in [Addend::Square, Addend::Value, Addend::NotFinite, Addend::Nan] {
                 let of = |threads, tier| {
                     let config = Config { threads, tier, fuse: true };
                     Sums::default().measure(&mut &pairs[..], what, &config).to_vec()
@@ -367,7 +373,7 @@ mod tests {
         let config = Config { threads: 1, tier: Tier::Scalar, fuse: true };
         let pairs = [(Source::F64(View::Dense(&values)), &units)];
         let mut sums = Sums::default();
-        let norms = sums.measure(&mut &pairs[..], Measure::Norm, &config);
+        let norms = sums.measure(&mut &pairs[..], Addend::Square, &config);
         for (norm, expected) in norms.iter().zip([5e200, 0.0, 5e-200]) {
             assert!((norm - expected).abs() <= 1e-12 * expected, "{norm}");
         }

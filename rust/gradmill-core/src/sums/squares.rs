@@ -43,9 +43,9 @@ impl Squares {
 
     /// Those of a tree, whose leaves have these.
     #[must_use]
-    pub fn of_tree(leaves: &[Self]) -> Self {
+    pub fn of_tree(leaves: impl IntoIterator<Item = Self>) -> Self {
         let mut all = Pairwise::default();
-        for &leaf in leaves {
+        for leaf in leaves {
             all.add(leaf);
         }
         all.total()
@@ -242,7 +242,7 @@ mod tests {
             values in proptest::collection::vec(-1e3f64..1e3, 0..70),
         ) {
             let squares: Vec<Squares> = values.iter().copied().map(plain).collect();
-            prop_assert_eq!(Squares::of_tree(&squares).sum.to_bits(), halves(&values).to_bits());
+            prop_assert_eq!(Squares::of_tree(squares.iter().copied()).sum.to_bits(), halves(&values).to_bits());
         }
 
         #[test]
@@ -273,7 +273,7 @@ mod tests {
         single.add(&[f32::INFINITY]);
         let all = [single.total(), of(&[1e200])];
         assert!(
-            !Squares::of_tree(&all).are_finite() && Squares::of_tree(&all).norm() == f64::INFINITY
+            !Squares::of_tree(all).are_finite() && Squares::of_tree(all).norm() == f64::INFINITY
         );
         assert!(of(&[1e300, -1e308, 1e-300]).are_finite());
         assert!(!of(&[1e300, f64::NEG_INFINITY]).are_finite());

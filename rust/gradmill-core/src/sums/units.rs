@@ -2,7 +2,6 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::number::dtype::DType;
 use crate::number::float::Float;
 
 /// Over which axes a unit extends.
@@ -17,48 +16,17 @@ pub enum UnitAxes {
     Weights,
 }
 
-/// What is measured of a unit.
+/// What an element adds to a sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Measure {
-    /// The root of the sum of squares.
-    Norm,
-    /// The sum.
-    Sum,
-    /// How many elements are not finite.
+pub enum Addend {
+    /// Its square; the sum is given by its root, which neither overflows nor vanishes on the way.
+    Square,
+    /// Itself.
+    Value,
+    /// One where it is infinite or NaN.
     NotFinite,
-    /// How many elements are NaN.
-    Nans,
-}
-
-/// How an op gets a number for each unit.
-#[derive(Clone, Copy, Debug)]
-pub struct UnitRule {
-    /// The axes of a unit.
-    pub axes: UnitAxes,
-    /// What is measured of the update.
-    pub measure: Measure,
-    /// Whether the parameter is measured as well.
-    pub params: bool,
-    /// The number, of the op's scalars, the measures of update and parameter, and the unit's elements.
-    pub number: fn(&[f64], f64, f64, f64) -> f64,
-}
-
-impl UnitRule {
-    /// The number that elements of `dtype` meet, of the same. Where measures are finite it is as well, be it
-    /// the largest there is: the ratio to an update that is next to nothing has no other end.
-    pub(crate) fn number_in(
-        &self,
-        dtype: DType,
-        scalars: &[f64],
-        of_update: f64,
-        of_param: f64,
-        elements: f64,
-    ) -> f64 {
-        let number = (self.number)(scalars, of_update, of_param, elements);
-        let most = if dtype == DType::F64 { f64::MAX } else { f32::MAX.into() };
-        let is_finite = of_update.is_finite() && of_param.is_finite();
-        if is_finite && number.abs() > most { most.copysign(number) } else { number }
-    }
+    /// One where it is NaN.
+    Nan,
 }
 
 /// How a leaf falls into units: its axes in row-major order, with neighbours of one kind taken together.

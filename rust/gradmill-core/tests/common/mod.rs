@@ -35,7 +35,13 @@ pub struct Shape {
     pub seed: u64,
 }
 
-/// A leaf's arrays before a step; slots of skipped ops are `None`.
+/// The lengths of the axes of a leaf with so many elements.
+pub fn shape_of(len: usize) -> Vec<usize> {
+    let rows = [4, 2].into_iter().find(|rows| len.is_multiple_of(*rows));
+    rows.map_or_else(|| vec![len], |rows| vec![rows, len / rows])
+}
+
+/// A leaf's arrays before a step; slots of skipped ops are `None`, and those by units come last.
 #[derive(Clone, Debug)]
 pub struct Arrays {
     pub updates: Data,
@@ -50,13 +56,15 @@ impl Shape {
         let mut random = Random(seed);
         let updates = random.data(dtypes[0], len, values);
         let params = random.data(dtypes[1], len, values);
+        let shape = shape_of(len);
         let slot = |slot| {
+            let len = program.slot_len(slot, len, &shape);
             let data = random.data(dtypes[2], len, values);
             let positive = || Data::new(dtypes[2], data.values().into_iter().map(f64::abs));
             let data = if program.slot_name(slot).0 == "nu" { positive() } else { data };
             (!program.skips_slot(skip, slot)).then_some(data)
         };
-        let slots = (0..program.slots()).map(slot).collect();
+        let slots = (0..program.slots() + program.unit_slots()).map(slot).collect();
         Arrays { updates, params, slots, skip }
     }
 }

@@ -5,9 +5,9 @@ use gradmill_core::sys::simd::Tier;
 use gradmill_core::{Config, DType, Leaf, Program, Step};
 use proptest::prelude::*;
 
-use super::Arrays;
 use super::chains::{Link, program};
 use super::data::{Data, Memory};
+use super::{Arrays, shape_of};
 
 /// How to run, none of which may change a bit.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +112,8 @@ struct Held<M> {
     params: Replaced<M>,
     out: M,
     slots: Vec<Option<Replaced<M>>>,
+    /// How many of the slots have the leaf's elements.
+    of_elements: usize,
     shape: Vec<usize>,
 }
 
@@ -125,9 +127,9 @@ impl<M: Memory> Held<M> {
             slot.as_ref().map(|slot| Replaced::of(slot, copies, salt + 4 + 2 * number))
         };
         let len = updates.len();
-        let rows = [4, 2].into_iter().find(|rows| len.is_multiple_of(*rows));
         Self {
-            shape: rows.map_or_else(|| vec![len], |rows| vec![rows, len / rows]),
+            shape: shape_of(len),
+            of_elements: program.slots(),
             updates: M::of(updates, salt),
             params: Replaced::of(params, copies, salt + 1),
             out: M::of(&Data::filled(dtype, updates.len(), 7.0), salt + 3),
@@ -136,15 +138,16 @@ impl<M: Memory> Held<M> {
     }
 
     fn leaf(&mut self, skip: u64, adds: bool) -> Leaf<'_> {
-        let Self { updates, params, out, slots, shape } = self;
+        let Self { updates, params, out, slots, of_elements, shape } = self;
         let (params, out) = if adds {
             (Params::Write(params.slot()), None)
         } else {
             (Params::Read(params.old.source()), Some(out.sink()))
         };
-        let slots = slots.iter_mut().map(|slot| slot.as_mut().map(Replaced::slot)).collect();
-        let leaf = Leaf::new(updates.source(), params, out, slots);
-        Leaf { skip, shape, ..leaf }
+        let mut slots = slots.iter_mut().map(|slot| slot.as_mut().map(Replaced::slot));
+        let own = slots.by_ref().take(*of_elements).collect();
+        let leaf = Leaf::new(updates.source(), params, out, own);
+        Leaf { skip, shape, unit_slots: slots.collect(), ..leaf }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use gradmill_core::ops::{Meta, Reduce};
+use gradmill_core::ops::{Meta, Over};
 use gradmill_core::{Entry, Program};
 use smallvec::SmallVec;
 
@@ -113,7 +113,8 @@ impl<'f> Call<'f> {
         if mode == Mode::Step && !has_params {
             return Err("a step needs params".into());
         }
-        if mode == Mode::Sums && (program.slots() > 0 || !program.ops().last().is_some_and(spans)) {
+        let has_state = program.slots() + program.unit_slots() > 0;
+        if mode == Mode::Sums && (has_state || !program.ops().last().is_some_and(spans)) {
             return Err("sums are of a norm or for finiteness, without state before it".into());
         }
         let (skip, noise_before) = (frame.integers("skip")?, frame.integers("drawn")?);
@@ -170,7 +171,10 @@ impl<'f> Call<'f> {
     /// that ask.
     fn check_known(&self, dims: &[i64]) -> Result<(), Problem> {
         // Behind state, the walk that is spared would also be the one that writes it.
-        let stateless = self.program.ops().take_while(|meta| meta.slots.is_empty());
+        let stateless = self
+            .program
+            .ops()
+            .take_while(|meta| meta.slots.is_empty() && meta.unit_slots.is_empty());
         let most = stateless.filter(|meta| spans(meta)).count();
         let lengths: Vec<usize> =
             dims.iter().filter_map(|&length| usize::try_from(length).ok()).collect();
@@ -192,31 +196,14 @@ impl<'f> Call<'f> {
         let writes = self.mode != Mode::Sums;
         let update = rest.next().ok_or("an update is missing")?;
         let len = update.len(axes);
-        let check = |buffer: Option<Buffer<'f>>| match buffer {
+        let check_len = |buffer: Option<Buffer<'f>>, len| match buffer {
             Some(buffer) if buffer.len(axes) != len => Err("arrays differ in length"),
             Some(buffer) if buffer.kind == Kind::Words => Err("an array holds words"),
             Some(buffer) => Ok(buffer),
             None => Err("operands or results are missing"),
         };
+        let check = |buffer| check_len(buffer, len);
         check(Some(update))?;
-        let param = self.has_params.then(|| check(rest.next())).transpose()?;
-        if param.is_none() && self.program.reads_params_of(skip) {
-            return Err("params are missing".into());
-        }
-        let count = if writes { self.program.slots_of(skip).count() } else { 0 };
-        let own = slots.len()..slots.len() + count;
-        for _ in own.clone() {
-            slots.push(check(rest.next())?);
-        }
-        let result = writes.then(|| check(made.next())).transpose()?;
-        for _ in own.clone() {
-            new_slots.push(check(made.next())?);
-        }
-        let params = param.iter().filter(|_| self.mode == Mode::Step).zip(&result);
-        let mut replaced = slots[own.clone()].iter().zip(&new_slots[own.clone()]).chain(params);
-        if replaced.any(|(old, new)| old.kind != new.kind) {
-            return Err("an array changes its dtype".into());
-        }
         let mut shape = SmallVec::new();
         if self.program.has_units() {
             let lengths = update.dims[axes..].iter();
@@ -224,6 +211,26 @@ impl<'f> Call<'f> {
             self.program
                 .check_units(skip, &shape)
                 .map_err(|(problem, op)| format!("{problem} ({op})"))?;
+        }
+        let param = self.has_params.then(|| check(rest.next())).transpose()?;
+        if param.is_none() && self.program.reads_params_of(skip) {
+            return Err("params are missing".into());
+        }
+        let numbers = self.program.slots_of(skip).filter(|_| writes);
+        let lengths: SmallVec<[usize; 4]> =
+            numbers.map(|slot| self.program.slot_len(slot, len, &shape)).collect();
+        let own = slots.len()..slots.len() + lengths.len();
+        for &len in &lengths {
+            slots.push(check_len(rest.next(), len)?);
+        }
+        let result = writes.then(|| check(made.next())).transpose()?;
+        for &len in &lengths {
+            new_slots.push(check_len(made.next(), len)?);
+        }
+        let params = param.iter().filter(|_| self.mode == Mode::Step).zip(&result);
+        let mut replaced = slots[own.clone()].iter().zip(&new_slots[own.clone()]).chain(params);
+        if replaced.any(|(old, new)| old.kind != new.kind) {
+            return Err("an array changes its dtype".into());
         }
         Ok(LeafBuffers { skip, shape, update, param, slots: own, result })
     }
@@ -259,7 +266,7 @@ pub const WORDS_PER_LEAF: usize = 6;
 
 /// Whether an op asks for something of all leaves together.
 fn spans(meta: &Meta) -> bool {
-    matches!(meta.reduce, Reduce::Norm | Reduce::Finite)
+    meta.gather.is_some_and(|gather| gather.over == Over::Tree)
 }
 
 /// An op, written as `name:governs:axes`, the axes as a list or a star for the usual ones.

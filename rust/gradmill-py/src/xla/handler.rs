@@ -4,7 +4,7 @@ use std::ffi::{CString, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 
-use gradmill_core::data::{Params, Sink, Slot, Slots, Source, View};
+use gradmill_core::data::{Params, Sink, Slot, Slots, Source, UnitSlots, View};
 use gradmill_core::sys::mode::in_default_mode;
 use gradmill_core::{Leaf, Outcome, Squares, Step, run, squares};
 
@@ -153,7 +153,10 @@ impl Prepared {
             known.dims.get(axes + 1).map_or(0, |&count| usize::try_from(count).unwrap_or(0));
         let (rows, _) = sums.as_chunks::<WORDS_PER_LEAF>();
         let rows: Vec<Squares> = rows.iter().map(from_words).collect();
-        let known = rows.chunks(leaves.max(1)).map(Squares::of_tree).collect();
+        let known = rows
+            .chunks(leaves.max(1))
+            .map(|known| Squares::of_tree(known.iter().copied()))
+            .collect();
         Ok(Self { scalars: call.scalars(&numbers, words)?, off, known })
     }
 }
@@ -202,7 +205,7 @@ fn apart<'c>(
 /// The arrays of a leaf in the `at`th call of a batch.
 ///
 /// # Safety
-/// `at` is within the batch, all arrays have one length, and no array that is written overlaps another one, but
+/// `at` is within the batch, all arrays but those by units have one length, and no array that is written overlaps another one, but
 /// for an old value that is overwritten.
 unsafe fn view<'l>(
     call: &Call<'_>,
@@ -216,14 +219,16 @@ unsafe fn view<'l>(
     unsafe {
         let (old, new) = (&operands.slots[slots.clone()], &operands.new_slots[slots.clone()]);
         let mut taken = old.iter().zip(new);
-        let states = (0..call.program.slots()).map(|number| {
+        let (elements, units) = (call.program.slots(), call.program.unit_slots());
+        let mut states = (0..elements + units).map(|number| {
             if call.mode == Mode::Sums || call.program.skips_slot(*skip, number) {
                 return Some(None);
             }
             let (old, new) = taken.next()?;
-            replaced(old, new, at, len).map(Some)
+            replaced(old, new, at, old.len(operands.axes)).map(Some)
         });
-        let states: Slots<'l> = states.collect::<Option<_>>()?;
+        let slots: Slots<'l> = states.by_ref().take(elements).collect::<Option<_>>()?;
+        let unit_slots: UnitSlots<'l> = states.collect::<Option<_>>()?;
         let mut out: Option<Sink<'l>> = None;
         let params = match (call.mode, param, result) {
             (Mode::Step, Some(param), Some(result)) => {
@@ -239,8 +244,8 @@ unsafe fn view<'l>(
                 }
             }
         };
-        let leaf = Leaf::new(update.source(at, len)?, params, out, states);
-        Some(Leaf { skip: *skip, shape, ..leaf })
+        let leaf = Leaf::new(update.source(at, len)?, params, out, slots);
+        Some(Leaf { skip: *skip, shape, unit_slots, ..leaf })
     }
 }
 

@@ -38,7 +38,7 @@ impl Walk<'_> {
     /// How to cut a leaf into boxes of about so many elements: where its arrays lie differently in memory, and no
     /// result depends on where in the leaf an element is.
     pub(super) fn cuts<'l>(&self, leaf: &Leaf<'l>, len: usize) -> Option<Cuts<'l>> {
-        let by_place = self.norm || self.rounding.is_some() || self.program.has_places();
+        let by_place = self.squares.updates || self.rounding.is_some() || self.program.has_places();
         if by_place || self.pass.ends_for.is_some() { None } else { leaf.cuts(len) }
     }
 }

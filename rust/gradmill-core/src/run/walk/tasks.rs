@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::row::Row;
-use super::Walk;
+use super::{Pair, Walk};
 use crate::data::{Boxes, Chunks, Leaf};
 use crate::sums::squares::Squares;
 use crate::sys::config::CHUNK;
@@ -16,9 +16,9 @@ const BUNDLE: usize = par::PARALLEL_FROM >> 3;
 #[expect(clippy::large_enum_variant, reason = "a box for each chunk would be memory of its own")]
 enum Task<'t, R> {
     /// Leaves that are no longer than a chunk; a sum for each that takes part.
-    Rows { rows: &'t mut [R], first: usize, sums: &'t mut [Squares] },
+    Rows { rows: &'t mut [R], first: usize, sums: &'t mut [Pair] },
     /// A chunk of a longer one.
-    Chunk { chunk: Leaf<'t>, sum: Option<&'t mut Squares> },
+    Chunk { chunk: Leaf<'t>, sum: Option<&'t mut Pair> },
 }
 
 /// Parts of a leaf: runs of consecutive elements in row-major order, or boxes.
@@ -46,16 +46,16 @@ impl Walk<'_> {
         &self,
         rows: &mut [R],
         threads: usize,
-        sums: &mut Vec<Squares>,
-        mut add: impl FnMut(Squares),
+        sums: &mut Vec<Pair>,
+        mut add: impl FnMut(Pair),
     ) -> bool {
         // A sum for each chunk; which thread computes it does not matter.
         let chunks = |row: &R| {
-            let counts = self.norm && row.is_active();
+            let counts = self.squares.updates && row.is_active();
             if counts { row.len().div_ceil(CHUNK).max(1) } else { 0 }
         };
         sums.clear();
-        sums.resize(rows.iter().map(chunks).sum(), Squares::default());
+        sums.resize(rows.iter().map(chunks).sum(), Pair::default());
         let finite = AtomicBool::new(true);
         par::for_each(threads, tasks(self, rows, sums), |task| {
             let own = self.in_mode(|| match task {
@@ -77,12 +77,12 @@ impl Walk<'_> {
         for count in rows.iter().map(chunks).filter(|&count| count > 0) {
             let (own, tail) = rest.split_at(count);
             rest = tail;
-            add(Squares::of_tree(own));
+            add([0, 1].map(|of: usize| Squares::of_tree(own.iter().map(|sums| sums[of]))));
         }
         finite.into_inner()
     }
 
-    fn bundle<R: Row>(&self, rows: &mut [R], first: usize, sums: &mut [Squares]) -> bool {
+    fn bundle<R: Row>(&self, rows: &mut [R], first: usize, sums: &mut [Pair]) -> bool {
         let mut finite = true;
         let mut sums = sums.iter_mut();
         self.each(rows, first, |own, found| {
@@ -108,7 +108,7 @@ impl Walk<'_> {
 fn tasks<'t, R: Row>(
     walk: &'t Walk<'_>,
     mut rows: &'t mut [R],
-    mut sums: &'t mut [Squares],
+    mut sums: &'t mut [Pair],
 ) -> impl Iterator<Item = Task<'t, R>> + Send {
     let mut position = 0;
     let mut chunks: Option<Parts<'t>> = None;

@@ -1,4 +1,4 @@
-//! What ops read beside the update and the parameter: numbers of units, and random numbers.
+//! What is settled before a pass for its ops to read: numbers of units, and random numbers.
 
 use pulp::NullaryFnOnce;
 use smallvec::SmallVec;
@@ -9,9 +9,9 @@ use crate::number::rng::{self, Key};
 use crate::sums::units::Units;
 use crate::sys::simd::Tier;
 
-/// What ops read that is neither update, parameter nor state.
+/// What ops read beside the update, the parameter and the state.
 #[derive(Debug, Default)]
-pub struct Others {
+pub struct Settled {
     /// Each op that reads numbers of units, and the place of the first leaf's.
     number_ops: SmallVec<[(usize, usize); 4]>,
     /// For each such op in turn, of each leaf its units and the place of their first number; a leaf without
@@ -24,7 +24,7 @@ pub struct Others {
     keys: Vec<Key>,
 }
 
-impl Others {
+impl Settled {
     pub fn clear(&mut self) {
         let Self { number_ops, units, numbers, key_ops, keys } = self;
         number_ops.clear();
@@ -34,22 +34,10 @@ impl Others {
         keys.clear();
     }
 
-    /// The numbers of each leaf's units for `op`, leaf by leaf; `numbers` are those of all units in a row.
-    pub(crate) fn add_numbers(
-        &mut self,
-        op: usize,
-        units: impl Iterator<Item = Option<Units>>,
-        numbers: impl Iterator<Item = f64>,
-    ) {
+    /// Begins the numbers of units for `op`, which come leaf by leaf.
+    pub(crate) fn begin_numbers(&mut self, op: usize) -> Numbers<'_> {
         self.number_ops.push((op, self.units.len()));
-        let mut first = self.numbers.len();
-        self.units.extend(units.map(|units| {
-            let units = units?;
-            let own = first;
-            first += units.count();
-            Some((units, own))
-        }));
-        self.numbers.extend(numbers);
+        Numbers { units: &mut self.units, numbers: &mut self.numbers }
     }
 
     /// Each leaf's key for `op`.
@@ -81,6 +69,25 @@ impl Others {
     ) {
         let key = self.keys[first_of(&self.key_ops, op) + origin.leaf];
         tier.run(FillNormal { key, start: (origin.start + at) as u64, into });
+    }
+}
+
+/// Numbers of units, as they come in.
+pub struct Numbers<'n> {
+    units: &'n mut Vec<Option<(Units, usize)>>,
+    numbers: &'n mut Vec<f64>,
+}
+
+impl Numbers<'_> {
+    /// Those of the next leaf.
+    pub fn add(&mut self, units: Units, numbers: impl Iterator<Item = f64>) {
+        self.units.push(Some((units, self.numbers.len())));
+        self.numbers.extend(numbers);
+    }
+
+    /// The next leaf has none.
+    pub fn add_none(&mut self) {
+        self.units.push(None);
     }
 }
 

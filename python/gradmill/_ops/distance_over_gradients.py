@@ -1,0 +1,30 @@
+"""Updates of a leaf over the root of all their squares, times how far it has come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradmill._ops.common import over, total
+from gradmill._ops.op import op
+
+Array = Any
+
+
+@op(finds="units")
+def scale_by_distance_over_gradients(
+    xp: Any,
+    u: Array,
+    p: Array,
+    max_dist: Array,
+    grad_sum_of_squares: Array,
+    init_params: Array,
+    *,
+    eps: Array,
+    global_scale: Array,
+) -> tuple[Array, ...]:
+    """Scale by the largest distance over the root of the sum of squared norms."""
+    way = p - init_params
+    farthest = xp.maximum(max_dist, xp.asarray(xp.sqrt(total(xp, way * way)), u.dtype))
+    squares = grad_sum_of_squares + xp.asarray(total(xp, u * u), u.dtype)
+    rate = over(xp, farthest, xp.sqrt(squares[0] + eps))
+    return u * (global_scale * rate), farthest, squares, init_params

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradmill._data.checks import real
+from gradmill._data.recorded import recorded
+from gradmill._data.slots import Slot
+from gradmill._ops import ademamix as ops
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native
+from gradmill.schedules._named import real_or_schedule
+from gradmill.transforms import add_decayed_weights, scale_by_learning_rate
+from gradmill.transforms._chain import chain
+
+if TYPE_CHECKING:
+    from gradmill._data.types import ScalarOrSchedule
+    from gradmill._plan.spec import Mask
+    from gradmill._run.transformation import (
+        GradientTransformation,
+        GradientTransformationExtraArgs,
+    )
+
+
+class ScaleBySimplifiedAdEMAMixState(NamedTuple):
+    """The state of :func:`scale_by_simplified_ademamix`.
+
+    Attributes:
+        t: Steps taken, a 0-d int32 array.
+        m: Sums of decayed updates, a tree like the parameters.
+        n: Second moments, a tree like the parameters.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> state = gm.contrib.scale_by_simplified_ademamix().init(np.ones(1))
+        >>> state.t, state.m
+        (array(0, dtype=int32), array([0.]))
+    """
+
+    t: Any
+    m: Any
+    n: Any
+
+
+@recorded
+def scale_by_simplified_ademamix(
+    b1: float = 0.99,
+    b2: float = 0.95,
+    alpha: ScalarOrSchedule = 0.0,
+    eps: float = 1e-8,
+    eps_root: float = 0.0,
+) -> GradientTransformation:
+    r"""Rescale updates as AdEMAMix does, with one moment instead of two.
+
+    .. math::
+        m' = \beta_1 m + u, \qquad v' = \beta_2 v + (1 - \beta_2) u^2, \qquad
+        u' = \frac{m' + \alpha u}{\sqrt{v' / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
+
+    with :math:`t` from 1. The slow moment is a sum, not an average: it grows to
+    :math:`1 / (1 - \beta_1)` times an update, so learning rates are that much smaller than Adam's.
+    It takes one array less than :func:`scale_by_ademamix`. Raise ``alpha`` for small batches, where
+    the last gradient should count for less than the sum, to about 100 with large ones.
+
+    Args:
+        b1: Decay of the sum, between -1 and 1.
+        b2: Decay of the second moment, from 0 to below 1.
+        alpha: The multiple of the last update, or a schedule.
+        eps: Added outside the root, not negative.
+        eps_root: Added inside the root, :math:`\bar\epsilon`, not negative.
+
+    Returns:
+        A transformation with state :class:`ScaleBySimplifiedAdEMAMixState`. It does not change the
+        sign.
+
+    Raises:
+        TypeError: A hyperparameter is not a real number.
+        ValueError: A hyperparameter is out of bounds.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.contrib.scale_by_simplified_ademamix(alpha=2.0)
+        >>> updates, state = tx.update(np.array([3.0, -0.1]), tx.init(np.zeros(2)))
+        >>> updates.round(6)
+        array([ 3., -3.])
+
+    References:
+        Morwani et al., `Connections between Schedule-Free Optimizers, AdEMAMix, and Accelerated SGD
+        Variants <https://arxiv.org/abs/2502.02431>`_, 2025.
+    """
+    hyper = {
+        "b1": real("b1", b1, above=-1, below=1),
+        "b2": real("b2", b2, at_least=0, below=1),
+        "alpha": real_or_schedule("alpha", alpha),
+        "eps": real("eps", eps, at_least=0),
+        "eps_root": real("eps_root", eps_root, at_least=0),
+    }
+    op, slots = ops.scale_by_simplified_ademamix, (Slot("m"), Slot("n"))
+    return native(Spec(op, ScaleBySimplifiedAdEMAMixState, hyper, slots, counters=("t",)))
+
+
+@recorded
+def simplified_ademamix(
+    learning_rate: ScalarOrSchedule,
+    b1: float = 0.99,
+    b2: float = 0.95,
+    alpha: ScalarOrSchedule = 0.0,
+    eps: float = 1e-8,
+    eps_root: float = 0.0,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Mask | None = None,
+) -> GradientTransformationExtraArgs:
+    """AdEMAMix with one moment: a long sum of gradients, and more of the last one.
+
+    :func:`scale_by_simplified_ademamix`, then :func:`gradmill.add_decayed_weights`, then
+    :func:`gradmill.scale_by_learning_rate`.
+
+    Args:
+        learning_rate: A number or a schedule.
+        b1: Decay of the sum, between -1 and 1.
+        b2: Decay of the second moment, from 0 to below 1.
+        alpha: The multiple of the last update, or a schedule.
+        eps: Added outside the root, not negative.
+        eps_root: Added inside the root, not negative.
+        weight_decay: The multiple of the parameters, or a schedule of it.
+        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+
+    Returns:
+        The chain of the three. Its ``update`` needs ``params``.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: A hyperparameter is out of bounds.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.contrib.simplified_ademamix(0.1)
+        >>> opt = gm.Optimizer(tx, np.array([1.0, -1.0]))
+        >>> for _ in range(2):
+        ...     _ = opt.step(np.array([2.0, 0.5]))
+        >>> opt.params.round(6)
+        array([ 0.701, -1.299])
+
+    References:
+        Morwani et al., `Connections between Schedule-Free Optimizers, AdEMAMix, and Accelerated SGD
+        Variants <https://arxiv.org/abs/2502.02431>`_, 2025.
+    """
+    return chain(
+        scale_by_simplified_ademamix(b1, b2, alpha, eps, eps_root),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )

@@ -1,0 +1,50 @@
+"""Adagrad."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradmill._data.recorded import recorded
+from gradmill.transforms import scale_by_learning_rate, scale_by_rss
+from gradmill.transforms._chain import chain
+
+if TYPE_CHECKING:
+    from gradmill._data.types import ScalarOrSchedule
+    from gradmill._run.transformation import GradientTransformationExtraArgs
+
+
+@recorded
+def adagrad(
+    learning_rate: ScalarOrSchedule, initial_accumulator_value: float = 0.1, eps: float = 1e-7
+) -> GradientTransformationExtraArgs:
+    """Adagrad: :func:`scale_by_rss`, then :func:`scale_by_learning_rate`.
+
+    For sparse features: an element that is rarely other than zero keeps large steps.
+
+    Args:
+        learning_rate: A number or a schedule.
+        initial_accumulator_value: What the sums of squares start with.
+        eps: Added inside the root.
+
+    Returns:
+        The chain of the two.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: One is out of bounds, as for :func:`scale_by_rss`.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> opt = gm.Optimizer(gm.adagrad(0.1, 0.0), np.array([1.0, -1.0]))
+        >>> _ = opt.step(np.array([2.0, 0.5]))
+        >>> opt.params.round(6)
+        array([ 0.9, -1.1])
+
+    References:
+        Duchi, Hazan and Singer, `Adaptive Subgradient Methods for Online Learning and Stochastic
+        Optimization <https://jmlr.org/papers/v12/duchi11a.html>`_, 2011.
+    """
+    return chain(
+        scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate)
+    )

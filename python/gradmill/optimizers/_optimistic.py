@@ -1,0 +1,174 @@
+"""Optimistic gradient descent, plain and with Adam's direction."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from gradmill._data.recorded import recorded
+from gradmill.transforms import (
+    scale,
+    scale_by_adam,
+    scale_by_learning_rate,
+    scale_by_optimistic_gradient,
+)
+from gradmill.transforms._chain import chain
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from gradmill._data.types import ScalarOrSchedule
+    from gradmill._run.transformation import GradientTransformationExtraArgs
+
+
+@recorded
+def optimistic_gradient_descent(
+    learning_rate: ScalarOrSchedule, alpha: float = 1.0, beta: float = 1.0
+) -> GradientTransformationExtraArgs:
+    """Optimistic gradient descent, for games: it converges where gradient descent circles.
+
+    Args:
+        learning_rate: A number or a schedule.
+        alpha: The factor of the gradient.
+        beta: The factor of its change since the last step.
+
+    Returns:
+        The chain of :func:`scale_by_optimistic_gradient` and :func:`scale_by_learning_rate`.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> opt = gm.Optimizer(gm.optimistic_gradient_descent(0.1), np.array([1.0, 1.0]))
+        >>> for _ in range(1000):
+        ...     x, y = opt.params
+        ...     _ = opt.step(np.array([y, -x]))
+        >>> bool(np.abs(opt.params).max() < 0.1)
+        True
+
+    References:
+        Mokhtari, Ozdaglar and Pattathil, `A Unified Analysis of Extra-gradient and Optimistic
+        Gradient Methods for Saddle Point Problems <https://arxiv.org/abs/1901.08511>`_, 2019.
+    """
+    return chain(scale_by_optimistic_gradient(alpha, beta), scale_by_learning_rate(learning_rate))
+
+
+@recorded
+def optimistic_adam_v2(
+    learning_rate: ScalarOrSchedule,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    eps_root: float = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    nesterov: bool = True,
+) -> GradientTransformationExtraArgs:
+    """Adam whose direction is taken optimistically, for games and adversarial networks.
+
+    Args:
+        learning_rate: A number or a schedule.
+        alpha: The factor of Adam's direction.
+        beta: The factor of its change since the last step.
+        b1: Decay of the first moment.
+        b2: Decay of the second moment.
+        eps: Added outside the root.
+        eps_root: Added inside the root.
+        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
+            that is of half precision.
+        nesterov: Whether to use Nesterov's momentum.
+
+    Returns:
+        The chain of :func:`scale_by_adam`, :func:`scale_by_optimistic_gradient` and
+        :func:`scale_by_learning_rate`.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.optimistic_adam_v2(0.1, nesterov=False)
+        >>> opt = gm.Optimizer(tx, np.array([1.0, -1.0]))
+        >>> _ = opt.step(np.array([2.0, 0.5]))
+        >>> opt.params.round(6)
+        array([ 0.9, -1.1])
+
+    References:
+        Daskalakis, Ilyas, Syrgkanis and Zeng, `Training GANs with Optimism
+        <https://arxiv.org/abs/1711.00141>`_, 2017.
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        scale_by_optimistic_gradient(alpha, beta),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+@recorded
+def optimistic_adam(
+    learning_rate: float,
+    optimism: float | None = None,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    eps_root: float = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = True,
+) -> GradientTransformationExtraArgs:
+    """Adam whose direction is taken optimistically; :func:`optimistic_adam_v2` has schedules.
+
+    It warns, as optax does, that the other one is to be preferred.
+
+    Args:
+        learning_rate: A number.
+        optimism: What the change of Adam's direction is multiplied by; None for the learning rate.
+        b1: Decay of the first moment.
+        b2: Decay of the second moment.
+        eps: Added outside the root.
+        eps_root: Added inside the root.
+        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
+            that is of half precision.
+        nesterov: Whether to use Nesterov's momentum.
+
+    Returns:
+        The chain of :func:`scale_by_adam`, :func:`scale_by_optimistic_gradient` and :func:`scale`.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: The learning rate is a schedule.
+
+    Example:
+        >>> import warnings
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     tx = gm.optimistic_adam(0.1, nesterov=False)
+        >>> opt = gm.Optimizer(tx, np.array([1.0, -1.0]))
+        >>> _ = opt.step(np.array([2.0, 0.5]))
+        >>> opt.params.round(6)
+        array([ 0.9, -1.1])
+
+    References:
+        Daskalakis, Ilyas, Syrgkanis and Zeng, `Training GANs with Optimism
+        <https://arxiv.org/abs/1711.00141>`_, 2017.
+    """
+    warnings.warn(
+        "optimistic_adam is deprecated; optimistic_adam_v2 takes its place",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    if callable(learning_rate):
+        raise ValueError("optimistic_adam takes no schedule; optimistic_adam_v2 does")
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        scale_by_optimistic_gradient(
+            learning_rate, learning_rate if optimism is None else optimism
+        ),
+        scale(-1.0),
+    )

@@ -1,0 +1,56 @@
+"""Gradient descent with Polyak's step size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from gradmill._data.recorded import recorded
+from gradmill.optimizers._sgd import sgd
+from gradmill.transforms import scale_by_polyak
+from gradmill.transforms._chain import chain
+
+if TYPE_CHECKING:
+    from gradmill._data.types import ScalarOrSchedule
+    from gradmill._run.transformation import GradientTransformationExtraArgs
+
+
+@recorded
+def polyak_sgd(
+    max_learning_rate: float = 1.0,
+    scaling: ScalarOrSchedule = 1.0,
+    f_min: float = 0.0,
+    eps: float = 0.0,
+    variant: Literal["sps", "sps+"] = "sps",
+) -> GradientTransformationExtraArgs:
+    """Gradient descent with Polyak's step size, which follows from how large the loss still is.
+
+    Args:
+        max_learning_rate: The largest step size.
+        scaling: A number or a schedule, which multiplies gradients before they are measured.
+        f_min: The least loss, or a bound below it.
+        eps: Added to the squared norm of gradients.
+        variant: ``"sps"``, or ``"sps+"`` to take a loss below ``f_min`` for ``f_min``.
+
+    Returns:
+        The chain of :func:`sgd` and :func:`scale_by_polyak`, whose ``update`` needs the loss of the
+        step as ``value``.
+
+    Raises:
+        TypeError: An argument is of the wrong kind. From ``update``: there is no ``value``.
+        ValueError: One is out of bounds, as for :func:`scale_by_polyak`.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> opt = gm.Optimizer(gm.polyak_sgd(), np.array([3.0, 4.0]))
+        >>> for _ in range(3):
+        ...     loss, grads = (opt.params**2).sum(), 2 * opt.params
+        ...     _ = opt.step(grads, value=loss)
+        >>> opt.params
+        array([0.375, 0.5  ])
+
+    References:
+        Loizou, Vaswani, Laradji and Lacoste-Julien, `Stochastic Polyak Step-size for SGD: An
+        Adaptive Learning Rate for Fast Convergence <https://arxiv.org/abs/2002.10542>`_, 2021.
+    """
+    return chain(sgd(scaling), scale_by_polyak(f_min, max_learning_rate, eps, variant))

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradmill._data.checks import real
+from gradmill._data.recorded import recorded
+from gradmill._data.slots import Slot
+from gradmill._ops import adamax as ops
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native
+from gradmill.transforms._adam import ScaleByAdamState
+
+if TYPE_CHECKING:
+    from gradmill._run.transformation import GradientTransformation
+
+
+@recorded
+def scale_by_adamax(
+    b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+) -> GradientTransformation:
+    r"""Rescale updates as Adamax does: by the largest size that they have had of late.
+
+    .. math::
+        m' = \beta_1 m + (1 - \beta_1) u, \qquad
+        v' = \max\left(\beta_2 v, |u| + \epsilon\right), \qquad
+        u' = \frac{m' / (1 - \beta_1^t)}{v'}
+
+    which bounds steps even where updates are mostly zero, as those of embeddings are. There is no
+    root and no square, and nothing to correct in the maximum. Where :math:`v' = 0`, so is the
+    update.
+
+    Args:
+        b1: Decay of the first moment.
+        b2: Decay of the maximum.
+        eps: Added to sizes before they are compared.
+
+    Returns:
+        A transformation with state :class:`ScaleByAdamState`, whose ``nu`` is the maximum. It does
+        not change the sign.
+
+    Raises:
+        TypeError: A hyperparameter is not a real number.
+        ValueError: A hyperparameter is out of bounds: those of ``b1`` are -1 and 1, of ``b2`` 0
+            and 1; ``eps`` is not negative.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> tx = gm.scale_by_adamax(b1=0.0, b2=0.5)
+        >>> state = tx.init(np.zeros(1))
+        >>> for size in 8.0, 2.0:
+        ...     updates, state = tx.update(np.array([size]), state)
+        >>> updates.round(6)
+        array([0.5])
+
+    References:
+        Kingma and Ba, `Adam: A Method for Stochastic Optimization
+        <https://arxiv.org/abs/1412.6980>`_, 2014.
+    """
+    hyper = {
+        "b1": real("b1", b1, above=-1, below=1),
+        "b2": real("b2", b2, at_least=0, below=1),
+        "eps": real("eps", eps, at_least=0),
+    }
+    return native(Spec(ops.scale_by_adamax, ScaleByAdamState, hyper, (Slot("mu"), Slot("nu"))))

@@ -1,0 +1,77 @@
+//! What an op has to know of more than an element.
+
+pub use crate::sums::units::Addend;
+use crate::sums::units::UnitAxes;
+
+/// Sums over many elements, formed in f64 in an order that depends on shape alone, and what becomes of them before the op
+/// runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Gather {
+    /// Which elements have a sum in common.
+    pub over: Over,
+    /// What is summed, of which array: at most two sums.
+    pub of: &'static [(Of, Addend)],
+    /// What becomes of the sums.
+    pub settle: Settle,
+}
+
+/// Which elements have a sum in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Those of all leaves.
+    Tree,
+    /// Those of a unit of a leaf, which extends over these axes.
+    Units(UnitAxes),
+}
+
+/// Which array of a leaf is summed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// The update that reaches the op; this ends a pass.
+    Update,
+    /// The parameter, which is there before the first pass.
+    Param,
+}
+
+/// What becomes of the sums.
+#[derive(Clone, Copy, Debug)]
+pub enum Settle {
+    /// The op finds it behind its scalars.
+    Scalar,
+    /// It decides whether the ops that this one governs run.
+    Gate,
+    /// The caller is told for which leaves it is not zero.
+    Flags,
+    /// A number for each unit, from the op's scalars and what there is of the unit.
+    Number(fn(&[f64], Unit<'_>) -> f64),
+}
+
+/// A unit, between the walk that sums and the one that reads its number.
+#[derive(Debug)]
+pub struct Unit<'u> {
+    /// Its sums, in the order of [`Gather::of`].
+    pub sums: [f64; 2],
+    /// How many elements it has.
+    pub elements: f64,
+    /// Its share of the op's state by units, to be brought up to date.
+    pub state: &'u mut [f64],
+}
+
+impl Gather {
+    /// Whether it takes a walk over the update, which ends a pass.
+    #[must_use]
+    pub fn needs_update(&self) -> bool {
+        self.of.iter().any(|(of, _)| *of == Of::Update)
+    }
+
+    /// Whether the walk that brings the update to the op forms all sums on its way, at the price of no other read.
+    #[must_use]
+    pub fn is_of_walk(&self) -> bool {
+        let is_square = |(_, addend): &(Of, Addend)| *addend == Addend::Square;
+        match self.over {
+            Over::Tree => true,
+            Over::Units(UnitAxes::All) => self.needs_update() && self.of.iter().all(is_square),
+            Over::Units(_) => false,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+"""What optax does not have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.case import Case
+from tests.cases.arguments import (
+    are_matrices,
+    axes,
+    axes_of_masked,
+    decay,
+    has_thirds,
+    only_kernels,
+)
+
+_ROWS = [
+    Case("cautious", lambda m: m.contrib.cautious(m.adam(0.1, b1=0.7))),
+    Case(
+        "cautious_args",
+        lambda m: m.contrib.cautious(m.trace(0.8), descends=False, least_share=0.6),
+    ),
+    Case("cautious_weight_decay", lambda m: m.contrib.cautious_weight_decay(0.1)),
+    Case(
+        "cautious_weight_decay_schedule",
+        lambda m: m.contrib.cautious_weight_decay(decay, only_kernels),
+    ),
+    Case("cautious_adamw", lambda m: m.contrib.cautious_adamw(0.1, 0.7, 0.95, 1e-3)),
+    Case(
+        "cautious_adamw_args",
+        lambda m: m.contrib.cautious_adamw(
+            decay, 0.7, weight_decay=0.1, mask=only_kernels, nesterov=True, cautious_decay=True
+        ),
+    ),
+    Case("scale_by_mars", lambda m: m.contrib.scale_by_mars()),
+    Case(
+        "scale_by_mars_args",
+        lambda m: m.contrib.scale_by_mars(0.8, 0.9, decay, 1e-3, max_norm=None),
+    ),
+    Case("mars", lambda m: m.contrib.mars(0.1, gamma=0.5, weight_decay=0.1, mask=only_kernels)),
+    Case("scale_by_adam_mini", lambda m: m.contrib.scale_by_adam_mini()),
+    Case(
+        "scale_by_adam_mini_leaf",
+        lambda m: m.contrib.scale_by_adam_mini(0.8, 0.9, 1e-3, 1e-4, axis=None),
+    ),
+    Case(
+        "adam_mini_heads",
+        lambda m: m.masked(m.contrib.adam_mini(0.1, axis=0, num_blocks=3), has_thirds),
+    ),
+    Case("adam_mini", lambda m: m.contrib.adam_mini(0.1, weight_decay=0.1, mask=only_kernels)),
+    Case(
+        "scale_by_normuon",
+        lambda m: m.masked(
+            m.contrib.scale_by_normuon(weight_dimension_numbers=axes_of_masked), are_matrices
+        ),
+        loose=30,
+    ),
+    Case(
+        "normuon_args",
+        lambda m: m.contrib.normuon(
+            decay,
+            ((4.0, -6.0, 3.0), (2.5, -3.0, 1.5)),
+            4,
+            0.8,
+            0.9,
+            1e-3,
+            0.1,
+            only_kernels,
+            nesterov=True,
+            adam_learning_rate=0.2,
+            weight_dimension_numbers=axes,
+            consistent_rms=0.5,
+        ),
+        loose=30,
+    ),
+    Case("normuon", lambda m: m.contrib.normuon(0.1)),
+]
+
+BEYOND = [replace(case, beyond=True) for case in _ROWS]

@@ -1,0 +1,307 @@
+"""What optax does not have, against the papers' formulas as one writes them in float64."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import gradmill as gm
+from gradmill.errors import LeafValueError
+from tests.cases.beyond import BEYOND
+from tests.trees import assert_close, random_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.case import Case
+
+Array = Any
+Steps = list[tuple[Array, Array]]
+"""Gradient and parameters of each step, of one leaf."""
+
+STEPS = 10
+TOLERANCE = {
+    np.float32: {"rtol": 2e-4, "atol": 2e-6},
+    np.float64: {"rtol": 1e-10, "atol": 1e-13},
+}
+
+
+def adam_of(steps: Steps, b1: float, b2: float, eps: float, *, nesterov: bool = False) -> Any:
+    """Adam's direction in each step."""
+    m = v = np.zeros(())
+    for t, (g, _) in enumerate(steps, 1):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        m_hat = m / (1 - b1**t)
+        if nesterov:
+            m_hat = b1 * m / (1 - b1 ** (t + 1)) + (1 - b1) * g / (1 - b1**t)
+        yield m_hat / (np.sqrt(v / (1 - b2**t)) + eps)
+
+
+def masked(u: Array, g: Array, least: float) -> Array:
+    """Liang et al.: the elements of a direction whose sign is the gradient's."""
+    phi = (u * g > 0).astype(float)
+    return u * phi / max(phi.mean(), least)
+
+
+def cautious(steps: Steps, name: str) -> Any:
+    for (g, _), u in zip(steps, adam_of(steps, 0.7, 0.999, 1e-8), strict=True):
+        yield -0.1 * masked(u, g, 1e-3)
+
+
+def cautious_args(steps: Steps, name: str) -> Any:
+    trace = np.zeros(())
+    for g, _ in steps:
+        trace = g + 0.8 * trace
+        yield masked(trace, g, 0.6)
+
+
+def decayed(u: Array, p: Array, weight_decay: float) -> Array:
+    """Chen et al.: decay where update and parameter have the same sign."""
+    return u + weight_decay * (u * p >= 0) * p
+
+
+def cautious_weight_decay(steps: Steps, name: str) -> Any:
+    return (decayed(g, p, 0.1) for g, p in steps)
+
+
+def cautious_weight_decay_schedule(steps: Steps, name: str) -> Any:
+    for t, (g, p) in enumerate(steps):
+        yield g if name == "bias" else decayed(g, p, 0.01 / (t + 1))
+
+
+def cautious_adamw(steps: Steps, name: str) -> Any:
+    for (g, p), u in zip(steps, adam_of(steps, 0.7, 0.95, 1e-3), strict=True):
+        yield -0.1 * (masked(u, g, 1e-3) + 1e-4 * p)
+
+
+def cautious_adamw_args(steps: Steps, name: str) -> Any:
+    directions = adam_of(steps, 0.7, 0.999, 1e-8, nesterov=True)
+    for t, ((g, p), u) in enumerate(zip(steps, directions, strict=True)):
+        kept = masked(u, g, 1e-3)
+        yield -0.01 / (t + 1) * (kept if name == "bias" else decayed(kept, p, 0.1))
+
+
+def mars_of(steps: Steps, b1: float, b2: float, gamma: Any, eps: float, most: float) -> Any:
+    """Yuan et al.: gradients with a multiple of their change, clipped, then Adam."""
+    corrected, last = [], steps[0][0]
+    for t, (g, p) in enumerate(steps):
+        c = g + gamma(t) * b1 / (1 - b1) * (g - last)
+        last, size = g, np.linalg.norm(c)
+        corrected.append((c * most / size if size > most else c, p))
+    return adam_of(corrected, b1, b2, eps)
+
+
+def scale_by_mars(steps: Steps, name: str) -> Any:
+    return mars_of(steps, 0.95, 0.99, lambda t: 0.025, 1e-8, 1.0)
+
+
+def scale_by_mars_args(steps: Steps, name: str) -> Any:
+    return mars_of(steps, 0.8, 0.9, lambda t: 0.01 / (t + 1), 1e-3, np.inf)
+
+
+def mars(steps: Steps, name: str) -> Any:
+    directions = mars_of(steps, 0.95, 0.99, lambda t: 0.5, 1e-8, 1.0)
+    for (_, p), u in zip(steps, directions, strict=True):
+        yield -0.1 * (u if name == "bias" else u + 0.1 * p)
+
+
+def adam_mini_of(
+    steps: Steps, blocks: list[Any], b1: float, b2: float, eps: float, eps_root: float = 0.0
+) -> Any:
+    """Zhang et al.: Adam with the mean square of each block; these are selections of a leaf."""
+    m, v = np.zeros_like(steps[0][0]), [0.0] * len(blocks)
+    for t, (g, _) in enumerate(steps, 1):
+        m, u = b1 * m + (1 - b1) * g, np.zeros_like(g)
+        for b, block in enumerate(blocks):
+            v[b] = b2 * v[b] + (1 - b2) * np.mean(g[block] ** 2)
+            u[block] = m[block] / (1 - b1**t) / (np.sqrt(v[b] / (1 - b2**t) + eps_root) + eps)
+        yield u
+
+
+def columns(leaf: Array) -> list[Any]:
+    return [(..., at) for at in range(leaf.shape[-1])] if leaf.ndim > 1 else [...]
+
+
+def scale_by_adam_mini(steps: Steps, name: str) -> Any:
+    return adam_mini_of(steps, columns(steps[0][0]), 0.9, 0.999, 1e-8)
+
+
+def scale_by_adam_mini_leaf(steps: Steps, name: str) -> Any:
+    return adam_mini_of(steps, [...], 0.8, 0.9, 1e-3, 1e-4)
+
+
+def adam_mini_heads(steps: Steps, name: str) -> Any:
+    if name != "kernel":
+        return (g for g, _ in steps)
+    heads: list[Any] = [slice(0, 3), slice(3, 6), slice(6, 9)]
+    return (-0.1 * u for u in adam_mini_of(steps, heads, 0.9, 0.999, 1e-8))
+
+
+def adam_mini(steps: Steps, name: str) -> Any:
+    directions = scale_by_adam_mini(steps, name)
+    for (_, p), u in zip(steps, directions, strict=True):
+        yield -0.1 * (u if name == "bias" else u + 0.1 * p)
+
+
+def orthogonal(x: Array, coeffs: list[Any], eps: float) -> Array:
+    """Newton-Schulz iterations of one matrix."""
+    x = x / (np.linalg.norm(x) + eps)
+    for a, b, c in coeffs:
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x
+
+
+def normuon_of(
+    steps: Steps,
+    beta: float,
+    b2: float,
+    eps: float,
+    rms: float,
+    coeffs: list[Any],
+    *,
+    nesterov: bool = False,
+) -> Any:
+    """Li et al., for matrices with a row for each neuron."""
+    m, v = np.zeros_like(steps[0][0]), np.zeros((len(steps[0][0]), 1))
+    for t, (g, _) in enumerate(steps, 1):
+        m = beta * m + (1 - beta) * g
+        hat = m / (1 - beta**t)
+        if nesterov:
+            hat = beta * m / (1 - beta ** (t + 1)) + (1 - beta) * g / (1 - beta**t)
+        o = (
+            orthogonal(hat, coeffs, eps)
+            if len(hat) <= hat.shape[1]
+            else (orthogonal(hat.T, coeffs, eps).T)
+        )
+        v = b2 * v + (1 - b2) * np.mean(o * o, axis=1, keepdims=True)
+        o = o / (np.sqrt(v) + eps)
+        yield rms * np.sqrt(o.size) * o / np.linalg.norm(o)
+
+
+def of_neurons(steps: Steps, name: str, *args: Any, **options: Any) -> Any:
+    """The updates of a leaf with columns for neurons; `conv` adds up over two axes, (0, 2)."""
+    if name == "kernel":
+        turned = [(g.T, p) for g, p in steps]
+        return (u.T for u in normuon_of(turned, *args, **options))
+    rows = [[(g[:, at].reshape(4, 2).T, p) for g, p in steps] for at in range(steps[0][0].shape[1])]
+    parts = zip(*(normuon_of(row, *args, **options) for row in rows), strict=True)
+    return (np.stack([u.T.reshape(2, 2, 2) for u in row], axis=1) for row in parts)
+
+
+STANDARD = [(3.4445, -4.7750, 2.0315)] * 5
+
+
+def scale_by_normuon(steps: Steps, name: str) -> Any:
+    if name not in ("kernel", "conv"):
+        return (g for g, _ in steps)
+    return of_neurons(steps, name, 0.95, 0.95, 1e-8, 0.2, STANDARD)
+
+
+def normuon_args(steps: Steps, name: str) -> Any:
+    if name not in ("kernel", "conv"):
+        return (-0.2 * u for u in adam_of(steps, 0.9, 0.999, 1e-3, nesterov=True))
+    coeffs = [(4.0, -6.0, 3.0), (2.5, -3.0, 1.5)]
+    directions = of_neurons(steps, name, 0.8, 0.9, 1e-3, 0.5, coeffs, nesterov=True)
+    pairs = enumerate(zip(steps, directions, strict=True))
+    return (-0.01 / (t + 1) * (u + 0.1 * p) for t, ((_, p), u) in pairs)
+
+
+def normuon(steps: Steps, name: str) -> Any:
+    if name != "kernel":
+        return (-0.1 * u for u in adam_of(steps, 0.9, 0.999, 1e-8))
+    return (-0.1 * u for u in scale_by_normuon(steps, name))
+
+
+FORMULAS: dict[str, Callable[..., Any]] = {
+    "cautious": cautious,
+    "cautious_args": cautious_args,
+    "cautious_weight_decay": cautious_weight_decay,
+    "cautious_weight_decay_schedule": cautious_weight_decay_schedule,
+    "cautious_adamw": cautious_adamw,
+    "cautious_adamw_args": cautious_adamw_args,
+    "scale_by_mars": scale_by_mars,
+    "scale_by_mars_args": scale_by_mars_args,
+    "mars": mars,
+    "scale_by_adam_mini": scale_by_adam_mini,
+    "scale_by_adam_mini_leaf": scale_by_adam_mini_leaf,
+    "adam_mini_heads": adam_mini_heads,
+    "adam_mini": adam_mini,
+    "scale_by_normuon": scale_by_normuon,
+    "normuon_args": normuon_args,
+    "normuon": normuon,
+}
+"""For each row what its arguments make of gradients and parameters of one leaf."""
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("case", BEYOND, ids=lambda case: case.name)
+def test_the_papers_formula(case: Case, dtype: Any) -> None:
+    """Ten steps towards a point, with noise; what has no formula here fails."""
+    tx, params = case.make(gm), random_tree(0, dtype)
+    state = tx.init(params)
+    seen: list[tuple[Any, Any]] = []
+    made: list[Any] = []
+    for seed in range(1, STEPS + 1):
+        noise = random_tree(seed, dtype, 0.5)
+        grads = {k: None if p is None else np.asarray(p + noise[k]) for k, p in params.items()}
+        updates, state = tx.update(grads, state, params)
+        seen.append((grads, params))
+        made.append(updates)
+        params = gm.apply_updates(params, gm.tree.scale(-0.01, updates))
+    tolerance = {key: bound * case.loose for key, bound in TOLERANCE[dtype].items()}
+    for name, leaf in params.items():
+        if leaf is not None and leaf.size:
+            steps = [(np.float64(g[name]), np.float64(p[name])) for g, p in seen]
+            expected = [*FORMULAS[case.name](steps, name)]
+            assert_close([updates[name] for updates in made], expected, **tolerance)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda c: c.cautious(0.1), "cautious takes a transformation"),
+        (lambda c: c.cautious(gm.sgd(0.1), least_share=0.0), "least_share must be greater than 0"),
+        (lambda c: c.scale_by_mars(max_norm=0.0), "max_norm must be greater than 0"),
+        (lambda c: c.scale_by_mars(1.0), "b1 must be less than 1"),
+        (lambda c: c.scale_by_normuon(b2=1.0), "b2 must be less than 1"),
+        (lambda c: c.normuon(0.1, "other"), "ns_coeffs must be one of standard, dion"),
+        (lambda c: c.adam_mini(0.1, axis=0.5), "axis must be an integer or None"),
+        (lambda c: c.adam_mini(0.1, num_blocks=0), "num_blocks must be at least 1"),
+        (lambda c: c.adam_mini(0.1, axis=None, num_blocks=2), "num_blocks needs an axis"),
+    ],
+)
+def test_arguments(make: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        make(gm.contrib)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"axis": 3}, r"^params\['kernel'\]: has shape \(4, 6\), and no axis 3 \(scale_by"),
+        ({"axis": 0, "num_blocks": 3}, r"^params\['kernel'\]: has length 4 along axis 0, and no 3"),
+    ],
+)
+def test_leaves_without_such_blocks_are_named(options: Any, message: str) -> None:
+    params = {"bias": np.ones(6), "kernel": np.ones((4, 6))}
+    with pytest.raises(LeafValueError, match=message):
+        gm.contrib.adam_mini(0.1, **options).init(params)
+
+
+def test_a_block_for_each_element_is_adam() -> None:
+    params, grads = np.ones((4, 1)), np.random.default_rng(0).normal(size=(4, 1))
+    mini, adam = gm.contrib.scale_by_adam_mini(axis=0), gm.scale_by_adam()
+    ours, expected = (tx.update(grads, tx.init(params))[0] for tx in (mini, adam))
+    np.testing.assert_allclose(ours, expected, rtol=1e-14)
+
+
+def test_a_bound_of_any_gradient() -> None:
+    """Squares that leave the range do not matter to the norm."""
+    tx = gm.contrib.scale_by_mars(b1=0.0)
+    for size in (1e30, 1e-30):
+        grads = np.full(4, size, np.float32)
+        _, state = tx.update(grads, tx.init(grads))
+        np.testing.assert_allclose(state.mu, min(size, 0.5), rtol=1e-6)
