@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import gradmill as gm
+from gradmill._data.trees import tree_map
 from gradmill._ops.op import NATIVE
 from gradmill._plan.layout import links_of
 
@@ -27,6 +30,7 @@ class Case:
             or optax's linear schedules, or its decay of factored averages.
         loose: How much wider than usual the tolerance is.
         selects: Whether it selects where optax multiplies by zero, which lets a NaN live for ever.
+        up_to_signs: Whether signs in its state are a library's choice.
         early: Whether it is compared in early steps alone: in late ones optax forms a decay of 1,
             or the root of a count that overflows.
         beyond: Whether optax does not have it; then a plain formula in `tests/parity` judges it.
@@ -37,8 +41,13 @@ class Case:
     single: bool = False
     loose: float = 1.0
     selects: bool = False
+    up_to_signs: bool = False
     early: bool = False
     beyond: bool = False
+
+    def known(self, state: Any) -> Any:
+        """What two libraries agree on of a state."""
+        return tree_map(np.abs, state) if self.up_to_signs else state
 
     @cached_property
     def python(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from optax.contrib import MuonDimensionNumbers
+from optax.contrib import GaLoreDimensionNumbers, MuonDimensionNumbers
 
 
 def only_kernels(params: Any) -> Any:
@@ -66,6 +66,19 @@ def axes(params: Any) -> Any:
 def axes_of_masked(updates: Any) -> Any:
     """For each leaf its axes; what masks leave out stays left out, as optax needs it."""
     return {key: AXES.get(key, hole) for key, hole in updates.items()}
+
+
+PLANES = {"kernel": GaLoreDimensionNumbers(), "conv": GaLoreDimensionNumbers((0, 2), (1, -1))}
+
+
+def are_arrays(params: Any) -> Any:
+    """All but None, which optax's algorithms on matrices do not take."""
+    return {key: key != "none" for key in params}
+
+
+def planes(params: Any) -> Any:
+    """For each leaf its axes, or None; what masks leave out stays left out."""
+    return {key: PLANES.get(key) if hasattr(leaf, "ndim") else leaf for key, leaf in params.items()}
 
 
 def has_thirds(path: Any, leaf: Any) -> bool:

@@ -26,6 +26,10 @@ from gradmill.contrib._dog import DoGState as DoGState
 from gradmill.contrib._dog import dog as dog
 from gradmill.contrib._dowg import DoWGState as DoWGState
 from gradmill.contrib._dowg import dowg as dowg
+from gradmill.contrib._galore import GaLoreDimensionNumbers as GaLoreDimensionNumbers
+from gradmill.contrib._galore import GaLoreState as GaLoreState
+from gradmill.contrib._galore import galore as galore
+from gradmill.contrib._galore import scale_by_galore as scale_by_galore
 from gradmill.contrib._hutchinson import HutchinsonState as HutchinsonState
 from gradmill.contrib._hutchinson import (
     hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian,

@@ -69,6 +69,16 @@ def matrices_of(shape: tuple[int, ...], axes: Any) -> Matrices:
         axes = MuonDimensionNumbers()
     elif axes is _DEFAULT:
         raise ValueError(f"has {rank} axes; say by MuonDimensionNumbers which make a matrix")
+    return seen_as(shape, axes)
+
+
+def seen_as(shape: tuple[int, ...], axes: Any) -> Matrices:
+    """How a leaf of a shape is seen with dimension numbers.
+
+    Raises:
+        ValueError: An axis is twice among them. The message continues a leaf's path.
+    """
+    rank = len(shape)
     rows, columns = (
         tuple(axis % rank for axis in ((own,) if isinstance(own, int) else own)) for own in axes
     )
@@ -85,19 +95,19 @@ _DEFAULT = MuonDimensionNumbers()
 """Stands for what is not said."""
 
 
-def _is_axes(node: object) -> bool:
+def are_axes(node: object) -> bool:
     """Whether a node says which axes make a matrix, be it of optax's class."""
     return hasattr(node, "reduction_axis")
 
 
-def _axes_of(axes: Axes, leaves: PyTree) -> tuple[list[Any], list[Any], Treespec]:
+def axes_of(axes: Axes, leaves: PyTree) -> tuple[list[Any], list[Any], Treespec]:
     """The leaves of a tree, what is said of the axes of each, and the structure."""
     found, spec = flatten(leaves)
     if axes is None:
         return found, [_DEFAULT] * len(found), spec
     given, own = optree.tree_flatten(
         axes(leaves) if callable(axes) else axes,
-        is_leaf=_is_axes,
+        is_leaf=are_axes,
         none_is_leaf=True,
         namespace=NAMESPACE,
     )
@@ -114,7 +124,7 @@ def each_matrix(op: str, axes: Axes, updates: PyTree, function: Any) -> PyTree:
         TreeError: ``axes`` has another structure.
         LeafValueError: A leaf holds no matrices.
     """
-    leaves, own, spec = _axes_of(axes, updates)
+    leaves, own, spec = axes_of(axes, updates)
     made: list[Any] = []
     for at, (leaf, its) in enumerate(zip(leaves, own, strict=True)):
         if leaf is None:
@@ -130,7 +140,7 @@ def each_matrix(op: str, axes: Axes, updates: PyTree, function: Any) -> PyTree:
 
 def labels_of(axes: Axes, params: PyTree) -> PyTree:
     """Which parameters are matrices: those with two axes, or those of which it is said."""
-    leaves, own, spec = _axes_of(axes, params)
+    leaves, own, spec = axes_of(axes, params)
     labels: list[str | None] = []
     for leaf, its in zip(leaves, own, strict=True):
         is_matrix = np.ndim(leaf) == 2 if axes is None else its is not None
