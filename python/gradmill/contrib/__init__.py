@@ -34,3 +34,6 @@ from gradmill.contrib._schedule_free import schedule_free as schedule_free
 from gradmill.contrib._schedule_free import schedule_free_adamw as schedule_free_adamw
 from gradmill.contrib._schedule_free import schedule_free_eval_params as schedule_free_eval_params
 from gradmill.contrib._schedule_free import schedule_free_sgd as schedule_free_sgd
+from gradmill.contrib._soap import ScaleBySoapState as ScaleBySoapState
+from gradmill.contrib._soap import scale_by_soap as scale_by_soap
+from gradmill.contrib._soap import soap as soap

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradmill import tree
 from gradmill._data.checks import real
-from gradmill._data.numbers import integer
+from gradmill._data.numbers import integer, is_traced
 from gradmill._ops.common import correction
 from gradmill.tree._leafwise import mapped
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gradmill._data.types import PyTree, ScalarOrSchedule
 
 
@@ -35,6 +38,14 @@ def adams_corrections(xp: Any, b1: Any, b2: Any, count: Any) -> Any:
     """What both corrections of Adam's make of a learning rate, in the step with a count from 0."""
     steps = integer(count) + 1.0
     return number(xp, xp.sqrt(correction(b2, steps))) / correction(b1, steps)
+
+
+def branch(condition: Any, yes: Callable[..., Any], no: Callable[..., Any], *args: Any) -> Any:
+    """What one of two functions makes of arrays; in a program of JAX, the other does not run."""
+    if is_traced(condition):
+        jax: Any = sys.modules["jax"]
+        return jax.lax.cond(condition, yes, no, *args)
+    return yes(*args) if condition else no(*args)
 
 
 def dtype_of_numbers(params: PyTree) -> np.dtype[Any]:
