@@ -87,4 +87,16 @@ def has_thirds(path: Any, leaf: Any) -> bool:
     return len(shape) > 1 and shape[0] % 3 == 0
 
 
+SQUARE: dict[str, Any] = {"kernel": MuonDimensionNumbers(), "conv": MuonDimensionNumbers(2, 3)}
+
+
+def square_axes(params: Any) -> Any:
+    """For each leaf its axes, or None; those of `conv` are as long as each other."""
+    return {key: SQUARE.get(key) for key in params}
+
+
+def square_axes_of_masked(updates: Any) -> Any:
+    return {key: SQUARE.get(key, hole) for key, hole in updates.items()}
+
+
 F32: dict[str, Any] = {"accumulator_dtype": np.float32}

@@ -12,6 +12,8 @@ from tests.cases.arguments import (
     decay,
     has_thirds,
     only_kernels,
+    square_axes,
+    square_axes_of_masked,
 )
 
 _ROWS = [
@@ -74,6 +76,39 @@ _ROWS = [
         loose=30,
     ),
     Case("normuon", lambda m: m.contrib.normuon(0.1)),
+    # Of matrices with more rows than columns, the first basis of rows is not unique.
+    Case(
+        "scale_by_soap",
+        lambda m: m.masked(
+            m.contrib.scale_by_soap(
+                max_precondition_dim=8, weight_dimension_numbers=square_axes_of_masked
+            ),
+            are_matrices,
+        ),
+        loose=100,
+    ),
+    Case(
+        "scale_by_soap_args",
+        lambda m: m.masked(
+            m.contrib.scale_by_soap(
+                0.8, 0.9, 0.7, 1e-3, 3, 8, weight_dimension_numbers=square_axes_of_masked
+            ),
+            are_matrices,
+        ),
+        loose=100,
+    ),
+    Case(
+        "soap",
+        lambda m: m.contrib.soap(
+            0.1,
+            precondition_frequency=2,
+            max_precondition_dim=8,
+            weight_decay=decay,
+            mask=only_kernels,
+            weight_dimension_numbers=square_axes,
+        ),
+        loose=100,
+    ),
 ]
 
 BEYOND = [replace(case, beyond=True) for case in _ROWS]

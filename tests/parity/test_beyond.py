@@ -215,6 +215,64 @@ def normuon(steps: Steps, name: str) -> Any:
     return (-0.1 * u for u in scale_by_normuon(steps, name))
 
 
+def basis_of(factor: Array) -> Array:
+    return np.linalg.eigh(factor)[1][:, ::-1]
+
+
+def soap_of(
+    steps: Steps, b1: float, b2: float, beta: float, eps: float, every: int, *, rows: bool = True
+) -> Any:
+    """Vyas et al., algorithm 3; the first step finds the bases. Not of rows, where these are 9."""
+    size, width = steps[0][0].shape
+    m, v, left, right = (np.zeros(s) for s in ((), (), (size, size), (width, width)))
+    bases: tuple[Array, Array] = (np.eye(size), np.eye(width))
+    for t, (g, _) in enumerate(steps):
+        if t:
+            m = b1 * m + (1 - b1) * g
+            v = b2 * v + (1 - b2) * (bases[0].T @ g @ bases[1]) ** 2
+            turned = bases[0].T @ m @ bases[1] / (1 - b1**t)
+            yield bases[0] @ (turned / (np.sqrt(v / (1 - b2**t)) + eps)) @ bases[1].T
+        else:
+            yield np.zeros_like(g)
+        left, right = beta * left + (1 - beta) * g @ g.T, beta * right + (1 - beta) * g.T @ g
+        found = bases
+        if t == 0:
+            found = basis_of(left), basis_of(right)
+        elif t % every == 0:
+            found = np.linalg.qr(left @ bases[0])[0], np.linalg.qr(right @ bases[1])[0]
+        bases = (found[0] if rows else bases[0], found[1])
+
+
+def of_squares(steps: Steps, name: str, *args: Any) -> Any:
+    if name == "kernel":
+        return soap_of(steps, *args, rows=False)
+    parts = [
+        soap_of([(g[at], p) for g, p in steps], *args) for at in np.ndindex(steps[0][0].shape[:2])
+    ]
+    return (np.reshape(row, (2, 3, 2, 2)) for row in zip(*parts, strict=True))
+
+
+def scale_by_soap(steps: Steps, name: str) -> Any:
+    if name not in ("kernel", "conv"):
+        return (g for g, _ in steps)
+    return of_squares(steps, name, 0.95, 0.95, 0.95, 1e-8, 10)
+
+
+def scale_by_soap_args(steps: Steps, name: str) -> Any:
+    if name not in ("kernel", "conv"):
+        return (g for g, _ in steps)
+    return of_squares(steps, name, 0.8, 0.9, 0.7, 1e-3, 3)
+
+
+def soap(steps: Steps, name: str) -> Any:
+    if name in ("kernel", "conv"):
+        directions = of_squares(steps, name, 0.95, 0.95, 0.95, 1e-8, 2)
+    else:
+        directions = adam_of(steps, 0.95, 0.95, 1e-8)
+    for t, ((_, p), u) in enumerate(zip(steps, directions, strict=True)):
+        yield -0.1 * (u if name == "bias" else u + 0.01 / (t + 1) * p)
+
+
 FORMULAS: dict[str, Callable[..., Any]] = {
     "cautious": cautious,
     "cautious_args": cautious_args,
@@ -232,6 +290,9 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "scale_by_normuon": scale_by_normuon,
     "normuon_args": normuon_args,
     "normuon": normuon,
+    "scale_by_soap": scale_by_soap,
+    "scale_by_soap_args": scale_by_soap_args,
+    "soap": soap,
 }
 """For each row what its arguments make of gradients and parameters of one leaf."""
 
@@ -268,6 +329,9 @@ def test_the_papers_formula(case: Case, dtype: Any) -> None:
         (lambda c: c.scale_by_mars(1.0), "b1 must be less than 1"),
         (lambda c: c.scale_by_normuon(b2=1.0), "b2 must be less than 1"),
         (lambda c: c.normuon(0.1, "other"), "ns_coeffs must be one of standard, dion"),
+        (lambda c: c.soap(0.1, precondition_frequency=0), "frequency must be at least 1"),
+        (lambda c: c.soap(0.1, max_precondition_dim=2.5), "max_precondition_dim must be an int"),
+        (lambda c: c.soap(0.1, shampoo_beta=1.0), "shampoo_beta must be less than 1"),
         (lambda c: c.adam_mini(0.1, axis=0.5), "axis must be an integer or None"),
         (lambda c: c.adam_mini(0.1, num_blocks=0), "num_blocks must be at least 1"),
         (lambda c: c.adam_mini(0.1, axis=None, num_blocks=2), "num_blocks needs an axis"),
@@ -305,3 +369,36 @@ def test_a_bound_of_any_gradient() -> None:
         grads = np.full(4, size, np.float32)
         _, state = tx.update(grads, tx.init(grads))
         np.testing.assert_allclose(state.mu, min(size, 0.5), rtol=1e-6)
+
+
+def test_soap_is_adam_in_bases_that_come_to_be_those_of_the_factors() -> None:
+    """Of rectangular matrices, whose first factors have no unique eigenvectors, as well."""
+    rng = np.random.default_rng(0)
+    scales = np.outer(2.0 ** -np.arange(5), 2.0 ** -np.arange(3))
+    turns = [np.linalg.qr(rng.normal(size=(size, size)))[0] for size in (5, 3)]
+    tx = gm.contrib.scale_by_soap(shampoo_beta=0.999, precondition_frequency=2)
+    state = tx.init(scales)
+    for _ in range(400):
+        grads = turns[0] @ (scales * rng.normal(size=(5, 3))) @ turns[1].T
+        _, state = tx.update(grads, state)
+    for basis, factor, turn in zip(
+        (state.left_basis, state.right_basis), (state.left, state.right), turns, strict=True
+    ):
+        size = len(turn)
+        np.testing.assert_allclose(basis[0].T @ basis[0], np.eye(size), atol=1e-12)
+        seen = basis[0].T @ factor[0] @ basis[0]
+        scale = np.sqrt(np.outer(np.diag(seen), np.diag(seen)))
+        np.testing.assert_allclose(seen / scale, np.eye(size), atol=0.02)
+        # That is how the gradients were made.
+        np.testing.assert_allclose(abs(basis[0].T @ turn), np.eye(size), atol=0.15)
+
+
+def test_soap_keeps_its_bases_where_numbers_are_not_finite() -> None:
+    tx = gm.contrib.scale_by_soap(precondition_frequency=1)
+    grads = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
+    state = tx.init(grads)
+    for factor in (1e30, 1.0, 1e30, np.nan, 1e-30, 1.0):
+        updates, state = tx.update(grads * np.float32(factor), state)
+        assert np.isfinite(updates).all() or np.isnan(factor) or np.isnan(state.mu).any()
+        for name in ("left", "right", "left_basis", "right_basis"):
+            assert np.isfinite(getattr(state, name)).all()

@@ -80,6 +80,9 @@ from gradmill.contrib._simplified_ademamix import (
     scale_by_simplified_ademamix as scale_by_simplified_ademamix,
 )
 from gradmill.contrib._simplified_ademamix import simplified_ademamix as simplified_ademamix
+from gradmill.contrib._soap import ScaleBySoapState as ScaleBySoapState
+from gradmill.contrib._soap import scale_by_soap as scale_by_soap
+from gradmill.contrib._soap import soap as soap
 from gradmill.contrib._sophia import SophiaState as SophiaState
 from gradmill.contrib._sophia import sophia as sophia
 

@@ -354,4 +354,4 @@ def muon(
         adam_weight_decay,
         nesterov=nesterov,
     )
-    return partition({"muon": matrices, "adam": others}, partial(labels_of, axes))
+    return partition({"muon": matrices, "adam": others}, partial(labels_of, "muon", axes))

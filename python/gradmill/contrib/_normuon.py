@@ -225,8 +225,9 @@ def normuon(
         consistent_rms: The root mean square of each matrix's update, not negative.
 
     Returns:
-        A partition into the labels "muon" and "adam", with state :class:`gradmill.PartitionState`.
-        Its ``update`` needs ``params``. The first part runs on NumPy, the second natively.
+        A partition into the labels "normuon" and "adam", with state
+        :class:`gradmill.PartitionState`. Its ``update`` needs ``params``. The first part runs on
+        NumPy, the second natively.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -275,4 +276,4 @@ def normuon(
         adam_weight_decay,
         nesterov=nesterov,
     )
-    return partition({"muon": matrices, "adam": others}, partial(labels_of, axes))
+    return partition({"normuon": matrices, "adam": others}, partial(labels_of, "normuon", axes))
