@@ -140,9 +140,6 @@ class Flattened:
     inner: TransformationLike
 
 
-Description: TypeAlias = Spec | Masked | Chained | Partitioned | Gated | Followed | Flattened
-
-
 @dataclass(frozen=True)
 class Around:
     """A transformation of other trees, which ``wrap`` makes of that inside. It runs in Python.
@@ -154,4 +151,6 @@ class Around:
     wrap: Callable[[TransformationLike], TransformationLike]
 
 
-Description: TypeAlias = Spec | Masked | Chained | Partitioned | Gated | Flattened | Around
+Description: TypeAlias = (
+    Spec | Masked | Chained | Partitioned | Gated | Followed | Flattened | Around
+)

@@ -138,14 +138,9 @@ def each_matrix(op: str, axes: Axes, updates: PyTree, function: Any) -> PyTree:
     return spec.unflatten(made)
 
 
-def labels_of(axes: Axes, params: PyTree) -> PyTree:
-    """Which parameters are matrices: those with two axes, or those of which it is said."""
-    leaves, own, spec = axes_of(axes, params)
-
-
 def labels_of(name: str, axes: Axes, params: PyTree) -> PyTree:
     """Labels of matrices, ``name``, and of others: those have two axes, or it is said of them."""
-    leaves, own, spec = _axes_of(axes, params)
+    leaves, own, spec = axes_of(axes, params)
     labels: list[str | None] = []
     for leaf, its in zip(leaves, own, strict=True):
         is_matrix = np.ndim(leaf) == 2 if axes is None else its is not None

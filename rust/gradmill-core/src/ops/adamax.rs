@@ -1,4 +1,4 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, count, decay, epsilon};
+use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon};
 use crate::number::float::Float;
 use crate::number::scalars::bias_correction;
 
@@ -6,8 +6,7 @@ pub const ADAMAX: Meta = Meta {
     name: "scale_by_adamax",
     scalars: &[decay("b1"), decay("b2"), epsilon("eps"), count("count")],
     slots: &["mu", "nu"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 
 /// `m' = b1 m + (1 - b1) u`, `v' = max(b2 v, |u| + eps)`; emits `m̂ / v'`, and zero where `v'` is.

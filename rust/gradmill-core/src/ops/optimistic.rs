@@ -1,12 +1,11 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, factor, flag};
+use super::op::{Beside, FromScalars, Meta, Op, factor, flag};
 use crate::number::float::Float;
 
 pub const OPTIMISTIC: Meta = Meta {
     name: "scale_by_optimistic_gradient",
     scalars: &[factor("alpha"), factor("beta"), flag("is_initial_step")],
     slots: &["previous_gradient"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 
 /// Keeps `u`; emits `(alpha + beta) u - beta w`, where `w` is the update before, and `u` in the first step.

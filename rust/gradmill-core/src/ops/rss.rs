@@ -1,12 +1,11 @@
-use super::op::{Beside, FromScalars, Meta, Op, Reduce, epsilon};
+use super::op::{Beside, FromScalars, Meta, Op, epsilon};
 use crate::number::float::Float;
 
 pub const RSS: Meta = Meta {
     name: "scale_by_rss",
     scalars: &[epsilon("eps")],
     slots: &["sum_of_squares"],
-    params: false,
-    reduce: Reduce::None,
+    ..Meta::PLAIN
 };
 
 /// `s' = s + u²`; emits `u / √(s' + eps)`, and zero where `s'` is.
