@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 from optax.contrib import GaLoreDimensionNumbers, MuonDimensionNumbers
 
@@ -56,6 +57,11 @@ AXES = {"kernel": MuonDimensionNumbers(), "conv": MuonDimensionNumbers((0, 2), -
 
 def are_matrices(params: Any) -> Any:
     return {key: key in AXES for key in params}
+
+
+def has_axes(params: Any) -> Any:
+    """Whether each leaf has any, for a tree of any kind."""
+    return jax.tree.map(lambda leaf: np.ndim(leaf) > 0, params)
 
 
 def axes(params: Any) -> Any:

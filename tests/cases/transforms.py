@@ -12,6 +12,7 @@ from tests.cases.arguments import (
     WITH_AXES,
     decay,
     decay_rate,
+    has_axes,
     late,
     odd,
     only_kernels,
@@ -351,7 +352,7 @@ TRANSFORMS = [
     Case("optimistic_adam_v2", lambda m: m.optimistic_adam_v2(0.1, alpha=0.5, b2=0.9)),
     Case(
         "scale_by_distance_over_gradients",
-        lambda m: m.chain(m.masked(m.scale_by_distance_over_gradients(), WITH_AXES), m.scale(-1.0)),
+        lambda m: m.chain(m.masked(m.scale_by_distance_over_gradients(), has_axes), m.scale(-1.0)),
         single=True,
     ),
     Case(

@@ -106,7 +106,7 @@ def test_the_table_has_all_schedules() -> None:
         for name, function in inspect.getmembers(gm, inspect.isfunction)
         if function.__module__.startswith("gradmill.schedules")
     }
-    assert found == {*USUAL, "join_schedules", "sgdr_schedule"}
+    assert found == {*USUAL, "join_schedules", "sgdr_schedule", "warmup_stable_decay_schedule"}
     for name, usual in USUAL.items():
         assert usual.keys() >= inspect.signature(getattr(gm, name)).parameters.keys() - {
             "staircase"

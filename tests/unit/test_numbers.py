@@ -106,6 +106,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "periodic_update": {"new_tensors": PARAMS, "old_tensors": GRADS},
     "piecewise_interpolate_schedule": {"interpolate_type": "linear"},
     "apply_if_finite": {"inner": gm.scale(2.0)},
+    "measure_with_ema": {"measure": gm.tree.norm},
     "lookahead": {"fast_optimizer": gm.scale(2.0)},
     "safe_root_mean_squares": {"x": GRADS["w"]},
 }
@@ -126,6 +127,7 @@ VALUES = {
     "axis": 0,
     "increase_factor": 2,
 }
+SCHEDULES = ("learning_rate", "scaling", "weight_decay", "weight_decay_rate")
 MAY_BE_NONE = ("approx_dec_rtol", "clipping_threshold", "learning_rate")
 SKIPPED = {
     *("set_num_threads", "num_threads", "build_info"),
@@ -228,7 +230,7 @@ def test_what_is_no_number_is_refused_by_name(name: str, place: str) -> None:
     for kind, value in NO_NUMBERS.items():
         if value is None and (default is None or place in MAY_BE_NONE):
             continue
-        if kind == "type" and place in ("learning_rate", "weight_decay", "weight_decay_rate"):
+        if kind == "type" and place in SCHEDULES:
             continue  # It can be called, as a schedule can.
         if kind == "bytes" and place == "axis":
             continue  # They are integers.

@@ -166,7 +166,7 @@ def test_explain_shows_measures_masks_and_gates() -> None:
     for part in (
         "pass 1   4 B/param  reads updates; whether all are finite for apply_if_finite",
         "norms or means of units for centralize",
-        "reads carried, params, mu, nu, carried, params; writes carried, mu, nu; "
+        "reads carried, params, mu, nu; writes carried, mu, nu; "
         "norms or means of units for scale_by_trust_ratio",
         "in blocks: centralize, scale_by_adam, add_decayed_weights (not all in every step)",
         "scale, set_to_zero (masked leaves skip theirs, not all in every step)",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradmill._data.numbers import namespace_of
 from gradmill._data.recorded import recorded
+from gradmill.schedules._named import real_or_schedule
 from gradmill.transforms import (
     add_decayed_weights,
     scale_by_learning_rate,
@@ -75,6 +76,7 @@ def fromage(
     """
     rate: ScalarOrSchedule
     decay: ScalarOrSchedule
+    learning_rate = real_or_schedule("learning_rate", learning_rate)
     if callable(learning_rate):
         rate, decay = (partial(_at, part, learning_rate) for part in (_rate, _decay))
     else:

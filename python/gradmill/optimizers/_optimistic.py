@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+from gradmill._data.checks import real
 from gradmill._data.recorded import recorded
 from gradmill.transforms import (
     scale,
@@ -165,10 +166,11 @@ def optimistic_adam(
     )
     if callable(learning_rate):
         raise ValueError("optimistic_adam takes no schedule; optimistic_adam_v2 does")
+    rate = real("learning_rate", learning_rate)
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
         scale_by_optimistic_gradient(
-            learning_rate, learning_rate if optimism is None else optimism
+            rate, rate if optimism is None else real("optimism", optimism)
         ),
         scale(-1.0),
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gradmill._data.recorded import recorded
 from gradmill.optimizers._sgd import sgd
+from gradmill.schedules._named import real_or_schedule
 from gradmill.transforms import scale_by_polyak
 from gradmill.transforms._chain import chain
 
@@ -53,4 +54,5 @@ def polyak_sgd(
         Loizou, Vaswani, Laradji and Lacoste-Julien, `Stochastic Polyak Step-size for SGD: An
         Adaptive Learning Rate for Fast Convergence <https://arxiv.org/abs/2002.10542>`_, 2021.
     """
+    scaling = real_or_schedule("scaling", scaling)
     return chain(sgd(scaling), scale_by_polyak(f_min, max_learning_rate, eps, variant))
