@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gradmill._data.numbers import namespace_of
+from gradmill._data.numbers import is_traced, namespace_of
 from gradmill._data.recorded import recorded
 from gradmill.schedules._named import real_or_schedule
 from gradmill.transforms import (
@@ -34,7 +34,8 @@ def _decay(rate: Any) -> Any:
 
 
 def _at(function: Any, schedule: Any, count: Any) -> Any:
-    return function(schedule(count))
+    rate = schedule(count)
+    return function(rate if is_traced(rate) else float(rate))
 
 
 @recorded
