@@ -38,7 +38,9 @@ class ScaleByOptimisticGradientState(NamedTuple):
 
 
 class _Optimistic(Control):
-    """Whether a step is the first is read from the state, which no tape does with a flag."""
+    """Reads from the state whether a step is the first."""
+
+    is_arithmetic = True
 
     def __init__(self, alpha: float, beta: float) -> None:
         self.alpha = alpha

@@ -38,7 +38,7 @@ struct Spot {
 enum Kind {
     /// A count from zero on.
     Count,
-    /// A truth that is written and not read.
+    /// A truth.
     Flag,
     /// A hyperparameter: the number that the factory was given, if it was one, and the type that the state is to have.
     Number { given: Option<f64>, element: Option<Element> },
@@ -177,7 +177,7 @@ impl Spot {
     fn value(&self, number: &Number<'_>) -> Option<f64> {
         match self.kind {
             Kind::Count => (number.value >= 0.0).then_some(number.value),
-            Kind::Flag => Some(0.0),
+            Kind::Flag => Some(number.value),
             // The number that the factory was given, as long as the state has it, rounded.
             Kind::Number { given: Some(given), .. }
                 if number.element.rounded(given) == number.value =>
