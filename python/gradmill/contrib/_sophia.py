@@ -169,7 +169,7 @@ def sophia(
         >>> import numpy as np
         >>> import gradmill as gm
         >>> opt = gm.Optimizer(gm.contrib.sophia(0.1, gamma=1.0), np.array([1.0, -2.0]))
-        >>> for _ in range(60):
+        >>> for _ in range(200):
         ...     _ = opt.step(2 * opt.params, hvp_fn=lambda params, vector: 2 * vector)
         >>> bool(np.abs(opt.params).max() < 0.2)
         True
