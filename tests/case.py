@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Module = Any
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class Case:
     """One transformation with its arguments.
 
@@ -48,9 +48,6 @@ class Case:
     def known(self, state: Any) -> Any:
         """What two libraries agree on of a state."""
         return tree_map(np.abs, state) if self.up_to_signs else state
-
-    def __repr__(self) -> str:
-        return self.name
 
     @cached_property
     def python(self) -> bool:
