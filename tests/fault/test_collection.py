@@ -51,7 +51,7 @@ def decay(count: int) -> float:
 
 
 def by_pickle(value: Any) -> Any:
-    return pickle.loads(pickle.dumps(value))  # noqa: S301
+    return pickle.loads(pickle.dumps(value))
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, by_pickle])

@@ -22,7 +22,7 @@ PARAMS = {"w": np.arange(3, dtype=np.float32)}
 @pytest.mark.parametrize("make", [to_optax, step])
 def test_digests(case: Any, make: Any) -> None:
     made = make(case.make(gm))
-    for again in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):  # noqa: S301  (our own)
+    for again in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
         assert gm.state_digest(again) == gm.state_digest(made)
 
 
@@ -38,7 +38,7 @@ def test_after_use() -> None:
         updates, _ = lowered.update(PARAMS, lowered.init(PARAMS), PARAMS)
         params, _ = program(PARAMS, program.init(PARAMS), PARAMS)
         assert bits(params) == bits(gm.apply_updates(PARAMS, tree_map(np.asarray, updates)))
-        lowered, program = pickle.loads(pickle.dumps((lowered, program)))  # noqa: S301
+        lowered, program = pickle.loads(pickle.dumps((lowered, program)))
 
 
 def test_host_steps_go_on() -> None:

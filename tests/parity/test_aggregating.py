@@ -125,7 +125,7 @@ def test_copies_and_errors() -> None:
     tx = aggregating.process(
         gm.identity(), aggregating.average_incrementally_updates(0, 2), gm.adam(0.1)
     )
-    copy = pickle.loads(pickle.dumps(tx))  # noqa: S301  (our own)
+    copy = pickle.loads(pickle.dumps(tx))
     params, grads = random_tree(0, shapes=SHAPES), random_tree(1, shapes=BATCH)
     one, other = tx.update(grads, tx.init(params), params), copy.update(grads, copy.init(params))
     assert bits(one) == bits(other)

@@ -8,7 +8,10 @@ import pytest
 from tests.compatibility import PAGE, SPACES, names_of, page, status
 
 
-@pytest.mark.skipif(f"optax {optax.__version__}," not in PAGE.read_text(), reason="another optax")
+@pytest.mark.skipif(
+    f"optax {optax.__version__}," not in PAGE.read_text(),
+    reason="the page is about another version of optax",
+)
 def test_the_page_is_current() -> None:
     assert PAGE.read_text() == page(), "run: python -m tests.compatibility"
 

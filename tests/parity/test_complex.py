@@ -59,7 +59,7 @@ def test_ten_steps(make: Any, dtype: Any) -> None:
 @each_row
 def test_all_ways_give_the_same(make: Any) -> None:
     tx, params = make(gm), complex_tree(0)
-    loaded = pickle.loads(pickle.dumps(tx))  # noqa: S301
+    loaded = pickle.loads(pickle.dumps(tx))
     assert repr(loaded) == repr(tx)
     lowered = to_optax(tx)
     state, in_jax = tx.init(params), lowered.init(to_jax(params))

@@ -112,7 +112,7 @@ def test_power_iteration(num_iters: int, dtype: Any) -> None:
 
 
 def test_power_iteration_of_functions_and_from_random_vectors() -> None:
-    double = lambda v: {"a": 2 * v["a"], "b": 0.5 * v["b"]}  # noqa: E731
+    double = lambda v: {"a": 2 * v["a"], "b": 0.5 * v["b"]}
     value, vector = gm.power_iteration(double, v0={"a": np.ones(2), "b": np.ones(1)})
     assert value == pytest.approx(2)
     np.testing.assert_allclose(vector["a"], math.sqrt(0.5), 1e-5)
@@ -185,7 +185,7 @@ def test_old_spellings() -> None:
     assert gm.safe_int32_increment(np.int32(2)) == 3
     assert gm.tree_map_params is gm.tree.map_params
     with pytest.raises(AttributeError, match=r"'gradmill\.schedules' has no attribute 'nothing'"):
-        gm.schedules.nothing  # noqa: B018
+        gm.schedules.nothing  # noqa: B018  (the look-up is what fails)
     assert {"inject_hyperparams", "cosine_decay_schedule"} <= set(dir(gm.schedules))
     assert gm.Schedule
     assert gm.ScalarOrSchedule

@@ -119,7 +119,7 @@ def test_a_copy_does_the_same() -> None:
     tx = gm.lookahead(gm.adam(0.1), sync_period=2, slow_step_size=0.5)
     assert repr(tx) == "gm.lookahead(gm.adam(0.1), sync_period=2, slow_step_size=0.5)"
     params = gm.LookaheadParams.init_synced(random_tree(0))
-    copy = pickle.loads(pickle.dumps(tx))  # noqa: S301  (our own)
+    copy = pickle.loads(pickle.dumps(tx))
     one = tx.update(random_tree(1), tx.init(params), params)
     assert bits(copy.update(random_tree(1), copy.init(params), params)) == bits(one)
     assert bits(tx.init(params.fast)) == bits(tx.init(params))

@@ -113,7 +113,7 @@ def test_all_ways_give_the_same(row: Row) -> None:
     """In place, in a chain, beside a mask, from a pickle: the same bits; in JAX, the numbers."""
     tx, goal = row.make(gm), random_tree(1)
     params = random_tree(0)
-    loaded = pickle.loads(pickle.dumps(tx))  # noqa: S301
+    loaded = pickle.loads(pickle.dumps(tx))
     assert repr(loaded) == repr(tx)
     masked = gm.masked(gm.chain(tx, gm.identity()), tree_map(lambda _: True, params))
     opts = [gm.Optimizer(each, copy_tree(params)) for each in (tx, loaded, masked)]

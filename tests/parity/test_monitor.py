@@ -65,7 +65,7 @@ def test_code_and_copies_make_the_same() -> None:
     tx, params, grads = make(gm), random_tree(0), random_tree(1)
     again = eval(repr(tx), {"gm": gm, "np": np, "parts": parts})  # noqa: S307  (our own)
     expected = bits(tx.update(grads, tx.init(params)))
-    for copied in (again, pickle.loads(pickle.dumps(tx)), copy.deepcopy(tx)):  # noqa: S301
+    for copied in (again, pickle.loads(pickle.dumps(tx)), copy.deepcopy(tx)):
         assert repr(copied) == repr(tx)
         assert bits(copied.update(grads, copied.init(params))) == expected
 

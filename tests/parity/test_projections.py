@@ -62,7 +62,7 @@ def test_numbers_of_optax(dtype: Any) -> None:
     kept = copy_tree((x, a))
     like = filled(x)
     with jax.enable_x64(dtype is np.float64):
-        every = lambda x, a: [call(theirs, x, a, like) for call in CALLS.values()]  # noqa: E731
+        every = lambda x, a: [call(theirs, x, a, like) for call in CALLS.values()]
         program = JIT(every)
         expected = program(to_jax(x), to_jax(a))
         for (name, call), wanted in zip(CALLS.items(), expected, strict=True):

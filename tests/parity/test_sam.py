@@ -62,7 +62,7 @@ def test_ten_steps(make: Any, dtype: Any) -> None:
 @each_row
 def test_all_ways_give_the_same(make: Any) -> None:
     tx, params = make(gm), random_tree(0)
-    loaded = pickle.loads(pickle.dumps(tx))  # noqa: S301
+    loaded = pickle.loads(pickle.dumps(tx))
     assert repr(loaded) == repr(tx)
     opts = [gm.Optimizer(each, copy_tree(params)) for each in (tx, gm.chain(loaded))]
     lowered = to_optax(tx)

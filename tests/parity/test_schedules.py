@@ -103,7 +103,7 @@ def test_same_values_as_optax(name: str) -> None:
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_pickled_is_equal(name: str) -> None:
     schedule = SCHEDULES[name](gm)
-    assert pickle.loads(pickle.dumps(schedule)) == schedule  # noqa: S301  (our own)
+    assert pickle.loads(pickle.dumps(schedule)) == schedule
 
 
 def test_arrays_of_counts_keep_their_shape() -> None:
@@ -137,7 +137,7 @@ def test_wrapped_schedule_counts_as_optax_does() -> None:
         state, their_state = ours.update(state, loss=1.0), theirs.update(their_state, loss=1.0)
     last = gm.schedules.WrappedScheduleState(np.asarray(2**31 - 1, np.int32))
     assert ours.update(last) == last
-    assert pickle.loads(pickle.dumps(ours)) == ours  # noqa: S301  (our own)
+    assert pickle.loads(pickle.dumps(ours)) == ours
 
 
 @pytest.mark.parametrize(

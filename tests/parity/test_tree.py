@@ -217,7 +217,7 @@ def test_values_in_states() -> None:
         mine = gm.tree.get_all_with_path(ours, key)
         other = optax.tree.get_all_with_path(theirs, key)
         assert [repr(path) for path, _ in mine] == [repr(path) for path, _ in other]
-    of_adam = lambda path, _: path[-1].tuple_name == "ScaleByAdamState"  # noqa: E731
+    of_adam = lambda path, _: path[-1].tuple_name == "ScaleByAdamState"
     assert gm.tree.get(ours, "count", filtering=of_adam) == 0
     assert gm.tree.get(ours, "nothing", default=5) == 5
     with pytest.raises(KeyError, match=r"tree\[1\]\[0\].count, tree\[1\]\[1\].count"):
@@ -280,7 +280,7 @@ def test_keys_and_numbers_of_jax() -> None:
             for name in ("w", "b"):
                 assert mine[name].dtype == drawn[name].dtype
                 np.testing.assert_allclose(mine[name], drawn[name], rtol=1e-6)
-        bits = lambda key, shape, dtype: jax.random.bits(key, shape)  # noqa: E731
+        bits = lambda key, shape, dtype: jax.random.bits(key, shape)
         uniform = gm.tree.random_like(np.asarray(words), tree, bits)
         jax.tree.map(
             np.testing.assert_array_equal, uniform, optax.tree.random_like(key, tree, bits)

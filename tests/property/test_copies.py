@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WAYS: dict[str, Callable[[Any], Any]] = {
-    "pickle": lambda value: pickle.loads(pickle.dumps(value)),  # noqa: S301  (our own)
-    "oldest pickle": lambda value: pickle.loads(pickle.dumps(value, 0)),  # noqa: S301
-    "newest pickle": lambda value: pickle.loads(pickle.dumps(value, 5)),  # noqa: S301
+    "pickle": lambda value: pickle.loads(pickle.dumps(value)),
+    "oldest pickle": lambda value: pickle.loads(pickle.dumps(value, 0)),
+    "newest pickle": lambda value: pickle.loads(pickle.dumps(value, 5)),
     "deepcopy": copy.deepcopy,
     "copy": copy.copy,
 }

@@ -239,7 +239,7 @@ def test_slopes_need_gradients() -> None:
 @each_search
 def test_copies(name: str) -> None:
     tx = solver(name, slope_rtol=1e-3)
-    again = pickle.loads(pickle.dumps(tx))  # noqa: S301
+    again = pickle.loads(pickle.dumps(tx))
     params = start()
     given = extra(params)
     expected = bits(tx.update(given["grad"], tx.init(params), params, **given))

@@ -20,7 +20,7 @@ from tests.trees import bits, random_tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-COPIES = [lambda opt: pickle.loads(pickle.dumps(opt, 5)), copy.deepcopy, copy.copy]  # noqa: S301
+COPIES = [lambda opt: pickle.loads(pickle.dumps(opt, 5)), copy.deepcopy, copy.copy]
 
 
 def take_step(opt: gm.Optimizer, seed: int) -> gm.Optimizer:
@@ -62,7 +62,7 @@ def test_functions_of_the_users_by_cloudpickle() -> None:
     negate = gm.stateless(lambda updates, params: [-leaf for leaf in updates])
     opt = gm.Optimizer(gm.chain(negate, gm.sgd(lambda step: 0.5 / (step + 1))), [np.zeros(3)])
     opt.step([np.ones(3)])
-    other = pickle.loads(cloudpickle.dumps(opt))  # noqa: S301  (our own)
+    other = pickle.loads(cloudpickle.dumps(opt))
     for each in (opt, other):
         each.step([np.ones(3)])
         np.testing.assert_array_equal(each.params[0], np.full(3, 0.75))
@@ -104,7 +104,7 @@ def test_buffers_out_of_band() -> None:
     opt.step(np.ones(5))
     buffers: list[pickle.PickleBuffer] = []
     data = pickle.dumps(opt, 5, buffer_callback=buffers.append)
-    other = pickle.loads(data, buffers=[bytes(buffer) for buffer in buffers])  # noqa: S301
+    other = pickle.loads(data, buffers=[bytes(buffer) for buffer in buffers])
     assert opt.step(np.ones(5)) == other.step(np.ones(5))
     assert bits((other.params, other.state)) == bits((opt.params, opt.state))
 
@@ -152,7 +152,7 @@ class Half:
 def test_a_schedule_may_know_its_optimizer() -> None:
     schedule = Half()
     schedule.opt = gm.Optimizer(gm.sgd(schedule), np.zeros(2))
-    for other in (copy.deepcopy(schedule.opt), pickle.loads(pickle.dumps(schedule.opt))):  # noqa: S301
+    for other in (copy.deepcopy(schedule.opt), pickle.loads(pickle.dumps(schedule.opt))):
         other.step(np.ones(2))
         np.testing.assert_array_equal(other.params, [-0.5, -0.5])
     assert not schedule.opt.params.any()

@@ -164,7 +164,7 @@ def test_results_are_ordinary_arrays() -> None:
     expected[3] = 2.0
     expected.T[5] *= 2.0
     np.testing.assert_array_equal(array, expected)
-    for other in (copy.deepcopy(array), pickle.loads(pickle.dumps(array)), array.copy()):  # noqa: S301
+    for other in (copy.deepcopy(array), pickle.loads(pickle.dumps(array)), array.copy()):
         assert not np.shares_memory(array, other)
         np.testing.assert_array_equal(other, expected)
     assert np.shares_memory(array, owner[-1:])

@@ -23,7 +23,7 @@ def test_code_makes_the_same(case: Any) -> None:
     again = eval(repr(tx), {"gm": gm, "np": np, **vars(arguments)})  # noqa: S307  (our own)
     assert gm.state_digest(again) == gm.state_digest(tx)
     assert repr(again) == repr(tx)
-    for copied in (pickle.loads(pickle.dumps(tx)), copy.deepcopy(tx), copy.copy(tx)):  # noqa: S301
+    for copied in (pickle.loads(pickle.dumps(tx)), copy.deepcopy(tx), copy.copy(tx)):
         assert repr(copied) == repr(tx)
 
 
@@ -81,4 +81,4 @@ def test_parts_that_do_not_pickle_do_not_stand_in_the_way() -> None:
     tx = gm.inject_hyperparams(gm.adamw, once)(0.1)
     labels = functools.partial(gm.partition, {"a": gm.scale(2.0)}, {"w": "a"})()
     for each in (tx, labels):
-        assert repr(pickle.loads(pickle.dumps(each))) == repr(each)  # noqa: S301  (our own)
+        assert repr(pickle.loads(pickle.dumps(each))) == repr(each)

@@ -262,7 +262,7 @@ def test_rounds_by_a_schedule() -> None:
 def test_schedules_travel_and_tell_themselves_apart() -> None:
     """What stands around a user's function pickles with it, and has a digest of its own."""
     tx = gm.adamw(by_where, weight_decay=by_choice)
-    again = pickle.loads(pickle.dumps(tx))  # noqa: S301  (our own)
+    again = pickle.loads(pickle.dumps(tx))
     assert gm.state_digest(again) == gm.state_digest(tx)
     assert gm.state_digest(gm.adamw(by_choice, weight_decay=by_choice)) != gm.state_digest(tx)
     state = tx.init(PARAMS)

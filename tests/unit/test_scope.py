@@ -27,7 +27,7 @@ def test_names_that_are_out_of_scope(name: str) -> None:
 
 def test_other_names() -> None:
     with pytest.raises(AttributeError, match=r"^module 'gradmill' has no") as no:
-        gm.adamm  # noqa: B018
+        gm.adamm  # noqa: B018  (the look-up is what fails)
     assert not isinstance(no.value, gm.errors.GradmillError)
     with pytest.raises(ImportError):
-        from gradmill import l2_loss  # noqa: F401
+        from gradmill import l2_loss  # noqa: F401  (the import is what fails)

@@ -114,7 +114,7 @@ def test_chained_and_in_place() -> None:
 )
 def test_pickled_does_the_same(tx: Any) -> None:
     params, grads = np.ones(3), np.arange(3.0)
-    again = pickle.loads(pickle.dumps(tx))  # noqa: S301  (our own)
+    again = pickle.loads(pickle.dumps(tx))
     for one in (tx, again):
         assert type(one) is type(tx)
         assert (one.description is None) == (tx.description is None)

@@ -197,7 +197,7 @@ def test_map_params_beneath_masks() -> None:
     state, names = tx.init(params), {"b": "of b", "w": "of w"}
     mapped = gm.tree.map_params(tx, lambda _, name: name, state, names)
     assert mapped.inner_state[0].mu == {"w": "of w", "b": gm.MaskedNode()}
-    is_hole = lambda node: isinstance(node, gm.MaskedNode)  # noqa: E731
+    is_hole = lambda node: isinstance(node, gm.MaskedNode)
     mapped = gm.tree.map_params(tx, lambda _, name: name, state, names, is_leaf=is_hole)
     assert mapped.inner_state[0].mu == names
     assert mapped.inner_state[0].count is state.inner_state[0].count

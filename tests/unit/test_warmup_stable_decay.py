@@ -97,7 +97,7 @@ def test_an_optimizer_follows_it(shape: str) -> None:
         before = opt.params.copy()
         opt.step(np.ones(1))
         np.testing.assert_allclose(before - opt.params, schedule(count), rtol=1e-12)
-    again = pickle.loads(pickle.dumps(schedule))  # noqa: S301  (our own)
+    again = pickle.loads(pickle.dumps(schedule))
     assert again == schedule
     assert repr(again) == f"gm.warmup_stable_decay_schedule(0.8, 4, 5, 6, 0.1, 0.02, {shape!r})"
 

@@ -50,12 +50,12 @@ class CautiousState(NamedTuple):
     inner_state: Any
 
 
-def _init(xp: Any, params: PyTree, *, inner: TransformationLike, **_: Any) -> CautiousState:  # noqa: ARG001
+def _init(xp: Any, params: PyTree, *, inner: TransformationLike, **_: Any) -> CautiousState:  # noqa: ARG001  (formulas of trees have one signature)
     return CautiousState(inner.init(params))
 
 
 def _cautious(
-    xp: Any,  # noqa: ARG001
+    xp: Any,  # noqa: ARG001  (formulas of trees have one signature)
     updates: PyTree,
     state: CautiousState,
     params: PyTree | None,

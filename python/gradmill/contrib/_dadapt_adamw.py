@@ -70,7 +70,7 @@ def _dadapt_adamw(
     updates: PyTree,
     state: DAdaptAdamWState,
     params: PyTree,
-    extra: Mapping[str, Any],  # noqa: ARG001
+    extra: Mapping[str, Any],  # noqa: ARG001  (formulas of trees have one signature)
     *,
     learning_rate: ScalarOrSchedule,
     b1: float,

@@ -64,7 +64,7 @@ def _dog(
     updates: PyTree,
     state: DoGState,
     params: PyTree,
-    extra: Mapping[str, Any],  # noqa: ARG001
+    extra: Mapping[str, Any],  # noqa: ARG001  (formulas of trees have one signature)
     *,
     kind: str,
     value: float,

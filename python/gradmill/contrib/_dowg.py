@@ -54,7 +54,7 @@ def _dowg(
     updates: PyTree,
     state: DoWGState,
     params: PyTree,
-    extra: Mapping[str, Any],  # noqa: ARG001
+    extra: Mapping[str, Any],  # noqa: ARG001  (formulas of trees have one signature)
     *,
     eps: float,
     **_: Any,

@@ -190,7 +190,7 @@ def _scale_by_galore(
     xp: Any,
     updates: PyTree,
     state: GaLoreState,
-    params: PyTree | None,  # noqa: ARG001
+    params: PyTree | None,  # noqa: ARG001  (formulas of trees have one signature)
     extra: Mapping[str, Any],
     *,
     base: TransformationLike,

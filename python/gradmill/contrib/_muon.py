@@ -84,8 +84,8 @@ def _scale_by_muon(
     xp: Any,
     updates: PyTree,
     state: MuonState,
-    params: PyTree | None,  # noqa: ARG001
-    extra: Mapping[str, Any],  # noqa: ARG001
+    params: PyTree | None,  # noqa: ARG001  (formulas of trees have one signature)
+    extra: Mapping[str, Any],  # noqa: ARG001  (formulas of trees have one signature)
     *,
     ns_steps: int,
     beta: float,
@@ -227,16 +227,16 @@ def preset(ns_coeffs: Coefficients | str) -> Coefficients:
     return _PRESETS[ns_coeffs]
 
 
-def _stateless(xp: Any, params: PyTree, **_: Any) -> EmptyState:  # noqa: ARG001
+def _stateless(xp: Any, params: PyTree, **_: Any) -> EmptyState:  # noqa: ARG001  (formulas of trees have one signature)
     return EmptyState()
 
 
 def _scale_by_shape(
-    xp: Any,  # noqa: ARG001
+    xp: Any,  # noqa: ARG001  (formulas of trees have one signature)
     updates: PyTree,
     state: EmptyState,
-    params: PyTree | None,  # noqa: ARG001
-    extra: Mapping[str, Any],  # noqa: ARG001
+    params: PyTree | None,  # noqa: ARG001  (formulas of trees have one signature)
+    extra: Mapping[str, Any],  # noqa: ARG001  (formulas of trees have one signature)
     *,
     axes: Axes,
     consistent_rms: float | None,

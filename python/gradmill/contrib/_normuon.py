@@ -58,8 +58,8 @@ def _scale_by_normuon(
     xp: Any,
     updates: PyTree,
     state: NorMuonState,
-    params: PyTree | None,  # noqa: ARG001
-    extra: Mapping[str, Any],  # noqa: ARG001
+    params: PyTree | None,  # noqa: ARG001  (formulas of trees have one signature)
+    extra: Mapping[str, Any],  # noqa: ARG001  (formulas of trees have one signature)
     *,
     axes: Axes,
     b2: float,

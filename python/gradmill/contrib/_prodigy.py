@@ -75,7 +75,7 @@ def _prodigy(
     updates: PyTree,
     state: ProdigyState,
     params: PyTree,
-    extra: Mapping[str, Any],  # noqa: ARG001
+    extra: Mapping[str, Any],  # noqa: ARG001  (formulas of trees have one signature)
     *,
     learning_rate: ScalarOrSchedule,
     b1: float,

@@ -97,7 +97,7 @@ def _sam(
 
 
 def _opaque_sam(
-    xp: Any,  # noqa: ARG001
+    xp: Any,  # noqa: ARG001  (formulas of trees have one signature)
     updates: PyTree,
     state: SAMState,
     params: PyTree,

@@ -82,7 +82,7 @@ def _init(
     )
 
 
-def _nothing(size: int, dtype: Any) -> float:  # noqa: ARG001
+def _nothing(size: int, dtype: Any) -> float:  # noqa: ARG001  (in the place of `xp.eye`)
     return 0.0
 
 
@@ -97,12 +97,12 @@ def _scale_by_soap(
     xp: Any,
     updates: PyTree,
     state: ScaleBySoapState,
-    params: PyTree | None,  # noqa: ARG001
-    extra: Mapping[str, Any],  # noqa: ARG001
+    params: PyTree | None,  # noqa: ARG001  (formulas of trees have one signature)
+    extra: Mapping[str, Any],  # noqa: ARG001  (formulas of trees have one signature)
     *,
     axes: Axes,
     precondition_frequency: int,
-    max_precondition_dim: int,  # noqa: ARG001
+    max_precondition_dim: int,  # noqa: ARG001  (the state's shapes say it)
     **hyper: Any,
 ) -> tuple[PyTree, ScaleBySoapState]:
     count = integer(state.count)

@@ -37,7 +37,7 @@ def projection_non_negative(tree: PyTree) -> PyTree:
         >>> gm.projections.projection_non_negative({"w": np.array([-1.0, 2.0])})
         {'w': array([0., 2.])}
     """
-    bound = lambda xp, x: _between(xp, x, 0, None)  # noqa: E731
+    bound = lambda xp, x: _between(xp, x, 0, None)
     return mapped("projection_non_negative", bound, {"tree": tree}, promotes=False)
 
 

@@ -40,7 +40,7 @@ def projection_l2_sphere(tree: PyTree, scale: Any = 1) -> PyTree:
     op, size = "projection_l2_sphere", real("scale", scale, at_least=0.0)
     wide = widened(op, "tree", tree)
     norm = length(wide)
-    equal = lambda: trees.full_like(wide, size / max(trees.size(wide), 1) ** 0.5)  # noqa: E731
+    equal = lambda: trees.full_like(wide, size / max(trees.size(wide), 1) ** 0.5)
     onto = chosen(norm == 0, equal, lambda: _of_norm(op, wide, norm, size))
     return narrowed(op, onto, tree)
 
@@ -82,5 +82,5 @@ def _of_norm(op: str, wide: PyTree, norm: Any, size: Any) -> PyTree:
     """The tree with another norm than its own, which is not 0."""
     # Where it is, a program of JAX computes this nevertheless, and its derivative is to be finite.
     divisor = functions_of(wide).where(norm == 0, 1.0, norm)
-    resized = lambda _, x: x / divisor * size  # noqa: E731
+    resized = lambda _, x: x / divisor * size
     return mapped(op, resized, {"tree": wide}, beside=(divisor, size), promotes=False)

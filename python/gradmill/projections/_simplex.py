@@ -122,7 +122,7 @@ def _on_simplex(op: str, wide: PyTree, size: Any) -> PyTree:
         return wide
     peak = trees.max(wide)
     level = quietly(_level, wide, peak, size)
-    above = lambda xp, x: xp.maximum((x - peak) - level, 0.0)  # noqa: E731
+    above = lambda xp, x: xp.maximum((x - peak) - level, 0.0)
     return mapped(op, above, {"tree": wide}, beside=(peak, level), promotes=False)
 
 

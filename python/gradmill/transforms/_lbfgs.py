@@ -67,7 +67,7 @@ def _scale_by_lbfgs(
     updates: PyTree,
     state: ScaleByLBFGSState,
     params: PyTree,
-    extra: Mapping[str, Any],  # noqa: ARG001
+    extra: Mapping[str, Any],  # noqa: ARG001  (formulas of trees have one signature)
     *,
     memory_size: int,
     scale_init_precond: bool,

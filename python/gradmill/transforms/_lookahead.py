@@ -39,7 +39,7 @@ class LookaheadParams(NamedTuple):
     @classmethod
     def init_synced(cls, params: PyTree) -> LookaheadParams:
         """Let both start from the same parameters; the slow ones are copies."""
-        copy = lambda xp, leaf: xp.array(leaf)  # noqa: E731
+        copy = lambda xp, leaf: xp.array(leaf)
         return cls(params, mapped("init_synced", copy, {"params": params}, promotes=False))
 
 

@@ -60,7 +60,7 @@ def power_iteration(
         product = matrix
     else:
         own = _square("power_iteration", matrix)
-        product = lambda v: own.astype(np.float64) @ v  # noqa: E731
+        product = lambda v: own.astype(np.float64) @ v
         if v0 is None:
             drawn = tree.random_like(0 if key is None else key, np.zeros(len(own)))
             v0 = np.asarray(drawn, own.dtype)

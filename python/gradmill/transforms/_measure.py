@@ -230,7 +230,7 @@ def _stateless(
     return measure(updates), state
 
 
-def _init_monitor(xp: Any, params: PyTree, *, names: Any, **measures: Any) -> MonitorState:  # noqa: ARG001
+def _init_monitor(xp: Any, params: PyTree, *, names: Any, **measures: Any) -> MonitorState:  # noqa: ARG001  (formulas of trees have one signature)
     states = [_both(measure)[0](params) for measure in measures.values()]
     return MonitorState({}, tuple(states))
 
@@ -272,7 +272,7 @@ def _average(
     updates: PyTree,
     state: tuple[EmptyState, EmaState],
     params: PyTree | None = None,  # noqa: ARG001  (every update takes them)
-    **extra_args: Any,  # noqa: ARG001
+    **extra_args: Any,  # noqa: ARG001  (formulas of trees have one signature)
 ) -> tuple[PyTree, tuple[EmptyState, EmaState]]:
     empty, last = state
     count = next_count(last.count)

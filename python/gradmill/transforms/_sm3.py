@@ -56,8 +56,8 @@ def _scale_by_sm3(
     xp: Any,
     updates: PyTree,
     state: ScaleBySM3State,
-    params: PyTree | None,  # noqa: ARG001
-    extra: Mapping[str, Any],  # noqa: ARG001
+    params: PyTree | None,  # noqa: ARG001  (formulas of trees have one signature)
+    extra: Mapping[str, Any],  # noqa: ARG001  (formulas of trees have one signature)
     **hyper: Any,
 ) -> tuple[PyTree, ScaleBySM3State]:
     """Divide by the root of the least of what each element's rows have seen, then average."""

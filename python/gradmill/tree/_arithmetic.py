@@ -40,7 +40,7 @@ def add(tree_x: PyTree, tree_y: PyTree, *other_trees: PyTree) -> PyTree:
     trees = {"tree_x": tree_x, "tree_y": tree_y}
     trees |= {f"other_trees[{at}]": other for at, other in enumerate(other_trees)}
 
-    def total(xp: Any, *given: Any) -> Any:  # noqa: ARG001
+    def total(xp: Any, *given: Any) -> Any:  # noqa: ARG001  (formulas of trees have one signature)
         *leaves, _ = given
         is_bool = all(getattr(leaf, "dtype", None) == np.bool_ for leaf in leaves)
         return reduce(_plus, leaves, 0) if is_bool else reduce(_plus, leaves)
@@ -202,7 +202,7 @@ def where(condition: Any, tree_x: PyTree, tree_y: PyTree) -> PyTree:
         [array([1., 0.])]
     """
     trees = {"tree_x": tree_x, "tree_y": tree_y}
-    choose = lambda xp, x, y: xp.where(condition, x, y)  # noqa: E731
+    choose = lambda xp, x, y: xp.where(condition, x, y)
     return mapped("where", choose, trees, beside=(condition,))
 
 
@@ -279,5 +279,5 @@ def conj(tree: PyTree) -> PyTree:
         >>> gm.tree.conj([np.array([1.0 + 2.0j])])
         [array([1.-2.j])]
     """
-    conjugate = lambda xp, x: xp.conj(x) if xp.iscomplexobj(x) else xp.asarray(x)  # noqa: E731
+    conjugate = lambda xp, x: xp.conj(x) if xp.iscomplexobj(x) else xp.asarray(x)
     return mapped("conj", conjugate, {"tree": tree}, promotes=False)

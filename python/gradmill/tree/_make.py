@@ -112,7 +112,7 @@ def batch_shape(tree: PyTree, shape: tuple[int, ...] = ()) -> PyTree:
         >>> gm.tree.batch_shape([np.array([1.0, 2.0])], (2,))
         [array([[1., 2.], [1., 2.]])]
     """
-    spread = lambda xp, x: xp.broadcast_to(x, (*shape, *xp.shape(x)))  # noqa: E731
+    spread = lambda xp, x: xp.broadcast_to(x, (*shape, *xp.shape(x)))
     return mapped("batch_shape", spread, {"tree": tree}, promotes=False)
 
 
@@ -164,7 +164,7 @@ def cast_like(tree: PyTree, other_tree: PyTree) -> PyTree:
     (leaves, others), spec = columns({"tree": tree, "other_tree": other_tree})
     pairs = zip(leaves, others, strict=True)
     dtypes = iter([getattr(other, "dtype", None) for leaf, other in pairs if leaf is not None])
-    convert = lambda xp, x: _as(xp, x, next(dtypes))  # noqa: E731
+    convert = lambda xp, x: _as(xp, x, next(dtypes))
     return mapped("cast_like", convert, {"tree": spec.unflatten(leaves)}, promotes=False)
 
 

@@ -80,7 +80,7 @@ def update_moment_per_elem_norm(
 
 def _without_phases(op: str, updates: PyTree) -> PyTree:
     """Updates with the absolute values of those that are complex."""
-    size = lambda xp, u: xp.abs(u) if xp.iscomplexobj(u) else xp.asarray(u)  # noqa: E731
+    size = lambda xp, u: xp.abs(u) if xp.iscomplexobj(u) else xp.asarray(u)
     return mapped(op, size, {"updates": updates}, promotes=False)
 
 
