@@ -69,6 +69,7 @@ impl Gather {
     pub fn is_of_walk(&self) -> bool {
         let is_square = |(_, addend): &(Of, Addend)| *addend == Addend::Square;
         match self.over {
+            // Sums of squares say whether all elements are finite, too.
             Over::Tree => true,
             Over::Units(UnitAxes::All) => self.needs_update() && self.of.iter().all(is_square),
             Over::Units(_) => false,
