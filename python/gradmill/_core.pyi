@@ -46,7 +46,8 @@ class _Pass(TypedDict):
     source: str
     ends_for: int | None
     carries: bool
-    on_the_way: bool
+    measures: list[str]
+    takes_params: bool
     before: list[int]
     fused: bool
 

@@ -28,17 +28,24 @@ class Slot:
         start: Its first value: a number for all elements, ``"params"`` for the parameter's own, or
             a function of the array library, the parameter and the dtype that makes an array, which
             may have another shape, or a ValueError where the parameter's has no such slot.
+        where: Whether parameters of a shape have it; the others have a zero in its place. None for
+            all of them.
     """
 
     name: str
     dtype: np.dtype[Any] | None = None
     at_least: np.dtype[Any] | None = None
     start: Start = 0.0
+    where: Callable[[tuple[int, ...]], bool] | None = None
 
     @property
     def is_like_leaf(self) -> bool:
         """Whether it has the shape of the parameter."""
         return not callable(self.start)
+
+    def is_like(self, shape: tuple[int, ...]) -> bool:
+        """Whether that of a parameter of this shape has its shape."""
+        return self.is_like_leaf and (self.where is None or self.where(shape))
 
     def first(self, array: Any) -> Any:
         """The slot of the parameter ``array`` at first, of the same library and in C order."""
@@ -47,6 +54,8 @@ class Slot:
         if self.at_least is not None:
             dtype = np.promote_types(dtype, self.at_least)
         library, start = library_of(array), self.start
+        if self.where is not None and not self.where(array.shape):
+            return library.zeros((1,), dtype)
         if callable(start):
             return start(library, array, dtype)
         if library is np:

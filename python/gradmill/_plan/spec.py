@@ -26,7 +26,8 @@ class Spec:
             ``count``.
         hyper: The hyperparameters, by the names that the op's scalars and formula use.
         slots: The state arrays.
-        axes: The axes of a unit, where the op has units and these are not its usual ones.
+        axes: The axes of a unit, where the op has units and these are not its usual ones; of an op
+            with factors, how long the second longest axis has to be.
         control: What the host does in each step; None where all it does is to count steps.
         counters: The fields in which it counts them, where the state has such; the op is told the
             first.

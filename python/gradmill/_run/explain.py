@@ -64,7 +64,7 @@ def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) 
     bytes_each = sum(array.nbytes for array in arrays) / max(size, 1)
     state_bytes = sum(slot.nbytes for slot in slots)
     lines = [f"{len(arrays)} leaves, {size:,} parameters, {state_bytes:,} bytes of state"]
-    passes = 0
+    passes, shapes = 0, {array.shape for array in arrays}
     for run in (*head, tail):
         if isinstance(run, PythonRun):
             lines.append(f"{_member(run.links[0].tx)}: new arrays")
@@ -75,7 +75,7 @@ def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) 
             continue
         for entry in run.program.passes(_first_scalars(run)):
             passes += 1
-            lines += _pass(passes, run, entry, bytes_each, in_place=run is tail)
+            lines += _pass(passes, run, entry, bytes_each, shapes, in_place=run is tail)
     lines += _warnings((*head, tail), select, passed)
     print(*lines, sep="\n", file=file or sys.stdout)
 
@@ -110,22 +110,23 @@ def _warnings(runs: Sequence[Run], select: Selection, passed: set[int]) -> list[
 
 
 def _pass(
-    number: int, run: NativeRun, entry: _Pass, bytes_each: float, *, in_place: bool
+    number: int,
+    run: NativeRun,
+    entry: _Pass,
+    bytes_each: float,
+    shapes: set[tuple[int, ...]],
+    *,
+    in_place: bool,
 ) -> list[str]:
     """The lines for one walk over memory, with what is measured at its end."""
     links = [run.ops[index] for index in entry["ops"]]
     ops = [run.own_ops[index] for index in entry["ops"]]
     own = [slot for link in links if link.spec is not None for slot in link.spec.slots]
-    slots = [slot.name for slot in own if slot.is_like_leaf]
+    slots = [slot.name for slot in own if any(map(slot.is_like, shapes))]
     at_end = None if entry["ends_for"] is None else run.own_ops[entry["ends_for"]]
     # Norms of leaves are taken on the way; other measures read what the ops left behind.
-    on_the_way = entry["on_the_way"]
-    walks = at_end is None or on_the_way or entry["carries"]
-    needs_params = (
-        any(op.reads_params for op in ops)
-        or (at_end is None and in_place)
-        or (on_the_way and at_end is not None and at_end.reads_params)
-    )
+    walks = at_end is None or not entry["measures"] or entry["carries"]
+    needs_params = entry["takes_params"] or (at_end is None and in_place)
     reads = ["params"] * len(entry["before"])
     reads += [entry["source"], *["params"] * needs_params, *slots] * walks
     writes = [
@@ -136,9 +137,8 @@ def _pass(
     end = ""
     if at_end is not None:
         end = f"; {_ENDS[at_end.finds]} for {at_end.name}"
-        if not on_the_way:
-            reads += ["carried" if entry["carries"] else entry["source"]]
-            reads += ["params"] * at_end.reads_params
+        update = "carried" if entry["carries"] else entry["source"]
+        reads += [update if of == "updates" else of for of in entry["measures"]]
     text = f"pass {number} {bytes_each * (len(reads) + len(writes)):3.0f} B/param"
     text += f"  reads {', '.join(reads)}"
     if writes:

@@ -202,7 +202,7 @@ class FormulaProgram:
                 if problem:
                     raise _fault("updates", at, f"{problem} ({op.name})")
             for number, (slot, arrays) in enumerate(zip(spec.slots, slots, strict=True)):
-                problem = _misfit(leaf, arrays[at], "updates", has_shape=slot.is_like_leaf)
+                problem = _misfit(leaf, arrays[at], "updates", has_shape=slot.is_like(leaf.shape))
                 if problem:
                     raise _fault("state", at, f"{problem} ({op.name})", start + number)
 

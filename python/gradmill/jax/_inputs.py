@@ -18,7 +18,7 @@ from gradmill.errors import LeafTypeError, LeafValueError
 from gradmill.jax._trees import adopt, as_array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gradmill._data.slots import Slot
     from gradmill._data.types import PyTree
@@ -131,15 +131,15 @@ def inputs_of(
         dtypes=[],
     )
     slots = [
-        (_without_holes(inputs, link, match, slot.name), slot.name, slot.is_like_leaf)
+        (_without_holes(inputs, link, match, slot.name), slot)
         for link, state in zip(links, states, strict=True)
         for match, slot in zip(inputs.slots(link, state), slots_of(link), strict=True)
     ]
     if keeps_shapes:
-        like = [(slot.leaves, name) for slot, name, is_like in slots if is_like]
-        for others, name in [(own, "params"), *like]:
-            _check_shapes(inputs, others, name)
-    read = [given, *([own] if reads_params else []), *(match.leaves for match, _, _ in slots)]
+        _check_shapes(inputs, own, "params")
+        for match, slot in slots:
+            _check_shapes(inputs, match.leaves, slot.name, slot.is_like)
+    read = [given, *([own] if reads_params else []), *(match.leaves for match, _ in slots)]
     inputs.dtypes = [_widest(row) if is_float(row[0]) else None for row in zip(*read, strict=True)]
     return inputs
 
@@ -194,10 +194,17 @@ def _array(leaf: object, frame: Frame, at: int, name: str) -> Any:
         raise LeafTypeError(f"{path}: {error}{hint_for(leaf)}") from None
 
 
-def _check_shapes(inputs: Inputs, leaves: Sequence[Any], name: str) -> None:
+def _check_shapes(
+    inputs: Inputs,
+    leaves: Sequence[Any],
+    name: str,
+    is_like: Callable[[tuple[int, ...]], bool] = lambda _: True,
+) -> None:
     for at, (update, other) in enumerate(zip(inputs.given, leaves, strict=True)):
         shape = getattr(other, "shape", None)
-        if is_float(update) and shape is not None and update.shape != shape:
+        if not is_float(update) or shape is None or not is_like(update.shape):
+            continue
+        if update.shape != shape:
             path = leaf_path(inputs.frame.structure.spec, at, "updates")
             raise LeafValueError(f"{path}: shape {update.shape}, {name} has {shape}")
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+import sys
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -69,22 +71,20 @@ class _Shifted:
         return self.function(count - self.offset, self.rate)
 
 
-def _average(without: int, least: float | None, xp: Any, array: Any, dtype: Any) -> Any:
-    """Zeros for averages over one of the longest axes, or one for those that there are not."""
-    if not _is_factored(least, array.shape):
-        return xp.zeros((1,), dtype)
+def _average(without: int, xp: Any, array: Any, dtype: Any) -> Any:
+    """Zeros for averages over one of the longest axes."""
     axis = ops.longest_axes(array.shape)[without]
     return xp.zeros((*array.shape[:axis], *array.shape[axis + 1 :]), dtype)
 
 
-def _whole(least: float | None, xp: Any, array: Any, dtype: Any) -> Any:
-    """Zeros for averages of each element, or one where factors are kept."""
-    return xp.zeros((1,) if _is_factored(least, array.shape) else array.shape, dtype)
-
-
-def _is_factored(least: float | None, shape: tuple[int, ...]) -> bool:
+def _is_factored(least: int, shape: tuple[int, ...]) -> bool:
     """Whether the two longest axes are long enough."""
-    return least is not None and len(shape) > 1 and sorted(shape)[-2] >= least
+    return len(shape) > 1 and sorted(shape)[-2] >= least
+
+
+def _is_whole(least: int, shape: tuple[int, ...]) -> bool:
+    """Whether there is an average for each element."""
+    return not _is_factored(least, shape)
 
 
 @recorded
@@ -150,10 +150,12 @@ def scale_by_factored_rms(
         else named("decay_rate_fn", _Shifted(decay_rate_fn, rate, offset)),
         "eps": real("epsilon", epsilon, at_least=0),
     }
-    least = number("min_dim_size_to_factor", min_dim_size_to_factor) if factored else None
+    length = number("min_dim_size_to_factor", min_dim_size_to_factor) if factored else math.inf
+    least = math.ceil(min(max(length, 0), sys.maxsize))
+    has_factors, is_whole = partial(_is_factored, least), partial(_is_whole, least)
     slots = (
-        Slot("v_row", start=partial(_average, 1, least)),
-        Slot("v_col", start=partial(_average, 0, least)),
-        Slot("v", start=partial(_whole, least)),
+        Slot("v_row", start=partial(_average, 1), where=has_factors),
+        Slot("v_col", start=partial(_average, 0), where=has_factors),
+        Slot("v", where=is_whole),
     )
-    return native(Spec(ops.scale_by_factored_rms, FactoredState, hyper, slots))
+    return native(Spec(ops.scale_by_factored_rms, FactoredState, hyper, slots, axes=(least,)))

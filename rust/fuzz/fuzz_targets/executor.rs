@@ -151,6 +151,7 @@ fn check(input: &Input) {
         name: meta.name,
         governs: op.governs.into(),
         axes: op.axes.as_ref().map(|axes| axes.iter().map(|&axis| isize::from(axis) % 4).collect()),
+        otherwise: None,
     });
     let program = Program::new(entries).expect("these are ops");
     let mut scalars: Vec<f64> = Vec::new();

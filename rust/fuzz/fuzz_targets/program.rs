@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::hint::black_box;
 
 use arbitrary::Arbitrary;
-use gradmill_core::ops::{Gather, OPS, Over};
+use gradmill_core::ops::{OPS, Over};
 use gradmill_core::{Entry, Error, Pass, PassInput, Program};
 use libfuzzer_sys::fuzz_target;
 
@@ -71,7 +71,7 @@ fn check(program: &Program, input: &Input) {
     assert_eq!(program.reads_params(), program.reads_params_of(0));
     assert!(program.reads_params() || !program.reads_params_of(skip));
     let has_units =
-        program.ops().any(|meta| matches!(meta.gather, Some(Gather { over: Over::Units(_), .. })));
+        program.ops().any(|meta| meta.gather.is_some_and(|gather| gather.over != Over::Tree));
     assert_eq!(program.has_units(), has_units);
     black_box(program.has_order());
     check_passes(program, program.passes());
@@ -108,6 +108,7 @@ fuzz_target!(|input: Input| {
         name: op.name.text(),
         governs: op.governs,
         axes: op.axes.clone(),
+        otherwise: None,
     });
     match Program::new(entries) {
         Ok(program) => {

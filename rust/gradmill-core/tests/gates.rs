@@ -11,7 +11,7 @@ const CONFIG: Config = Config { threads: 1, tier: Tier::Scalar, fuse: true };
 
 /// A program of entries of which each may govern some behind it.
 fn program(entries: &[(&'static str, usize)]) -> Program {
-    let entry = |&(name, governs)| Entry { name, governs, axes: None };
+    let entry = |&(name, governs)| Entry { governs, ..Entry::from(name) };
     Program::new(entries.iter().map(entry)).unwrap()
 }
 

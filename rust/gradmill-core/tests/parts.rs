@@ -30,7 +30,7 @@ const CHAINS: &[Chain] = &[
 ];
 
 fn program(entries: &[(&'static str, usize)]) -> Program {
-    let entry = |&(name, governs)| Entry { name, governs, axes: None };
+    let entry = |&(name, governs)| Entry { governs, ..Entry::from(name) };
     Program::new(entries.iter().map(entry)).unwrap()
 }
 

@@ -70,7 +70,10 @@ pub fn split_key(key: rng::Key, index: u64) -> rng::Key {
 /// What each op needs, as dicts.
 #[pyfunction]
 pub fn list_ops(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
+    let named = |name| OPS.iter().find(|meta| meta.name == name);
+    let is_other = |name| OPS.iter().any(|meta| meta.otherwise == Some(name));
     OPS.iter()
+        .filter(|meta| !is_other(meta.name))
         .map(|meta| {
             let entry = PyDict::new(py);
             entry.set_item("name", meta.name)?;
@@ -78,11 +81,12 @@ pub fn list_ops(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
                 "scalars",
                 meta.scalars.iter().map(|scalar| scalar.name).collect::<Vec<_>>(),
             )?;
-            entry.set_item("slots", [meta.slots, meta.unit_slots].concat())?;
+            let others = meta.otherwise.and_then(named).map_or(&[][..], |other| other.slots);
+            entry.set_item("slots", [meta.slots, meta.unit_slots, others].concat())?;
             entry.set_item("params", meta.params)?;
             let finds = meta.gather.map(|gather| match gather.settle {
                 Settle::Scalar => "norm",
-                Settle::Number(_) => "units",
+                Settle::Number(_) | Settle::Factors(_) => "units",
                 Settle::Gate => "finite",
                 Settle::Flags => "nans",
             });

@@ -13,7 +13,7 @@ use crate::bound_leaf::{Arrays, BoundLeaf};
 use crate::buffers::{Counter, Writable};
 use crate::compute::compute;
 use crate::fault::{Place, Tree, core_error};
-use crate::program::{Found, Program, check_shape, check_slot, found, shape_for};
+use crate::program::{Found, Program, check_shape, check_slot, fitted, found};
 use crate::scalars::Scalars;
 use crate::settings::config;
 use crate::watched::Watched;
@@ -92,7 +92,7 @@ impl InPlace {
                 check_shape(py, core, index, &master.raw, Tree::Params, &param.raw)?;
                 copy = Some(Box::new(std::mem::replace(&mut param, master)));
             }
-            let shape = shape_for(py, core, index, skip, &param.raw)?;
+            let (skip, shape) = fitted(py, core, index, skip, &param.raw)?;
             let (mut states, mut unit_slots) = (SmallVec::new(), Vec::new());
             for number in core.slots_of(skip) {
                 let place = Place { tree: Tree::Slot(number), leaf: index };

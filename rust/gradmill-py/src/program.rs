@@ -1,6 +1,8 @@
 //! Programs over lists of arrays, without writing to any of them.
 
 use gradmill_core::data::{Params, Slot};
+use gradmill_core::ops::Of;
+use gradmill_core::sys::simd::Tier;
 use gradmill_core::{
     DType, Entry, Float, Leaf, Outcome, PassInput, Row, Step, Workspace, run_rows,
 };
@@ -62,32 +64,48 @@ impl Program {
             name,
             governs: *governs,
             axes: axes.clone(),
+            otherwise: None,
         });
+        let entries = entries.map(Entry::or_otherwise);
         let core = gradmill_core::Program::new(entries);
         Ok(Self { core: core.map_err(|error| core_error(&error))? })
     }
 
     /// The passes as dicts: indices of the ops, source ("updates" or "carried"), the op that has to know
     /// something of the update the pass ends with or None, whether it leaves the update behind for the
-    /// next, whether what is to be known is found on the way, the ops that measure parameters before the pass, and
-    /// whether it is one loop in a step with these scalars.
+    /// next, the arrays that are read to know it (none where it is found on the way), whether the walk looks at parameters, the
+    /// ops that measure parameters before the pass, and whether it is one loop in a step with these scalars.
     #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
     fn passes<'py>(&self, py: Python<'py>, scalars: Vec<f64>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         self.core.check_scalars(&scalars).map_err(|error| core_error(&error))?;
         let mut next = 0;
+        let op_of =
+            |member: usize| self.core.of_ops().partition_point(|members| members.end <= member);
+        let ops_of = |members: std::ops::Range<usize>| {
+            let mut ops: Vec<usize> = members.map(op_of).collect();
+            ops.dedup();
+            ops
+        };
         let describe = |pass: &gradmill_core::Pass| {
             let entry = PyDict::new(py);
-            entry.set_item("ops", pass.ops.clone().collect::<Vec<_>>())?;
+            entry.set_item("ops", ops_of(pass.ops.clone()))?;
             let source = match pass.source {
                 PassInput::Updates => "updates",
                 PassInput::Carried => "carried",
             };
             entry.set_item("source", source)?;
-            entry.set_item("ends_for", pass.ends_for)?;
+            entry.set_item("ends_for", pass.ends_for.map(op_of))?;
             entry.set_item("carries", pass.carries)?;
             let gather = pass.ends_for.and_then(|op| self.core.ops().nth(op)?.gather);
-            entry.set_item("on_the_way", gather.is_some_and(|gather| gather.is_of_walk()))?;
-            let before = self.core.gather_params(next..pass.ops.end).collect::<Vec<_>>();
+            let on_the_way = gather.is_some_and(|gather| gather.is_of_walk());
+            let sums = gather.map_or(&[][..], |gather| gather.of).iter();
+            let measured: Vec<&str> = sums.map(|(of, _)| of.name()).collect();
+            let reads_params = self.core.look_at_params(pass.ops.clone());
+            let sums_params = on_the_way && measured.contains(&Of::Param.name());
+            entry.set_item("takes_params", reads_params || sums_params)?;
+            entry.set_item("measures", if on_the_way { Vec::new() } else { measured })?;
+            let before = self.core.gather_params(next..pass.ops.end).map(op_of);
+            let before = before.collect::<Vec<_>>();
             entry.set_item("before", before)?;
             next = pass.ops.end;
             entry.set_item("fused", self.core.is_fused(pass, &scalars))?;
@@ -169,6 +187,9 @@ impl Program {
         leaves.iter().try_for_each(|leaf| leaf.check_unmoved(py))?;
         let elements = leaves.iter().map(Row::len).sum();
         let (config, mut workspace) = (config(threads), Workspace::default());
+        for leaf in &mut leaves {
+            leaf.copy_others(&self.core, config.tier);
+        }
         compute(py, elements, || run_rows(&self.core, &mut leaves, step, &config, &mut workspace))?
             .map_err(|error| core_error(&error))?;
         let places = || leaves.iter().map(|leaf| leaf.index);
@@ -212,7 +233,8 @@ impl PureLeaf {
         let (update, py) = (updates[index].clone(), updates[index].py());
         let short = || PyValueError::new_err("lists of different lengths");
         let update = Readable::new(update, Place { tree: Tree::Updates, leaf: index })?;
-        let shape = shape_for(py, program, index, skip, &update.raw)?;
+        let of_caller = program.members_of(skip);
+        let (skip, shape) = fitted(py, program, index, skip, &update.raw)?;
         let mut dtype = update.raw.dtype().computed_in();
         let mut param = None;
         if program.reads_params_of(skip) {
@@ -226,15 +248,17 @@ impl PureLeaf {
         }
         let mut slots = SmallVec::new();
         for (number, slot) in trees.iter().enumerate() {
-            if program.skips_slot(skip, number) {
+            if program.skips_slot(of_caller, number) {
                 slots.push(None);
                 continue;
             }
             let tree = Tree::Slot(number);
             let object = slot.get(index).ok_or_else(short)?.clone();
             let old = Readable::new(object, Place { tree, leaf: index })?;
-            check_slot(py, program, number, index, (&update.raw, &shape), &old.raw)?;
-            dtype = dtype.max(old.raw.dtype());
+            if !program.skips_slot(skip, number) {
+                check_slot(py, program, number, index, (&update.raw, &shape), &old.raw)?;
+                dtype = dtype.max(old.raw.dtype());
+            }
             // Row by row whatever the old state is: what saves it may know no other order.
             let new = Fresh::new(py, old.raw.shape(py), old.raw.dtype())?;
             slots.push(Some((old.hold(), new.keep())));
@@ -242,12 +266,25 @@ impl PureLeaf {
         let out = Fresh::like(&update, dtype)?.keep();
         let (order, update) = (Order::Logical, update.hold());
         let mut leaf = Self { index, skip, shape, order, dtype, update, param, out, slots };
-        let of_elements = leaf.slots.iter().take(program.slots()).flatten();
-        let slots = of_elements.flat_map(|(old, new)| [&old.raw, &new.raw]);
+        let of_elements = leaf.slots.iter().enumerate().take(program.slots());
+        let own = of_elements.filter(|(number, _)| !program.skips_slot(skip, *number));
+        let slots = own.filter_map(|(_, slot)| slot.as_ref());
+        let slots = slots.flat_map(|(old, new)| [&old.raw, &new.raw]);
         let others = leaf.param.iter().chain([&leaf.update]).map(|held| &held.raw);
         let all = slots.chain(others).chain([&leaf.out.raw]);
         leaf.order = Raw::common_order(all, program.has_order());
         Ok(leaf)
+    }
+
+    /// Copies the state of members that pass the leaf by, since others do the same for it.
+    fn copy_others(&mut self, program: &gradmill_core::Program, tier: Tier) {
+        for (number, slot) in self.slots.iter_mut().enumerate() {
+            if let Some(slot) = slot
+                && program.skips_slot(self.skip, number)
+            {
+                replaced(slot, Order::Logical).keep(tier);
+            }
+        }
     }
 
     /// The arrays that it reads.
@@ -288,39 +325,44 @@ impl Row for PureLeaf {
 
     fn leaf(&mut self, program: &gradmill_core::Program) -> Leaf<'_> {
         let order = self.order;
-        let elements = program.slots().min(self.slots.len());
-        let (slots, units) = self.slots.split_at_mut(elements);
-        let slots = slots.iter_mut().map(|slot| replaced(slot, order));
-        let unit_slots = units.iter_mut().map(|slot| replaced(slot, Order::Logical)).collect();
+        let (elements, skip) = (program.slots(), self.skip);
+        let mut states = self.slots.iter_mut().enumerate().map(|(number, slot)| {
+            let order = if number < elements { order } else { Order::Logical };
+            slot.as_mut()
+                .filter(|_| !program.skips_slot(skip, number))
+                .map(|it| replaced(it, order))
+        });
+        let slots = states.by_ref().take(elements).collect();
+        let unit_slots = states.collect();
         let param = self.param.as_ref();
         let params = param.map_or(Params::None, |param| Params::Read(param.source(order)));
         let out = Some(self.out.sink(order));
-        let leaf = Leaf::new(self.update.source(order), params, out, slots.collect());
-        Leaf { skip: self.skip, shape: &self.shape, unit_slots, ..leaf }
+        let leaf = Leaf::new(self.update.source(order), params, out, slots);
+        Leaf { skip, shape: &self.shape, unit_slots, ..leaf }
     }
 }
 
-/// An array that is replaced by a new one; none where an op passes its leaf by.
-fn replaced(slot: &mut Option<(Held, Made)>, order: Order) -> Option<Slot<'_>> {
-    let (old, new) = slot.as_mut()?;
-    Some(Slot { from: Some(old.source(order)), to: new.sink(order) })
+/// An array that is replaced by a new one.
+fn replaced((old, new): &mut (Held, Made), order: Order) -> Slot<'_> {
+    Slot { from: Some(old.source(order)), to: new.sink(order) }
 }
 
-/// The shape of a leaf, where an op asks for it; an error where the op can make no units of it.
-pub fn shape_for(
+/// The members of the program that pass a leaf by where the ops in `skip` do, and its shape where one asks for it; an error
+/// where it can make no units of that.
+pub fn fitted(
     py: Python<'_>,
     program: &gradmill_core::Program,
     leaf: usize,
     skip: u64,
     update: &Raw,
-) -> PyResult<Shape> {
+) -> PyResult<(u64, Shape)> {
     if !program.has_units() {
-        return Ok(Shape::new());
+        return Ok((skip, Shape::new()));
     }
-    program.check_units(skip, update.shape(py)).map_err(|(problem, op)| {
+    let skip = program.skip_of(skip, update.shape(py)).map_err(|(problem, op)| {
         Place { tree: Tree::Updates, leaf }.value_error(format!("{problem} ({op})"))
     })?;
-    Ok(update.shape(py).into())
+    Ok((skip, update.shape(py).into()))
 }
 
 /// Compares the shape of an update, which is that of its leaf where ops ask for it, with that of a slot, or its number of

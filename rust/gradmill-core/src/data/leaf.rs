@@ -49,7 +49,7 @@ impl<'a> Slot<'a> {
     }
 
     /// Copies the old value to where the new one goes, where that is another array.
-    pub(crate) fn keep(&mut self, tier: Tier) {
+    pub fn keep(&mut self, tier: Tier) {
         if let Some(from) = &self.from {
             let mut value = vec![0.0; self.to.len()];
             from.read(tier, &mut value);
@@ -167,7 +167,7 @@ pub const ROOM: usize = 8;
 pub type Slots<'a> = SmallVec<[Option<Slot<'a>>; ROOM]>;
 
 /// The state of one leaf with a number for each unit.
-pub type UnitSlots<'a> = SmallVec<[Option<Slot<'a>>; 1]>;
+pub type UnitSlots<'a> = SmallVec<[Option<Slot<'a>>; 2]>;
 
 /// Where a stretch of a leaf begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

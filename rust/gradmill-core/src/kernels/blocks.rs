@@ -169,7 +169,7 @@ impl<T: Float> Block<'_, T> {
                 beside.param = params;
             }
             if number {
-                site.settled.fill_numbers(*op, site.origin, start, &mut numbers[..len]);
+                site.settled.fill_numbers(site.tier, *op, site.origin, start, &mut numbers[..len]);
                 beside.number = &numbers[..count];
             }
             if normal {

@@ -14,9 +14,8 @@ use crate::sys::simd::Tier;
 pub struct Settled {
     /// Each op that reads numbers of units, and the place of the first leaf's.
     number_ops: SmallVec<[(usize, usize); 4]>,
-    /// For each such op in turn, of each leaf its units and the place of their first number; a leaf without
-    /// units reads zero.
-    units: Vec<Option<(Units, usize)>>,
+    /// For each such op in turn, of each leaf its units; a leaf without any reads zero.
+    units: Vec<Option<OfLeaf>>,
     numbers: Vec<f64>,
     /// Each op that draws random numbers, and the place of the first leaf's key.
     key_ops: SmallVec<[(usize, usize); 4]>,
@@ -50,9 +49,19 @@ impl Settled {
     ///
     /// A function of its own, since inside the loop over ops the compiler vectorises half of it.
     #[inline(never)]
-    pub fn fill_numbers<T: Float>(&self, op: usize, origin: Origin, at: usize, into: &mut [T]) {
+    pub fn fill_numbers<T: Float>(
+        &self,
+        tier: Tier,
+        op: usize,
+        origin: Origin,
+        at: usize,
+        into: &mut [T],
+    ) {
         match &self.units[first_of(&self.number_ops, op) + origin.leaf] {
-            Some((units, first)) => units.fill(&self.numbers[*first..], origin.start + at, into),
+            Some(own) => {
+                let (start, numbers) = (origin.start + at, &self.numbers[..]);
+                tier.run(FillNumbers { own, numbers, start, into });
+            }
             None => into.fill(T::ZERO),
         }
     }
@@ -72,17 +81,34 @@ impl Settled {
     }
 }
 
+/// The units of a leaf and the place of their first number; where elements are of two units each, those others as well.
+#[derive(Debug)]
+struct OfLeaf {
+    units: Units,
+    first: usize,
+    other: Option<(Units, usize)>,
+}
+
 /// Numbers of units, as they come in.
 pub struct Numbers<'n> {
-    units: &'n mut Vec<Option<(Units, usize)>>,
+    units: &'n mut Vec<Option<OfLeaf>>,
     numbers: &'n mut Vec<f64>,
 }
 
 impl Numbers<'_> {
     /// Those of the next leaf.
     pub fn add(&mut self, units: Units, numbers: impl Iterator<Item = f64>) {
-        self.units.push(Some((units, self.numbers.len())));
+        self.units.push(Some(OfLeaf { units, first: self.numbers.len(), other: None }));
         self.numbers.extend(numbers);
+    }
+
+    /// Room for those of the next leaf, whose elements are of two units each.
+    pub fn add_pairs(&mut self, [units, others]: [Units; 2]) -> [&mut [f64]; 2] {
+        let (first, count) = (self.numbers.len(), units.count());
+        let other = Some((others, first + count));
+        self.numbers.resize(first + count + other.as_ref().map_or(0, |(own, _)| own.count()), 0.0);
+        self.units.push(Some(OfLeaf { units, first, other }));
+        self.numbers[first..].split_at_mut(count).into()
     }
 
     /// The next leaf has none.
@@ -96,6 +122,29 @@ fn first_of(ops: &[(usize, usize)], op: usize) -> usize {
     match ops.iter().find(|(own, _)| *own == op) {
         Some((_, first)) => *first,
         None => unreachable!("what an op reads is known before its pass"),
+    }
+}
+
+struct FillNumbers<'n, T> {
+    own: &'n OfLeaf,
+    numbers: &'n [f64],
+    start: usize,
+    into: &'n mut [T],
+}
+
+impl<T: Float> NullaryFnOnce for FillNumbers<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { own: OfLeaf { units, first, other }, numbers, start, into } = self;
+        match other {
+            None => units.fill(&numbers[*first..], start, into),
+            Some((others, other)) => {
+                let numbers = [*first, *other].map(|first| &numbers[first..]);
+                Units::fill_products([units, others], numbers, start, into);
+            }
+        }
     }
 }
 

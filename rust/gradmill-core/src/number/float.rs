@@ -20,6 +20,8 @@ pub trait Float:
     const ONE: Self;
     /// The smallest positive normal number.
     const MIN_POSITIVE: Self;
+    /// The largest number.
+    const MAX: Self;
 
     /// What an array holds, widened or rounded.
     fn load<E: Element>(value: E) -> Self;
@@ -73,6 +75,7 @@ macro_rules! float {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const MIN_POSITIVE: Self = $type::MIN_POSITIVE;
+            const MAX: Self = $type::MAX;
 
             #[inline(always)]
             fn load<E: Element>(value: E) -> Self {

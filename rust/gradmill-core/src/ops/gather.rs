@@ -22,6 +22,9 @@ pub enum Over {
     Tree,
     /// Those of a unit of a leaf, which extends over these axes.
     Units(UnitAxes),
+    /// The first sum over units that extend over the longest axis of a leaf, the second one over those of its second longest:
+    /// in a matrix, rows and columns.
+    Factors,
 }
 
 /// Which array of a leaf is summed.
@@ -31,6 +34,17 @@ pub enum Of {
     Update,
     /// The parameter, which is there before the first pass.
     Param,
+}
+
+impl Of {
+    /// What the array is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Update => "updates",
+            Self::Param => "params",
+        }
+    }
 }
 
 /// What becomes of the sums.
@@ -44,6 +58,8 @@ pub enum Settle {
     Flags,
     /// A number for each unit, from the op's scalars and what there is of the unit.
     Number(fn(&[f64], Unit<'_>) -> f64),
+    /// A number for each unit of both kinds, from the op's scalars; the op finds the product of the two of an element.
+    Factors(fn(&[f64], Factors<'_>)),
 }
 
 /// A unit, between the walk that sums and the one that reads its number.
@@ -55,6 +71,28 @@ pub struct Unit<'u> {
     pub elements: f64,
     /// Its share of the op's state by units, to be brought up to date.
     pub state: &'u mut [f64],
+}
+
+/// All units of a leaf, between the walk that sums and the one that reads their numbers.
+#[derive(Debug)]
+pub struct Factors<'u> {
+    /// Those that extend over the longest axis, and those over the second longest.
+    pub sides: [Side<'u>; 2],
+    /// How many units of the first side lie along the second longest axis, and how many lie in one step of it.
+    pub along: (usize, usize),
+}
+
+/// The units of a leaf that extend over one axis.
+#[derive(Debug)]
+pub struct Side<'u> {
+    /// The sum of each.
+    pub sums: &'u [f64],
+    /// How many elements each has.
+    pub elements: f64,
+    /// The op's state for each, to be brought up to date.
+    pub state: &'u mut [f64],
+    /// Receives the number of each.
+    pub numbers: &'u mut [f64],
 }
 
 impl Gather {
@@ -72,7 +110,7 @@ impl Gather {
             // Sums of squares say whether all elements are finite, too.
             Over::Tree => true,
             Over::Units(UnitAxes::All) => self.needs_update() && self.of.iter().all(is_square),
-            Over::Units(_) => false,
+            Over::Units(_) | Over::Factors => false,
         }
     }
 }

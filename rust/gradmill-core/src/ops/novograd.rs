@@ -24,6 +24,7 @@ pub const NOVOGRAD: Meta = Meta {
         of: &[(Of::Update, Addend::Square)],
         settle: Settle::Number(size),
     }),
+    ..Meta::PLAIN
 };
 
 /// `sqrt(nu' + eps_root)`, where `nu' = b2 nu + (1 - b2) |u|^2`, or `|u|^2` in the first step.

@@ -18,12 +18,21 @@ pub struct Meta {
     pub params: bool,
     /// What it has to know of more than an element.
     pub gather: Option<Gather>,
+    /// The op that takes its place, with the same scalars, for leaves in which it finds no units.
+    pub otherwise: Option<&'static str>,
 }
 
 impl Meta {
     /// An op without a name, which needs nothing.
-    pub(super) const PLAIN: Self =
-        Self { name: "", scalars: &[], slots: &[], unit_slots: &[], params: false, gather: None };
+    pub(super) const PLAIN: Self = Self {
+        name: "",
+        scalars: &[],
+        slots: &[],
+        unit_slots: &[],
+        params: false,
+        gather: None,
+        otherwise: None,
+    };
 
     /// How many numbers its constants are made from: its scalars, and a norm behind them where it asks for one.
     pub(crate) const fn numbers(&self) -> usize {

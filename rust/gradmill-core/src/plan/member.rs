@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::program::Program;
 use crate::error::Error;
 use crate::ops::{Meta, OPS, Over};
-use crate::sums::units::Units;
+use crate::sums::units::{UnitAxes, Units};
 
 /// One op of a chain, as a caller names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,13 +14,25 @@ pub struct Entry<'n> {
     pub name: &'n str,
     /// How many of the ops behind it run only where this one lets them.
     pub governs: usize,
-    /// The axes of a unit, in place of those that the op names.
+    /// The axes of a unit, in place of those that the op names; of one with factors, how long the second longest axis of a leaf
+    /// has to be.
     pub axes: Option<Vec<isize>>,
+    /// The op that takes its place for leaves in which it finds no units.
+    pub otherwise: Option<&'n str>,
 }
 
 impl<'n> From<&'n str> for Entry<'n> {
     fn from(name: &'n str) -> Self {
-        Self { name, governs: 0, axes: None }
+        Self { name, governs: 0, axes: None, otherwise: None }
+    }
+}
+
+impl Entry<'_> {
+    /// The same, with the op that its row names for leaves without units.
+    #[must_use]
+    pub fn or_otherwise(self) -> Self {
+        let own = OPS.iter().find(|meta| meta.name == self.name);
+        Self { otherwise: own.and_then(|meta| meta.otherwise), ..self }
     }
 }
 
@@ -40,28 +53,44 @@ pub struct Member {
 }
 
 impl Member {
-    /// The members of a program of these ops.
-    pub fn in_a_row(entries: Vec<Entry<'_>>) -> Result<Vec<Self>, Error> {
-        let count = entries.len();
-        let (mut slots, mut unit_slots, mut scalars) = (0, 0, 0);
+    /// The members of a program of these ops, and which of them are of each op.
+    ///
+    /// # Errors
+    /// [`Error::UnknownOp`], [`Error::TooManyOps`].
+    pub fn in_a_row(entries: Vec<Entry<'_>>) -> Result<(Vec<Self>, Vec<Range<usize>>), Error> {
+        let (mut slots, mut unit_slots, mut scalars, mut members) = (0, 0, 0, 0);
         let next = |end: &mut usize, count: usize| {
             *end += count;
             *end - count..*end
         };
-        let member = |(index, entry): (usize, Entry<'_>)| {
-            let op = OPS.iter().position(|meta| meta.name == entry.name);
-            let op = op.ok_or_else(|| Error::UnknownOp(entry.name.to_owned()))?;
-            let behind = (index + 1..count).take(entry.governs);
-            Ok(Self {
-                op,
-                governs: behind.fold(0, |bits, op| bits | 1 << op),
-                slots: next(&mut slots, OPS[op].slots.len()),
-                unit_slots: next(&mut unit_slots, OPS[op].unit_slots.len()),
-                scalars: next(&mut scalars, OPS[op].scalars.len()),
-                axes: entry.axes,
-            })
-        };
-        entries.into_iter().enumerate().map(member).collect()
+        let count =
+            |entry: &Entry<'_>| next(&mut members, 1 + usize::from(entry.otherwise.is_some()));
+        let of_ops: Vec<Range<usize>> = entries.iter().map(count).collect();
+        if members > Program::MAX_OPS {
+            return Err(Error::TooManyOps { max: Program::MAX_OPS, got: members });
+        }
+        let mut row = Vec::with_capacity(members);
+        for (index, Entry { name, governs, axes, otherwise }) in entries.into_iter().enumerate() {
+            let behind = of_ops[index + 1..].iter().take(governs).cloned().flatten();
+            let governs = behind.fold(0, |bits, member| bits | 1 << member);
+            let mut own = 0..0;
+            for name in [Some(name), otherwise].into_iter().flatten() {
+                let op = OPS.iter().position(|meta| meta.name == name);
+                let op = op.ok_or_else(|| Error::UnknownOp(name.to_owned()))?;
+                if own.is_empty() {
+                    own = next(&mut scalars, OPS[op].scalars.len());
+                }
+                row.push(Self {
+                    op,
+                    governs,
+                    slots: next(&mut slots, OPS[op].slots.len()),
+                    unit_slots: next(&mut unit_slots, OPS[op].unit_slots.len()),
+                    scalars: own.clone(),
+                    axes: axes.clone(),
+                });
+            }
+        }
+        Ok((row, of_ops))
     }
 
     /// What it needs.
@@ -70,11 +99,13 @@ impl Member {
         &OPS[self.op]
     }
 
-    /// The units that it makes of a leaf; none where it makes none of any.
-    pub fn units(&self, shape: &[usize]) -> Result<Option<Units>, String> {
-        match self.meta().gather.map(|gather| gather.over) {
-            Some(Over::Units(axes)) => Units::new(axes, self.axes.as_deref(), shape),
-            _ => Ok(None),
-        }
+    /// The units that it makes of a leaf for one of its sums, or of its slots by units; none where it makes none of any.
+    pub fn units(&self, shape: &[usize], sum: usize) -> Result<Option<Units>, String> {
+        let axes = match self.meta().gather.map(|gather| gather.over) {
+            Some(Over::Units(axes)) => axes,
+            Some(Over::Factors) => [UnitAxes::Longest, UnitAxes::SecondLongest][sum],
+            _ => return Ok(None),
+        };
+        Units::new(axes, self.axes.as_deref(), shape)
     }
 }

@@ -19,6 +19,8 @@ use crate::sums::units::Units;
 #[derive(Clone, Debug)]
 pub struct Program {
     members: Vec<Member>,
+    /// The members of each op that the caller named: one, or a second for leaves without its units.
+    of_ops: Vec<Range<usize>>,
     passes: Vec<Pass>,
     param_ops: u64,
     unit_ops: u64,
@@ -37,20 +39,16 @@ impl Program {
         entries: impl IntoIterator<Item = E>,
     ) -> Result<Self, Error> {
         let entries: Vec<Entry<'n>> = entries.into_iter().map(Into::into).collect();
-        if entries.len() > Self::MAX_OPS {
-            return Err(Error::TooManyOps { max: Self::MAX_OPS, got: entries.len() });
-        }
-        let members = Member::in_a_row(entries)?;
+        let (members, of_ops) = Member::in_a_row(entries)?;
         let bits = |has: &dyn Fn(&Member) -> bool| {
             let having = members.iter().enumerate().filter(|(_, member)| has(member));
             having.fold(0, |bits, (index, _)| bits | 1 << index)
         };
-        let has_units =
-            |meta: &Meta| matches!(meta.gather, Some(Gather { over: Over::Units(_), .. }));
         let param_ops = bits(&|member| member.meta().params);
-        let unit_ops = bits(&|member| has_units(member.meta()));
+        let unit_ops = bits(&|member| member.meta().gather.is_some_and(|it| it.over != Over::Tree));
         let noise_ops = bits(&|member| AnyOp::<f32>::reads_of(member.op).normal);
-        let mut program = Self { members, passes: Vec::new(), param_ops, unit_ops, noise_ops };
+        let passes = Vec::new();
+        let mut program = Self { members, of_ops, passes, param_ops, unit_ops, noise_ops };
         program.passes = program.passes_without(0).collect();
         Ok(program)
     }
@@ -87,7 +85,39 @@ impl Program {
         Pass { ops: first..end, slots, source, ends_for, carries }
     }
 
-    /// What each op needs, in chain order.
+    /// For each op that the caller named its members: one, or a second one for leaves without the units of the first.
+    #[must_use]
+    pub fn of_ops(&self) -> &[Range<usize>] {
+        &self.of_ops
+    }
+
+    /// The members of the ops in `ops`, as bits.
+    #[must_use]
+    pub fn members_of(&self, ops: u64) -> u64 {
+        if self.of_ops.len() == self.members.len() {
+            return ops;
+        }
+        let taken = self.of_ops.iter().enumerate().filter(|(op, _)| ops >> op & 1 == 1);
+        taken.flat_map(|(_, members)| members.clone()).fold(0, |bits, member| bits | 1 << member)
+    }
+
+    /// The members that pass by a leaf of this shape, as bits, where the ops in `skip` do.
+    ///
+    /// # Errors
+    /// What is wrong with the shape, and the name of the op that can make no units of it.
+    pub fn skip_of(&self, skip: u64, shape: &[usize]) -> Result<u64, (String, &'static str)> {
+        let mut members = self.members_of(skip);
+        for (op, own) in self.of_ops.iter().enumerate() {
+            if own.len() == 2 && skip >> op & 1 == 0 {
+                let has_units = matches!(self.units(own.start, shape, 0), Ok(Some(_)));
+                members |= 1 << if has_units { own.start + 1 } else { own.start };
+            }
+        }
+        self.check_units(members, shape)?;
+        Ok(members)
+    }
+
+    /// What each member needs, in chain order.
     #[must_use]
     pub fn ops(&self) -> impl ExactSizeIterator<Item = &'static Meta> {
         self.members.iter().map(Member::meta)
@@ -195,15 +225,20 @@ impl Program {
     pub fn check_units(&self, skip: u64, shape: &[usize]) -> Result<(), (String, &'static str)> {
         for (index, member) in self.members.iter().enumerate() {
             if skip >> index & 1 == 0 {
-                member.units(shape).map_err(|problem| (problem, member.meta().name))?;
+                member.units(shape, 0).map_err(|problem| (problem, member.meta().name))?;
             }
         }
         Ok(())
     }
 
-    /// The units that `op` makes of a leaf; none where it makes none of any.
-    pub(crate) fn units(&self, op: usize, shape: &[usize]) -> Result<Option<Units>, String> {
-        self.members[op].units(shape)
+    /// The units that `op` makes of a leaf for one of its sums; none where it makes none of any.
+    pub(crate) fn units(
+        &self,
+        op: usize,
+        shape: &[usize],
+        sum: usize,
+    ) -> Result<Option<Units>, String> {
+        self.members[op].units(shape, sum)
     }
 
     /// Checks the scalars of a step.
@@ -224,8 +259,8 @@ impl Program {
     /// The error for a NaN among the scalars of a step.
     #[cold]
     fn not_a_number(&self, scalars: &[f64]) -> Error {
-        let named = self.ops().flat_map(|meta| {
-            let Meta { name, scalars, .. } = meta;
+        let named = self.of_ops.iter().flat_map(|members| {
+            let Meta { name, scalars, .. } = self.meta(members.start);
             scalars.iter().map(|scalar| (*name, scalar.name))
         });
         let (op, scalar) = named
@@ -279,8 +314,9 @@ impl Program {
         if slot < self.slots() {
             return elements;
         }
-        let units = self.units(self.owner(slot), shape).ok().flatten();
-        units.map_or(0, |units| units.count())
+        let owner = self.owner(slot);
+        let own = slot - self.slots() - self.members[owner].unit_slots.start;
+        self.units(owner, shape, own).ok().flatten().map_or(0, |units| units.count())
     }
 
     /// The names of `slot` and of the op that owns it.
@@ -294,6 +330,12 @@ impl Program {
             Some(slot) => meta.unit_slots[slot - unit_slots.start],
         };
         (name, meta.name)
+    }
+
+    /// Whether an op in `ops` looks at the parameter beside the element; others only ask that there be one.
+    #[must_use]
+    pub fn look_at_params(&self, ops: Range<usize>) -> bool {
+        self.members[ops].iter().any(|member| AnyOp::<f32>::reads_of(member.op).param)
     }
 
     /// The name of the first op that reads the parameters.
@@ -410,6 +452,26 @@ mod tests {
         assert_eq!(Program::new(["no_op"]).unwrap_err(), Error::UnknownOp("no_op".to_owned()));
         let many = Program::new(["scale"; 65]).unwrap_err();
         assert_eq!(many, Error::TooManyOps { max: 64, got: 65 });
+    }
+
+    #[test]
+    fn leaves_without_factors_go_to_the_other_member() {
+        let factored = Entry { axes: Some(vec![3]), ..Entry::from("scale_by_factored_rms") };
+        let entries = ["trace".into(), factored.or_otherwise(), "scale".into()];
+        let program = Program::new(entries).unwrap();
+        assert_eq!(program.of_ops(), [0..1, 1..3, 3..4]);
+        assert_eq!(program.scalars(), 4);
+        assert_eq!([0b000, 0b010, 0b100].map(|ops| program.members_of(ops)), [0, 0b0110, 0b1000]);
+        let [matrix, vector] = [[3, 4].as_slice(), &[12]];
+        assert_eq!(program.skip_of(0, matrix), Ok(0b0100));
+        assert_eq!(program.skip_of(0b001, vector), Ok(0b0011));
+        assert_eq!(program.skip_of(0b010, matrix), Ok(0b0110));
+        let lengths = (0..program.slots() + program.unit_slots())
+            .map(|slot| (program.slot_name(slot).0, program.slot_len(slot, 12, matrix)));
+        assert_eq!(
+            lengths.collect::<Vec<_>>(),
+            [("trace", 12), ("v", 12), ("v_row", 3), ("v_col", 4)]
+        );
     }
 
     #[test]

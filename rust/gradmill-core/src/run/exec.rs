@@ -80,7 +80,7 @@ fn passes<R: Row>(
 ) -> Result<(), Error> {
     program.check_scalars(step.scalars)?;
     let mut has_room = true;
-    if program.carries(step.off) {
+    if program.carries(program.members_of(step.off)) {
         for row in active(rows) {
             has_room &= row.make_room(program)?;
         }
@@ -128,7 +128,7 @@ fn squares_of(
     program.check_scalars(step.scalars)?;
     let mut workspace = Workspace::default();
     let run = Run::new(program, step, config, &mut workspace);
-    if !program.carries(step.off) {
+    if !program.carries(program.members_of(step.off)) {
         return Ok(run.squares_of(leaves));
     }
     let carrier = |leaf: &Leaf<'_>| Carrier::new(program.dtype(leaf), leaf.len());
@@ -197,6 +197,7 @@ impl<'r> Run<'r> {
     ) -> Self {
         work.clear();
         let Step { scalars, off, rounding, known, noise_before } = step;
+        let off = program.members_of(off);
         Self { program, scalars, config, off, rounding, known, noise_before, squares: None, work }
     }
 
@@ -240,7 +241,9 @@ impl<'r> Run<'r> {
                 self.off |= if finite || accept { 1 << op } else { self.program.governs(op) };
                 self.work.outcome.all_finite.push(finite);
             }
-            Settle::Number(_) | Settle::Flags => self.gather(op, gather, Some(pass), rows),
+            Settle::Number(_) | Settle::Factors(_) | Settle::Flags => {
+                self.gather(op, gather, Some(pass), rows);
+            }
         }
     }
 
@@ -341,7 +344,7 @@ impl<'r> Run<'r> {
         }
         let Workspace { outcome, norms, .. } = self.work;
         match gather.settle {
-            Settle::Number(_) => {}
+            Settle::Number(_) | Settle::Factors(_) => {}
             Settle::Scalar => {
                 norms.push(f64::NAN);
                 outcome.norms.push(None);
@@ -388,13 +391,19 @@ impl<'r> Run<'r> {
         }
         let Workspace { settled, measures, outcome, .. } = &mut *self.work;
         measures.form(&gathering, rows, summed.updates.then_some(&of_walk));
-        if let Settle::Number(number) = gather.settle {
-            let scalars = program.scalars_of(op, scalars);
-            measures.settle(&gathering, scalars, number, rows, settled);
-        } else {
-            let mut found = measures.found();
-            let has_any = |row: &R| row.is_active() && found.next().unwrap_or(false);
-            outcome.nans.add(rows.iter().map(has_any));
+        let scalars = program.scalars_of(op, scalars);
+        match gather.settle {
+            Settle::Number(number) => {
+                measures.settle(&gathering, scalars, number, rows, settled);
+            }
+            Settle::Factors(settle) => {
+                measures.settle_factors(&gathering, scalars, settle, rows, settled);
+            }
+            _ => {
+                let mut found = measures.found();
+                let has_any = |row: &R| row.is_active() && found.next().unwrap_or(false);
+                outcome.nans.add(rows.iter().map(has_any));
+            }
         }
         self.work.squares = of_walk;
     }

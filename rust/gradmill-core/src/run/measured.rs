@@ -6,7 +6,7 @@ use crate::data::{Leaf, Source};
 use crate::kernels::settled::Settled;
 use crate::number::dtype::DType;
 use crate::number::rounding::Rounding;
-use crate::ops::{Gather, Of, Unit};
+use crate::ops::{Factors, Gather, Of, Over, Side, Unit};
 use crate::plan::program::Program;
 use crate::sums::measure::{Arrays, Sums};
 use crate::sums::units::Units;
@@ -60,10 +60,10 @@ impl Which {
 /// Sums of what an op gathers, and what they are formed in.
 #[derive(Debug, Default)]
 pub struct Measures {
-    /// The units of each leaf that takes part.
-    units: Vec<Option<Units>>,
+    /// For each sum the units of each leaf that takes part; those of the first are the second's, where an op has no factors.
+    units: [Vec<Option<Units>>; 2],
     sums: [Sums; 2],
-    /// State by units of one leaf: unit by unit.
+    /// State by units of one leaf: unit by unit, or slot by slot.
     state: Vec<f64>,
     of_slot: Vec<f64>,
 }
@@ -97,14 +97,19 @@ impl Measures {
     ) {
         let Self { units, sums, .. } = self;
         let &Gathering { program, config, op, gather, carried } = gathering;
-        units.clear();
         let has_state = !program.unit_slots_of(op).is_empty();
-        units.extend(active(rows).map(|row| {
-            let takes = row.skip() >> op & 1 == 0 && (has_state || !row.is_empty());
-            takes.then(|| program.units(op, row.leaf(program).shape).ok().flatten()).flatten()
-        }));
+        let kinds = if gather.over == Over::Factors { 2 } else { 1 };
+        for (sum, units) in units.iter_mut().enumerate().take(kinds) {
+            units.clear();
+            units.extend(active(rows).map(|row| {
+                let takes = row.skip() >> op & 1 == 0 && (has_state || !row.is_empty());
+                let units = || program.units(op, row.leaf(program).shape, sum).ok().flatten();
+                takes.then(units).flatten()
+            }));
+        }
         sums.iter_mut().for_each(Sums::clear);
-        for (sums, &(of, addend)) in sums.iter_mut().zip(gather.of) {
+        for (sum, (sums, &(of, addend))) in sums.iter_mut().zip(gather.of).enumerate() {
+            let units = &units[sum.min(kinds - 1)];
             if let Some(squares) = of_walk {
                 let own = units.iter().zip(squares).filter(|(units, _)| units.is_some());
                 sums.set(own.map(|(_, pair)| pair[of as usize].norm()));
@@ -120,7 +125,7 @@ impl Measures {
 
     /// For each leaf that takes part, whether its sum is not zero.
     pub fn found(&self) -> impl Iterator<Item = bool> {
-        self.units.iter().scan(0, |next, units| {
+        self.units[0].iter().scan(0, |next, units| {
             let unit = *next;
             *next += usize::from(units.is_some());
             Some(units.is_some() && self.sums[0].of(unit) > 0.0)
@@ -136,7 +141,7 @@ impl Measures {
         rows: &mut [R],
         settled: &mut Settled,
     ) {
-        let Self { units, sums, state, of_slot } = self;
+        let Self { units: [units, _], sums, state, of_slot } = self;
         let &Gathering { program, config, op, .. } = gathering;
         let slots = program.unit_slots_of(op);
         let width = slots.len();
@@ -177,6 +182,68 @@ impl Measures {
                 slot.to.write(config.tier, of_slot, Rounding::Nearest);
             }
             first += count;
+        }
+    }
+
+    /// Brings the op's state by units up to date, and puts the numbers of all units into `settled`, where elements are of two
+    /// units each.
+    pub fn settle_factors<R: Row>(
+        &mut self,
+        gathering: &Gathering<'_>,
+        scalars: &[f64],
+        settle: fn(&[f64], Factors<'_>),
+        rows: &mut [R],
+        settled: &mut Settled,
+    ) {
+        let Self { units: [units, others], sums, state, .. } = self;
+        let &Gathering { program, config, op, .. } = gathering;
+        let slots = program.unit_slots_of(op);
+        let mut numbers = settled.begin_numbers(op);
+        let [mut of_units, mut of_others] = sums.each_ref().map(Sums::all);
+        for (row, own) in active(rows).zip(units.iter().zip(&*others)) {
+            let (Some(units), Some(others)) = own else {
+                numbers.add_none();
+                continue;
+            };
+            let counts = [units.count(), others.count()];
+            let sums = [
+                of_units.split_off(..counts[0]).unwrap_or_default(),
+                of_others.split_off(..counts[1]).unwrap_or_default(),
+            ];
+            let is_empty = row.is_empty();
+            let mut leaf = row.leaf(program);
+            let own = &mut leaf.unit_slots[slots.clone()];
+            state.clear();
+            state.resize(counts[0] + counts[1], 0.0);
+            let states: [&mut [f64]; 2] = state.split_at_mut(counts[0]).into();
+            for (slot, state) in own.iter().zip(states) {
+                if let Some(slot) = slot {
+                    slot.read(config.tier, state);
+                }
+            }
+            let [of_rows, of_columns] = numbers.add_pairs([units.clone(), others.clone()]);
+            // The mean of no elements is none.
+            if !is_empty {
+                let (rows, columns) = state.split_at_mut(counts[0]);
+                let side = |sums, units: &Units, state, numbers| {
+                    let elements = units.size() as f64;
+                    Side { sums, elements, state, numbers }
+                };
+                let sides = [
+                    side(sums[0], units, rows, of_rows),
+                    side(sums[1], others, columns, of_columns),
+                ];
+                settle(scalars, Factors { sides, along: units.along(others) });
+            }
+            let states: [&mut [f64]; 2] = state.split_at_mut(counts[0]).into();
+            for (slot, state) in own.iter_mut().zip(states) {
+                let Some(slot) = slot else { continue };
+                let dtype = slot.to.dtype();
+                for value in &mut *state {
+                    *value = flushed(dtype, *value);
+                }
+                slot.to.write(config.tier, state, Rounding::Nearest);
+            }
         }
     }
 }

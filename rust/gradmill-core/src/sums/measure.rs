@@ -63,6 +63,11 @@ impl Sums {
         self.of_units.get(unit).copied().unwrap_or_default()
     }
 
+    /// Those of all units in a row.
+    pub fn all(&self) -> &[f64] {
+        &self.of_units
+    }
+
     /// The measure of each unit of each array, in a row.
     pub fn measure(&mut self, arrays: &mut impl Arrays, what: Addend, config: &Config) -> &[f64] {
         let Self { of_units, of_parts, planes } = self;
@@ -231,10 +236,11 @@ impl<T: Float> NullaryFnOnce for AddToUnits<'_, T> {
 }
 
 impl<T: Float> AddToUnits<'_, T> {
-    #[inline(always)]
+    /// Compiled once for all instruction sets, since few ops ask for it.
+    #[inline(never)]
     fn add(self, of: impl Fn(f64) -> f64 + Copy) {
         let Self { units, start, first_unit, values, sums, .. } = self;
-        units.runs(start, values.len(), |at, run| {
+        for (at, run) in units.runs(start, values.len()) {
             let values = &values[at..at + run.len];
             let sums = &mut sums[run.unit - first_unit..];
             if run.one_unit {
@@ -244,7 +250,7 @@ impl<T: Float> AddToUnits<'_, T> {
                     *sum += of(value.to_f64());
                 }
             }
-        });
+        }
     }
 
     #[inline(always)]
@@ -252,7 +258,7 @@ impl<T: Float> AddToUnits<'_, T> {
         let Self { units, start, first_unit, values, sums, .. } = self;
         let (sums, scaled) = sums.split_at_mut(sums.len() / 3);
         let (smaller, larger) = scaled.split_at_mut(sums.len());
-        units.runs(start, values.len(), |at, run| {
+        for (at, run) in units.runs(start, values.len()) {
             let values = &values[at..at + run.len];
             let first = run.unit - first_unit;
             let (sums, smaller, larger) =
@@ -265,7 +271,7 @@ impl<T: Float> AddToUnits<'_, T> {
             } else {
                 add_squares(values, sums, smaller, larger);
             }
-        });
+        }
     }
 }
 
@@ -309,7 +315,7 @@ mod tests {
     /// Element by element, in the plainest way.
     fn naive(values: &[f64], units: &Units, what: Addend) -> Vec<f64> {
         let mut sums = vec![0.0; units.count()];
-        units.runs(0, values.len(), |at, run| {
+        for (at, run) in units.runs(0, values.len()) {
             for (offset, &value) in values[at..at + run.len].iter().enumerate() {
                 sums[run.unit + if run.one_unit { 0 } else { offset }] += match what {
                     Addend::Square => value * value,
@@ -318,7 +324,7 @@ mod tests {
                     Addend::Nan => f64::from(u8::from(value.is_nan())),
                 };
             }
-        });
+        }
         if what == Addend::Square { sums.into_iter().map(f64::sqrt).collect() } else { sums }
     }
 

@@ -14,6 +14,11 @@ pub enum UnitAxes {
     /// Those that lead to one output of a layer: the whole of a vector, the first axis of a matrix, and
     /// all but the last of a convolution's kernel.
     Weights,
+    /// The longest one, of equally long ones the last. A leaf whose second longest axis is too short has no units; what the
+    /// caller chooses is how long it has to be.
+    Longest,
+    /// The second longest one, with the same exception.
+    SecondLongest,
 }
 
 /// What an element adds to a sum.
@@ -67,7 +72,14 @@ impl Units {
     ) -> Result<Option<Self>, String> {
         let rank = shape.len();
         let mut inside: SmallVec<[bool; 64]> = smallvec![false; rank];
-        if let Some(chosen) = chosen {
+        if let UnitAxes::Longest | UnitAxes::SecondLongest = axes {
+            let least = chosen.and_then(|chosen| chosen.first()).copied().unwrap_or(0);
+            let Some([longest, second]) = two_longest(shape) else { return Ok(None) };
+            if shape[second].cast_signed() < least {
+                return Ok(None);
+            }
+            inside[if axes == UnitAxes::Longest { longest } else { second }] = true;
+        } else if let Some(chosen) = chosen {
             for &axis in chosen {
                 let from_front = if axis < 0 { axis + rank.cast_signed() } else { axis };
                 let of_leaf =
@@ -77,7 +89,7 @@ impl Units {
         } else {
             let longer_than_one = shape.iter().filter(|&&length| length != 1).count();
             let reduced = match (axes, rank) {
-                (UnitAxes::All, _) => rank,
+                (UnitAxes::All | UnitAxes::Longest | UnitAxes::SecondLongest, _) => rank,
                 (UnitAxes::AllButFirst, 0 | 1) => return Ok(None),
                 (UnitAxes::AllButFirst, _) => {
                     inside[1..].fill(true);
@@ -131,43 +143,120 @@ impl Units {
         (first.length, first.inside, Self::product(rest, None), inner_units)
     }
 
-    /// Calls `visit` with each run of the elements `start..start + len`, and its place among them.
-    #[inline]
-    pub fn runs(&self, start: usize, len: usize, mut visit: impl FnMut(usize, UnitRun)) {
-        let last = self.axes[self.axes.len() - 1];
-        let mut done = 0;
-        while done < len {
-            let at = start + done;
-            let (mut rest, mut unit, mut weight) = (at, 0, 1);
-            for axis in self.axes.iter().rev() {
-                let index = rest % axis.length;
-                rest /= axis.length;
-                if !axis.inside {
-                    unit += index * weight;
-                    weight *= axis.length;
-                }
-            }
-            let run = (last.length - at % last.length).min(len - done);
-            visit(done, UnitRun { unit, len: run, one_unit: last.inside });
-            done += run;
-        }
+    /// Among the units of a leaf, how many neighbours there are along an axis over which units of `other` extend and
+    /// how many units are in one step of it; `other` are units of the same leaf that extend over a single axis.
+    pub fn along(&self, other: &Self) -> (usize, usize) {
+        let (length, inner) = other.axis();
+        (length, inner / self.size_within(inner))
+    }
+
+    /// The length of the one axis that units extend over, and how many elements are in one step of it.
+    fn axis(&self) -> (usize, usize) {
+        let at = self.axes.iter().position(|axis| axis.inside).unwrap_or(0);
+        (self.axes[at].length, Self::product(&self.axes[at + 1..], None))
+    }
+
+    /// The size of a unit, or of as much of it as lies within `inner` neighbouring elements.
+    fn size_within(&self, inner: usize) -> usize {
+        let (length, step) = self.axis();
+        if step < inner { length } else { 1 }
+    }
+
+    /// The runs of the elements `start..start + len`, each with its place among them.
+    pub fn runs(&self, start: usize, len: usize) -> Runs<'_> {
+        Runs { axes: &self.axes, start, len, done: 0 }
     }
 
     /// What the elements from `start` on read, where `numbers` has one for each unit.
-    #[inline]
+    #[inline(always)]
     pub fn fill<T: Float>(&self, numbers: &[f64], start: usize, into: &mut [T]) {
-        self.runs(start, into.len(), |at, run| {
+        for (at, run) in self.runs(start, into.len()) {
             let into = &mut into[at..at + run.len];
             if run.one_unit {
                 into.fill(T::from_f64(numbers[run.unit]));
             } else {
-                let numbers = &numbers[run.unit..run.unit + run.len];
-                for (element, &number) in into.iter_mut().zip(numbers) {
+                for (element, &number) in into.iter_mut().zip(&numbers[run.unit..]) {
                     *element = T::from_f64(number);
                 }
             }
-        });
+        }
     }
+
+    /// What the elements from `start` on read, where each is of two units and reads the product of their `numbers`, or the
+    /// largest number where that is less.
+    #[inline(always)]
+    pub fn fill_products<T: Float>(
+        [units, others]: [&Self; 2],
+        [numbers, other_numbers]: [&[f64]; 2],
+        start: usize,
+        into: &mut [T],
+    ) {
+        let most = T::MAX.to_f64();
+        let product = |a: f64, b: f64| T::from_f64(if a * b > most { most } else { a * b });
+        for (at, run) in units.runs(start, into.len()) {
+            for (within, other) in others.runs(start + at, run.len) {
+                let into = &mut into[at + within..][..other.len];
+                let own = &numbers[run.unit + if run.one_unit { 0 } else { within }..];
+                let theirs = &other_numbers[other.unit..];
+                match (run.one_unit, other.one_unit) {
+                    (true, true) => into.fill(product(own[0], theirs[0])),
+                    (true, false) => {
+                        let places = into.iter_mut().zip(theirs);
+                        places.for_each(|(element, &number)| *element = product(own[0], number));
+                    }
+                    (false, true) => {
+                        let places = into.iter_mut().zip(own);
+                        places.for_each(|(element, &number)| *element = product(number, theirs[0]));
+                    }
+                    (false, false) => {
+                        for ((element, &a), &b) in into.iter_mut().zip(own).zip(theirs) {
+                            *element = product(a, b);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Runs of elements; see [`Units::runs`]. What is done with each is compiled where it is done, for the instruction set there.
+pub(crate) struct Runs<'u> {
+    axes: &'u [UnitAxis],
+    start: usize,
+    len: usize,
+    done: usize,
+}
+
+impl Iterator for Runs<'_> {
+    type Item = (usize, UnitRun);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Self { axes, start, len, done } = *self;
+        let last = axes.last().filter(|_| done < len)?;
+        let at = start + done;
+        let (mut rest, mut unit, mut weight) = (at, 0, 1);
+        for axis in axes.iter().rev() {
+            let index = rest % axis.length;
+            rest /= axis.length;
+            if !axis.inside {
+                unit += index * weight;
+                weight *= axis.length;
+            }
+        }
+        let run = (last.length - at % last.length).min(len - done);
+        self.done += run;
+        Some((done, UnitRun { unit, len: run, one_unit: last.inside }))
+    }
+}
+
+/// The longest axis and the second longest; of equally long ones, the last is the longer.
+fn two_longest(shape: &[usize]) -> Option<[usize; 2]> {
+    let longest = |without: Option<usize>| {
+        let axes = (0..shape.len()).filter(|axis| Some(*axis) != without);
+        axes.max_by_key(|&axis| shape[axis])
+    };
+    let first = longest(None)?;
+    Some([first, longest(Some(first))?])
 }
 
 #[cfg(test)]
@@ -175,6 +264,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn factors_are_of_the_two_longest_axes() {
+        let of = |shape: &[usize], least| {
+            [UnitAxes::Longest, UnitAxes::SecondLongest]
+                .map(|axes| Units::new(axes, Some(&[least]), shape).unwrap())
+        };
+        for (shape, counts, along) in [
+            (&[3, 4][..], [3, 4], (3, 1)),
+            (&[4, 3], [3, 4], (3, 1)),
+            (&[4, 4], [4, 4], (4, 1)),
+            (&[5, 2, 3], [6, 10], (3, 1)),
+            (&[3, 2, 5], [6, 10], (3, 2)),
+            (&[2, 3, 5], [6, 10], (3, 1)),
+            (&[3, 5, 2], [6, 10], (3, 2)),
+        ] {
+            let [rows, columns] = of(shape, 3).map(Option::unwrap);
+            assert_eq!([rows.count(), columns.count()], counts, "{shape:?}");
+            assert_eq!(rows.along(&columns), along, "{shape:?}");
+        }
+        for shape in [&[][..], &[9], &[2, 9], &[2, 2, 9]] {
+            assert_eq!(of(shape, 3), [None, None], "{shape:?}");
+        }
+    }
 
     #[test]
     fn units_of_weights() {
@@ -212,10 +325,10 @@ mod tests {
             let len: usize = shape.iter().product();
             let start = start.min(len);
             let mut seen = Vec::new();
-            units.runs(start, len - start, |at, run| {
+            for (at, run) in units.runs(start, len - start) {
                 assert_eq!(at, seen.len());
                 seen.extend((0..run.len).map(|i| run.unit + if run.one_unit { 0 } else { i }));
-            });
+            }
             let unit = |element: usize| {
                 let (mut rest, mut unit, mut weight) = (element, 0, 1);
                 for axis in (0..shape.len()).rev() {

@@ -41,12 +41,15 @@ pub struct Call<'f> {
 
 /// The arrays of one leaf.
 pub struct LeafBuffers<'f> {
+    /// The members of the program that pass it by, of its own accord or since it is not of their shape.
     pub skip: u64,
+    /// Those of ops that pass it by, which have no slots among the operands.
+    pub of_ops: u64,
     /// The lengths of its axes, where an op has units.
     pub shape: SmallVec<[usize; 4]>,
     pub update: Buffer<'f>,
     pub param: Option<Buffer<'f>>,
-    /// The slots of the ops that do not pass it by, among those of all leaves.
+    /// The slots of all ops that do not pass it by, among those of all leaves.
     pub slots: Range<usize>,
     /// The new parameter, or the new update.
     pub result: Option<Buffer<'f>>,
@@ -205,34 +208,35 @@ impl<'f> Call<'f> {
         let check = |buffer| check_len(buffer, len);
         check(Some(update))?;
         let mut shape = SmallVec::new();
+        let (of_ops, mut skip) = (self.program.members_of(skip), skip);
         if self.program.has_units() {
             let lengths = update.dims[axes..].iter();
             shape.extend(lengths.map(|&length| usize::try_from(length).unwrap_or(0)));
-            self.program
-                .check_units(skip, &shape)
-                .map_err(|(problem, op)| format!("{problem} ({op})"))?;
+            let fitted = self.program.skip_of(skip, &shape);
+            skip = fitted.map_err(|(problem, op)| format!("{problem} ({op})"))?;
         }
         let param = self.has_params.then(|| check(rest.next())).transpose()?;
         if param.is_none() && self.program.reads_params_of(skip) {
             return Err("params are missing".into());
         }
-        let numbers = self.program.slots_of(skip).filter(|_| writes);
-        let lengths: SmallVec<[usize; 4]> =
-            numbers.map(|slot| self.program.slot_len(slot, len, &shape)).collect();
-        let own = slots.len()..slots.len() + lengths.len();
-        for &len in &lengths {
-            slots.push(check_len(rest.next(), len)?);
+        let first = slots.len();
+        for slot in self.program.slots_of(of_ops).filter(|_| writes) {
+            let state = rest.next().ok_or("operands or results are missing")?;
+            let any = self.program.skips_slot(skip, slot);
+            let len = if any { state.len(axes) } else { self.program.slot_len(slot, len, &shape) };
+            slots.push(check_len(Some(state), len)?);
         }
+        let own = first..slots.len();
         let result = writes.then(|| check(made.next())).transpose()?;
-        for &len in &lengths {
-            new_slots.push(check_len(made.next(), len)?);
+        for old in &slots[own.clone()] {
+            new_slots.push(check_len(made.next(), old.len(axes))?);
         }
         let params = param.iter().filter(|_| self.mode == Mode::Step).zip(&result);
         let mut replaced = slots[own.clone()].iter().zip(&new_slots[own.clone()]).chain(params);
         if replaced.any(|(old, new)| old.kind != new.kind) {
             return Err("an array changes its dtype".into());
         }
-        Ok(LeafBuffers { skip, shape, update, param, slots: own, result })
+        Ok(LeafBuffers { skip, of_ops, shape, update, param, slots: own, result })
     }
 
     /// How many words say what was found.
@@ -283,7 +287,7 @@ fn entry(text: &str) -> Result<Entry<'_>, Problem> {
         "" => Some(Vec::new()),
         _ => Some(list.collect::<Result<_, _>>()?),
     };
-    Ok(Entry { name, governs, axes })
+    Ok(Entry { name, governs, axes, otherwise: None }.or_otherwise())
 }
 
 #[expect(clippy::cast_sign_loss, reason = "indices and counts travel among the scalars")]

@@ -6,6 +6,7 @@ use std::ptr::null_mut;
 
 use gradmill_core::data::{Params, Sink, Slot, Slots, Source, UnitSlots, View};
 use gradmill_core::sys::mode::in_default_mode;
+use gradmill_core::sys::simd::Tier;
 use gradmill_core::{Leaf, Outcome, Squares, Step, run, squares};
 
 use super::abi;
@@ -102,7 +103,7 @@ fn execute(frame: &Frame<'_>) -> Result<(), Problem> {
         for leaf in &operands.leaves {
             // SAFETY: `at` is within the batch, all arrays of a leaf have its length, and an array that is
             // written is read nowhere else, since those that overlap one were copied.
-            let leaf = unsafe { view(&call, &operands, leaf, at) };
+            let leaf = unsafe { view(&call, config.tier, &operands, leaf, at) };
             leaves.push(leaf.ok_or("an array of a leaf holds words")?);
         }
         // SAFETY: within the batch, and nobody else writes or reads there.
@@ -209,11 +210,12 @@ fn apart<'c>(
 /// for an old value that is overwritten.
 unsafe fn view<'l>(
     call: &Call<'_>,
+    tier: Tier,
     operands: &'l Operands<'_>,
     leaf: &'l LeafBuffers<'_>,
     at: usize,
 ) -> Option<Leaf<'l>> {
-    let LeafBuffers { skip, shape, update, param, slots, result } = leaf;
+    let LeafBuffers { skip, of_ops, shape, update, param, slots, result } = leaf;
     let len = update.len(operands.axes);
     // SAFETY: the caller vouches for all arrays of the leaf.
     unsafe {
@@ -221,11 +223,16 @@ unsafe fn view<'l>(
         let mut taken = old.iter().zip(new);
         let (elements, units) = (call.program.slots(), call.program.unit_slots());
         let mut states = (0..elements + units).map(|number| {
-            if call.mode == Mode::Sums || call.program.skips_slot(*skip, number) {
+            if call.mode == Mode::Sums || call.program.skips_slot(*of_ops, number) {
                 return Some(None);
             }
             let (old, new) = taken.next()?;
-            replaced(old, new, at, old.len(operands.axes)).map(Some)
+            let mut slot = replaced(old, new, at, old.len(operands.axes))?;
+            if call.program.skips_slot(*skip, number) {
+                slot.keep(tier);
+                return Some(None);
+            }
+            Some(Some(slot))
         });
         let slots: Slots<'l> = states.by_ref().take(elements).collect::<Option<_>>()?;
         let unit_slots: UnitSlots<'l> = states.collect::<Option<_>>()?;
