@@ -7,7 +7,7 @@ mod gather;
 mod list;
 mod op;
 
-pub use gather::{Addend, Gather, Of, Over, Settle, Unit};
+pub use gather::{Addend, Estimates, Gather, Of, Over, Settle, Unit};
 pub use op::{
     Beside, Frequency, FromScalars, Meta, MomentVisitor, Op, Reads, Scalar, ScalarKind, Visitor,
 };
@@ -73,6 +73,7 @@ list::ops! {
         ScaleByRadamNesterov: ScaleByRadam<T, true>, RADAM_NESTEROV, fused Rare;
     }
     novograd { ScaleByNovograd: ScaleByNovograd<T>, NOVOGRAD; }
+    prodigy { Prodigy: Prodigy<T>, PRODIGY; }
     schedule_free { ScheduleFree: ScheduleFree<T>, SCHEDULE_FREE; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     rss { ScaleByRss: ScaleByRss<T>, RSS, fused Rare; }

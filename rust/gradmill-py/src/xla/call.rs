@@ -11,7 +11,7 @@ use super::frame::{Buffer, Frame, Kind, Problem};
 /// What to do with a group of leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Sum the squares of the updates that reach the last op.
+    /// Sum what the last op has to know of all leaves.
     Sums,
     /// Run the program and hand out the updates.
     Update,
@@ -73,7 +73,8 @@ impl<'f> Operands<'f> {
         &mut self,
         mode: Mode,
     ) -> impl Iterator<Item = (&mut Buffer<'f>, Option<Buffer<'f>>)> {
-        let slots = self.slots.iter_mut().zip(self.new_slots.iter().copied().map(Some));
+        let new = self.new_slots.iter().copied().map(Some).chain(std::iter::repeat(None));
+        let slots = self.slots.iter_mut().zip(new);
         let leaves = self.leaves.iter_mut().flat_map(move |leaf| {
             let new = if mode == Mode::Step { leaf.result } else { None };
             leaf.param.iter_mut().map(move |param| (param, new)).chain([(&mut leaf.update, None)])
@@ -113,9 +114,10 @@ impl<'f> Call<'f> {
         if mode == Mode::Step && !has_params {
             return Err("a step needs params".into());
         }
-        let has_state = program.slots() + program.unit_slots() > 0;
-        if mode == Mode::Sums && (has_state || !program.ops().last().is_some_and(spans)) {
-            return Err("sums are of a norm or for finiteness, without state before it".into());
+        let state = program.ops().position(has_state).unwrap_or(program.ops().len());
+        let is_last = state + 1 >= program.ops().len();
+        if mode == Mode::Sums && !(is_last && program.ops().last().is_some_and(spans)) {
+            return Err("sums are for an op that spans leaves, without state before it".into());
         }
         let (skip, noise_before) = (frame.integers("skip")?, frame.integers("drawn")?);
         let draws = program.noises().count();
@@ -171,11 +173,8 @@ impl<'f> Call<'f> {
     /// that ask.
     fn check_known(&self, dims: &[i64]) -> Result<(), Problem> {
         // Behind state, the walk that is spared would also be the one that writes it.
-        let stateless = self
-            .program
-            .ops()
-            .take_while(|meta| meta.slots.is_empty() && meta.unit_slots.is_empty());
-        let most = stateless.filter(|meta| spans(meta)).count();
+        let state = self.program.ops().position(has_state).map_or(usize::MAX, |first| first + 1);
+        let most = self.program.ops().take(state).filter(|meta| spans(meta)).count();
         let lengths: Vec<usize> =
             dims.iter().filter_map(|&length| usize::try_from(length).ok()).collect();
         match lengths[..] {
@@ -216,7 +215,7 @@ impl<'f> Call<'f> {
         if param.is_none() && self.program.reads_params_of(skip) {
             return Err("params are missing".into());
         }
-        let numbers = self.program.slots_of(skip).filter(|_| writes);
+        let numbers = self.program.slots_of(skip);
         let lengths: SmallVec<[usize; 4]> =
             numbers.map(|slot| self.program.slot_len(slot, len, &shape)).collect();
         let own = slots.len()..slots.len() + lengths.len();
@@ -224,11 +223,12 @@ impl<'f> Call<'f> {
             slots.push(check_len(rest.next(), len)?);
         }
         let result = writes.then(|| check(made.next())).transpose()?;
-        for &len in &lengths {
+        for &len in lengths.iter().filter(|_| writes) {
             new_slots.push(check_len(made.next(), len)?);
         }
         let params = param.iter().filter(|_| self.mode == Mode::Step).zip(&result);
-        let mut replaced = slots[own.clone()].iter().zip(&new_slots[own.clone()]).chain(params);
+        let new = new_slots.get(own.clone()).unwrap_or_default();
+        let mut replaced = slots[own.clone()].iter().zip(new).chain(params);
         if replaced.any(|(old, new)| old.kind != new.kind) {
             return Err("an array changes its dtype".into());
         }
@@ -263,6 +263,11 @@ impl<'f> Call<'f> {
 
 /// The sums of a leaf: three doubles.
 pub const WORDS_PER_LEAF: usize = 6;
+
+/// Whether an op has state.
+fn has_state(meta: &Meta) -> bool {
+    !(meta.slots.is_empty() && meta.unit_slots.is_empty())
+}
 
 /// Whether an op asks for something of all leaves together.
 fn spans(meta: &Meta) -> bool {
