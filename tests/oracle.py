@@ -35,6 +35,9 @@ class InFloat64(Library):
     def all_finite(self, leaves: Sequence[Any]) -> bool:
         return all(np.isfinite(leaf).all() for leaf in leaves)
 
+    def total(self, arrays: Sequence[Any]) -> Any:
+        return sum(np.sum(array) for array in arrays)
+
     def normal(self, words: Sequence[Any], leaves: Sequence[Any]) -> list[Any]:
         """By JAX: uniform numbers of the precision of the gradients, from there on in float64."""
         with jax.enable_x64(True):

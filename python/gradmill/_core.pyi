@@ -37,7 +37,9 @@ __all__ = [
 
 _T = TypeVar("_T")
 _Leaves: TypeAlias = list[Any]
-_Found: TypeAlias = tuple[list[float | None], bool, tuple[list[bool], list[list[bool]]] | None]
+_Estimates: TypeAlias = list[tuple[float, float] | None]
+_More: TypeAlias = tuple[list[bool], list[list[bool]], _Estimates]
+_Found: TypeAlias = tuple[list[float | None], bool, _More | None]
 _Key: TypeAlias = Sequence[int]
 _Report: TypeAlias = tuple[int, float | None, bool]
 

@@ -176,7 +176,7 @@ def on_numpy(
     made = []
     for at, leaf in enumerate(leaves):
         made += [out[at], *(new[slot][at] for slot in leaf.slots_of(call.ops))]
-    finite, nans = ([], []) if found is None else found
+    finite, nans, _ = ([], [], []) if found is None else found
     flags = [*finite, *(flag for row in nans for flag in row)] or [False]
     return [*made, np.array(flags, np.uint32)]
 

@@ -61,10 +61,18 @@ class Slot:
         if library is np:
             # Row by row whatever the parameter is: what saves a state may know no other order.
             if start == "params":
-                return np.array(array, dtype, order="C")
+                return _normal(np.array(array, dtype, order="C"))
             # Zeros are pages that the system hands out when they are touched.
             return np.full(array.shape, start, dtype) if start else np.zeros(array.shape, dtype)
         if start == "params":
             return library.array(array, dtype)
         full: Any = library.full_like(array, start, dtype=dtype)
         return full
+
+
+def _normal(array: Any) -> Any:
+    """``array`` with zeros for what is subnormal, as kernels would read it."""
+    if array.dtype.kind == "f" and not is_half(array.dtype):
+        small = np.abs(array) < np.finfo(array.dtype).tiny
+        np.multiply(array, 0, out=array, where=small)
+    return array

@@ -67,6 +67,11 @@ def correction(decay: Any, count: Any) -> Any:
     return xp.where(decay > 0, -xp.expm1(steps * xp.log(positive)), 1 - decay**steps)
 
 
+def adams_corrections(b1: Any, b2: Any, count: Any) -> Any:
+    """What both corrections of Adam's make of a learning rate, in the step behind ``count``."""
+    return correction(b2, count + 1.0) ** 0.5 / correction(b1, count + 1.0)
+
+
 def lookahead(b1: Array, mu: Array, u: Array, count: Any) -> Array:
     """The corrected first moment of the step to come, were its update ``u`` as well."""
     return b1 * mu / correction(b1, count + 2.0) + (1 - b1) * u / correction(b1, count + 1.0)

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 import inspect
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeAlias,
+    TypedDict,
+    Unpack,
+    overload,
+)
 
 from gradmill import _core
 
@@ -28,16 +37,34 @@ come the slots, by position. All else comes by name: hyperparameters as the fact
 them, and what is in :data:`KNOWN`.
 """
 
-KNOWN = ("count", "norm", "finite", "axes", "normal")
+KNOWN = ("count", "norm", "finite", "axes", "normal", "estimates")
 """What a formula may ask for by name.
 
 ``count``: steps taken before this one. ``norm``: the global norm of the update. ``finite``: whether
 all updates are finite. ``axes``: those that a unit extends over, where the caller chose them, else
-None. ``normal``: normally distributed numbers, one for each element.
+None. ``normal``: normally distributed numbers, one for each element. ``estimates``: what became of
+the op's own sums over the tree.
 """
 
-Finds: TypeAlias = Literal["norm", "finite", "nans", "units"]
+Finds: TypeAlias = Literal["norm", "finite", "nans", "units", "estimates"]
 """What has to be found in the update as a whole before an op can run."""
+
+Numbers: TypeAlias = Any
+"""The scalars of an op as attributes."""
+
+
+class Sums(NamedTuple):
+    """Sums over the tree that an op forms before it runs.
+
+    Attributes:
+        addends: ``addends(xp, u, p, *slots, numbers)`` gives two arrays, of a leaf and of the state
+            before the step, each of which is summed over all elements of the tree.
+        estimates: ``estimates(xp, sum, other, numbers)`` makes two numbers of the sums.
+    """
+
+    addends: Callable[..., tuple[Array, Array]]
+    estimates: Callable[..., tuple[Array, Array]]
+
 
 OPS: dict[str, Op] = {}
 """All ops by name, native or not."""
@@ -53,6 +80,7 @@ class Op:
         slots: The state arrays that it owns.
         reads_params: Whether it reads the parameter.
         finds: What has to be found in the update as a whole before it runs.
+        sums: How its estimates are found, where it asks for such.
         words: Those of its scalars that are integers of 32 bits, such as the words of a key.
         zeroes: Whether each update that leaves it is zero, be the leaf what it may.
         makes_steps: Whether what leaves it is meant to be added to parameters; what bounds, guards
@@ -64,6 +92,7 @@ class Op:
         formula: Formula,
         *,
         finds: Finds | None = None,
+        sums: Sums | None = None,
         words: tuple[str, ...] = (),
         zeroes: bool = False,
         makes_steps: bool = True,
@@ -78,6 +107,7 @@ class Op:
         self.slots = tuple(by_place[self.reads_params :])
         self.knows = frozenset(by_name).intersection(KNOWN)
         self.finds = finds
+        self.sums = sums
         own = tuple(name for name in by_name if name not in KNOWN)
         self.scalars = own + ("count",) * ("count" in self.knows)
         self.words = words
@@ -104,6 +134,7 @@ class Op:
 
 class _Facts(TypedDict, total=False):
     finds: Finds | None
+    sums: Sums | None
     words: tuple[str, ...]
     zeroes: bool
     makes_steps: bool

@@ -7,14 +7,16 @@ arrays of JAX take it in the lowering.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradmill._data.numbers import is_traced
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from gradmill._ops.op import Op
+    from gradmill._ops.op import Op, Sums
 
 
 class Library(ABC):
@@ -33,6 +35,10 @@ class Library(ABC):
     @abstractmethod
     def all_finite(self, leaves: Sequence[Any]) -> Any:
         """Whether each element of all leaves is finite."""
+
+    @abstractmethod
+    def total(self, arrays: Sequence[Any]) -> Any:
+        """The sum of all elements of some arrays."""
 
     @abstractmethod
     def normal(self, words: Sequence[Any], leaves: Sequence[Any]) -> list[Any]:
@@ -88,37 +94,68 @@ def run_op(
     Raises:
         FormulaError: A leaf is none that the formula can make sense of.
     """
-    xp = library.xp
     own = [leaf for leaf, take in zip(updates, takes, strict=True) if take]
-    found = _found(op, library, updates, takes, own)
+    given = partial(_given, op, library, scalars, updates, params, slots, takes)
+    found: Any
+    if op.sums is None:
+        found = _found(op, library, updates, takes, own)
+    else:
+        found = _estimated(op.sums, library, scalars, given())
     words = [scalars[name] for name in op.words]
     drawn = iter(library.normal(words, own) if op.draws else ())
+    normals = {at: next(drawn) for at, take in enumerate(takes) if take and op.draws}
     new_updates, new_slots = list(updates), [list(slot) for slot in slots]
-    for at, (leaf, take) in enumerate(zip(updates, takes, strict=True)):
-        normal = next(drawn) if take and op.draws else None
-        if not take or leaf.size == 0:
-            continue
-        numbers = {
-            name: value if name == "count" else library.number(value, leaf.dtype)
-            for name, value in scalars.items()
-        }
+    for at, arrays, numbers in given():
+        dtype = arrays[0].dtype
         known = {
-            "norm": library.number(found, leaf.dtype) if op.finds == "norm" else None,
+            "norm": library.number(found, dtype) if op.finds == "norm" else None,
             "finite": found,
             "axes": axes,
-            "normal": normal,
+            "normal": normals.get(at),
+            "estimates": op.sums and tuple(library.number(one, dtype) for one in found),
         }
         numbers |= {name: value for name, value in known.items() if name in op.knows}
-        old = [xp.asarray(slot[at], leaf.dtype) for slot in slots]
-        param = [params[at]] if op.reads_params else []
         try:
-            new = op.formula(xp, leaf, *param, *old, **numbers)
+            new = op.formula(library.xp, *arrays, **numbers)
         except ValueError as error:
             raise FormulaError(at, str(error)) from None
         new_updates[at] = new[0]
         for slot, value in zip(new_slots, new[1:], strict=True):
             slot[at] = value
     return Done(new_updates, new_slots, found)
+
+
+def _given(
+    op: Op,
+    library: Library,
+    scalars: dict[str, Any],
+    updates: Sequence[Any],
+    params: Sequence[Any],
+    slots: Sequence[Sequence[Any]],
+    takes: Sequence[bool],
+) -> Iterator[tuple[int, list[Any], dict[str, Any]]]:
+    """Of each leaf that the op takes and that has elements: its place, its arrays, its scalars."""
+    for at, (leaf, take) in enumerate(zip(updates, takes, strict=True)):
+        if take and leaf.size > 0:
+            numbers = {
+                name: value if name == "count" else library.number(value, leaf.dtype)
+                for name, value in scalars.items()
+            }
+            param = [params[at]] if op.reads_params else []
+            old = [library.xp.asarray(slot[at], leaf.dtype) for slot in slots]
+            yield at, [leaf, *param, *old], numbers
+
+
+def _estimated(
+    sums: Sums,
+    library: Library,
+    scalars: dict[str, Any],
+    given: Iterator[tuple[int, list[Any], dict[str, Any]]],
+) -> Any:
+    """What becomes of the op's own sums over the tree."""
+    rows = [sums.addends(library.xp, *row, SimpleNamespace(**own)) for _, row, own in given]
+    totals = [library.total(column) for column in zip(*rows, strict=True)] or [0.0, 0.0]
+    return sums.estimates(library.xp, *totals, SimpleNamespace(**scalars))
 
 
 def _found(

@@ -70,7 +70,7 @@ class Recipe(Cells):
         """Write down one link; what it governs has to be part of the run."""
         spec = self._injected.get(position, link.spec)
         reach = position + link.end - link.index
-        if spec is None or reach > len(self.links) or link.finds == "nans":
+        if spec is None or reach > len(self.links) or link.finds in {"nans", "estimates"}:
             raise UnwritableError
         tape, start = self.tape, len(self.tape.ops)
         if spec.control is None:

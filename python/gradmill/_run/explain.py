@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -135,6 +136,9 @@ def _pass(
         *slots,
     ]
     end = ""
+    if at_end is not None and at_end.sums is not None:
+        read = inspect.signature(at_end.sums.addends).parameters
+        reads += [slot for slot in at_end.slots if slot in read]
     if at_end is not None:
         end = f"; {_ENDS[at_end.finds]} for {at_end.name}"
         update = "carried" if entry["carries"] else entry["source"]
@@ -157,6 +161,7 @@ _ENDS: dict[Finds | None, str] = {
     "units": "norms or means of units",
     "finite": "whether all are finite",
     "nans": "which leaves have a NaN",
+    "estimates": "sums over all leaves",
 }
 
 

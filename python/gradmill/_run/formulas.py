@@ -32,6 +32,10 @@ class OnNumPy(Library):
         """Whether each element of all leaves is finite."""
         return _core.count_not_finite(list(leaves), scoped.get()) == 0
 
+    def total(self, arrays: Sequence[Any]) -> float:
+        """The sum of all elements of some arrays, in float64."""
+        return sum(float(np.sum(array, dtype=np.float64)) for array in arrays)
+
     def normal(self, words: Sequence[Any], leaves: Sequence[Any]) -> list[Any]:
         """Normally distributed numbers for each leaf, drawn with a key of two words."""
         zeros = [np.zeros_like(leaf) for leaf in leaves]
@@ -104,6 +108,7 @@ class FormulaProgram:
         norms: list[float | None] = []
         all_finite: list[bool] = []
         nans: list[list[bool]] = []
+        estimates: list[tuple[float, float] | None] = []
         new_slots = [list(slot) for slot in slots]
         values, first = iter(scalars), 0
         for bit, (link, count) in enumerate(zip(self.ops, self.slots, strict=True)):
@@ -120,6 +125,8 @@ class FormulaProgram:
                 leaves, found = self._op(link, row, leaves, own, mine, takes)
             if op.finds == "norm":
                 norms.append(found)
+            elif op.finds == "estimates":
+                estimates.append(found)
             elif op.finds == "nans":
                 nans.append([] if found is None else [bool(has) for has in found])
             elif op.finds == "finite":
@@ -131,7 +138,7 @@ class FormulaProgram:
             for leaf, old in zip(leaves, given, strict=True)
         ]
         finite = self.library.all_finite([leaf for leaf in given if leaf is not None])
-        return new, new_slots, (norms, bool(finite), (all_finite, nans))
+        return new, new_slots, (norms, bool(finite), (all_finite, nans, estimates))
 
     def _op(
         self,

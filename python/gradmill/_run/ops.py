@@ -97,7 +97,9 @@ class OpsRun(ABC):
         self._looks = sum(self.bits.values()) & ~self._zeros
         self.reads_params = any(op.reads_params for op in self.own_ops)
         # Random numbers are drawn, and norms added up, in the order of the parameters.
-        self.numbers_leaves = any(op.draws or op.finds == "norm" for op in self.own_ops)
+        self.numbers_leaves = any(
+            op.draws or op.finds in {"norm", "estimates"} for op in self.own_ops
+        )
         self.framer = Framer()
         self.clocked = [
             clock
@@ -195,13 +197,13 @@ class OpsRun(ABC):
         states: Sequence[PyTree],
         context: StepContext,
         plans: Sequence[Plan],
-        more: tuple[list[bool], list[list[bool]]] | None,
+        more: _core._More | None,
         structure: Structure | None,
     ) -> list[dict[str, Any]]:
         """For each link the fields of its state that the host changes after a step."""
         if not self.has_controls:
             return [counted(link.counts, own) for link, own in zip(self.links, states, strict=True)]
-        all_finite, nans = (iter(found) for found in (more or ((), ())))
+        all_finite, nans, estimates = (iter(found) for found in (more or ((), (), ())))
         changes: list[dict[str, Any]] = []
         is_open = context.open
         for link, state, plan in zip(self.links, states, plans, strict=True):
@@ -212,6 +214,8 @@ class OpsRun(ABC):
                     is_open[link.index] = found or plan.carry
             elif link.finds == "nans":
                 found = structure, next(nans)
+            elif link.finds == "estimates":
+                found = next(estimates)
             if link.gates and not all(is_open[gate] for gate in link.gates):
                 changes.append({})
             elif link.control is not None:
@@ -253,7 +257,7 @@ class OpsRun(ABC):
         context: StepContext,
         plans: Sequence[Plan],
         structure: Structure | None,
-        found: tuple[list[bool], list[list[bool]]] | None,
+        found: _core._More | None,
         slots: Iterable[tuple[int, str, PyTree]] = (),
     ) -> list[PyTree]:
         """The states after a step; new slots come with the position of the link and the name."""

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gradmill import tree
 from gradmill._data.checks import real
 from gradmill._data.recorded import recorded
-from gradmill._ops.common import average, over, root
+from gradmill._ops.common import adams_corrections, average, over, root
 from gradmill._plan.scalars import next_count
 from gradmill._run.fused import by_tree
 from gradmill.contrib._numbers import (
-    adams_corrections,
     decays,
     dtype_of_numbers,
     larger,
@@ -80,7 +79,9 @@ def _dadapt_adamw(
     **_: Any,
 ) -> tuple[PyTree, DAdaptAdamWState]:
     d, weighted = number(xp, state.estim_lr), number(xp, state.numerator_weighted)
-    step = d * rate_at(learning_rate, state.count) * adams_corrections(xp, b1, b2, state.count)
+    step = (
+        d * rate_at(learning_rate, state.count) * number(xp, adams_corrections(b1, b2, state.count))
+    )
     root_b2 = b2**0.5
 
     def scaled(xp: Any, s: Any, v: Any, eps: Any) -> Any:

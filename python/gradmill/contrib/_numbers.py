@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from gradmill._data.checks import real
 from gradmill._data.numbers import integer, is_traced
-from gradmill._ops.common import correction
 from gradmill.transforms._numbers import copy_of as copy_of
 from gradmill.transforms._numbers import dtype_of_numbers as dtype_of_numbers
 from gradmill.transforms._numbers import larger as larger
@@ -30,12 +29,6 @@ def real_number(value: Any) -> Any:
     if is_traced(value):
         return value.__array_namespace__().asarray(value, float)
     return float(value)
-
-
-def adams_corrections(xp: Any, b1: Any, b2: Any, count: Any) -> Any:
-    """What both corrections of Adam's make of a learning rate, in the step with a count from 0."""
-    steps = integer(count) + 1.0
-    return number(xp, xp.sqrt(correction(b2, steps))) / correction(b1, steps)
 
 
 def branch(condition: Any, yes: Callable[..., Any], no: Callable[..., Any], *args: Any) -> Any:

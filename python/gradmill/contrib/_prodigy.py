@@ -2,30 +2,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradmill import tree
 from gradmill._data.checks import real
 from gradmill._data.recorded import recorded
-from gradmill._ops.common import average, over, root
-from gradmill._plan.scalars import next_count
-from gradmill._run.fused import by_tree
-from gradmill.contrib._numbers import (
-    adams_corrections,
-    copy_of,
-    decay,
-    decays,
-    dtype_of_numbers,
-    larger,
-    number,
-    rate_at,
-    zero_count,
-)
+from gradmill._data.slots import Slot
+from gradmill._ops import prodigy as ops
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native_with_extra
+from gradmill.contrib._estimating import Estimating
+from gradmill.contrib._numbers import decay, decays
 from gradmill.schedules._named import real_or_schedule
-from gradmill.tree._leafwise import mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gradmill._data.types import PyTree, ScalarOrSchedule
+    from gradmill._data.types import ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformationExtraArgs
 
 
@@ -55,73 +43,6 @@ class ProdigyState(NamedTuple):
     estim_lr: Any
     numerator_weighted: Any
     count: Any
-
-
-def _init(xp: Any, params: PyTree, *, estim_lr0: float, **_: Any) -> ProdigyState:
-    dtype = dtype_of_numbers(params)
-    return ProdigyState(
-        exp_avg=tree.zeros_like(params),
-        exp_avg_sq=tree.zeros_like(params),
-        grad_sum=tree.zeros_like(params),
-        params0=copy_of(params),
-        estim_lr=xp.asarray(estim_lr0, dtype),
-        numerator_weighted=xp.zeros((), dtype),
-        count=zero_count(xp),
-    )
-
-
-def _prodigy(
-    xp: Any,
-    updates: PyTree,
-    state: ProdigyState,
-    params: PyTree,
-    extra: Mapping[str, Any],  # noqa: ARG001  (formulas of trees have one signature)
-    *,
-    learning_rate: ScalarOrSchedule,
-    b1: float,
-    b2: float,
-    b3: float,
-    eps: float,
-    estim_lr0: float,
-    estim_lr_coef: float,
-    weight_decay: float,
-    safeguard_warmup: bool,
-) -> tuple[PyTree, ProdigyState]:
-    d, weighted = number(xp, state.estim_lr), number(xp, state.numerator_weighted)
-    step = d * rate_at(learning_rate, state.count) * adams_corrections(xp, b1, b2, state.count)
-
-    def first(_: Any, m: Any, g: Any, d: Any) -> Any:
-        return average(b1, m, d * g)
-
-    def second(_: Any, v: Any, g: Any, d: Any) -> Any:
-        return average(b2, v, (d * g) * (d * g))
-
-    def added(_: Any, s: Any, g: Any, factor: Any) -> Any:
-        return b3 * s + factor * g
-
-    factor = (d if safeguard_warmup else step) / estim_lr0 * d
-    exp_avg = mapped("prodigy", first, {"state": state.exp_avg, "updates": updates}, (d,))
-    exp_avg_sq = mapped("prodigy", second, {"state": state.exp_avg_sq, "updates": updates}, (d,))
-    grad_sum = mapped("prodigy", added, {"state": state.grad_sum, "updates": updates}, (factor,))
-
-    towards = number(xp, tree.vdot(updates, tree.sub(state.params0, params)))
-    weighted = b3 * weighted + d / estim_lr0 * step * towards
-    # Gradients of zero so far tell nothing of a distance.
-    estimate = over(xp, estim_lr_coef * weighted, number(xp, tree.norm(grad_sum, ord=1)))
-    estim_lr = larger(xp, d, estimate)
-
-    def update(xp: Any, m: Any, v: Any, p: Any, step: Any, least: Any) -> Any:
-        return -weight_decay * step * p - step * m / root(xp, v, 0.0, least)
-
-    trees = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq, "params": params}
-    return mapped("prodigy", update, trees, (step, estim_lr * eps)), state._replace(
-        exp_avg=exp_avg,
-        exp_avg_sq=exp_avg_sq,
-        grad_sum=grad_sum,
-        estim_lr=estim_lr,
-        numerator_weighted=weighted,
-        count=next_count(state.count),
-    )
 
 
 @recorded
@@ -159,8 +80,7 @@ def prodigy(
 
     Returns:
         A transformation with state :class:`ProdigyState`, whose ``update`` needs ``params`` and
-        which turns the sign of gradients. It runs on NumPy. While all gradients are zero the
-        estimate stays.
+        which turns the sign of gradients. While all gradients are zero the estimate stays.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -189,5 +109,13 @@ def prodigy(
         "weight_decay": real("weight_decay", weight_decay),
         "safeguard_warmup": safeguard_warmup,
     }
-    slots = ("exp_avg", "exp_avg_sq", "grad_sum", "params0")
-    return by_tree(_init, _prodigy, hyper, slots, reads_params=True)
+    first = {"estim_lr": hyper["estim_lr0"], "numerator_weighted": 0.0}
+    averages = map(Slot, ("exp_avg", "exp_avg_sq", "grad_sum"))
+    return native_with_extra(
+        Spec(
+            ops.prodigy,
+            ProdigyState,
+            slots=(*averages, Slot("params0", start="params")),
+            control=Estimating(ops.prodigy, hyper, first),
+        )
+    )

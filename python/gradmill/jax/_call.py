@@ -35,6 +35,16 @@ def in_float64() -> AbstractContextManager[Any]:
     return context
 
 
+WORDS_OF_ESTIMATES = 4
+"""What an op estimates: two doubles."""
+
+
+def doubles(words: Any) -> Any:
+    """The doubles that words hold, the lower halves first."""
+    with in_float64():
+        return jax.lax.bitcast_convert_type(words.reshape(-1, 2), jnp.float64)
+
+
 class Mode(IntEnum):
     """What a call does; the numbers are those of the handler."""
 
@@ -154,6 +164,7 @@ class Program:
             if reads:
                 operands.append(leaf.param)
             if mode is Mode.SUMS:
+                operands += leaf.slots
                 continue
             if mode is Mode.STEP:
                 aliases[first + len(operands) - 1] = len(results)
@@ -189,9 +200,9 @@ class Program:
     def _words_found(self, mode: Mode, leaves: int) -> tuple[int, ...]:
         if mode is Mode.SUMS:
             return leaves, 6
-        finite = sum(link.finds == "finite" for link in self.ops)
-        nans = sum(link.finds == "nans" for link in self.ops)
-        return (max(1, finite + nans * leaves),)
+        finds = [link.finds for link in self.ops]
+        flags = finds.count("finite") + finds.count("nans") * leaves
+        return (max(1, flags + finds.count("estimates") * WORDS_OF_ESTIMATES),)
 
     def _known(self) -> Any:
         return jnp.stack(self.measured) if self.measured else jnp.zeros((0, 1, 6), jnp.uint32)

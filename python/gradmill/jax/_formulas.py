@@ -27,6 +27,10 @@ class _OnJax(Library):
         """Whether each element of all leaves is finite."""
         return all_finite(leaves)
 
+    def total(self, arrays: Sequence[Any]) -> Any:
+        """The sum of all elements of some arrays."""
+        return sum(jnp.sum(array) for array in arrays)
+
     def normal(self, words: Sequence[Any], leaves: Sequence[Any]) -> list[Any]:
         """Normally distributed numbers for each leaf, drawn with a key of two words."""
         data = jnp.stack([jnp.asarray(word, jnp.uint32) for word in words])

@@ -9,7 +9,15 @@ import jax.numpy as jnp
 
 from gradmill._data.numbers import is_traced
 from gradmill._run.ops import ALWAYS, MAX_LINKS, planned
-from gradmill.jax._call import LeafArrays, Mode, Program, Scalars, in_float64
+from gradmill.jax._call import (
+    WORDS_OF_ESTIMATES,
+    LeafArrays,
+    Mode,
+    Program,
+    Scalars,
+    doubles,
+    in_float64,
+)
 from gradmill.jax._inputs import slots_of
 from gradmill.jax._states import in_optaxs_classes
 from gradmill.jax._traced import advanced, changed, spec_of
@@ -77,8 +85,9 @@ class _Run:
             for leaf, dtype in zip(inputs.given, inputs.dtypes, strict=True)
         ]
         self.split = _split(self.updates)
-        # What gates and searches for NaN found, by the positions of their links.
+        # What gates, searches for NaN and estimates found, by the positions of their links.
         self.finite: dict[int, Any] = {}
+        self.estimates: dict[int, Any] = {}
         self.nans: dict[int, list[Any]] = {}
 
     def calls(self) -> list[Any]:
@@ -86,7 +95,7 @@ class _Run:
         start = 0
         measured: list[Any] = []
         for at, link in enumerate(self.ops):
-            if len(self.split) == 1 or link.finds not in {"norm", "finite"}:
+            if len(self.split) == 1 or link.finds not in {"norm", "finite", "estimates"}:
                 continue
             # What the op has to know is found in all leaves together, and these take several calls.
             if any(op.spec is not None and op.spec.slots for op in self.ops[start:at]):
@@ -169,7 +178,9 @@ class _Run:
         """What the last of ``ops`` has to know, leaf by leaf."""
         program = self.program(ops, measured)
         found, before = [], list[LeafArrays]()
-        for group in self.groups(ops[:-1], Mode.SUMS):
+        # Addends are of parameters and state as well.
+        reading = ops if ops[-1].finds == "estimates" else ops[:-1]
+        for group in self.groups(reading, Mode.SUMS):
             # The last op does not run, but counts only the leaves that it takes.
             last = self.inputs.taken[ops[-1].index]
             for leaf in group:
@@ -187,6 +198,7 @@ class _Run:
         self.slots = [[list(slot) for slot in slots] for slots in self.slots]
         gates = [link.index for link in ops if link.finds == "finite"]
         searches = [link.index for link in ops if link.finds == "nans"]
+        estimating = [link.index for link in ops if link.finds == "estimates"]
         for index in searches:
             self.nans[index] = [jnp.asarray(False)] * len(old)
         for group in self.groups(ops, mode):
@@ -194,11 +206,14 @@ class _Run:
             for leaf, value, values in zip(group, made, slots, strict=True):
                 new[leaf.index] = value
                 self.take(ops, leaf, iter(values))
-            flags = iter(found != 0)
-            self.finite |= {gate: next(flags) for gate in gates}
+            words = iter(found)
+            self.finite |= {gate: next(words) != 0 for gate in gates}
             for index in searches:
                 for leaf in group:
-                    self.nans[index][leaf.index] = next(flags)
+                    self.nans[index][leaf.index] = next(words) != 0
+            for index in estimating:
+                own = jnp.stack([next(words) for _ in range(WORDS_OF_ESTIMATES)])
+                self.estimates[index] = tuple(doubles(own))
             before += group
         return new
 
@@ -211,7 +226,7 @@ class _Run:
     def state(self, link: Link) -> PyTree:
         """The new state of a link."""
         old, plan = self.states[link.index], self.plans[link.index]
-        found: Any = self.finite.get(link.index)
+        found: Any = self.finite.get(link.index, self.estimates.get(link.index))
         if link.finds == "nans":
             found = self.inputs.frame.structure, self.nans[link.index]
         spec = spec_of(link, self.inputs.context)

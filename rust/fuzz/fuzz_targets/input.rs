@@ -37,7 +37,7 @@ impl Scalar {
                     ScalarKind::Epsilon => pick(&[1e-8, 0.0, 1e-3, 0.1]),
                     ScalarKind::Flag => pick(&[1.0, 0.0, 2.0]),
                     ScalarKind::Count | ScalarKind::Word => f64::from(choice),
-                    ScalarKind::Factor | ScalarKind::Bound => {
+                    ScalarKind::Factor | ScalarKind::Bound | ScalarKind::Estimate => {
                         pick(&[1.0, -1e-3, 0.1, 10.0, 0.0, 1e-42, 1e10])
                     }
                 }

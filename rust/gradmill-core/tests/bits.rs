@@ -118,7 +118,7 @@ fn op_by_op(case: &Case) -> Made {
     let mut slots: Vec<Vec<Option<Data>>> =
         leaves.iter().map(|arrays| vec![None; arrays.slots.len()]).collect();
     let (mut first, mut first_unit) = (0, common::program(&case.chain).0.slots());
-    let mut norms = Vec::new();
+    let (mut norms, mut estimates) = (Vec::new(), Vec::new());
     for (index, link) in case.chain.iter().enumerate() {
         let single: Vec<Arrays> = leaves
             .iter()
@@ -146,8 +146,9 @@ fn op_by_op(case: &Case) -> Made {
         }
         (first, first_unit) = (first + of_elements, first_unit + of_units);
         norms.extend(made.norms);
+        estimates.extend(made.estimates);
     }
-    Made { results: updates, slots, norms, finite: true }
+    Made { results: updates, slots, norms, estimates, finite: true }
 }
 
 /// Zero, of the same sign, for a subnormal number.

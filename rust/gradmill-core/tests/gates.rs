@@ -101,3 +101,24 @@ fn each_leaf_tells_of_its_nans() {
     assert_eq!(out, [vec![2.0, 0.0], vec![f64::INFINITY], vec![]]);
     assert_eq!(outcome.nans.lists().collect::<Vec<_>>(), [[true, false, false]]);
 }
+
+#[test]
+fn estimates_are_of_all_leaves_and_of_the_state_before() {
+    let chain = program(&[("scale", 0), ("prodigy", 0)]);
+    let (b1, b2, b3, eps) = (0.0, 0.0, 0.5, 0.0);
+    let (safeguard, rate, d, weighted) = (1.0, 1.0, 1.0, 2.0);
+    let own = [b1, b2, b3, eps, 1.0, 1.0, 0.0, safeguard, rate, d, weighted, 0.0];
+    let scalars = [&[0.5][..], &own].concat();
+    let (out, slots, outcome) = step(&chain, &[&[2.0, 4.0], &[], &[6.0]], &scalars, 0);
+    assert_eq!(out, [vec![-1.0, -1.0], vec![], vec![-1.0]]);
+    assert_eq!(slots[2], [6.0, 7.0], "the sums of the first leaf");
+    // Parameters are 9 from the first ones; sizes are 6, 7 and 8.
+    let weighted = 0.5 * 2.0 + 9.0 * (1.0 + 2.0 + 3.0);
+    assert_eq!(outcome.estimates.to_vec(), [Some([weighted / 21.0, weighted])]);
+    let (out, _, outcome) = step(&chain, &[&[2.0]], &scalars, 0b10);
+    assert_eq!((out, outcome.estimates.to_vec()), (vec![vec![1.0]], vec![None]));
+    let (_, _, outcome) = step(&chain, &[&[]], &scalars, 0);
+    assert_eq!(outcome.estimates.to_vec(), [Some([1.0, 1.0])], "of no elements");
+    let (_, _, outcome) = step(&chain, &[&[2.0, BAD]], &scalars, 0);
+    assert!(outcome.estimates[0].is_some_and(|made| made.iter().all(|number| number.is_nan())));
+}

@@ -86,6 +86,7 @@ pub fn list_ops(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
             entry.set_item("params", meta.params)?;
             let finds = meta.gather.map(|gather| match gather.settle {
                 Settle::Scalar => "norm",
+                Settle::Estimates(_) => "estimates",
                 Settle::Number(_) | Settle::Factors(_) => "units",
                 Settle::Gate => "finite",
                 Settle::Flags => "nans",

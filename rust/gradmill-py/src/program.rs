@@ -29,8 +29,9 @@ pub struct Program {
 type Lists<'py> = (Bound<'py, PyList>, Vec<Bound<'py, PyList>>, Found<'py>);
 
 /// The global norms, whether all incoming updates were finite, and where ops ask for them: whether all
-/// updates that reach the op are finite, and which leaves have a NaN.
-pub type Found<'py> = (Bound<'py, PyList>, bool, Option<(Bound<'py, PyList>, Bound<'py, PyList>)>);
+/// updates that reach the op are finite, which leaves have a NaN, and what became of sums over the tree.
+pub type Found<'py> = (Bound<'py, PyList>, bool, Option<More<'py>>);
+type More<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>);
 
 /// The outcome for a tree of so many leaves, of which those at `places`, in ascending order, went into the program.
 pub fn found<'py, P: Iterator<Item = usize>>(
@@ -39,9 +40,9 @@ pub fn found<'py, P: Iterator<Item = usize>>(
     tree: usize,
     places: impl Fn() -> P,
 ) -> PyResult<Found<'py>> {
-    let Outcome { norms, all_finite, nans, finite } = outcome;
+    let Outcome { norms, estimates, all_finite, nans, finite } = outcome;
     let norms = PyList::new(py, norms)?;
-    if all_finite.is_empty() && nans.is_empty() {
+    if all_finite.is_empty() && nans.is_empty() && estimates.is_empty() {
         return Ok((norms, *finite, None));
     }
     let lists = PyList::empty(py);
@@ -51,7 +52,8 @@ pub fn found<'py, P: Iterator<Item = usize>>(
             |leaf| flags.next_if(|(place, _)| *place == leaf).is_some_and(|(_, &has)| has);
         lists.append(PyList::new(py, (0..tree).map(has_nan))?)?;
     }
-    Ok((norms, *finite, Some((PyList::new(py, all_finite)?, lists))))
+    let estimates = PyList::new(py, estimates.iter().map(|made| made.map(<(f64, f64)>::from)))?;
+    Ok((norms, *finite, Some((PyList::new(py, all_finite)?, lists, estimates))))
 }
 
 #[pymethods]

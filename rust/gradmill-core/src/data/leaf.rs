@@ -11,7 +11,8 @@ use crate::number::float::Float;
 use crate::number::rounding::Rounding;
 use crate::sys::simd::Tier;
 
-/// An array that a step replaces: in place, or from an array that stays as it was.
+/// An array that a step replaces: in place, or from an array that stays as it was. Where sums alone are formed of it, the
+/// array that would be written has no elements.
 #[derive(Debug)]
 pub struct Slot<'a> {
     /// The old value, where it is another array than the new one.
@@ -48,6 +49,20 @@ impl<'a> Slot<'a> {
         Some(slice)
     }
 
+    /// The old value as a slice, where it is dense and of this type.
+    #[inline]
+    pub(crate) fn old<T: Float>(&mut self) -> Option<&[T]> {
+        match &self.from {
+            Some(source) => source.dense(),
+            None => self.to.dense().map(|slice| &*slice),
+        }
+    }
+
+    /// Whether [`Self::old`] gives a slice.
+    pub(crate) fn has_dense_old<T: Float>(&self) -> bool {
+        self.from.as_ref().map_or_else(|| self.to.is_dense::<T>(), Source::is_dense::<T>)
+    }
+
     /// Copies the old value to where the new one goes, where that is another array.
     pub fn keep(&mut self, tier: Tier) {
         if let Some(from) = &self.from {
@@ -58,7 +73,7 @@ impl<'a> Slot<'a> {
     }
 
     fn reborrow(&mut self) -> Slot<'_> {
-        self.part(0..self.to.len())
+        self.part(0..self.from.as_ref().map_or(self.to.len(), Source::len))
     }
 
     /// The old value.
@@ -67,14 +82,16 @@ impl<'a> Slot<'a> {
     }
 
     pub(super) fn split(self, cut: Cut<'a>) -> (Self, Self) {
-        let (to, to_tail) = self.to.split(cut);
+        let of_written = if self.to.is_empty() { Cut::Run(0) } else { cut };
+        let (to, to_tail) = self.to.split(of_written);
         let (from, from_tail) = self.from.map(|source| source.split(cut)).unzip();
         (Self { from, to }, Self { from: from_tail, to: to_tail })
     }
 
     pub(super) fn part(&mut self, at: Range<usize>) -> Slot<'_> {
         let from = self.from.as_ref().map(|source| source.part(at.clone()));
-        Slot { from, to: self.to.part(at) }
+        let is_read = self.to.is_empty();
+        Slot { from, to: self.to.part(if is_read { 0..0 } else { at }) }
     }
 }
 
@@ -132,8 +149,8 @@ impl<'a> Params<'a> {
     pub(crate) fn dense<T: Float>(&mut self) -> Option<&[T]> {
         match self {
             Self::None => Some(&[]),
-            Self::Read(source) | Self::Write(Slot { from: Some(source), .. }) => source.dense(),
-            Self::Write(Slot { from: None, to }) => to.dense().map(|slice| &*slice),
+            Self::Read(source) => source.dense(),
+            Self::Write(slot) => slot.old(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What runs on dense memory.
 
+pub(crate) mod addends;
 pub(crate) mod blocks;
 pub(crate) mod fused;
 pub(crate) mod kernel;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::kernel::Kernel;
+use super::placed::Placed;
 use crate::number::float::Float;
 
 /// A kernel, and which slots it works on: positions among those of a leaf's ops that do not pass it by.
@@ -12,6 +13,9 @@ use crate::number::float::Float;
 pub struct Bound<T> {
     pub kernel: Kernel<T>,
     pub slots: Range<usize>,
+    /// The op whose addends the pass ends with, if there is one and it does not pass the leaf by; its first slot is
+    /// counted in the same way.
+    pub adds: Option<Placed<T>>,
 }
 
 /// The kernels of a pass: one for each dtype and each set of skipped ops.
@@ -52,7 +56,7 @@ impl<T: Float> KernelSet<T> {
             return;
         }
         if self.bound == self.all.len() {
-            self.all.push((skip, Bound { kernel: Kernel::default(), slots: 0..0 }));
+            self.all.push((skip, Bound { kernel: Kernel::default(), slots: 0..0, adds: None }));
         }
         let (own, bound) = &mut self.all[self.bound];
         *own = skip;

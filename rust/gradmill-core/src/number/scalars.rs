@@ -28,6 +28,21 @@ pub(crate) fn correction_if(corrects: f64, decay: f64, count: f64) -> f64 {
     if corrects == 0.0 { 1.0 } else { bias_correction(decay, count + 1.0) }
 }
 
+/// What both corrections of Adam's make of a learning rate, in the step behind `count` others.
+pub(crate) fn adams_corrections(b1: f64, b2: f64, count: f64) -> f64 {
+    bias_correction(b2, count + 1.0).sqrt() / bias_correction(b1, count + 1.0)
+}
+
+/// `number / divisor`, or zero where that is one by zero: a norm of zero is one of zeros.
+pub(crate) fn over(number: f64, divisor: f64) -> f64 {
+    if divisor == 0.0 { 0.0 } else { number / divisor }
+}
+
+/// The larger of two numbers; NaN where one is.
+pub(crate) fn larger(first: f64, second: f64) -> f64 {
+    if first > second || first.is_nan() { first } else { second }
+}
+
 /// The epsilon beside a root, at least what changes no bit of the root of a normal number when it is added:
 /// where a square has vanished, it keeps a quotient from 0/0.
 pub(crate) fn beside_root<T: Float>(eps: f64) -> T {

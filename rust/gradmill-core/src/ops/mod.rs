@@ -7,7 +7,7 @@ mod gather;
 mod list;
 mod op;
 
-pub use gather::{Addend, Factors, Gather, Of, Over, Settle, Side, Unit};
+pub use gather::{Addend, Estimates, Factors, Gather, Of, Over, Settle, Side, Unit};
 pub use op::{
     Beside, Frequency, FromScalars, Meta, MomentVisitor, Op, Reads, Scalar, ScalarKind, Visitor,
 };
@@ -77,6 +77,7 @@ list::ops! {
         ScaleByFactoredRms: TimesNumber, FACTORED_RMS;
         ScaleByUnfactoredRms: ScaleByUnfactoredRms<T>, UNFACTORED_RMS;
     }
+    prodigy { Prodigy: Prodigy<T>, PRODIGY; }
     schedule_free { ScheduleFree: ScheduleFree<T>, SCHEDULE_FREE; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     rss { ScaleByRss: ScaleByRss<T>, RSS, fused Rare; }

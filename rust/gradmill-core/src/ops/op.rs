@@ -1,6 +1,6 @@
 //! What an op is.
 
-use super::gather::{Gather, Settle};
+use super::gather::{Estimates, Gather, Settle};
 use crate::number::float::Float;
 
 /// What an op needs, as plain data.
@@ -34,14 +34,20 @@ impl Meta {
         otherwise: None,
     };
 
-    /// How many numbers its constants are made from: its scalars, and a norm behind them where it asks for one.
+    /// How many numbers its constants are made from: its scalars, and what it finds behind them.
     pub(crate) const fn numbers(&self) -> usize {
-        self.scalars.len() + if self.takes_norm() { 1 } else { 0 }
+        self.scalars.len() + self.found()
     }
 
-    /// Whether it finds a norm behind its scalars.
-    pub(crate) const fn takes_norm(&self) -> bool {
-        matches!(self.gather, Some(Gather { settle: Settle::Scalar, .. }))
+    /// How many numbers it finds behind its scalars.
+    pub(crate) const fn found(&self) -> usize {
+        match self.gather {
+            Some(Gather { settle: Settle::Scalar, .. }) => 1,
+            Some(Gather { settle: Settle::Estimates(_), .. }) => {
+                size_of::<Estimates>() / size_of::<f64>()
+            }
+            _ => 0,
+        }
     }
 }
 
@@ -71,6 +77,8 @@ pub enum ScalarKind {
     Count,
     /// A word of a key.
     Word,
+    /// What the op has estimated before, of which arrays may have made a NaN.
+    Estimate,
 }
 
 macro_rules! kinds_of_scalars {
@@ -90,6 +98,7 @@ kinds_of_scalars! {
     flag Flag
     count Count
     word Word
+    estimate Estimate
 }
 
 /// What `element` looks at beside the update and the state.
@@ -130,8 +139,19 @@ pub trait Op<T: Float, const N: usize>: Copy + Send + Sync {
     /// What `element` looks at beside the update and the state.
     const READS: Reads = Reads::NOTHING;
 
+    /// Whether it has [`Op::addends`].
+    const ADDS: bool = false;
+
     /// The new update and the new state.
     fn element(&self, update: T, beside: Beside<T>, state: [T; N]) -> (T, [T; N]);
+
+    /// What an element adds to sums over the tree, of which the op knows what became when `element` runs; it reads the
+    /// parameter. Here the op does not know yet.
+    #[inline(always)]
+    fn addends(&self, update: T, param: T, state: [T; N]) -> Estimates {
+        let _ = (update, param, state);
+        Estimates::default()
+    }
 
     /// Whether each update that leaves is zero, whatever comes.
     fn gives_zero(&self) -> bool {

@@ -12,7 +12,7 @@ use crate::kernels::placed::Placed;
 use crate::kernels::set::{Bound, KernelSet};
 use crate::number::dtype::DType;
 use crate::number::float::Float;
-use crate::ops::{AnyOp, Gather, Meta, Over, Settle};
+use crate::ops::{AnyOp, Gather, Meta, Over, ScalarKind, Settle};
 use crate::sums::units::Units;
 
 /// A chain of ops.
@@ -201,16 +201,17 @@ impl Program {
         (0..self.members.len()).filter(|op| self.noise_ops >> op & 1 == 1)
     }
 
-    /// How many flags a step over so many leaves finds: one for each op that asks for finiteness, and for each
-    /// leaf one for each op that asks for NaN.
+    /// How many words a step over so many leaves finds: one for each op that asks for finiteness, for each leaf one for
+    /// each op that asks for NaN, and two for each number that an op estimates.
     #[must_use]
     pub fn count_found(&self, leaves: usize) -> usize {
-        let flags = self.ops().map(|meta| match meta.gather.map(|gather| gather.settle) {
+        let words = self.ops().map(|meta| match meta.gather.map(|gather| gather.settle) {
             Some(Settle::Gate) => 1,
             Some(Settle::Flags) => leaves,
+            Some(Settle::Estimates(_)) => 2 * meta.found(),
             _ => 0,
         });
-        flags.sum()
+        words.sum()
     }
 
     /// The ops that `op` governs, as bits.
@@ -251,23 +252,24 @@ impl Program {
             return Err(Error::Scalars { expected: self.scalars(), got });
         }
         if scalars.iter().any(|scalar| scalar.is_nan()) {
-            return Err(self.not_a_number(scalars));
+            self.check_numbers(scalars)
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
-    /// The error for a NaN among the scalars of a step.
+    /// Names the first NaN that is none of arrays.
     #[cold]
-    fn not_a_number(&self, scalars: &[f64]) -> Error {
+    fn check_numbers(&self, scalars: &[f64]) -> Result<(), Error> {
         let named = self.of_ops.iter().flat_map(|members| {
             let Meta { name, scalars, .. } = self.meta(members.start);
-            scalars.iter().map(|scalar| (*name, scalar.name))
+            scalars.iter().map(|scalar| (*name, scalar))
         });
-        let (op, scalar) = named
-            .zip(scalars)
-            .find_map(|(named, scalar)| scalar.is_nan().then_some(named))
-            .unwrap_or_default();
-        Error::NotANumber { op, scalar }
+        let mut named = named.zip(scalars);
+        match named.find(|((_, it), value)| value.is_nan() && it.kind != ScalarKind::Estimate) {
+            Some(((op, scalar), _)) => Err(Error::NotANumber { op, scalar: scalar.name }),
+            None => Ok(()),
+        }
     }
 
     /// The own scalars of `op` among those of the program.
@@ -366,19 +368,25 @@ impl Program {
     #[must_use]
     pub fn is_fused(&self, pass: &Pass, scalars: &[f64]) -> bool {
         // A factor that is neither one nor minus one, as most are.
-        let norms = vec![2.0; self.members.len()];
-        let binding = Binding { scalars, norms: &norms, off: 0, fuse: true };
+        let found = vec![2.0; self.found_before(self.members.len())];
+        let binding = Binding { scalars, found: &found, off: 0, fuse: true };
         let mut kernels = KernelSet::<f32>::default();
         kernels.add(0, |bound| self.bind(pass, 0, binding, bound));
         kernels.of(0).kernel.is_fused()
     }
 
-    /// The constants of `op`; `norms` holds those of all ops before it that take one.
+    /// How many numbers the ops before `op` find behind their scalars.
+    fn found_before(&self, op: usize) -> usize {
+        self.members[..op].iter().map(|member| member.meta().found()).sum()
+    }
+
+    /// The constants of `op`; what it does not know yet is NaN.
     fn step<T: Float>(&self, op: usize, binding: Binding<'_>) -> AnyOp<T> {
-        let mut own = SmallVec::<[f64; 8]>::from_slice(self.scalars_of(op, binding.scalars));
-        let takes_norm = |op: &usize| self.meta(*op).takes_norm();
-        if takes_norm(&op) {
-            own.push(binding.norms[(0..op).filter(takes_norm).count()]);
+        let mut own = SmallVec::<[f64; 16]>::from_slice(self.scalars_of(op, binding.scalars));
+        let count = self.meta(op).found();
+        if count > 0 {
+            let found = binding.found.iter().skip(self.found_before(op)).copied();
+            own.extend(found.chain(std::iter::repeat(f64::NAN)).take(count));
         }
         AnyOp::new(self.members[op].op, &own)
     }
@@ -401,6 +409,21 @@ impl Program {
         bound.kernel.rebind(steps, binding.fuse);
         let start = self.count_slots(0..pass.ops.start, skip);
         bound.slots = start..start + slots;
+        let adds = pass.ends_for.filter(|&op| skip >> op & 1 == 0 && self.is_estimated(op));
+        bound.adds = adds.map(|op| {
+            let first_slot = self.count_slots(0..op, skip);
+            Placed { step: self.step(op, binding), op, first_slot }
+        });
+    }
+
+    /// Whether `op` has addends of its own.
+    pub(crate) fn is_estimated(&self, op: usize) -> bool {
+        self.gather(op).is_some_and(|gather| gather.is_estimated())
+    }
+
+    /// The positions of the state arrays of `op` that have the leaf's elements.
+    pub(crate) fn slots_of_op(&self, op: usize) -> Range<usize> {
+        self.members[op].slots.clone()
     }
 
     /// Whether what is finite before the ops in `ops` that run is finite behind them, for sure.
@@ -415,8 +438,8 @@ impl Program {
 pub(crate) struct Binding<'b> {
     /// The scalars of all ops in a row.
     pub scalars: &'b [f64],
-    /// The norms so far, one for each op that takes one.
-    pub norms: &'b [f64],
+    /// What ops find behind their scalars, as far as it is known.
+    pub found: &'b [f64],
     /// The ops that do not run, as bits.
     pub off: u64,
     /// Whether frequent chains run as one loop.

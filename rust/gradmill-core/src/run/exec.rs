@@ -231,8 +231,14 @@ impl<'r> Run<'r> {
             Settle::Scalar => {
                 let squares = self.known(op).unwrap_or_else(|| self.squares(pass, op, rows));
                 let norm = squares.norm();
-                self.work.norms.push(norm);
+                self.work.found.push(norm);
                 self.work.outcome.norms.push(Some(norm));
+            }
+            Settle::Estimates(settle) => {
+                let sums = self.known(op).unwrap_or_else(|| self.record_pass(pass, rows, true));
+                let made = settle(self.program.scalars_of(op, self.scalars), sums.own());
+                self.work.found.extend(made);
+                self.work.outcome.estimates.push(Some(made));
             }
             Settle::Gate => {
                 let known = self.known(op).map(|known| known.are_finite());
@@ -323,7 +329,7 @@ impl<'r> Run<'r> {
 
     fn binding(&self) -> Binding<'_> {
         let Self { scalars, work, off, config, .. } = self;
-        Binding { scalars, norms: &work.norms, off: *off, fuse: config.fuse }
+        Binding { scalars, found: &work.found, off: *off, fuse: config.fuse }
     }
 
     /// Settles what `op`, for which no pass ends, gathers of parameters; where it does not run, keeps the places of its
@@ -342,13 +348,12 @@ impl<'r> Run<'r> {
                 own.for_each(|slot| slot.keep(self.config.tier));
             }
         }
-        let Workspace { outcome, norms, .. } = self.work;
+        let Workspace { outcome, found, .. } = self.work;
+        found.extend(std::iter::repeat_n(f64::NAN, self.program.meta(op).found()));
         match gather.settle {
             Settle::Number(_) | Settle::Factors(_) => {}
-            Settle::Scalar => {
-                norms.push(f64::NAN);
-                outcome.norms.push(None);
-            }
+            Settle::Scalar => outcome.norms.push(None),
+            Settle::Estimates(_) => outcome.estimates.push(None),
             Settle::Gate => outcome.all_finite.push(true),
             Settle::Flags => outcome.nans.add(std::iter::empty()),
         }
@@ -412,7 +417,8 @@ impl<'r> Run<'r> {
     fn pass<R: Row>(&mut self, pass: &Pass, rows: &mut [R], norm: bool) -> (bool, Squares) {
         let mut sum = Pairwise::default();
         let summed = if norm { UPDATES } else { Summed::default() };
-        let finite = self.over(pass, rows, summed, |[own, _]| sum.add(own));
+        // A thread of several adds up what chunks have in this mode, too.
+        let finite = self.over(pass, rows, summed, |[own, _]| in_default_mode(|| sum.add(own)));
         (finite, sum.total())
     }
 
@@ -425,10 +431,10 @@ impl<'r> Run<'r> {
         add: impl FnMut(Pair),
     ) -> bool {
         let Self { program, scalars, config, off, rounding, .. } = *self;
-        let Workspace { kernels, norms, settled, sums, .. } = &mut *self.work;
+        let Workspace { kernels, found, settled, sums, .. } = &mut *self.work;
         kernels.clear();
         let mut elements = 0;
-        let binding = Binding { scalars, norms, off, fuse: config.fuse };
+        let binding = Binding { scalars, found, off, fuse: config.fuse };
         for row in active(rows) {
             elements += row.len();
             let skip = row.skip();

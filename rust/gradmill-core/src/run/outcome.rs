@@ -2,12 +2,16 @@
 
 use smallvec::SmallVec;
 
+use crate::ops::Estimates;
+
 /// What a step found on its way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// The global norms that ops asked for, in chain order, each taken before its op; `None` for an op
     /// that was off.
     pub norms: SmallVec<[Option<f64>; 2]>,
+    /// What became of the sums of ops with addends of their own; `None` for an op that was off.
+    pub estimates: SmallVec<[Option<Estimates>; 1]>,
     /// For each op that asks whether all updates are finite, whether they were.
     pub all_finite: SmallVec<[bool; 2]>,
     /// For each op that asks for NaN, whether each leaf had one.
@@ -18,14 +22,15 @@ pub struct Outcome {
 
 impl Default for Outcome {
     fn default() -> Self {
-        let (norms, all_finite, nans) = Default::default();
-        Self { norms, all_finite, nans, finite: true }
+        let (norms, estimates, all_finite, nans) = Default::default();
+        Self { norms, estimates, all_finite, nans, finite: true }
     }
 }
 
 impl Outcome {
     pub(crate) fn clear(&mut self) {
         self.norms.clear();
+        self.estimates.clear();
         self.all_finite.clear();
         self.nans.clear();
         self.finite = true;

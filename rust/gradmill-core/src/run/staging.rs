@@ -35,6 +35,26 @@ pub fn staged_states<'s, T: Float>(
     slots.iter_mut().zip(buffers).filter_map(stage).collect()
 }
 
+/// The states that the leaf has as they are before the step: the slots' own memory, or copies in `buffers`.
+pub fn old_states<'s, T: Float>(
+    tier: Tier,
+    slots: &'s mut [Option<Slot<'_>>],
+    buffers: &'s mut Vec<Vec<T>>,
+    len: usize,
+) -> SmallVec<[&'s [T]; ROOM]> {
+    if buffers.len() < slots.len() {
+        buffers.resize_with(slots.len(), Vec::new);
+    }
+    let stage = |(slot, buffer): (&'s mut Option<Slot<'_>>, &'s mut Vec<T>)| {
+        let slot = slot.as_mut()?;
+        if slot.has_dense_old::<T>() {
+            return slot.old();
+        }
+        Some(copied(buffer, len, |to| slot.read(tier, to)))
+    };
+    slots.iter_mut().zip(buffers).filter_map(stage).collect()
+}
+
 /// Stores the states of which [`staged_states`] made copies.
 pub fn write_back<T: Float>(
     tier: Tier,
@@ -73,6 +93,8 @@ pub fn add_to_wider<'b, T: Float>(
 pub struct Scratch<T> {
     pub copies: StagedArrays<T>,
     pub slots: Vec<Vec<T>>,
+    /// Those of state that is only read.
+    pub old_slots: Vec<Vec<T>>,
 }
 
 thread_local! {

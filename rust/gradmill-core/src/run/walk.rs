@@ -1,6 +1,7 @@
 //! One pass over all leaves: cut into chunks, spread over threads, brought into dense blocks.
 
 mod parts;
+mod summing;
 mod tasks;
 
 use std::ops::Range;
@@ -8,12 +9,16 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use self::parts::STRIDED;
+use self::summing::Running;
+pub use self::summing::{Pair, Summed};
 use super::row::Row;
-use super::staging::{Scratch, StagedArrays, add_to_wider, copied, staged_states, write_back};
+use super::staging::{
+    Scratch, StagedArrays, add_to_wider, copied, old_states, staged_states, write_back,
+};
 use crate::data::{Dense, Leaf, Origin, Params, ROOM, Sink, Slot, Source};
 use crate::kernels::kernel::{Across, Kernel, Sum};
 use crate::kernels::mixed::apply_mixed;
-use crate::kernels::placed::Site;
+use crate::kernels::placed::{Placed, Site};
 use crate::kernels::set::{Bound, KernelSet, Kernels};
 use crate::kernels::settled::Settled;
 use crate::number::dtype::DType;
@@ -22,8 +27,7 @@ use crate::number::rng::{self, Key};
 use crate::number::rounding::Rounding;
 use crate::plan::pass::{Pass, PassInput};
 use crate::plan::program::Program;
-use crate::sums::reduce::{Lanes, SumSquares};
-use crate::sums::squares::{Pairwise, Squares};
+use crate::sums::squares::Pairwise;
 use crate::sys::config::{CHUNK, Config};
 use crate::sys::kept::grown;
 use crate::sys::mode::{in_default_mode, in_kernel_mode};
@@ -48,17 +52,6 @@ pub struct Walk<'w> {
     pub squares: Summed,
     pub config: &'w Config,
 }
-
-/// Whose squares a walk sums.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summed {
-    pub updates: bool,
-    /// Those of the parameters as well.
-    pub params: bool,
-}
-
-/// Sums of squares of updates, and of parameters where they are asked for.
-pub type Pair = [Squares; 2];
 
 impl Walk<'_> {
     /// Whether all incoming updates, so many `elements`, were finite; `add` gets for each leaf the sums of
@@ -94,7 +87,7 @@ impl Walk<'_> {
     }
 
     fn only_sums(&self) -> bool {
-        self.pass.ends_for.is_some() && self.pass.ops.is_empty()
+        self.pass.ends_for.is_some() && self.pass.ops.is_empty() && !self.sums_addends()
     }
 
     /// Sends leaves through the pass, one after the other; `first` is the position of the first.
@@ -208,7 +201,7 @@ impl Walk<'_> {
         for mut chunk in leaf.chunks(CHUNK) {
             let (own_finite, own_sums) = self.chunk(bound, &mut chunk);
             finite &= own_finite;
-            sums.iter_mut().zip(own_sums).for_each(|(sum, own)| sum.add(own));
+            in_default_mode(|| sums.iter_mut().zip(own_sums).for_each(|(sum, own)| sum.add(own)));
         }
         (finite, sums.map(|sum| sum.total()))
     }
@@ -238,12 +231,19 @@ impl Walk<'_> {
         if !pass.ops.is_empty() || self.squares.params {
             return None;
         }
-        let values = row.updates::<T>()?;
-        let mut lanes = Lanes::ZERO;
-        if self.counts(row.skip()) {
-            config.tier.run(SumSquares { lanes: &mut lanes, values });
+        let mut running = self.running(bound, row.skip());
+        if let Some(Placed { op, first_slot, .. }) = bound.adds {
+            let own = self.program.slots_of_op(op).len();
+            let mut arrays = Dense::default();
+            if !row.dense(first_slot..first_slot + own, &mut arrays) {
+                return None;
+            }
+            let slots: SmallVec<[&[T]; ROOM]> = arrays.slots.iter().map(|slot| &**slot).collect();
+            running.add(config.tier, arrays.updates, arrays.params, &slots);
+        } else {
+            running.add(config.tier, row.updates()?, &[], &[]);
         }
-        Some((true, [lanes.total(), Squares::default()]))
+        Some((true, running.total()))
     }
 
     /// Sends a chunk whose arrays are dense, in place and of different types through the last pass, where
@@ -290,11 +290,6 @@ impl Walk<'_> {
         kernel.store_across(tier, Across { updates, params, out, old: &old, new: &mut new })
     }
 
-    /// Whether a leaf with this `skip` is part of the norm at the end.
-    fn counts(&self, skip: u64) -> bool {
-        self.squares.updates && self.pass.ends_for.is_none_or(|op| skip >> op & 1 == 0)
-    }
-
     fn chunk<T: Float>(&self, bound: &Bound<T>, leaf: &mut Leaf<'_>) -> (bool, Pair) {
         if let Some(done) = self.dense(bound, leaf, leaf.origin.leaf) {
             return done;
@@ -308,27 +303,29 @@ impl Walk<'_> {
         if self.pass.ends_for.is_none() && leaf.has_strided() {
             return (self.staged(bound, leaf), Pair::default());
         }
-        let mut lanes = self.counts(leaf.skip).then_some([Lanes::ZERO; 2]);
+        let mut running = self.running(bound, leaf.skip);
         let bad = Scratch::with(|scratch| {
             if leaf.len() <= STAGED || self.runs_in_place::<T>(leaf) {
-                return self.block(bound, leaf, scratch, lanes.as_mut());
+                return self.block(bound, leaf, scratch, &mut running);
             }
             let mut bad = T::Bits::default();
             let most = if leaf.has_strided() { STRIDED } else { STAGED };
             for start in (0..leaf.len()).step_by(most) {
                 let mut block = leaf.part(start..leaf.len().min(start + most));
-                bad |= self.block(bound, &mut block, scratch, lanes.as_mut());
+                bad |= self.block(bound, &mut block, scratch, &mut running);
             }
             bad
         });
-        (!T::any(bad), lanes.map_or(Pair::default(), |lanes| lanes.map(Lanes::total)))
+        (!T::any(bad), running.total())
     }
 
     /// Whether the kernel can walk over the caller's arrays as they are.
     fn runs_in_place<T: Float>(&self, leaf: &Leaf<'_>) -> bool {
         let dense_updates = self.pass.source == PassInput::Updates && leaf.updates.is_dense::<T>();
-        if self.pass.ends_for.is_some() {
-            return dense_updates && self.pass.ops.is_empty();
+        if let Some(op) = self.pass.ends_for {
+            let mut own = leaf.slots[self.program.slots_of_op(op)].iter().flatten();
+            let own = !self.sums_addends() || own.all(Slot::has_dense_old::<T>);
+            return dense_updates && self.pass.ops.is_empty() && own;
         }
         let params = match &leaf.params {
             Params::Write(slot) => slot.is_in_place::<T>(),
@@ -349,18 +346,22 @@ impl Walk<'_> {
         bound: &Bound<T>,
         leaf: &mut Leaf<'_>,
         scratch: &mut Scratch<T>,
-        lanes: Option<&mut [Lanes; 2]>,
+        running: &mut Running<T>,
     ) -> T::Bits {
         let len = leaf.len();
         let Leaf { updates, params, out, copy, slots, skip, origin, .. } = leaf;
-        let slots = &mut slots[self.pass.slots.clone()];
+        let (slots, behind) = slots.split_at_mut(self.pass.slots.end);
+        let slots = &mut slots[self.pass.slots.start..];
         let bad = {
             let tier = self.config.tier;
             let mut states = staged_states(tier, slots, &mut scratch.slots, len);
+            let own = bound.adds.map_or(0, |placed| self.program.slots_of_op(placed.op).len());
+            let own = old_states(tier, &mut behind[..own], &mut scratch.old_slots, len);
             let skip = *skip | self.off;
             let site = Site { tier: self.config.tier, origin: *origin, settled: self.settled };
             let stretch = Stretch { len, updates, params, out, copy, skip, site };
-            self.compute(&bound.kernel, stretch, &mut scratch.copies, &mut states, lanes)
+            let sums = (running, &own[..]);
+            self.compute(&bound.kernel, stretch, &mut scratch.copies, &mut states, sums)
         };
         let first = self.pass.slots.start;
         let rounding = |slot: usize| self.rounding_of(*origin, 1 + first + slot);
@@ -385,7 +386,7 @@ impl Walk<'_> {
         stretch: Stretch<'_, '_>,
         copies: &mut StagedArrays<T>,
         states: &mut [&mut [T]],
-        lanes: Option<&mut [Lanes; 2]>,
+        (running, own): (&mut Running<T>, &[&[T]]),
     ) -> T::Bits {
         let pass = self.pass;
         let Stretch { len, updates, params, out, copy, skip, site } = stretch;
@@ -400,23 +401,15 @@ impl Walk<'_> {
                 None => copied(&mut copies.updates, len, |to| updates.read(tier, to)),
             },
         };
-        let square = |values: &[T], lanes: Option<&mut Lanes>| {
-            if let Some(lanes) = lanes {
-                in_default_mode(|| tier.run(SumSquares { lanes, values }));
-            }
+        let only_sums = !finishes && pass.ops.is_empty();
+        let summed = match params.dense() {
+            _ if !(self.squares.params || only_sums && self.sums_addends()) => &[],
+            Some(slice) => slice,
+            None => copied(&mut copies.params, len, |to| params.read(tier, to)),
         };
-        let [of_updates, of_params] = lanes.map_or([None, None], |[updates, params]| {
-            [Some(updates), self.squares.params.then_some(params)]
-        });
-        if of_params.is_some() {
-            let values = match params.dense() {
-                Some(slice) => slice,
-                None => copied(&mut copies.params, len, |to| params.read(tier, to)),
-            };
-            square(values, of_params);
-        }
-        if !finishes && pass.ops.is_empty() {
-            square(updates, of_updates);
+        running.add_params(tier, summed);
+        if only_sums {
+            running.add(tier, updates, summed, own);
             return T::Bits::default();
         }
         if let Params::Write(slot) = params
@@ -459,7 +452,7 @@ impl Walk<'_> {
         }
         let result = grown(&mut copies.out, len);
         let bad = kernel.store(site, updates, read, result, states);
-        square(result, of_updates);
+        running.add(tier, result, read, own);
         match (params, out) {
             (Params::Write(slot), _) if writes_params => {
                 let params = add_to_wider(tier, result, slot, &mut copies.wider);

@@ -15,8 +15,8 @@ pub struct Workspace {
     /// What the last step found that did not fail.
     pub outcome: Outcome,
     pub(crate) kernels: Kernels,
-    /// The norms so far, one for each op that takes one.
-    pub(crate) norms: SmallVec<[f64; 2]>,
+    /// What ops find behind their scalars, as far as it is known.
+    pub(crate) found: SmallVec<[f64; 4]>,
     pub(crate) settled: Settled,
     pub(crate) measures: Measures,
     /// Sums of squares of chunks.
@@ -29,7 +29,7 @@ impl Workspace {
     /// Forgets the last step.
     pub(crate) fn clear(&mut self) {
         self.outcome.clear();
-        self.norms.clear();
+        self.found.clear();
         self.settled.clear();
     }
 }

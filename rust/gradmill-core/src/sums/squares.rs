@@ -69,6 +69,16 @@ impl Squares {
         }
     }
 
+    /// An op's own sums, which go the way of those of squares.
+    pub(crate) fn of_own([sum, other]: [f64; 2]) -> Self {
+        Self { sum, smaller: other, larger: 0.0 }
+    }
+
+    /// The op's own sums.
+    pub(crate) fn own(&self) -> [f64; 2] {
+        [self.sum, self.smaller]
+    }
+
     /// Whether all values are finite.
     #[must_use]
     pub fn are_finite(&self) -> bool {

@@ -38,6 +38,7 @@ fn numbers(kind: ScalarKind) -> BoxedStrategy<f64> {
             prop_oneof![2 => Just(0.0), 2 => Just(1e-8), 1 => Just(1e-3), 1 => 0.0..0.1].boxed()
         }
         ScalarKind::Factor => prop_oneof![Just(1.0), Just(-1e-3), -2.0..2.0].boxed(),
+        ScalarKind::Estimate => prop_oneof![1e-3..1e1, Just(1e-6), Just(0.0)].boxed(),
         ScalarKind::Bound => {
             prop_oneof![6 => 1e-2..1e2, 1 => Just(1e-42), 1 => Just(1e10), 1 => Just(0.0)].boxed()
         }
@@ -64,11 +65,12 @@ pub fn op(name: &str) -> impl Strategy<Value = Link> + use<> {
     link(OPS.iter().position(|meta| meta.name == name).unwrap())
 }
 
-/// Chains that must keep the update between passes, since state was replaced before a norm.
+/// Chains that must keep the update between passes, since state was replaced before sums over the tree.
 pub fn carrying_chains() -> impl Strategy<Value = Vec<Link>> {
     let moment = prop_oneof![op("trace"), op("scale_by_adam"), op("trace_nesterov")];
-    let parts = (chains(), moment, chains(), op("clip_by_global_norm"), chains());
-    parts.prop_map(|(head, moment, middle, clip, tail)| {
-        [head, vec![moment], middle, vec![clip], tail].concat()
+    let summing = prop_oneof![op("clip_by_global_norm"), op("prodigy")];
+    let parts = (chains(), moment, chains(), summing, chains());
+    parts.prop_map(|(head, moment, middle, summing, tail)| {
+        [head, vec![moment], middle, vec![summing], tail].concat()
     })
 }

@@ -38,6 +38,7 @@ pub struct Made {
     /// The slots of each leaf.
     pub slots: Vec<Vec<Option<Data>>>,
     pub norms: Vec<f64>,
+    pub estimates: Vec<f64>,
     pub finite: bool,
 }
 
@@ -73,8 +74,11 @@ impl Made {
             }
         }
         let norms = |made: &Self| Data::F64(made.norms.clone());
+        let estimates = |made: &Self| Data::F64(made.estimates.clone());
         let difference = norms(self).difference(&norms(other));
         prop_assert!(difference.is_none(), "norm {}", difference.unwrap());
+        let difference = estimates(self).difference(&estimates(other));
+        prop_assert!(difference.is_none(), "estimate {}", difference.unwrap());
         Ok(())
     }
 }
@@ -174,6 +178,7 @@ pub fn run<M: Memory>(chain: &[Link], leaves: &[Arrays], how: &How) -> Made {
         results: Vec::new(),
         slots: Vec::new(),
         norms: outcome.norms.iter().map(|norm| norm.unwrap()).collect(),
+        estimates: outcome.estimates.iter().flat_map(|made| made.unwrap()).collect(),
         finite: outcome.finite,
     };
     for (held, arrays) in held.into_iter().zip(leaves) {

@@ -11,7 +11,7 @@ use super::frame::{Buffer, Frame, Kind, Problem};
 /// What to do with a group of leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Sum the squares of the updates that reach the last op.
+    /// Sum what the last op has to know of all leaves.
     Sums,
     /// Run the program and hand out the updates.
     Update,
@@ -76,7 +76,8 @@ impl<'f> Operands<'f> {
         &mut self,
         mode: Mode,
     ) -> impl Iterator<Item = (&mut Buffer<'f>, Option<Buffer<'f>>)> {
-        let slots = self.slots.iter_mut().zip(self.new_slots.iter().copied().map(Some));
+        let new = self.new_slots.iter().copied().map(Some).chain(std::iter::repeat(None));
+        let slots = self.slots.iter_mut().zip(new);
         let leaves = self.leaves.iter_mut().flat_map(move |leaf| {
             let new = if mode == Mode::Step { leaf.result } else { None };
             leaf.param.iter_mut().map(move |param| (param, new)).chain([(&mut leaf.update, None)])
@@ -116,9 +117,10 @@ impl<'f> Call<'f> {
         if mode == Mode::Step && !has_params {
             return Err("a step needs params".into());
         }
-        let has_state = program.slots() + program.unit_slots() > 0;
-        if mode == Mode::Sums && (has_state || !program.ops().last().is_some_and(spans)) {
-            return Err("sums are of a norm or for finiteness, without state before it".into());
+        let state = program.ops().position(has_state).unwrap_or(program.ops().len());
+        let is_last = state + 1 >= program.ops().len();
+        if mode == Mode::Sums && !(is_last && program.ops().last().is_some_and(spans)) {
+            return Err("sums are for an op that spans leaves, without state before it".into());
         }
         let (skip, noise_before) = (frame.integers("skip")?, frame.integers("drawn")?);
         let draws = program.noises().count();
@@ -174,11 +176,8 @@ impl<'f> Call<'f> {
     /// that ask.
     fn check_known(&self, dims: &[i64]) -> Result<(), Problem> {
         // Behind state, the walk that is spared would also be the one that writes it.
-        let stateless = self
-            .program
-            .ops()
-            .take_while(|meta| meta.slots.is_empty() && meta.unit_slots.is_empty());
-        let most = stateless.filter(|meta| spans(meta)).count();
+        let state = self.program.ops().position(has_state).map_or(usize::MAX, |first| first + 1);
+        let most = self.program.ops().take(state).filter(|meta| spans(meta)).count();
         let lengths: Vec<usize> =
             dims.iter().filter_map(|&length| usize::try_from(length).ok()).collect();
         match lengths[..] {
@@ -220,7 +219,7 @@ impl<'f> Call<'f> {
             return Err("params are missing".into());
         }
         let first = slots.len();
-        for slot in self.program.slots_of(of_ops).filter(|_| writes) {
+        for slot in self.program.slots_of(of_ops) {
             let state = rest.next().ok_or("operands or results are missing")?;
             let any = self.program.skips_slot(skip, slot);
             let len = if any { state.len(axes) } else { self.program.slot_len(slot, len, &shape) };
@@ -228,11 +227,12 @@ impl<'f> Call<'f> {
         }
         let own = first..slots.len();
         let result = writes.then(|| check(made.next())).transpose()?;
-        for old in &slots[own.clone()] {
+        for old in slots[own.clone()].iter().filter(|_| writes) {
             new_slots.push(check_len(made.next(), old.len(axes))?);
         }
         let params = param.iter().filter(|_| self.mode == Mode::Step).zip(&result);
-        let mut replaced = slots[own.clone()].iter().zip(&new_slots[own.clone()]).chain(params);
+        let new = new_slots.get(own.clone()).unwrap_or_default();
+        let mut replaced = slots[own.clone()].iter().zip(new).chain(params);
         if replaced.any(|(old, new)| old.kind != new.kind) {
             return Err("an array changes its dtype".into());
         }
@@ -267,6 +267,11 @@ impl<'f> Call<'f> {
 
 /// The sums of a leaf: three doubles.
 pub const WORDS_PER_LEAF: usize = 6;
+
+/// Whether an op has state.
+fn has_state(meta: &Meta) -> bool {
+    !(meta.slots.is_empty() && meta.unit_slots.is_empty())
+}
 
 /// Whether an op asks for something of all leaves together.
 fn spans(meta: &Meta) -> bool {

@@ -219,20 +219,26 @@ unsafe fn view<'l>(
     let len = update.len(operands.axes);
     // SAFETY: the caller vouches for all arrays of the leaf.
     unsafe {
-        let (old, new) = (&operands.slots[slots.clone()], &operands.new_slots[slots.clone()]);
-        let mut taken = old.iter().zip(new);
+        let new = operands.new_slots.get(slots.clone()).unwrap_or_default();
+        let new = new.iter().map(Some).chain(std::iter::repeat(None));
+        let mut taken = operands.slots[slots.clone()].iter().zip(new);
         let (elements, units) = (call.program.slots(), call.program.unit_slots());
         let mut states = (0..elements + units).map(|number| {
-            if call.mode == Mode::Sums || call.program.skips_slot(*of_ops, number) {
+            if call.program.skips_slot(*of_ops, number) {
                 return Some(None);
             }
             let (old, new) = taken.next()?;
-            let mut slot = replaced(old, new, at, old.len(operands.axes))?;
-            if call.program.skips_slot(*skip, number) {
-                slot.keep(tier);
-                return Some(None);
+            let len = old.len(operands.axes);
+            let is_other = call.program.skips_slot(*skip, number);
+            match new {
+                Some(new) if is_other => {
+                    replaced(old, new, at, len)?.keep(tier);
+                    Some(None)
+                }
+                Some(new) => replaced(old, new, at, len).map(Some),
+                None if is_other => Some(None),
+                None => Some(Some(Slot { from: Some(old.source(at, len)?), to: old.sink(at, 0)? })),
             }
-            Some(Some(slot))
         });
         let slots: Slots<'l> = states.by_ref().take(elements).collect::<Option<_>>()?;
         let unit_slots: UnitSlots<'l> = states.collect::<Option<_>>()?;
@@ -276,20 +282,26 @@ unsafe fn replaced<'f>(
 }
 
 /// Writes for each op that asks for finiteness whether it found it, then for each that asks for NaN whether each
-/// leaf has one.
+/// leaf has one, then what ops estimated.
 fn write_found(outcome: &Outcome, leaves: usize, found: &mut [u32]) {
     found.fill(0);
     let flags = outcome
         .nans
         .lists()
         .flat_map(|nans| (0..leaves).map(|leaf| nans.get(leaf).copied().unwrap_or(false)));
-    for (word, flag) in found.iter_mut().zip(outcome.all_finite.iter().copied().chain(flags)) {
-        *word = flag.into();
+    let flags = outcome.all_finite.iter().copied().chain(flags).map(u32::from);
+    let estimates = outcome.estimates.iter().flat_map(|made| made.unwrap_or_default());
+    for (word, value) in found.iter_mut().zip(flags.chain(estimates.flat_map(halves))) {
+        *word = value;
     }
 }
 
+/// A double as words.
+fn halves(value: f64) -> [u32; 2] {
+    [value.to_bits() as u32, (value.to_bits() >> 32) as u32]
+}
+
 fn to_words(known: Squares) -> [u32; WORDS_PER_LEAF] {
-    let halves = |value: f64| [value.to_bits() as u32, (value.to_bits() >> 32) as u32];
     let ([a, b], [c, d], [e, f]) = (halves(known.sum), halves(known.smaller), halves(known.larger));
     [a, b, c, d, e, f]
 }
