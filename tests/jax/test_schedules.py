@@ -12,6 +12,7 @@ import pytest
 
 import gradmill as gm
 from gradmill._plan.scalars import next_count
+from gradmill.jax import to_optax
 from tests.jax.versions import enable_x64
 from tests.parity.test_schedules import COUNTS, CYCLE, SCHEDULES
 
@@ -173,7 +174,9 @@ def test_gradient_of_the_count() -> None:
     np.testing.assert_allclose(jax.grad(schedule)(1.5), -0.25)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint32", "float16", "float32"])
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint8", "int32", "uint32", "float16", "bfloat16", "float32"]
+)
 def test_increments_end_at_the_largest(dtype: str) -> None:
     limits = jnp.finfo(dtype) if "float" in dtype else jnp.iinfo(dtype)
     top = np.asarray(limits.max, dtype)
@@ -191,6 +194,46 @@ def test_increments_end_at_the_largest(dtype: str) -> None:
             after = jax.jit(next_count)(jnp.asarray(count))
             assert after.dtype == dtype
             assert after == next_count(count)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "complex64"])
+def test_what_cannot_be_counted_in(dtype: str) -> None:
+    for module, count in (
+        (gm, np.ones((), dtype)),
+        (gm, jnp.ones((), dtype)),
+        (optax, jnp.ones((), dtype)),
+    ):
+        with pytest.raises(ValueError, match="dtype|integer"):
+            module.safe_increment(count)
+
+
+class SumOfExtra:
+    """A schedule whose state begins as an integer, and is none after a step."""
+
+    def init(self) -> Any:
+        return np.zeros((), np.int32)
+
+    def update(self, state: Any, *, by: Any, **_: Any) -> Any:
+        return state + by
+
+    def __call__(self, state: Any, **_: Any) -> Any:
+        return state + 0
+
+
+def test_states_of_schedules_may_become_fractions() -> None:
+    tx, params = gm.inject_hyperparams(gm.sgd)(SumOfExtra()), np.ones(2, np.float32)
+    lowered = to_optax(tx)
+    update = jax.jit(lowered.update)
+    state, traced = tx.init(params), lowered.init(params)
+    for _ in range(3):
+        updates, state = tx.update(params, state, params, by=0.25)
+        others, traced = update(params, traced, params, by=0.25)
+        np.testing.assert_array_equal(others, updates)
+        for name in ("hyperparams", "hyperparams_states"):
+            np.testing.assert_array_equal(
+                getattr(traced, name)["learning_rate"], getattr(state, name)["learning_rate"]
+            )
+    np.testing.assert_array_equal(updates, [-0.5, -0.5])
 
 
 def test_wrapped_schedule() -> None:

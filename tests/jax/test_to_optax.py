@@ -15,6 +15,7 @@ import pytest
 from jax.extend.core import jaxpr_as_fun
 
 import gradmill as gm
+from gradmill._ops.jax_sums import global_norm
 from gradmill.errors import LeafTypeError, LeafValueError, TreeError
 from gradmill.jax import to_optax, to_optax_state
 from tests.cases import CASES, Case
@@ -293,6 +294,29 @@ def test_skipping_large_updates() -> None:
     np.testing.assert_array_equal(zeros, [0.0, 0.0])
     zeros, _ = jax.jit(lambda tree: gm.skip_not_finite(tree, ()))(jnp.array([3.0, np.nan]))
     np.testing.assert_array_equal(zeros, [0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    "skips", [gm.skip_not_finite, lambda *given: gm.skip_large_updates(*given, 10.0)]
+)
+def test_a_program_may_make_the_state_of_what_skips(skips: Any) -> None:
+    """The function is asked about zeros, which are constants of that program."""
+    lowered = to_optax(gm.MultiSteps(gm.adam(1.0), 2, should_skip_update_fn=skips))
+    state, compiled = lowered.init(jnp.ones(2)), jax.jit(lowered.init)(jnp.ones(2))
+    assert kind(state) == kind(compiled)
+    assert_close(state, compiled, rtol=0)
+
+
+@pytest.mark.parametrize("size", [0.0, 4e-38, 1e-30, 1e-20, 0.1, 1e25])
+def test_norms_of_constants(size: float) -> None:
+    """XLA computes them while it compiles, in another order."""
+    leaves = [np.full(3, size, np.float32), np.full((2, 2), size / 2, np.float32)]
+    norm = jax.jit(lambda: global_norm([jnp.asarray(leaf) for leaf in leaves]))()
+    np.testing.assert_allclose(norm, gm.global_norm(leaves), rtol=1e-6, atol=1e-37)
+    tx = to_optax(gm.clip_by_global_norm(2.0))
+    clipped = jax.jit(lambda: tx.update([jnp.asarray(leaf) for leaf in leaves], ())[0])()
+    expected, _ = gm.clip_by_global_norm(2.0).update(leaves, gm.EmptyState())
+    assert_close(clipped, expected, rtol=1e-6)
 
 
 def test_clipping_per_example() -> None:
