@@ -12,7 +12,7 @@ import pytest
 
 import gradmill as gm
 from gradmill._plan.scalars import next_count
-from gradmill.jax import to_optax
+from gradmill.jax import to_optax, to_optax_state
 from tests.jax.versions import enable_x64
 from tests.parity.test_schedules import COUNTS, CYCLE, SCHEDULES
 
@@ -203,7 +203,7 @@ def test_what_cannot_be_counted_in(dtype: str) -> None:
         (gm, jnp.ones((), dtype)),
         (optax, jnp.ones((), dtype)),
     ):
-        with pytest.raises(ValueError, match="dtype|integer"):
+        with pytest.raises(ValueError, match=r"dtype|integer"):
             module.safe_increment(count)
 
 
@@ -252,3 +252,15 @@ def test_wrapped_schedule() -> None:
     known = gm.schedules.WrappedScheduleState(jnp.int32(1))
     assert schedule(known) == 0.75
     assert step(jnp.int32(2**31 - 1))[1] == 2**31 - 1
+
+
+def test_injected_integers() -> None:
+    """They are int32, with NumPy as well, so that states go to a program and back."""
+    for number in (3, np.int64(3), jnp.int32(3)):
+        tx = gm.inject_hyperparams(gm.adamw)(0.1, weight_decay=number)
+        state = tx.init(np.ones(2, np.float32))
+        own = to_optax(tx).init(jnp.ones(2)), to_optax_state(state)
+        for one in (state, *own):
+            assert one.hyperparams["weight_decay"].dtype == np.int32
+    large = gm.inject_hyperparams(gm.sgd)(2**40).init(np.ones(2, np.float32))
+    assert large.hyperparams["learning_rate"] == 2**40

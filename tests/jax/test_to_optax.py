@@ -297,7 +297,8 @@ def test_skipping_large_updates() -> None:
 
 
 @pytest.mark.parametrize(
-    "skips", [gm.skip_not_finite, lambda *given: gm.skip_large_updates(*given, 10.0)]
+    "skips",
+    [gm.skip_not_finite, lambda grads, at, params: gm.skip_large_updates(grads, at, params, 9.0)],
 )
 def test_a_program_may_make_the_state_of_what_skips(skips: Any) -> None:
     """The function is asked about zeros, which are constants of that program."""
