@@ -297,6 +297,27 @@ def test_skipping_large_updates() -> None:
 
 
 @pytest.mark.parametrize(
+    "around",
+    [
+        gm.contrib.mechanize,
+        gm.flatten,
+        lambda tx: gm.contrib.schedule_free(tx, 0.1),
+        lambda tx: gm.contrib.sam(gm.sgd(0.1), tx),
+        lambda tx: gm.contrib.scale_by_galore(2, base_optimizer=tx),
+        lambda tx: gm.contrib.mechanize(gm.flatten(tx)),
+    ],
+)
+def test_keys_of_transformations_inside_of_others(around: Any) -> None:
+    tx = around(gm.noisy_sgd(0.1, eta=0.1, key=3))
+    lowered, params = to_optax(tx), np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+    state, own = tx.init(params), lowered.init(params)
+    for _ in range(2):
+        expected, state = tx.update(params, state, params)
+        updates, own = jax.jit(lowered.update)(params, own, params)
+        np.testing.assert_allclose(updates, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
     "skips",
     [gm.skip_not_finite, lambda grads, at, params: gm.skip_large_updates(grads, at, params, 9.0)],
 )
