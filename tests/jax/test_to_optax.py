@@ -296,6 +296,26 @@ def test_skipping_large_updates() -> None:
     np.testing.assert_array_equal(zeros, [0.0, 0.0])
 
 
+GATES: dict[str, Any] = {
+    "accumulated": lambda tx: gm.MultiSteps(tx, 2),
+    "conditional": lambda tx: gm.conditionally_transform(tx, lambda step, **_: step % 2 == 0),
+    "finite": lambda tx: gm.apply_if_finite(tx, 3),
+}
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.python], ids=lambda case: case.name
+)
+def test_what_runs_whole_runs_behind_a_gate(case: Case, gate: str) -> None:
+    """A closed gate leaves the state as it is; both ways have to give the same classes."""
+    lowered = to_optax(GATES[gate](case.make(gm)))
+    params, grads = random_tree(0), random_tree(1)
+    state = lowered.init(params)
+    _, after = jax.eval_shape(lowered.update, grads, state, params)
+    assert kind(after) == kind(state)
+
+
 @pytest.mark.parametrize(
     "around",
     [

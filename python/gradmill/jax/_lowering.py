@@ -160,7 +160,8 @@ class _Walk:
         tree = inputs.frame.updates.rebuild(updates)
         new, (state,), _ = PythonRun(link, _HOLE).update(tree, [state], context)
         found = match(new, inputs.frame.structure, "the updates", "those before")
-        return inputs.computed(found.leaves), state
+        # The state in optax's classes, as it was: a gate has two ways to it.
+        return inputs.computed(found.leaves), in_optaxs_classes(state)
 
     def native(self, link: Link, leaves: list[Any], state: PyTree) -> tuple[list[Any], PyTree, Any]:
         """Apply the op of a link: new updates and state, and whether what it governs runs."""
