@@ -105,6 +105,13 @@ DIFFERENCES = (
         "test_paths_are_of_classes_of_their_own",
     ),
     Difference(
+        "What schedules return",
+        "`jax.Array` of float32; a constant one the number that it was given",
+        "for a count a `float`, for an array of counts float64 in its shape, constant ones too; for"
+        " counts of JAX's what optax returns",
+        "test_schedules_return_float64",
+    ),
+    Difference(
         "Leaves of states",
         "`jax.Array`",
         "`numpy.ndarray`, by which filters have to ask",

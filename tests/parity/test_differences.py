@@ -17,6 +17,7 @@ import gradmill as gm
 from gradmill.errors import LeafTypeError, TreeError
 from gradmill.jax import to_optax
 from tests.compatibility import DIFFERENCES
+from tests.parity.test_schedules import SCHEDULES
 
 F32 = np.float32
 PARAMS = {"w": np.ones(2, F32), "b": [np.zeros(1, F32)]}
@@ -107,6 +108,20 @@ def test_paths_are_of_classes_of_their_own() -> None:
     assert theirs == (DictKey("w"),) != ours
     assert ours == (gm.tree_utils.DictKey("w"),)
     assert (repr(ours), str(ours[0]), ours[0].key) == (repr(theirs), str(theirs[0]), "w")
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.filterwarnings("ignore")
+def test_schedules_return_float64(name: str) -> None:
+    ours, theirs = SCHEDULES[name](gm), SCHEDULES[name](optax)
+    for counts in (np.arange(3), np.arange(3, dtype=F32)):
+        assert (ours(counts).dtype, ours(counts).shape) == (np.float64, (3,))
+        values = ours(jnp.asarray(counts))
+        assert (values.dtype, values.shape) == (F32, (3,))
+    for count in (2, 2.0, np.int32(2), F32(2)):
+        assert isinstance(ours(count), float)
+        # One-cycle schedules of optax take no arrays of counts.
+        assert getattr(theirs(count), "dtype", F32) == F32
 
 
 def test_states_hold_arrays_of_numpy() -> None:
