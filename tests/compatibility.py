@@ -49,6 +49,89 @@ Each public name of optax {optax.__version__}, in the namespace where optax has 
 """
 
 
+class Difference(NamedTuple):
+    """What a program written for optax meets here, whatever the transformation."""
+
+    what: str
+    optax: str
+    gradmill: str
+    test: str
+
+
+DIFFERENCES = (
+    Difference(
+        "Updates or parameters that are integers or complex, beside floats or alone",
+        "promotes, conjugates or cuts off, transformation by transformation",
+        "a `LeafTypeError` that names the leaf; cast it, leave it out by a mask, or wrap the"
+        " transformation in `contrib.split_real_and_imaginary`",
+        "test_arrays_that_are_no_floats",
+    ),
+    Difference(
+        'An argument that makes no sense, such as `scale_by_lion(mode="none")` or'
+        " `scale_by_zoom_linesearch(5, increase_factor=1.0)`",
+        "an error in the first update, or none",
+        "a `ValueError` or a `TypeError` when the transformation is made",
+        "test_arguments_are_looked_at_at_once",
+    ),
+    Difference(
+        "Words of errors, as in `mask: missing key 'b'`",
+        "those of JAX, such as `Dict key mismatch`",
+        "its own, which begin with the leaf; each a `ValueError` or a `TypeError`",
+        "test_errors_have_words_of_their_own",
+    ),
+    Difference(
+        "Updates of another structure than the parameters",
+        "an error only where a transformation looks at both",
+        "a `TreeError` in each chain that reads parameters, before anything else is looked at",
+        "test_trees_are_compared_where_optax_does_not_look",
+    ),
+    Difference(
+        "`None` in the place of a subtree of updates",
+        "the subtree is None in what some transformations return",
+        "a `TreeError`; None stands for the update of one leaf, in all transformations",
+        "test_none_stands_for_one_leaf",
+    ),
+    Difference(
+        "`apply_updates` with an update for a parameter that is None",
+        "drops the update",
+        "a `TreeError`",
+        "test_updates_of_no_parameter",
+    ),
+    Difference(
+        "Paths from `tree.get_all_with_path` and for its filters",
+        "of JAX's classes, `jax.tree_util.DictKey` and so on",
+        "of `tree_utils.DictKey` and so on, which print and have attributes like those, and are"
+        " not equal to them: JAX need not be there",
+        "test_paths_are_of_classes_of_their_own",
+    ),
+    Difference(
+        "What schedules return",
+        "`jax.Array` of float32; a constant one the number that it was given",
+        "for a count a `float`, for an array of counts float64 in its shape, constant ones too; for"
+        " counts of JAX's what optax returns",
+        "test_schedules_return_float64",
+    ),
+    Difference(
+        "Leaves of states",
+        "`jax.Array`",
+        "`numpy.ndarray`, by which filters have to ask",
+        "test_states_hold_arrays_of_numpy",
+    ),
+    Difference(
+        "Gradients of half precision",
+        "updates and states are of half precision, too",
+        "updates and states are float32; `apply_updates` rounds once, to the parameter's dtype",
+        "test_half_precision_comes_out_as_float32",
+    ),
+    Difference(
+        "`jax.jit`, `grad` and `vmap` of `init`, `update` or `apply_updates`",
+        "what they are for",
+        "a `LeafTypeError`; `gradmill.jax.to_optax(tx)` is for that",
+        "test_programs_of_jax",
+    ),
+)
+
+
 class Run(NamedTuple):
     """How a step of a transformation runs."""
 
@@ -68,7 +151,22 @@ def page() -> str:
     runs = _runs()
     unsafe = _deviations()
     sections = [_section(space, runs, unsafe) for space in SPACES]
-    return "\n".join([HEAD, *sections])
+    return "\n".join([HEAD, *sections, _differences()])
+
+
+def _differences() -> str:
+    """What holds for all of them."""
+    lines = [
+        "## What a program written for optax may meet",
+        "",
+        "Each row has its test in `tests/parity/test_differences.py`. What optax gives that is of"
+        " no use, and what gradmill gives in its place, stands in [deviations](deviations.md).",
+        "",
+        "| what | optax | gradmill | test |",
+        "|---|---|---|---|",
+    ]
+    rows = [f"| {row.what} | {row.optax} | {row.gradmill} | `{row.test}` |" for row in DIFFERENCES]
+    return "\n".join([*lines, *rows, ""])
 
 
 def names_of(space: str) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 
 import gradmill as gm
 from gradmill._plan.scalars import next_count
+from gradmill.jax import to_optax, to_optax_state
 from tests.jax.versions import enable_x64
 from tests.parity.test_schedules import COUNTS, CYCLE, SCHEDULES
 
@@ -173,7 +174,9 @@ def test_gradient_of_the_count() -> None:
     np.testing.assert_allclose(jax.grad(schedule)(1.5), -0.25)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint32", "float16", "float32"])
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint8", "int32", "uint32", "float16", "bfloat16", "float32"]
+)
 def test_increments_end_at_the_largest(dtype: str) -> None:
     limits = jnp.finfo(dtype) if "float" in dtype else jnp.iinfo(dtype)
     top = np.asarray(limits.max, dtype)
@@ -193,6 +196,46 @@ def test_increments_end_at_the_largest(dtype: str) -> None:
             assert after == next_count(count)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "complex64"])
+def test_what_cannot_be_counted_in(dtype: str) -> None:
+    for module, count in (
+        (gm, np.ones((), dtype)),
+        (gm, jnp.ones((), dtype)),
+        (optax, jnp.ones((), dtype)),
+    ):
+        with pytest.raises(ValueError, match=r"dtype|integer"):
+            module.safe_increment(count)
+
+
+class SumOfExtra:
+    """A schedule whose state begins as an integer, and is none after a step."""
+
+    def init(self) -> Any:
+        return np.zeros((), np.int32)
+
+    def update(self, state: Any, *, by: Any, **_: Any) -> Any:
+        return state + by
+
+    def __call__(self, state: Any, **_: Any) -> Any:
+        return state + 0
+
+
+def test_states_of_schedules_may_become_fractions() -> None:
+    tx, params = gm.inject_hyperparams(gm.sgd)(SumOfExtra()), np.ones(2, np.float32)
+    lowered = to_optax(tx)
+    update = jax.jit(lowered.update)
+    state, traced = tx.init(params), lowered.init(params)
+    for _ in range(3):
+        updates, state = tx.update(params, state, params, by=0.25)
+        others, traced = update(params, traced, params, by=0.25)
+        np.testing.assert_array_equal(others, updates)
+        for name in ("hyperparams", "hyperparams_states"):
+            np.testing.assert_array_equal(
+                getattr(traced, name)["learning_rate"], getattr(state, name)["learning_rate"]
+            )
+    np.testing.assert_array_equal(updates, [-0.5, -0.5])
+
+
 def test_wrapped_schedule() -> None:
     schedule = gm.WrappedSchedule(gm.linear_schedule(1.0, 0.0, 4))
 
@@ -209,3 +252,15 @@ def test_wrapped_schedule() -> None:
     known = gm.schedules.WrappedScheduleState(jnp.int32(1))
     assert schedule(known) == 0.75
     assert step(jnp.int32(2**31 - 1))[1] == 2**31 - 1
+
+
+def test_injected_integers() -> None:
+    """They are int32, with NumPy as well, so that states go to a program and back."""
+    for number in (3, np.int64(3), jnp.int32(3)):
+        tx = gm.inject_hyperparams(gm.adamw)(0.1, weight_decay=number)
+        state = tx.init(np.ones(2, np.float32))
+        own = to_optax(tx).init(jnp.ones(2)), to_optax_state(state)
+        for one in (state, *own):
+            assert one.hyperparams["weight_decay"].dtype == np.int32
+    large = gm.inject_hyperparams(gm.sgd)(2**40).init(np.ones(2, np.float32))
+    assert large.hyperparams["learning_rate"] == 2**40

@@ -15,6 +15,7 @@ import pytest
 from jax.extend.core import jaxpr_as_fun
 
 import gradmill as gm
+from gradmill._ops.jax_sums import global_norm
 from gradmill.errors import LeafTypeError, LeafValueError, TreeError
 from gradmill.jax import to_optax, to_optax_state
 from tests.cases import CASES, Case
@@ -293,6 +294,71 @@ def test_skipping_large_updates() -> None:
     np.testing.assert_array_equal(zeros, [0.0, 0.0])
     zeros, _ = jax.jit(lambda tree: gm.skip_not_finite(tree, ()))(jnp.array([3.0, np.nan]))
     np.testing.assert_array_equal(zeros, [0.0, 0.0])
+
+
+GATES: dict[str, Any] = {
+    "accumulated": lambda tx: gm.MultiSteps(tx, 2),
+    "conditional": lambda tx: gm.conditionally_transform(tx, lambda step, **_: step % 2 == 0),
+    "finite": lambda tx: gm.apply_if_finite(tx, 3),
+}
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.python], ids=lambda case: case.name
+)
+def test_what_runs_whole_runs_behind_a_gate(case: Case, gate: str) -> None:
+    """A closed gate leaves the state as it is; both ways have to give the same classes."""
+    lowered = to_optax(GATES[gate](case.make(gm)))
+    params, grads = random_tree(0), random_tree(1)
+    state = lowered.init(params)
+    _, after = jax.eval_shape(lowered.update, grads, state, params)
+    assert kind(after) == kind(state)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        gm.contrib.mechanize,
+        gm.flatten,
+        lambda tx: gm.contrib.schedule_free(tx, 0.1),
+        lambda tx: gm.contrib.sam(gm.sgd(0.1), tx),
+        lambda tx: gm.contrib.scale_by_galore(2, base_optimizer=tx),
+        lambda tx: gm.contrib.mechanize(gm.flatten(tx)),
+    ],
+)
+def test_keys_of_transformations_inside_of_others(around: Any) -> None:
+    tx = around(gm.noisy_sgd(0.1, eta=0.1, key=3))
+    lowered, params = to_optax(tx), np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+    state, own = tx.init(params), lowered.init(params)
+    for _ in range(2):
+        expected, state = tx.update(params, state, params)
+        updates, own = jax.jit(lowered.update)(params, own, params)
+        np.testing.assert_allclose(updates, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "skips",
+    [gm.skip_not_finite, lambda grads, at, params: gm.skip_large_updates(grads, at, params, 9.0)],
+)
+def test_a_program_may_make_the_state_of_what_skips(skips: Any) -> None:
+    """The function is asked about zeros, which are constants of that program."""
+    lowered = to_optax(gm.MultiSteps(gm.adam(1.0), 2, should_skip_update_fn=skips))
+    state, compiled = lowered.init(jnp.ones(2)), jax.jit(lowered.init)(jnp.ones(2))
+    assert kind(state) == kind(compiled)
+    assert_close(state, compiled, rtol=0)
+
+
+@pytest.mark.parametrize("size", [0.0, 4e-38, 1e-30, 1e-20, 0.1, 1e25])
+def test_norms_of_constants(size: float) -> None:
+    """XLA computes them while it compiles, in another order."""
+    leaves = [np.full(3, size, np.float32), np.full((2, 2), size / 2, np.float32)]
+    norm = jax.jit(lambda: global_norm([jnp.asarray(leaf) for leaf in leaves]))()
+    np.testing.assert_allclose(norm, gm.global_norm(leaves), rtol=1e-6, atol=1e-37)
+    tx = to_optax(gm.clip_by_global_norm(2.0))
+    clipped = jax.jit(lambda: tx.update([jnp.asarray(leaf) for leaf in leaves], ())[0])()
+    expected, _ = gm.clip_by_global_norm(2.0).update(leaves, gm.EmptyState())
+    assert_close(clipped, expected, rtol=1e-6)
 
 
 def test_clipping_per_example() -> None:

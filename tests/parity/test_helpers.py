@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import optax
 import pytest
@@ -170,6 +171,22 @@ def test_roots_of_other_matrices() -> None:
         gm.matrix_inverse_pth_root(np.eye(2), 2.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="matrix: dtype int64"):
         gm.matrix_inverse_pth_root(np.ones((2, 2), np.int64), 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("condition", [1e2, 1e6, 1e11, 1e16])
+def test_roots_of_matrices_that_rounding_made_indefinite(dtype: Any, condition: float) -> None:
+    """What is below zero by no more than that is zero, and the error says how far it is off."""
+    axes, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 16)))
+    matrix = ((axes * np.geomspace(1, 1 / condition, 16)) @ axes.T).astype(dtype)
+    matrix = np.maximum(matrix, matrix.T)
+    root, error = gm.matrix_inverse_pth_root(matrix, 4, ridge_epsilon=1e-12)
+    assert (root.dtype, error.dtype) == (dtype, dtype)
+    assert np.isfinite(root.astype(float)).all()
+    if condition * np.finfo(np.float32).eps < 0.2 and np.dtype(dtype).itemsize > 2:
+        assert error < 1e-6
+    with pytest.raises(ValueError, match="has to be positive semidefinite"):
+        gm.matrix_inverse_pth_root(matrix - np.asarray(0.5, dtype) * np.eye(16, dtype=dtype), 4)
 
 
 def test_old_spellings() -> None:

@@ -7,6 +7,7 @@ import pickle
 from typing import Any
 
 import jax
+import ml_dtypes
 import numpy as np
 import optax
 import pytest
@@ -104,6 +105,19 @@ def test_same_values_as_optax(name: str) -> None:
 def test_pickled_is_equal(name: str) -> None:
     schedule = SCHEDULES[name](gm)
     assert pickle.loads(pickle.dumps(schedule)) == schedule
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_count_of_any_dtype_is_that_number(name: str) -> None:
+    schedule = SCHEDULES[name](gm)
+    counts = [0, 2, 7, 100]
+    expected = [schedule(count) for count in counts]
+    floats = (np.float16, ml_dtypes.bfloat16, np.float32)
+    for dtype in (np.uint8, np.int8, np.uint32, np.int64, *floats):
+        values = [schedule(dtype(count)) for count in counts]
+        assert all(isinstance(value, float) for value in values)
+        np.testing.assert_array_equal(values, expected)
+        np.testing.assert_array_equal(schedule(np.array(counts, dtype)), expected)
 
 
 def test_arrays_of_counts_keep_their_shape() -> None:

@@ -236,6 +236,33 @@ def test_values_in_states() -> None:
         gm.tree.set(ours, nothing=1)
 
 
+class Couple(NamedTuple):
+    first: Any
+    second: Any
+
+
+def nest(rng: np.random.Generator, depth: int) -> Any:
+    """A tree of nodes of all kinds, in which names come again at any depth."""
+    kind = rng.integers(4) if depth else 3
+    children = [nest(rng, depth - 1) for _ in range(2)] if kind < 3 else []
+    if kind == 0:
+        names = sorted(rng.choice(["first", "second", "c"], 2, replace=False))
+        return dict(zip(map(str, names), children, strict=True))
+    if kind == 1:
+        return tuple(children)
+    return Couple(*children) if kind == 2 else float(rng.integers(100))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_values_of_a_name_come_in_the_order_of_optax(seed: int) -> None:
+    tree = nest(np.random.default_rng(seed), 5)
+    for key in ("first", "c", "Couple"):
+        for chosen in (None, lambda _, value: isinstance(value, float)):
+            mine = gm.tree.get_all_with_path(tree, key, chosen)
+            other = optax.tree.get_all_with_path(tree, key, chosen)
+            assert list(map(repr, mine)) == list(map(repr, other))
+
+
 @pytest.mark.parametrize(
     "make",
     [

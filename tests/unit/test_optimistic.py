@@ -11,7 +11,7 @@ from gradmill.errors import LeafTypeError
 
 @pytest.mark.parametrize("optimism", [None, 0.1])
 def test_the_deprecated_adam_points_to_the_other(optimism: float | None) -> None:
-    with pytest.warns(DeprecationWarning, match="optimistic_adam_v2") as caught:
+    with pytest.warns(DeprecationWarning, match="use `optimistic_adam_v2` instead") as caught:
         old = gm.optimistic_adam(0.1, optimism)
     assert caught[0].filename == __file__
     # The learning rate multiplies before the difference is taken, or after it.

@@ -8,22 +8,41 @@ import numpy as np
 import optree
 
 from gradmill import _core
+from gradmill._data.nodes import NAMESPACE, are_leaves, nodes_among, register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from gradmill._data.types import PyTree
 
-NAMESPACE = "gradmill"
-"""Classes registered with optree globally or in this namespace are nodes."""
-
 Treespec = optree.PyTreeSpec
 
 
-def flatten(tree: PyTree) -> tuple[list[Any], Treespec]:
+def flatten(
+    tree: PyTree, is_leaf: Callable[[Any], bool] | None = None
+) -> tuple[list[Any], Treespec]:
     """The leaves, ``None`` among them, and the structure."""
-    leaves, spec = optree.tree_flatten(tree, none_is_leaf=True, namespace=NAMESPACE)
-    return leaves, spec
+    seen: set[type] = set()
+    while True:
+        leaves, spec = optree.tree_flatten(tree, is_leaf, none_is_leaf=True, namespace=NAMESPACE)
+        if are_leaves(leaves):
+            return leaves, spec
+        nodes = [leaf for leaf in leaves if is_leaf is None or not is_leaf(leaf)]
+        met = nodes_among(nodes) - seen
+        if not met:
+            return leaves, spec
+        register(met)
+        seen |= met
+
+
+def flatten_one_level(tree: PyTree) -> Any:
+    """The first node of a tree, taken apart by optree; None where that is a leaf."""
+    if optree.tree_is_leaf(tree, none_is_leaf=True, namespace=NAMESPACE):
+        met = nodes_among([tree])
+        if not met:
+            return None
+        register(met)
+    return optree.tree_flatten_one_level(tree, none_is_leaf=True, namespace=NAMESPACE)
 
 
 class MaskedNode(NamedTuple):

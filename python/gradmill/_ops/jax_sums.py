@@ -25,7 +25,9 @@ def global_norm(tree: PyTree) -> Any:
 
     def again(squares: Any) -> Any:
         factor = jnp.where(squares < 1, scale, 1 / scale).astype(dtype)
-        return jnp.sqrt(_squares([leaf * factor for leaf in leaves])) / factor
+        # XLA would square a constant leaf and the factor each for itself: 0 times infinity.
+        scaled = jax.lax.optimization_barrier([leaf * factor for leaf in leaves])
+        return jnp.sqrt(_squares(scaled)) / factor
 
     squares = _squares(leaves)
     # An infinite sum may come from large numbers; a small one has lost what was smaller still.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gradmill import _core
+from gradmill._data.arrays import is_half
 from gradmill._data.numbers import TRACED, is_traced, library_of
 from gradmill._data.tape import Tape
 
@@ -102,7 +103,7 @@ def safe_increment(count: Any) -> Any:
         A 0-d array of the same dtype and library.
 
     Raises:
-        TypeError: ``count`` is not a number.
+        ValueError: ``count`` is of no such dtype.
 
     Example:
         >>> import numpy as np
@@ -114,9 +115,14 @@ def safe_increment(count: Any) -> Any:
     """
     library = library_of(count)
     array = library.asarray(count)
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"count must be an integer or a float, got dtype {array.dtype}")
-    limits: Any = np.finfo if array.dtype.kind == "f" else np.iinfo
-    one, top = array.dtype.type(1), array.dtype.type(limits(array.dtype).max)
-    more = library.where(array < top, array + one, array)
-    return library.asarray(more, dtype=array.dtype)
+    dtype = array.dtype
+    one = dtype.type(1)
+    if dtype.kind in "iu":
+        top = dtype.type(np.iinfo(dtype).max)
+        more = library.where(array < top, array + one, array)
+    elif dtype.kind == "f" or is_half(dtype):
+        # The largest float absorbs it.
+        more = array + one
+    else:
+        raise ValueError(f"count must be an integer or a float, got dtype {dtype}")
+    return library.asarray(more, dtype=dtype)

@@ -14,7 +14,7 @@ import numpy as np
 import optree
 
 from gradmill._data.arrays import is_half
-from gradmill._data.trees import NAMESPACE
+from gradmill._data.nodes import NAMESPACE, is_from_jax
 from gradmill._data.types import is_transformation
 
 if TYPE_CHECKING:
@@ -179,6 +179,10 @@ class _Digest:
 
     def node(self, value: Any, path: str) -> None:
         """Take in a container, or an object that is described by what it has."""
+        if is_from_jax(value):
+            # It need not have been met, and has more to it than children.
+            self.instance(value, path)
+            return
         try:
             children, _, entries, _ = optree.tree_flatten_one_level(
                 value, none_is_leaf=True, namespace=NAMESPACE

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import optree
 
+from gradmill._data.nodes import NAMESPACE
 from gradmill._data.numbers import is_foreign, is_traced, library_of
 from gradmill._data.recorded import recorded
-from gradmill._data.trees import NAMESPACE, flatten, tree_map
+from gradmill._data.trees import flatten, tree_map
 from gradmill._data.types import is_transformation
 from gradmill._plan.spec import Around
 from gradmill._run.frame import Framer

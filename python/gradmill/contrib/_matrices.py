@@ -6,9 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-import optree
 
-from gradmill._data.trees import NAMESPACE, flatten, leaf_path
+from gradmill._data.trees import flatten, leaf_path
 from gradmill._plan.align import Difference, align, words
 from gradmill.errors import LeafValueError, TreeError
 
@@ -105,12 +104,7 @@ def axes_of(axes: Axes, leaves: PyTree) -> tuple[list[Any], list[Any], Treespec]
     found, spec = flatten(leaves)
     if axes is None:
         return found, [_DEFAULT] * len(found), spec
-    given, own = optree.tree_flatten(
-        axes(leaves) if callable(axes) else axes,
-        is_leaf=are_axes,
-        none_is_leaf=True,
-        namespace=NAMESPACE,
-    )
+    given, own = flatten(axes(leaves) if callable(axes) else axes, are_axes)
     order = align(own, spec, holes=True, prefix=True)
     if isinstance(order, Difference):
         raise TreeError(words(order, "weight_dimension_numbers", "updates", given, found))

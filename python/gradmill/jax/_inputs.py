@@ -15,7 +15,7 @@ from gradmill._plan.context import StepContext
 from gradmill._run.frame import Framer
 from gradmill._run.update import none_error
 from gradmill.errors import LeafTypeError, LeafValueError
-from gradmill.jax._trees import adopt, as_array
+from gradmill.jax._trees import as_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,8 +93,6 @@ def inputs_of(
         LeafValueError: An array has another shape than its update.
         ValueError: There are no parameters, and they are needed.
     """
-    adopt(updates)
-    adopt(params)
     # What is written in Python may add up a batch.
     keeps_shapes = all(link.spec is not None for link in links)
     own_ops = [link.op for link in links if link.op is not None]

@@ -27,7 +27,7 @@ from gradmill.jax._formulas import ON_JAX
 from gradmill.jax._inputs import inputs_of
 from gradmill.jax._states import in_optaxs_classes, with_keys
 from gradmill.jax._traced import advanced, changed, spec_of, step_values
-from gradmill.jax._trees import adopt, as_array
+from gradmill.jax._trees import as_array
 from gradmill.transforms._lookahead import Lookahead, is_pair
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ class Lowering:
 
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state for ``params``."""
-        adopt(params)
         leaves, structure = Flattener()(params)
         select = Selection(leaves, structure, "params", _HOLE)
         own = [select(link.masks).tree(leaves) if link.masks else params for link in self.links]
@@ -161,7 +160,8 @@ class _Walk:
         tree = inputs.frame.updates.rebuild(updates)
         new, (state,), _ = PythonRun(link, _HOLE).update(tree, [state], context)
         found = match(new, inputs.frame.structure, "the updates", "those before")
-        return inputs.computed(found.leaves), state
+        # The state in optax's classes, as it was: a gate has two ways to it.
+        return inputs.computed(found.leaves), in_optaxs_classes(state)
 
     def native(self, link: Link, leaves: list[Any], state: PyTree) -> tuple[list[Any], PyTree, Any]:
         """Apply the op of a link: new updates and state, and whether what it governs runs."""
@@ -234,14 +234,11 @@ def _lowered(tx: TransformationLike) -> TransformationLike:
     inner = Lowering(description.inner)
 
     def init(params: PyTree) -> PyTree:
-        adopt(params)
         return inner.init(_joined(flatten(params)[0]))
 
     def update(
         updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
     ) -> tuple[PyTree, PyTree]:
-        adopt(updates)
-        adopt(params)
         frame = Framer()(updates, params, needs_params=True)
         leaves = frame.updates.leaves
         given = None if frame.params is None else _joined(frame.params)

@@ -111,7 +111,8 @@ def with_keys(tree: Any) -> Any:
         return isinstance(node, drawing)
 
     def typed(node: Any) -> Any:
-        if not has_key(node):
+        # What is inside of a transformation that runs another one has such keys already.
+        if not has_key(node) or jnp.issubdtype(node.rng_key.dtype, jax.dtypes.prng_key):
             return node
         return node._replace(rng_key=jax.random.wrap_key_data(node.rng_key))
 

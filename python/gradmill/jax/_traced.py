@@ -47,13 +47,19 @@ def advanced(link: Link, spec: Spec, state: PyTree, plan: Plan, found: Any) -> d
 
 
 def changed(state: PyTree, changes: dict[str, Any]) -> PyTree:
-    """``state`` with new fields, in the dtypes of the old ones."""
+    """``state`` with new fields, in the dtypes of the old ones.
+
+    What was an integer and is none any more, such as a sum in a schedule of the user's, loses no
+    digits.
+    """
 
     def alike(old: Any, new: Any) -> Any:
         dtype = getattr(old, "dtype", None)
         if dtype is None or jnp.issubdtype(dtype, jax.dtypes.prng_key):
             return new
-        return jnp.asarray(new, dtype)
+        array = jnp.asarray(new)
+        is_wider = array.dtype.kind not in "biu" and dtype.kind in "biu"
+        return array if is_wider else array.astype(dtype)
 
     fields = {
         name: jax.tree.map(alike, getattr(state, name), in_optaxs_classes(value))

@@ -160,7 +160,7 @@ def optimistic_adam(
         <https://arxiv.org/abs/1711.00141>`_, 2017.
     """
     warnings.warn(
-        "optimistic_adam is deprecated; optimistic_adam_v2 takes its place",
+        "optimistic_adam is deprecated; use `optimistic_adam_v2` instead",
         DeprecationWarning,
         stacklevel=3,
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
+from gradmill._data.arrays import is_half
 from gradmill._data.numbers import HOST, is_foreign, is_traced, library_of, namespace_of
 
 if TYPE_CHECKING:
@@ -60,10 +61,18 @@ class BuiltinSchedule(ABC):
             xp = library_of(count)
             value = self.at(xp, count)
             return xp.broadcast_to(value, count.shape) if count.ndim else value
-        counts = np.asarray(count)
+        counts = _widened(np.asarray(count))
         if counts.ndim == 0:
             return self.at(self.xp, counts[()])
         return np.array([self.at(HOST, c) for c in counts.ravel().tolist()]).reshape(counts.shape)
+
+
+def _widened(counts: NDArray[Any]) -> NDArray[Any]:
+    """Counts in 64 bits; of an unsigned 2 and 5 the difference would be 253."""
+    if counts.dtype.kind in "iu":
+        return counts.astype(np.int64, copy=False)
+    is_float = counts.dtype.kind == "f" or is_half(counts.dtype)
+    return counts.astype(np.float64, copy=False) if is_float else counts
 
 
 def is_own(schedule: object) -> bool:

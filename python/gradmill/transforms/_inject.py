@@ -131,7 +131,7 @@ class _Injection(Control):
     def _stored(self, name: str, value: Any, params: PyTree) -> Any:
         """A number as the state has it: a 0-d array of the dtype asked for, or of the widest one.
 
-        Integers stay such where the factory was given one.
+        Integers stay such where the factory was given one, int32 as in a program of JAX.
         """
         if self.dtype is None and _is_stored(value):
             return value.copy()
@@ -143,7 +143,7 @@ class _Injection(Control):
             array = np.asarray(number_of(value))
         given = self.numbers.get(name)
         if array.dtype.kind in "iu" and (given is None or is_integer(given)):
-            return array
+            return array if is_traced(array) else _narrow(array)
         if isinstance(value, np.ndarray) and self.dtype is None and array.dtype.kind == "f":
             return array.copy()
         return _rounded(array, self.dtype or widest(flatten(params)[0]))
@@ -257,6 +257,12 @@ def _difference(names: set[str], hyperparams: Mapping[str, Any]) -> str:
     """The first name that is missing, or that there should not be."""
     name = min(names ^ hyperparams.keys())
     return f"{'missing' if name in names else 'unknown'} key {name!r}"
+
+
+def _narrow(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """An integer as an int32, where that holds it."""
+    narrow = array.astype(np.int32)
+    return narrow if narrow == array else array
 
 
 def _rounded(array: Any, dtype: np.dtype[Any]) -> Any:

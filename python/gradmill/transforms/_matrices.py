@@ -107,7 +107,7 @@ def matrix_inverse_pth_root(
     By eigenvalues, where optax iterates: exact to float64 whatever the condition of the matrix.
 
     Args:
-        matrix: A symmetric, positive semidefinite matrix :math:`A`.
+        matrix: A symmetric, positive semidefinite matrix :math:`A`, as far as its dtype can say.
         p: The root to take, at least 1.
         num_iters: Taken for the sake of optax.
         ridge_epsilon: The share :math:`\epsilon` of the largest eigenvalue that is added to all.
@@ -138,12 +138,19 @@ def matrix_inverse_pth_root(
     share = real("ridge_epsilon", ridge_epsilon, at_least=0)
     if own.size == 0 or not np.isfinite(own).all():
         return np.full(own.shape, np.nan, own.dtype), own.dtype.type(np.nan)
-    root, error = quietly(_inverse_root, op, own.astype(np.float64), power, share)
-    return root.astype(own.dtype), own.dtype.type(error)
+    one = own.dtype.type(1)
+    rounding = len(own) * float(np.nextafter(one, own.dtype.type(2)) - one)
+    root, error = quietly(_inverse_root, op, own.astype(np.float64), power, share, rounding)
+    with np.errstate(over="ignore"):
+        return root.astype(own.dtype), own.dtype.type(error)
 
 
-def _inverse_root(op: str, matrix: Any, power: int, share: float) -> tuple[Any, float]:
+def _inverse_root(
+    op: str, matrix: Any, power: int, share: float, rounding: float
+) -> tuple[Any, float]:
     values, vectors = np.linalg.eigh(matrix)
+    # What is below zero by no more than the matrix was rounded is zero.
+    values = np.where(abs(values) <= rounding * values[-1], np.maximum(values, 0), values)
     ridge = share * max(float(values[-1]), 1e-6)
     shifted = values + ridge
     if shifted[0] <= 0:

@@ -82,10 +82,10 @@ class _Collect(Control):
     def _skip(self, updates: PyTree, gradient_step: Any, params: PyTree) -> tuple[Any, Any]:
         if self.skips is None:
             return False, ()
-        if is_traced(gradient_step):
-            skip, info = self.skips(updates, gradient_step, params)
+        given = gradient_step if is_traced(gradient_step) else np.int64(gradient_step)
+        skip, info = self.skips(updates, given, params)
+        if is_traced(skip):
             return skip, info
-        skip, info = self.skips(updates, np.int64(gradient_step), params)
         if np.ndim(skip) != 0 or np.asarray(skip).dtype != np.bool_:
             raise ValueError(f"should_skip_update_fn must return a bool first, got {skip!r:.80}")
         return bool(skip), tree_map(np.asarray, info)

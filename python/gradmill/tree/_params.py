@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import optree
-
-from gradmill._data.trees import NAMESPACE, flatten
+from gradmill._data.trees import flatten
 from gradmill._plan.align import Difference, align, words
 from gradmill._plan.layout import layout_of, links_of
 from gradmill._plan.states import init_link
@@ -95,9 +93,7 @@ class _Mapping(NamedTuple):
 
     def over_params(self, tree: PyTree, path: Path) -> PyTree:
         """What a tree that is made like the parameters becomes."""
-        leaves, spec = optree.tree_flatten(
-            tree, is_leaf=self.is_leaf, none_is_leaf=True, namespace=NAMESPACE
-        )
+        leaves, spec = flatten(tree, self.is_leaf)
         columns = [self.aligned(at, spec, leaves, path) for at in range(len(self.rest))]
         new = [
             None if leaf is None else self.function(leaf, *(column[at] for column in columns))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import optree
 
-from gradmill._data.trees import NAMESPACE
+from gradmill._data.trees import flatten_one_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,9 +114,8 @@ class Node(NamedTuple):
 
 def node_of(tree: PyTree) -> Node | None:
     """The first node of a tree; None where that is a leaf, or None."""
-    try:
-        one = optree.tree_flatten_one_level(tree, none_is_leaf=True, namespace=NAMESPACE)
-    except ValueError:
+    one = flatten_one_level(tree)
+    if one is None:
         return None
     steps = [_step(tree, entry) for entry in one.entries]
     return Node(steps, one.children, lambda new: one.unflatten_func(one.metadata, new))

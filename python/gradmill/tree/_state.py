@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import optree
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     Filter = Callable[[Path, Any], bool]
 
+Pair: TypeAlias = "tuple[Path, Any]"
+"""A path and the value there."""
+
 
 def get_all_with_path(
     tree: PyTree, key: Any, filtering: Filter | None = None
@@ -28,7 +31,8 @@ def get_all_with_path(
         filtering: Called with a path and a value; says whether to count it in.
 
     Returns:
-        Pairs of path and value, parents before their children. A path is a tuple of
+        Pairs of path and value: first those that no node of the name stands above, then what is
+        beneath the nodes that have these. A path is a tuple of
         ``tree_utils.DictKey``, ``SequenceKey``, ``GetAttrKey`` and ``NamedTupleKey``.
 
     Example:
@@ -39,7 +43,8 @@ def get_all_with_path(
         ...     print(path, count)
         (SequenceKey(idx=0), NamedTupleKey(tuple_name='ScaleByAdamState', name='count')) 0
     """
-    return list(_found(tree, key, filtering, ()))
+    found = _found(tree, key, ())
+    return [pair for pair in found if filtering is None or filtering(*pair)]
 
 
 def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = None) -> Any:
@@ -98,34 +103,66 @@ def set(  # noqa: A001
         TraceState(trace=array([1., 1.]))
     """
     for key in kwargs:
-        if next(_found(tree, key, filtering, ()), None) is None:
+        if not get_all_with_path(tree, key, filtering):
             raise KeyError(f"found no value of {key!r} in the tree")
     return _with(tree, kwargs, filtering, ())
 
 
-def _names(path: Path, value: Any) -> Iterator[Any]:
-    """The names of a value: the one in its parent, and the one of its class."""
-    if path:
-        match path[-1]:
-            case DictKey(name) | GetAttrKey(name) | NamedTupleKey(_, name):
-                yield name
-    if optree.is_namedtuple_instance(value):
-        yield type(value).__name__
+_NONE: Any = object()
+"""The name of what has none."""
 
 
-def _found(
-    tree: PyTree, key: Any, filtering: Filter | None, path: Path
-) -> Iterator[tuple[Path, Any]]:
-    if key in _names(path, tree) and (filtering is None or filtering(path, tree)):
-        yield path, tree
+def _name(path: Path) -> Any:
+    """The name of a value in its parent."""
+    match path[-1]:
+        case DictKey(name) | GetAttrKey(name) | NamedTupleKey(_, name):
+            return name
+    return _NONE
+
+
+def _class_name(value: Any) -> Any:
+    """The name of the class of a NamedTuple."""
+    return type(value).__name__ if optree.is_namedtuple_instance(value) else _NONE
+
+
+def _found(tree: PyTree, key: Any, path: Path, *, is_found: bool = False) -> Iterator[Pair]:
+    """All values of a name, in optax's order; ``is_found`` if the tree is one of them already."""
+    nodes = list(_holders(tree, key, path, is_found=is_found))
+    for node in nodes:
+        yield node.found
+    for node in nodes:
+        for at, child in node.children:
+            yield from _found(child, key, at, is_found=at is node.found[0])
+
+
+class _Holder(NamedTuple):
+    """A node with a value of a name: a child, or itself by the name of its class."""
+
+    found: Pair
+    children: list[Pair]
+
+
+def _holders(tree: PyTree, key: Any, path: Path, *, is_found: bool) -> Iterator[_Holder]:
+    """The first of such nodes on each way into a tree."""
     node = node_of(tree)
-    if node is not None:
-        for step, child in zip(node.steps, node.children, strict=True):
-            yield from _found(child, key, filtering, (*path, step))
+    if node is None:
+        return
+    children = [
+        ((*path, step), child) for step, child in zip(node.steps, node.children, strict=True)
+    ]
+    if not is_found and key == _class_name(tree):
+        yield _Holder((path, tree), children)
+        return
+    named = [pair for pair in children if key == _name(pair[0])]
+    if named:
+        yield _Holder(named[0], children)
+        return
+    for at, child in children:
+        yield from _holders(child, key, at, is_found=False)
 
 
 def _with(tree: PyTree, values: dict[str, Any], filtering: Filter | None, path: Path) -> PyTree:
-    for name in _names(path, tree):
+    for name in (_name(path) if path else _NONE, _class_name(tree)):
         if name in values and (filtering is None or filtering(path, tree)):
             return values[name]
     node = node_of(tree)
