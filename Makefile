@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-rust test-full test-jax-matrix fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-kernels cycles check wheel clean
+.PHONY: help build dev demo test test-rust test-full test-jax-matrix fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-kernels cycles check wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -118,6 +118,9 @@ bench-layouts: build ## Time steps over arrays whose axes lie in memory in other
 
 bench-doors: build ## Time gates, injected numbers, schedules and functional steps against the plain step
 	$(BIN)/python benches/bench_doors.py $(ARGS)
+
+bench-optimizers: build ## Time the ten most used optimizers on 10^7 parameters against optax and the memory limit
+	$(BIN)/python benches/bench_optimizers.py $(ARGS)
 
 # What the release has, with the names of all types.
 cycles: .venv/packages.stamp ## Cycles an element of the hot loops on eight processors; needs objdump and llvm-mca

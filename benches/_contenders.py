@@ -92,7 +92,8 @@ class Jitted:
             map_tree(jax.numpy.array, params),
             map_tree(jax.numpy.array, grads),
         )
-        self.state = tx.init(self.params)
+        # Copies, as a buffer cannot be donated twice, and some states begin as the parameters.
+        self.state = jax.tree.map(jax.numpy.array, tx.init(self.params))
 
     def step(self) -> None:
         """Take one step and wait for it; results of one call are ready all at once."""

@@ -160,11 +160,11 @@ def table(chain: Chain, cells: Sequence[Cell]) -> str:
     return "\n".join(lines)
 
 
-def targets(cells: Iterable[Cell]) -> str:
+def targets(cells: Iterable[Cell], wanted: Iterable[Target] = TARGETS) -> str:
     """Each target, with what was measured and whether it is met."""
     found = {(cell.chain.name, cell.size.name): cell for cell in cells}
     rows = []
-    for target in TARGETS:
+    for target in wanted:
         cell = found.get((target.chain, target.size))
         value = None if cell is None else target.value(cell)
         if value is None:

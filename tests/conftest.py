@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 # Its import replaces the extension.
 collect_ignore = ["other_core.py"]
 
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "fast")
+if PROFILE == "fast":
+    # Most programs of JAX run a few times, so compiling takes longer than optimizing saves. Those
+    # in tests/jax are as users have them. JAX reads it when it is imported.
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 # The same examples in each run of `make test`; others in each run of `make test-full`.
 hypothesis.settings.register_profile(
     "fast", max_examples=10, deadline=None, derandomize=True, database=None
 )
 hypothesis.settings.register_profile("full", max_examples=40, deadline=None)
 hypothesis.settings.register_profile("slow", max_examples=2000, deadline=None)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+hypothesis.settings.load_profile(PROFILE)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import jax
@@ -30,16 +31,28 @@ def on_host(schedule: Any, counts: list[Any]) -> Any:
     return np.array([schedule(count) for count in counts], float)
 
 
+@cache
+def jitted(module: Any, counts: tuple[Any, ...], wide: bool = False) -> dict[str, list[Any]]:
+    """Values of all schedules, from one program: what is compiled once serves each of them."""
+
+    def every(count: Any) -> dict[str, Any]:
+        return {name: make(module)(count) for name, make in SCHEDULES.items()}
+
+    with enable_x64(wide):
+        program = jax.jit(every)
+        found = [program(count) for count in counts]
+    return {name: [values[name] for values in found] for name in SCHEDULES}
+
+
 @each_schedule
 @quiet_optax
 def test_values_under_jit(name: str) -> None:
-    ours, theirs = SCHEDULES[name](gm), SCHEDULES[name](optax)
-    jitted, optaxs = jax.jit(ours), jax.jit(theirs)
-    values = [jitted(count) for count in COUNTS]
+    ours, values = SCHEDULES[name](gm), jitted(gm, tuple(COUNTS))[name]
     assert all(value.shape == () and value.dtype == jnp.float32 for value in values)
     np.testing.assert_allclose(values, on_host(ours, COUNTS), rtol=2e-6, atol=3e-7)
     if name not in INEXACT_IN_OPTAX:
-        np.testing.assert_allclose(values, [optaxs(c) for c in COUNTS], rtol=2e-6, atol=3e-7)
+        expected = jitted(optax, tuple(COUNTS))[name]
+        np.testing.assert_allclose(values, expected, rtol=2e-6, atol=3e-7)
 
 
 @pytest.mark.full
@@ -57,10 +70,8 @@ def test_values_of_arrays(name: str) -> None:
 def test_values_in_float64(name: str) -> None:
     schedule = SCHEDULES[name](gm)
     counts = INTEGERS + LATE
-    with enable_x64(True):
-        jitted = jax.jit(schedule)
-        values = [jitted(np.int32(count)) for count in counts]
-        fractions = [jitted(count) for count in (0.5, 4.75, 19.5)]
+    values = jitted(gm, tuple(map(np.int32, counts)), wide=True)[name]
+    fractions = jitted(gm, (0.5, 4.75, 19.5), wide=True)[name]
     assert {value.dtype.name for value in values} == {"float64"}
     np.testing.assert_allclose(values, on_host(schedule, counts), rtol=1e-12, atol=1e-16)
     np.testing.assert_allclose(

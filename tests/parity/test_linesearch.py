@@ -57,13 +57,24 @@ SOLVERS: dict[str, Any] = {
     "lbfgs_args": lambda m: m.lbfgs(0.5, 3, False, m.scale_by_backtracking_linesearch(30)),
 }
 
-each_problem = pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
+
+COMBINATIONS = [
+    pytest.param(
+        name,
+        problem,
+        dtype,
+        marks=pytest.mark.full if (solver + at + width) % 2 else [],
+        id=f"{name}-{problem.name}-{dtype.__name__}",
+    )
+    for solver, name in enumerate(SOLVERS)
+    for at, problem in enumerate(PROBLEMS)
+    for width, dtype in enumerate((F32, F64))
+]
+"""Each costs a compilation; each two of solver, problem and dtype meet in one that always runs."""
 
 
-@pytest.mark.parametrize("dtype", [F32, F64])
-@pytest.mark.parametrize("name", SOLVERS)
-@each_problem
-def test_ten_steps(problem: Problem, name: str, dtype: Any) -> None:
+@pytest.mark.parametrize(("name", "problem", "dtype"), COMBINATIONS)
+def test_ten_steps(name: str, problem: Problem, dtype: Any) -> None:
     """Both see the parameters that optax makes; the state is each one's own."""
     with jax.enable_x64(dtype == F64):
         ours, theirs = map(SOLVERS[name], (gm, optax))

@@ -91,7 +91,8 @@ def problem(row: Row, at: int, params: PyTree, goal: PyTree) -> tuple[PyTree, fl
 @each_row
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda dtype: dtype.__name__)
 def test_ten_steps(row: Row, dtype: Any) -> None:
-    with jax.enable_x64(dtype == np.float64):
+    # Branches as plain Python: optax would compile them anew in each step.
+    with jax.enable_x64(dtype == np.float64), jax.disable_jit():
         ours, theirs = row.make(gm), row.make(optax)
         goal, params = random_tree(1, dtype), random_tree(0, dtype)
         state, their_state = ours.init(params), theirs.init(to_jax(params))

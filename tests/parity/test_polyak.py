@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -38,15 +39,22 @@ VALUES = (3.0, 100.0, 0.2, -5.0, 0.0, 1e4, 1.0, 0.5, 2.0, math.nan)
 each_maker = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
 
+@cache
+def programs(make: Any, dtype: Any) -> tuple[Any, Any, Any]:
+    """optax's transformation, its compiled update, and that of the lowering."""
+    theirs = make(optax)
+    return theirs, jax.jit(theirs.update), jax.jit(to_optax(make(gm)).update)
+
+
 @each_maker
 @pytest.mark.parametrize("grads_of", [random_tree, special_tree])
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda dtype: dtype.__name__)
 def test_ten_steps(make: Any, dtype: Any, grads_of: Any) -> None:
     """Updates and states, functional and in place; the same by the lowering."""
     with jax.enable_x64(dtype == np.float64):
-        ours, theirs, params = make(gm), make(optax), random_tree(0, dtype)
+        ours, params = make(gm), random_tree(0, dtype)
+        theirs, their_step, step = programs(make, dtype)
         lowered = to_optax(ours)
-        step, their_step = jax.jit(lowered.update), jax.jit(theirs.update)
         opt = gm.Optimizer(ours, copy_tree(params))
         state, their_state = ours.init(params), theirs.init(to_jax(params))
         traced = lowered.init(to_jax(params))

@@ -39,8 +39,11 @@ def loss(params: Any) -> Any:
     return powers + 0.05 * sum(jnp.sum(leaf) for leaf in leaves) ** 2
 
 
+derivative = jax.jit(jax.grad(loss))
+
+
 def gradients(params: Any) -> Any:
-    return jax.tree.map(np.asarray, jax.grad(loss)(to_jax(params)))
+    return jax.tree.map(np.asarray, derivative(to_jax(params)))
 
 
 def hvp(params: Any, vector: Any) -> Any:

@@ -65,7 +65,8 @@ def test_examples(name: str, names: dict[str, Any]) -> None:
     keys = ("w", "b")
     if name == "partitioned_optimizer":
         keys = ("kernel", "bias")
-    with jax.enable_x64(True):
+    # Branches as plain Python: optax would compile them anew in each step.
+    with jax.enable_x64(True), jax.disable_jit():
         theirs = equivalent(name)
         rng = np.random.default_rng(0)
         params = {"w": np.ones((10, 5)), "b": np.zeros(5)}

@@ -17,6 +17,7 @@ from gradmill._run.trees import formula_of
 from gradmill.errors import LeafValueError, TreeError
 from tests.cases import CASES, Case
 from tests.on_jax import to_jax
+from tests.optax_runs import without_compilation
 from tests.trees import assert_close, bits, copy_tree, random_tree
 
 ROWS = [
@@ -53,7 +54,7 @@ def as_numpy(tree: Any) -> Any:
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=lambda dtype: dtype.__name__)
 def test_ten_steps_of_moving_parameters(case: Case, dtype: Any) -> None:
     """Gradients point away from a point, which the parameters approach; both see the same ones."""
-    with jax.enable_x64(dtype == np.float64):
+    with jax.enable_x64(dtype == np.float64), without_compilation(case):
         ours, theirs = case.make(gm), case.make(optax)
         goal, params = random_tree(1, dtype), random_tree(0, dtype)
         state, their_state = ours.init(params), theirs.init(to_jax(params))
