@@ -77,6 +77,9 @@ list::ops! {
         ScaleByFactoredRms: TimesNumber, FACTORED_RMS;
         ScaleByUnfactoredRms: ScaleByUnfactoredRms<T>, UNFACTORED_RMS;
     }
+    acprop { ScaleByAcprop: ScaleByAcprop<T>, ACPROP; }
+    simplified_ademamix { ScaleBySimplifiedAdemamix: ScaleBySimplifiedAdemamix<T>, SIMPLIFIED_ADEMAMIX; }
+    cocob { ScaleByCocob: ScaleByCocob<T>, COCOB; }
     prodigy { Prodigy: Prodigy<T>, PRODIGY; }
     schedule_free { ScheduleFree: ScheduleFree<T>, SCHEDULE_FREE; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }

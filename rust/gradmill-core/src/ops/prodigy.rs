@@ -1,7 +1,9 @@
 //! Adam that estimates its learning rate.
 
 use super::gather::{Estimates, Gather, Over, Settle};
-use super::op::{Beside, FromScalars, Meta, Op, Reads, bound, count, decay, epsilon, estimate, factor, flag};
+use super::op::{
+    Beside, FromScalars, Meta, Op, Reads, bound, count, decay, epsilon, estimate, factor, flag,
+};
 use crate::number::float::Float;
 use crate::number::scalars::{adams_corrections, beside_root, larger, over};
 
