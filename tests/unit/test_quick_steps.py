@@ -67,6 +67,8 @@ QUICK: dict[str, Callable[[], Any]] = {
     "gate injected": lambda: gm.inject_hyperparams(gm.apply_if_finite)(
         gm.adam(0.1), max_consecutive_errors=None
     ),
+    "averaged": lambda: gm.contrib.schedule_free_adamw(0.1, warmup_steps=3),
+    "averaged behind a gate": lambda: gm.apply_if_finite(gm.contrib.schedule_free_sgd(0.1), 1),
     "own factory": lambda: gm.inject_hyperparams(lambda rate: gm.adam(rate / 3))(rate=0.3),
 }
 

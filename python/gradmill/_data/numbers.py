@@ -20,6 +20,7 @@ class _Host:
     """Functions of Python's numbers, under the names that array libraries have for them."""
 
     cos = staticmethod(math.cos)
+    isfinite = staticmethod(math.isfinite)
     sqrt = staticmethod(math.sqrt)
     minimum = staticmethod(min)
     maximum = staticmethod(max)

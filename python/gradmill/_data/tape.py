@@ -267,6 +267,11 @@ class Tape:
             return base
         return self.op("Pow", base, exponent)
 
+    def isfinite(self, value: Any) -> Any:
+        """Whether it is neither infinite nor NaN."""
+        most = sys.float_info.max
+        return self.logical_and(value >= -most, value <= most)
+
     def logical_not(self, value: Any) -> Any:
         """Whether it does not hold."""
         return not value if type(value) is not Number else self.op("Not", value, dtype=_BOOL)

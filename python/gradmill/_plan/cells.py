@@ -30,7 +30,7 @@ class Cell(NamedTuple):
     Attributes:
         link: The position of the link whose state it is.
         path: The way there.
-        kind: "count", "flag" or "number".
+        kind: "count", "flag", "real", or "number" for a hyperparameter.
         number: Its value in the tape.
         given: The hyperparameter that the factory was given, if it is one.
         dtype: The name of the dtype in which it is to be kept; None for that which it has.

@@ -106,7 +106,7 @@ class Recipe(Cells):
         control = spec.control
         if control is None or not control.is_arithmetic:
             raise UnwritableError
-        kinds = {"i": "count", "b": "flag"}
+        kinds = {"i": "count", "b": "flag", "f": "real"}
         state: dict[str, Any] = dict.fromkeys(spec.state._fields)
         for name, first in control.init(None).items():
             if isinstance(first, np.ndarray):

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Inner: TypeAlias = "tuple[str, Callable[[], Pattern]] | None"
 """The field of a state that holds that of another part, and what makes the pattern of it."""
 
+OfLink: TypeAlias = "Callable[[int, Inner], Pattern]"
+"""Makes the pattern of a link's state, given the position of the link."""
+
 
 class Layout(ABC):
     """A part of a transformation: takes its states apart and puts them together again.
@@ -58,11 +61,11 @@ class Layout(ABC):
         """The state whose links have these states."""
 
     @abstractmethod
-    def pattern(self, of_link: Callable[[Inner], Pattern]) -> Pattern:
+    def pattern(self, of_link: OfLink) -> Pattern:
         """The state as a pattern for the core.
 
         Args:
-            of_link: Makes the pattern of the state of the next link.
+            of_link: Makes the pattern of the state of a link, given its position.
 
         Raises:
             UnwritableError: There are nodes in it that patterns do not have.
@@ -90,8 +93,8 @@ class _One(Layout):
     def join(self, parts: Iterator[PyTree]) -> PyTree:
         return next(parts)
 
-    def pattern(self, of_link: Callable[[Inner], Pattern]) -> Pattern:
-        return of_link(None)
+    def pattern(self, of_link: OfLink) -> Pattern:
+        return of_link(self.links[0].index, None)
 
 
 class _Gate(Layout):
@@ -113,8 +116,13 @@ class _Gate(Layout):
         own = next(parts)
         return own._replace(**{self.field: self.inner.join(parts)})
 
-    def pattern(self, of_link: Callable[[Inner], Pattern]) -> Pattern:
-        return of_link((self.field, partial(self.inner.pattern, of_link)))
+    def pattern(self, of_link: OfLink) -> Pattern:
+        return of_link(self.own.index, (self.field, partial(self.inner.pattern, of_link)))
+
+    @property
+    def own(self) -> Link:
+        """The link that is no part of what is behind it."""
+        return self.links[0]
 
 
 class _Followed(_Gate):
@@ -130,9 +138,10 @@ class _Followed(_Gate):
         inner = self.inner.join(parts)
         return next(parts)._replace(**{self.field: inner})
 
-    def pattern(self, of_link: Callable[[Inner], Pattern]) -> Pattern:
-        inner = self.inner.pattern(of_link)
-        return of_link((self.field, lambda: inner))
+    @property
+    def own(self) -> Link:
+        """The link that is no part of what is before it."""
+        return self.links[-1]
 
 
 class _Group(Layout):
@@ -152,7 +161,7 @@ class _Group(Layout):
     def join(self, parts: Iterator[PyTree]) -> PyTree:
         return self.closed([part.join(parts) for part in self.inside])
 
-    def pattern(self, of_link: Callable[[Inner], Pattern]) -> Pattern:
+    def pattern(self, of_link: OfLink) -> Pattern:
         if self.container is None:
             raise UnwritableError
         return self.container, [part.pattern(of_link) for part in self.inside], [], []

@@ -80,8 +80,8 @@ class QuickUpdate:
 
     def __init__(self, run: NativeRun, recipe: Recipe, layout: Layout) -> None:
         labels: list[Any] = []
-        positions = iter(range(len(run.links)))
-        pattern = layout.pattern(lambda inner: recipe.pattern(next(positions), labels, inner))
+        # The one run begins with the first link.
+        pattern = layout.pattern(lambda index, inner: recipe.pattern(index, labels, inner))
         slots = [(at, (name,)) for at, name, _ in run.slots]
         self._host = recipe.host(pattern, labels, slots)
         self._program = run.program

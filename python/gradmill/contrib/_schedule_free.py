@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -60,6 +59,7 @@ class _Averaging(Control):
     """Says what share of the average each step has."""
 
     counts = ("step_count",)
+    is_arithmetic = True
 
     def __init__(self, learning_rate: ScalarOrSchedule, b1: float, power: float) -> None:
         self.learning_rate = learning_rate
@@ -82,7 +82,7 @@ class _Averaging(Control):
         weight = xp.power(max_lr, self.power)
         total = before + weight
         # The first steps of a warm-up weigh nothing; what infinite weights share is nothing too.
-        has_share = xp.logical_and(total > 0, total < math.inf)
+        has_share = xp.logical_and(total > 0, xp.isfinite(total))
         share = xp.where(has_share, weight / xp.where(has_share, total, 1.0), 0.0)
         return Plan((self.b1, share), carry=(max_lr, total))
 

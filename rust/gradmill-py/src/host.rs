@@ -40,6 +40,8 @@ enum Kind {
     Count,
     /// A truth.
     Flag,
+    /// A float that the host keeps.
+    Real,
     /// A hyperparameter: the number that the factory was given, if it was one, and the type that the state is to have.
     Number { given: Option<f64>, element: Option<Element> },
 }
@@ -139,6 +141,7 @@ impl Spot {
         let kind = match &*kind {
             "count" => Kind::Count,
             "flag" => Kind::Flag,
+            "real" => Kind::Real,
             _ => Kind::Number { given, element },
         };
         Ok(Self { link, leaf, kind, from, to })
@@ -157,6 +160,7 @@ impl Spot {
         let element = match self.kind {
             Kind::Count => Element::I32,
             Kind::Flag => Element::Bool,
+            Kind::Real => return Number::of(Cell::of(object, &[Element::F32, Element::F64])?),
             Kind::Number { element: Some(element), .. } => element,
             Kind::Number { element: None, .. } => {
                 return match Cell::of(object, &[Element::F32, Element::F64]) {
@@ -184,7 +188,7 @@ impl Spot {
             {
                 Some(given)
             }
-            Kind::Number { .. } => number.value.is_finite().then_some(number.value),
+            Kind::Real | Kind::Number { .. } => number.value.is_finite().then_some(number.value),
         }
     }
 }
