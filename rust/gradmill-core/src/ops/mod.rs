@@ -74,6 +74,7 @@ list::ops! {
     }
     novograd { ScaleByNovograd: ScaleByNovograd<T>, NOVOGRAD; }
     prodigy { Prodigy: Prodigy<T>, PRODIGY; }
+    dadapt_adamw { DadaptAdamw: DadaptAdamw<T>, DADAPT_ADAMW; }
     schedule_free { ScheduleFree: ScheduleFree<T>, SCHEDULE_FREE; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     rss { ScaleByRss: ScaleByRss<T>, RSS, fused Rare; }
