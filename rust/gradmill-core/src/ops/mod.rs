@@ -75,6 +75,8 @@ list::ops! {
     novograd { ScaleByNovograd: ScaleByNovograd<T>, NOVOGRAD; }
     prodigy { Prodigy: Prodigy<T>, PRODIGY; }
     dadapt_adamw { DadaptAdamw: DadaptAdamw<T>, DADAPT_ADAMW; }
+    dog { Dog: TimesRate<T>, DOG; }
+    dowg { Dowg: TimesRate<T>, DOWG; }
     schedule_free { ScheduleFree: ScheduleFree<T>, SCHEDULE_FREE; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     rss { ScaleByRss: ScaleByRss<T>, RSS, fused Rare; }
