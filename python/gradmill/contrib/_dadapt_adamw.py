@@ -2,27 +2,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradmill import tree
 from gradmill._data.checks import real
 from gradmill._data.recorded import recorded
-from gradmill._ops.common import adams_corrections, average, over, root
-from gradmill._plan.scalars import next_count
-from gradmill._run.fused import by_tree
-from gradmill.contrib._numbers import (
-    decays,
-    dtype_of_numbers,
-    larger,
-    number,
-    rate_at,
-    zero_count,
-)
+from gradmill._data.slots import Slot
+from gradmill._ops import dadapt_adamw as ops
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native_with_extra
+from gradmill.contrib._estimating import Estimating
+from gradmill.contrib._numbers import decays
 from gradmill.schedules._named import real_or_schedule
-from gradmill.tree._leafwise import mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gradmill._data.types import PyTree, ScalarOrSchedule
+    from gradmill._data.types import ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformationExtraArgs
 
 
@@ -50,76 +41,6 @@ class DAdaptAdamWState(NamedTuple):
     estim_lr: Any
     numerator_weighted: Any
     count: Any
-
-
-def _init(xp: Any, params: PyTree, *, estim_lr0: float, **_: Any) -> DAdaptAdamWState:
-    dtype = dtype_of_numbers(params)
-    return DAdaptAdamWState(
-        exp_avg=tree.zeros_like(params),
-        exp_avg_sq=tree.zeros_like(params),
-        grad_sum=tree.zeros_like(params),
-        estim_lr=xp.asarray(estim_lr0, dtype),
-        numerator_weighted=xp.zeros((), dtype),
-        count=zero_count(xp),
-    )
-
-
-def _dadapt_adamw(
-    xp: Any,
-    updates: PyTree,
-    state: DAdaptAdamWState,
-    params: PyTree,
-    extra: Mapping[str, Any],  # noqa: ARG001  (formulas of trees have one signature)
-    *,
-    learning_rate: ScalarOrSchedule,
-    b1: float,
-    b2: float,
-    eps: float,
-    weight_decay: float,
-    **_: Any,
-) -> tuple[PyTree, DAdaptAdamWState]:
-    d, weighted = number(xp, state.estim_lr), number(xp, state.numerator_weighted)
-    step = (
-        d * rate_at(learning_rate, state.count) * number(xp, adams_corrections(b1, b2, state.count))
-    )
-    root_b2 = b2**0.5
-
-    def scaled(xp: Any, s: Any, v: Any, eps: Any) -> Any:
-        return s / root(xp, v, 0.0, eps)
-
-    def second(_: Any, v: Any, g: Any) -> Any:
-        return average(b2, v, g * g)
-
-    def averaged(kept: float) -> Any:
-        return lambda _, old, g, step: average(kept, old, step * g)
-
-    trees = {"state": state.grad_sum, "exp_avg_sq": state.exp_avg_sq}
-    along = number(xp, tree.vdot(updates, mapped("dadapt_adamw", scaled, trees, (eps,))))
-    exp_avg = mapped(
-        "dadapt_adamw", averaged(b1), {"state": state.exp_avg, "updates": updates}, (step,)
-    )
-    exp_avg_sq = mapped("dadapt_adamw", second, {"state": state.exp_avg_sq, "updates": updates})
-    grad_sum = mapped(
-        "dadapt_adamw", averaged(root_b2), {"state": state.grad_sum, "updates": updates}, (step,)
-    )
-
-    weighted = average(root_b2, weighted, step * along)
-    total = (1 - root_b2) * number(xp, tree.norm(grad_sum, ord=1))
-    # Gradients of zero so far tell nothing of a distance.
-    estim_lr = larger(xp, d, over(xp, weighted, total))
-
-    def update(xp: Any, m: Any, v: Any, p: Any, step: Any, eps: Any) -> Any:
-        return -weight_decay * step * p - m / root(xp, v, 0.0, eps)
-
-    trees = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq, "params": params}
-    return mapped("dadapt_adamw", update, trees, (step, eps)), state._replace(
-        exp_avg=exp_avg,
-        exp_avg_sq=exp_avg_sq,
-        grad_sum=grad_sum,
-        estim_lr=estim_lr,
-        numerator_weighted=weighted,
-        count=next_count(state.count),
-    )
 
 
 @recorded
@@ -151,8 +72,7 @@ def dadapt_adamw(
 
     Returns:
         A transformation with state :class:`DAdaptAdamWState`, whose ``update`` needs ``params`` and
-        which turns the sign of gradients. It runs on NumPy. While all gradients are zero the
-        estimate stays.
+        which turns the sign of gradients. While all gradients are zero the estimate stays.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -175,8 +95,14 @@ def dadapt_adamw(
         "learning_rate": real_or_schedule("learning_rate", learning_rate),
         **decays(betas),
         "eps": real("eps", eps, at_least=0),
-        "estim_lr0": real("estim_lr0", estim_lr0, above=0),
         "weight_decay": real("weight_decay", weight_decay),
     }
-    slots = ("exp_avg", "exp_avg_sq", "grad_sum")
-    return by_tree(_init, _dadapt_adamw, hyper, slots, reads_params=True)
+    first = {"estim_lr": real("estim_lr0", estim_lr0, above=0), "numerator_weighted": 0.0}
+    return native_with_extra(
+        Spec(
+            ops.dadapt_adamw,
+            DAdaptAdamWState,
+            slots=tuple(map(Slot, ops.dadapt_adamw.slots)),
+            control=Estimating(ops.dadapt_adamw, hyper, first),
+        )
+    )

@@ -1,21 +1,27 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from gradmill import tree
 from gradmill._data.checks import real
+from gradmill._data.numbers import is_traced
 from gradmill._data.recorded import recorded
-from gradmill._ops.common import over
-from gradmill._run.fused import by_tree
-from gradmill.contrib._numbers import copy_of, dtype_of_numbers, larger, number
+from gradmill._data.slots import Slot
+from gradmill._data.trees import tree_map
+from gradmill._ops import dog as ops
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native_with_extra
+from gradmill.contrib._estimating import Estimating
 from gradmill.transforms import add_decayed_weights, scale_by_learning_rate
 from gradmill.transforms._chain import chain
 from gradmill.transforms._identity import identity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gradmill._data.types import PyTree, ScalarOrSchedule
+    from gradmill._plan.control import Context, Plan
     from gradmill._plan.spec import Mask
     from gradmill._run.transformation import GradientTransformationExtraArgs
 
@@ -44,41 +50,25 @@ class DoGState(NamedTuple):
     sum_sq_norm_grads: Any
 
 
-def _init(xp: Any, params: PyTree, *, kind: str, value: float, **_: Any) -> DoGState:
-    dtype = dtype_of_numbers(params)
-    start = {
-        "distance": value,
-        "learning_rate": 0.0,
-        "heuristic": value * (1 + number(xp, tree.norm(params))),
-    }
-    return DoGState(
-        is_init_step=xp.asarray(True),
-        init_params=copy_of(params),
-        max_dist=xp.asarray(start[kind], dtype),
-        sum_sq_norm_grads=xp.zeros((), dtype),
-    )
+class _DoG(Estimating):
+    """Knows the first step from others, where that has a rate of its own."""
+
+    def init(self, params: PyTree) -> dict[str, Any]:
+        return {"is_init_step": np.asarray(True), **super().init(params)}
+
+    def plan(self, state: Any, context: Context) -> Plan:
+        rate = self.hyper["first_rate"]
+        first = {"is_first": rate is not None and state.is_init_step, "first_rate": rate or 0.0}
+        return self.planned(state, context, {**self.hyper, **first})
+
+    def advance(self, state: Any, plan: Plan, found: Any) -> dict[str, Any]:
+        return {"is_init_step": False, **super().advance(state, plan, found)}
 
 
-def _dog(
-    xp: Any,
-    updates: PyTree,
-    state: DoGState,
-    params: PyTree,
-    extra: Mapping[str, Any],  # noqa: ARG001  (formulas of trees have one signature)
-    *,
-    kind: str,
-    value: float,
-    eps: float,
-) -> tuple[PyTree, DoGState]:
-    distance = number(xp, tree.norm(tree.sub(state.init_params, params)))
-    farthest = larger(xp, number(xp, state.max_dist), distance)
-    squares = number(xp, state.sum_sq_norm_grads) + number(xp, tree.norm(updates, squared=True))
-    rate = number(xp, over(xp, farthest, xp.sqrt(squares + eps)))
-    if kind == "learning_rate":
-        rate = number(xp, xp.where(state.is_init_step, value, rate))
-    return tree.scale(rate, updates), state._replace(
-        is_init_step=xp.asarray(False), max_dist=farthest, sum_sq_norm_grads=squares
-    )
+def _first_distance(share: float, params: PyTree) -> Any:
+    """One in proportion to the norm of the parameters, by NumPy wherever they are known."""
+    known = tree_map(lambda leaf: leaf if is_traced(leaf) else np.asarray(leaf), params)
+    return share * (1 + tree.norm(known))
 
 
 @recorded
@@ -107,8 +97,7 @@ def dog(
         mask: Which leaves decay, as for :func:`add_decayed_weights`.
 
     Returns:
-        A chain whose second state is a :class:`DoGState`, and whose ``update`` needs ``params``. It
-        runs on NumPy.
+        A chain whose second state is a :class:`DoGState`, and whose ``update`` needs ``params``.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -130,13 +119,21 @@ def dog(
     kind, value = init_step
     if kind not in _KINDS:
         raise ValueError(f"init_step must begin with one of {', '.join(_KINDS)}, got {kind!r:.80}")
+    value = real("init_step[1]", value, at_least=0)
     hyper = {
-        "kind": kind,
-        "value": real("init_step[1]", value, at_least=0),
+        "first_rate": value if kind == "learning_rate" else None,
         "eps": real("eps", eps, at_least=0),
     }
+    start = {"distance": value, "learning_rate": 0.0, "heuristic": partial(_first_distance, value)}
+    first = {"max_dist": start[kind], "sum_sq_norm_grads": 0.0}
+    spec = Spec(
+        ops.dog,
+        DoGState,
+        slots=(Slot("init_params", start="params"),),
+        control=_DoG(ops.dog, hyper, first),
+    )
     return chain(
         identity() if weight_decay is None else add_decayed_weights(weight_decay, mask),
-        by_tree(_init, _dog, hyper, ("init_params",), reads_params=True),
+        native_with_extra(spec),
         scale_by_learning_rate(learning_rate),
     )

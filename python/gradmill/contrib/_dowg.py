@@ -2,20 +2,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradmill import tree
 from gradmill._data.checks import real
 from gradmill._data.recorded import recorded
-from gradmill._ops.common import over
-from gradmill._run.fused import by_tree
-from gradmill.contrib._numbers import copy_of, dtype_of_numbers, larger, number
+from gradmill._data.slots import Slot
+from gradmill._ops import dowg as ops
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import native_with_extra
+from gradmill.contrib._estimating import Estimating
 from gradmill.transforms import add_decayed_weights, scale_by_learning_rate
 from gradmill.transforms._chain import chain
 from gradmill.transforms._identity import identity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gradmill._data.types import PyTree, ScalarOrSchedule
+    from gradmill._data.types import ScalarOrSchedule
     from gradmill._plan.spec import Mask
     from gradmill._run.transformation import GradientTransformationExtraArgs
 
@@ -38,35 +37,6 @@ class DoWGState(NamedTuple):
     init_params: Any
     weighted_sq_norm_grads: Any
     estim_sq_dist: Any
-
-
-def _init(xp: Any, params: PyTree, *, estimate: float, **_: Any) -> DoWGState:
-    dtype = dtype_of_numbers(params)
-    return DoWGState(
-        init_params=copy_of(params),
-        weighted_sq_norm_grads=xp.zeros((), dtype),
-        estim_sq_dist=xp.asarray(estimate, dtype),
-    )
-
-
-def _dowg(
-    xp: Any,
-    updates: PyTree,
-    state: DoWGState,
-    params: PyTree,
-    extra: Mapping[str, Any],  # noqa: ARG001  (formulas of trees have one signature)
-    *,
-    eps: float,
-    **_: Any,
-) -> tuple[PyTree, DoWGState]:
-    moved = number(xp, tree.norm(tree.sub(state.init_params, params), squared=True))
-    estimate = larger(xp, number(xp, state.estim_sq_dist), moved)
-    squares = number(xp, tree.norm(updates, squared=True))
-    weighted = number(xp, state.weighted_sq_norm_grads) + estimate * squares
-    rate = number(xp, over(xp, estimate, xp.sqrt(weighted) + eps))
-    return tree.scale(rate, updates), state._replace(
-        weighted_sq_norm_grads=weighted, estim_sq_dist=estimate
-    )
 
 
 @recorded
@@ -95,7 +65,6 @@ def dowg(
 
     Returns:
         A chain whose second state is a :class:`DoWGState`, and whose ``update`` needs ``params``.
-        It runs on NumPy.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -114,13 +83,19 @@ def dowg(
         Khaled, Mishchenko and Jin, `DoWG Unleashed: An Efficient Universal Parameter-Free Gradient
         Descent Method <https://arxiv.org/abs/2305.16284>`_, 2023.
     """
-    first = eps if init_estim_sq_dist is None else init_estim_sq_dist
-    hyper = {
-        "estimate": real("init_estim_sq_dist", first, at_least=0),
-        "eps": real("eps", eps, at_least=0),
+    start = eps if init_estim_sq_dist is None else init_estim_sq_dist
+    first = {
+        "weighted_sq_norm_grads": 0.0,
+        "estim_sq_dist": real("init_estim_sq_dist", start, at_least=0),
     }
+    spec = Spec(
+        ops.dowg,
+        DoWGState,
+        slots=(Slot("init_params", start="params"),),
+        control=Estimating(ops.dowg, {"eps": real("eps", eps, at_least=0)}, first),
+    )
     return chain(
         identity() if weight_decay is None else add_decayed_weights(weight_decay, mask),
-        by_tree(_init, _dowg, hyper, ("init_params",), reads_params=True),
+        native_with_extra(spec),
         scale_by_learning_rate(learning_rate),
     )

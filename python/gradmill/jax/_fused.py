@@ -230,7 +230,9 @@ class _Run:
         if link.finds == "nans":
             found = self.inputs.frame.structure, self.nans[link.index]
         spec = spec_of(link, self.inputs.context)
-        new = changed(old, advanced(link, spec, old, plan, found))
+        with in_float64():
+            changes = advanced(link, spec, old, plan, found)
+        new = changed(old, changes)
         runs = [is_open for is_open in map(self.is_open, link.gates) if is_open is not True]
         if runs:
             is_open = jnp.stack([jnp.asarray(run) for run in runs]).all()

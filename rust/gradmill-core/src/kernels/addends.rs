@@ -4,7 +4,7 @@ use pulp::NullaryFnOnce;
 
 use crate::number::float::Float;
 use crate::ops::{AnyOp, Op, Visitor};
-use crate::sums::squares::{Squares, folded};
+use crate::sums::squares::{Squares, folded, padded};
 use crate::sys::simd::Tier;
 
 /// Independent partial sums of each kind; element `i` of a chunk goes to lane `i % LANES`.
@@ -49,44 +49,59 @@ impl<T: Float> Visitor<T> for AddTo<'_, '_, T> {
         if const { O::ADDS } {
             let Self { tier, addends: Addends { updates, params, slots }, lanes } = self;
             let slots: [&[T]; N] = std::array::from_fn(|slot| slots[slot]);
-            tier.run(AddAll { op, updates, params, slots, lanes });
+            let (rows, rest) = updates.as_chunks();
+            let whole = updates.len() - rest.len();
+            tier.run(AddRows {
+                op,
+                updates: rows,
+                params: params.as_chunks().0,
+                slots: slots.map(|slot| slot.as_chunks().0),
+                lanes: &mut *lanes,
+            });
+            if !rest.is_empty() {
+                // The same loop takes what is left over, padded: of zeros an op adds zero.
+                let slots = slots.map(|slot| [padded(&slot[whole..])]);
+                tier.run(AddRows {
+                    op,
+                    updates: &[padded(rest)],
+                    params: &[padded(&params[whole..])],
+                    slots: slots.each_ref().map(|rows| &rows[..]),
+                    lanes,
+                });
+            }
         }
     }
 }
 
-/// The loop over a stretch.
-struct AddAll<'k, T, O, const N: usize> {
+/// The loop over rows of elements, one for each lane.
+struct AddRows<'k, T, O, const N: usize> {
     op: &'k O,
-    updates: &'k [T],
-    params: &'k [T],
-    slots: [&'k [T]; N],
+    updates: &'k [[T; LANES]],
+    params: &'k [[T; LANES]],
+    slots: [&'k [[T; LANES]]; N],
     lanes: &'k mut AddendLanes,
 }
 
-impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for AddAll<'_, T, O, N> {
+impl<T: Float, O: Op<T, N>, const N: usize> NullaryFnOnce for AddRows<'_, T, O, N> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
         let Self { op, updates, params, slots, lanes: AddendLanes(lanes) } = self;
-        let (op, len) = (*op, updates.len());
-        let (params, slots) = (&params[..len], slots.map(|slot| &slot[..len]));
+        let (op, count) = (*op, updates.len());
+        let (params, slots) = (&params[..count], slots.map(|slot| &slot[..count]));
         // Copies that stay in registers.
         let [mut first, mut second] = *lanes;
-        let mut add = |row: usize, lane: usize| {
-            let at = row + lane;
-            let [one, other] = op.addends(updates[at], params[at], slots.map(|slot| slot[at]));
-            first[lane] += one;
-            second[lane] += other;
-        };
-        let whole = len / LANES * LANES;
-        for row in (0..whole).step_by(LANES) {
+        for row in 0..count {
             for lane in 0..LANES {
-                add(row, lane);
+                let mut old = [T::ZERO; N];
+                for (old, slot) in old.iter_mut().zip(&slots) {
+                    *old = slot[row][lane];
+                }
+                let [one, other] = op.addends(updates[row][lane], params[row][lane], old);
+                first[lane] += one;
+                second[lane] += other;
             }
-        }
-        for lane in 0..len - whole {
-            add(whole, lane);
         }
         *lanes = [first, second];
     }

@@ -196,6 +196,7 @@ fn scaling<T: Float>(steps: &[Placed<T>]) -> (Scale<T>, &[Placed<T>]) {
         Some(AnyOp::Scale(op)) => Some(op),
         Some(AnyOp::ClipByGlobalNorm(op)) => op.as_scale(),
         Some(AnyOp::NormalizeByUpdateNorm(op)) => op.as_scale(),
+        Some(AnyOp::Dog(op) | AnyOp::Dowg(op)) => Some(op.as_scale()),
         _ => None,
     };
     match scale {

@@ -81,6 +81,9 @@ list::ops! {
     simplified_ademamix { ScaleBySimplifiedAdemamix: ScaleBySimplifiedAdemamix<T>, SIMPLIFIED_ADEMAMIX; }
     cocob { ScaleByCocob: ScaleByCocob<T>, COCOB; }
     prodigy { Prodigy: Prodigy<T>, PRODIGY; }
+    dadapt_adamw { DadaptAdamw: DadaptAdamw<T>, DADAPT_ADAMW; }
+    dog { Dog: TimesRate<T>, DOG; }
+    dowg { Dowg: TimesRate<T>, DOWG; }
     schedule_free { ScheduleFree: ScheduleFree<T>, SCHEDULE_FREE; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     rss { ScaleByRss: ScaleByRss<T>, RSS, fused Rare; }
