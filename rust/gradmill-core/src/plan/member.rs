@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
-use super::program::Program;
 use crate::error::Error;
 use crate::ops::{Meta, OPS, Over};
 use crate::sums::units::{UnitAxes, Units};
+
+/// Most members of a program: a leaf's `skip` has a bit for each.
+pub const MAX_OPS: usize = 64;
 
 /// One op of a chain, as a caller names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +68,8 @@ impl Member {
         let count =
             |entry: &Entry<'_>| next(&mut members, 1 + usize::from(entry.otherwise.is_some()));
         let of_ops: Vec<Range<usize>> = entries.iter().map(count).collect();
-        if members > Program::MAX_OPS {
-            return Err(Error::TooManyOps { max: Program::MAX_OPS, got: members });
+        if members > MAX_OPS {
+            return Err(Error::TooManyOps { max: MAX_OPS, got: members });
         }
         let mut row = Vec::with_capacity(members);
         for (index, Entry { name, governs, axes, otherwise }) in entries.into_iter().enumerate() {
