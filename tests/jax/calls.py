@@ -76,6 +76,7 @@ class Call:
 
 
 SLOTS = {op["name"]: op["slots"] for op in _core.list_ops()}
+ESTIMATING = {op["name"] for op in _core.list_ops() if op["finds"] == "estimates"}
 
 
 def _written(op: Op) -> str:
@@ -85,7 +86,7 @@ def _written(op: Op) -> str:
 
 def arrays(call: Call, leaves: Sequence[Leaf]) -> list[Any]:
     """The operands of leaves."""
-    slots = call.mode != SUMS
+    slots = call.mode != SUMS or any(op.name in ESTIMATING for op in call.ops[-1:])
     return [
         array
         for leaf in leaves
@@ -122,7 +123,8 @@ def results(call: Call, leaves: Sequence[Leaf]) -> tuple[list[Any], dict[int, in
             rows.append(jax.ShapeDtypeStruct(leaf.update.shape, leaf.slots[at].dtype))
     finite = sum(op.name == "apply_if_finite" for op in call.ops)
     nans = sum(op.name == "zero_nans" for op in call.ops) * len(leaves)
-    return [*rows, jax.ShapeDtypeStruct((max(1, finite + nans),), jnp.uint32)], aliases
+    words = finite + nans + 4 * sum(op.name in ESTIMATING for op in call.ops)
+    return [*rows, jax.ShapeDtypeStruct((max(1, words),), jnp.uint32)], aliases
 
 
 READS = {op["name"]: op["params"] for op in _core.list_ops()}
@@ -176,9 +178,11 @@ def on_numpy(
     made = []
     for at, leaf in enumerate(leaves):
         made += [out[at], *(new[slot][at] for slot in leaf.slots_of(call.ops))]
-    finite, nans, _ = ([], [], []) if found is None else found
-    flags = [*finite, *(flag for row in nans for flag in row)] or [False]
-    return [*made, np.array(flags, np.uint32)]
+    finite, nans, estimates = ([], [], []) if found is None else found
+    flags = np.array([*finite, *(flag for row in nans for flag in row)], np.uint32)
+    numbers = np.array([one or (0.0, 0.0) for one in estimates], np.float64)
+    words = np.concatenate([flags, numbers.ravel().view(np.uint32)])
+    return [*made, words if words.size else np.zeros(1, np.uint32)]
 
 
 def leaves_of(
@@ -207,6 +211,7 @@ DECAY = Op("add_decayed_weights", (0.01,))
 RATE = Op("scale", (-0.1,))
 TRACE = Op("trace", (0.9,))
 CLIP = Op("clip_by_global_norm", (1.5,))
+PRODIGY = Op("prodigy", (0.9, 0.999, 0.99, 1e-8, 1e-3, 1.0, 0.01, 0.0, 1.0, 1e-2, 0.5, 3.0))
 NOISE = Op("add_noise", (0.5, 7.0, 11.0))
 ADAMW = [ADAM, DECAY, RATE]
 BF16: Any = jnp.bfloat16

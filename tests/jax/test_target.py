@@ -19,7 +19,9 @@ from tests.jax.calls import (
     BF16,
     CLIP,
     DECAY,
+    ESTIMATING,
     NOISE,
+    PRODIGY,
     RATE,
     STEP,
     SUMS,
@@ -55,6 +57,7 @@ CHAINS: dict[str, list[Op]] = {
     "clip_behind_state": [TRACE, CLIP, RATE],
     "finite": [Op("apply_if_finite", (0.0,), 2), TRACE, RATE],
     "accepted": [Op("apply_if_finite", (1.0,), 2), TRACE, RATE],
+    "estimates": [RATE, PRODIGY, CLIP],
     "nans": [Op("zero_nans"), TRACE, Op("zero_nans")],
     "noise": [NOISE, TRACE, Op("add_noise", (0.1, 1.0, 2.0))],
     "units": [Op("centralize"), TRACE, Op("adaptive_grad_clip", (0.1, 1e-3)), RATE],
@@ -113,7 +116,7 @@ def in_parts(call: Call, leaves: Sequence[Leaf], cuts: Sequence[slice]) -> list[
         return jnp.stack(known) if known else None
 
     for at, op in enumerate(call.ops):
-        if op.name in {"clip_by_global_norm", "apply_if_finite"}:
+        if op.name in {"clip_by_global_norm", "apply_if_finite", *ESTIMATING}:
             ops = call.ops[: at + 1]
             rows = [
                 run(replace(call, ops=ops, mode=SUMS, known=what_is_known(), drawn=drawn(cut, ops)),
@@ -134,6 +137,7 @@ PARTS: dict[str, list[Op]] = {
     "two": [NOISE, CLIP, RATE, Op("clip_by_global_norm", (0.01,)), TRACE],
     "finite": [Op("clip", (1e300,)), Op("apply_if_finite", (0.0,), 2), CLIP, TRACE, RATE],
     "units": [Op("centralize"), Op("adaptive_grad_clip", (0.1, 1e-3)), CLIP, TRACE],
+    "estimates": [CLIP, DECAY, PRODIGY, RATE],
 }
 
 

@@ -175,6 +175,19 @@ def test_explain_shows_measures_masks_and_gates() -> None:
     assert "Python" not in text
 
 
+def test_explain_shows_sums_over_all_leaves() -> None:
+    out = io.StringIO()
+    gm.explain(gm.contrib.prodigy(), random_tree(0), file=out)
+    _, first, second, loop = out.getvalue().splitlines()
+    assert first == (
+        "pass 1  16 B/param  reads updates, params, grad_sum, params0; "
+        "sums over all leaves for prodigy"
+    )
+    state = "params, exp_avg, exp_avg_sq, grad_sum"
+    assert second == f"pass 2  36 B/param  reads updates, {state}; writes {state}"
+    assert loop == "        in blocks: prodigy"
+
+
 def test_explain_prints(capsys: pytest.CaptureFixture[str]) -> None:
     gm.sgd(0.1).explain(np.ones(3))
     assert "one loop: scale" in capsys.readouterr().out

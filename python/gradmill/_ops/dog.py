@@ -27,7 +27,7 @@ def _estimates(xp: Any, distance: Array, squares: Array, by: Numbers) -> tuple[A
     return xp.maximum(by.max_dist, xp.sqrt(distance)), by.sum_sq_norm_grads + squares
 
 
-@op(finds="estimates", sums=Sums(squares, _estimates))
+@op(finds="estimates", sums=Sums(squares, _estimates), fixed=("init_params",))
 def dog(
     xp: Any,
     u: Array,

@@ -17,7 +17,7 @@ def _estimates(xp: Any, distance: Array, squares: Array, by: Numbers) -> tuple[A
     return by.weighted_sq_norm_grads + farthest * squares, farthest
 
 
-@op(finds="estimates", sums=Sums(squares, _estimates))
+@op(finds="estimates", sums=Sums(squares, _estimates), fixed=("init_params",))
 def dowg(
     xp: Any,
     u: Array,

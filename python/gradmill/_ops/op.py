@@ -81,6 +81,7 @@ class Op:
         reads_params: Whether it reads the parameter.
         finds: What has to be found in the update as a whole before it runs.
         sums: How its estimates are found, where it asks for such.
+        fixed: Those of its slots that stay as they are, so that steps in place leave them alone.
         words: Those of its scalars that are integers of 32 bits, such as the words of a key.
         zeroes: Whether each update that leaves it is zero, be the leaf what it may.
         makes_steps: Whether what leaves it is meant to be added to parameters; what bounds, guards
@@ -93,6 +94,7 @@ class Op:
         *,
         finds: Finds | None = None,
         sums: Sums | None = None,
+        fixed: tuple[str, ...] = (),
         words: tuple[str, ...] = (),
         zeroes: bool = False,
         makes_steps: bool = True,
@@ -108,6 +110,7 @@ class Op:
         self.knows = frozenset(by_name).intersection(KNOWN)
         self.finds = finds
         self.sums = sums
+        self.fixed = fixed
         own = tuple(name for name in by_name if name not in KNOWN)
         self.scalars = own + ("count",) * ("count" in self.knows)
         self.words = words
@@ -135,6 +138,7 @@ class Op:
 class _Facts(TypedDict, total=False):
     finds: Finds | None
     sums: Sums | None
+    fixed: tuple[str, ...]
     words: tuple[str, ...]
     zeroes: bool
     makes_steps: bool

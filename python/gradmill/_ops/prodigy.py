@@ -32,7 +32,7 @@ def _estimates(xp: Any, towards: Array, size: Array, by: Numbers) -> tuple[Array
     return xp.maximum(by.estim_lr, over(xp, by.estim_lr_coef * weighted, size)), weighted
 
 
-@op(finds="estimates", sums=Sums(_addends, _estimates))
+@op(finds="estimates", sums=Sums(_addends, _estimates), fixed=("params0",))
 def prodigy(
     xp: Any,
     u: Array,

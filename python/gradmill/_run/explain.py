@@ -123,7 +123,9 @@ def _pass(
     links = [run.ops[index] for index in entry["ops"]]
     ops = [run.own_ops[index] for index in entry["ops"]]
     own = [slot for link in links if link.spec is not None for slot in link.spec.slots]
-    slots = [slot.name for slot in own if any(map(slot.is_like, shapes))]
+    kept = {name for op in ops for name in op.fixed} if in_place else set[str]()
+    had = [slot.name for slot in own if any(map(slot.is_like, shapes))]
+    slots = [name for name in had if name not in kept]
     at_end = None if entry["ends_for"] is None else run.own_ops[entry["ends_for"]]
     # Norms of leaves are taken on the way; other measures read what the ops left behind.
     walks = at_end is None or not entry["measures"] or entry["carries"]

@@ -1,7 +1,7 @@
 //! Programs over lists of arrays, without writing to any of them.
 
 use gradmill_core::data::{Params, Slot};
-use gradmill_core::ops::Of;
+use gradmill_core::ops::{Of, Settle};
 use gradmill_core::sys::simd::Tier;
 use gradmill_core::{
     DType, Entry, Float, Leaf, Outcome, PassInput, Row, Step, Workspace, run_rows,
@@ -103,7 +103,8 @@ impl Program {
             let sums = gather.map_or(&[][..], |gather| gather.of).iter();
             let measured: Vec<&str> = sums.map(|(of, _)| of.name()).collect();
             let reads_params = self.core.look_at_params(pass.ops.clone());
-            let sums_params = on_the_way && measured.contains(&Of::Param.name());
+            let sums_params = on_the_way && measured.contains(&Of::Param.name())
+                || gather.is_some_and(|gather| matches!(gather.settle, Settle::Estimates(_)));
             entry.set_item("takes_params", reads_params || sums_params)?;
             entry.set_item("measures", if on_the_way { Vec::new() } else { measured })?;
             let before = self.core.gather_params(next..pass.ops.end).map(op_of);
