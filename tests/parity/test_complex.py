@@ -123,8 +123,20 @@ def test_complex_updates_of_any_layout(dtype: Any) -> None:
     values = np.asarray(complex_tree(0)["kernel"], dtype)
     other = np.asarray(complex_tree(1)["kernel"], dtype)
     scalar = np.asarray(2 + 1j, dtype)
-    params = {"t": values.T, "s": values[::2, ::-1], "n": scalar, "none": None, "real": np.ones(2)}
-    updates = {"t": other.T, "s": other[::2, ::-1], "n": -scalar, "none": None, "real": np.ones(2)}
+    params: Any = {
+        "t": values.T,
+        "s": values[::2, ::-1],
+        "n": scalar,
+        "none": None,
+        "real": np.ones(2),
+    }
+    updates: Any = {
+        "t": other.T,
+        "s": other[::2, ::-1],
+        "n": -scalar,
+        "none": None,
+        "real": np.ones(2),
+    }
     new = gm.apply_updates(params, updates)
     for key in ("t", "s", "n", "real"):
         assert new[key].dtype == params[key].dtype
