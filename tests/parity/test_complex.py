@@ -12,6 +12,7 @@ import pytest
 
 import gradmill as gm
 from gradmill._data.trees import tree_map
+from gradmill.errors import LeafTypeError
 from gradmill.jax import to_optax
 from tests.on_jax import to_jax
 from tests.parity.test_optax import same_kind
@@ -53,7 +54,9 @@ def test_ten_steps(make: Any, dtype: Any) -> None:
             same_kind(updates, expected)
             assert_close(updates, expected, **TOLERANCE[dtype])
             assert_close(state, their_state, **TOLERANCE[dtype])
-            params = gm.tree.add(params, updates)
+            summed = gm.tree.add(params, updates)
+            params = gm.apply_updates(params, updates)
+            assert bits(params) == bits(summed)
 
 
 @each_row
@@ -113,3 +116,38 @@ def test_what_it_does_not_take() -> None:
     split: Any = gm.contrib.split_real_and_imaginary
     with pytest.raises(TypeError, match="split_real_and_imaginary takes a transformation"):
         split(3)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_complex_updates_of_any_layout(dtype: Any) -> None:
+    values = np.asarray(complex_tree(0)["kernel"], dtype)
+    other = np.asarray(complex_tree(1)["kernel"], dtype)
+    scalar = np.asarray(2 + 1j, dtype)
+    params: Any = {
+        "t": values.T,
+        "s": values[::2, ::-1],
+        "n": scalar,
+        "none": None,
+        "real": np.ones(2),
+    }
+    updates: Any = {
+        "t": other.T,
+        "s": other[::2, ::-1],
+        "n": -scalar,
+        "none": None,
+        "real": np.ones(2),
+    }
+    new = gm.apply_updates(params, updates)
+    for key in ("t", "s", "n", "real"):
+        assert new[key].dtype == params[key].dtype
+        np.testing.assert_array_equal(new[key], params[key] + updates[key])
+    tiny = np.array([-0.0 + 1e-310j], np.complex128)
+    assert bits(gm.apply_updates(tiny, np.zeros(1, complex))) == bits(tiny)
+    for one, two in (
+        (values, other.real),
+        (values.real, other),
+        (values, other[:1]),
+        (np.ma.masked_array(values, False), other),
+    ):
+        with pytest.raises(LeafTypeError, match=r"dtype complex|masked array"):
+            gm.apply_updates(one, two)

@@ -8,6 +8,7 @@ import numpy as np
 
 from gradmill import _core, errors
 from gradmill._data.arrays import as_native
+from gradmill._data.numbers import is_foreign
 from gradmill._data.threads import scoped
 from gradmill._data.trees import Flattener, Treespec, flatten, leaf_path
 from gradmill._plan.align import hint_for, kind_of
@@ -36,7 +37,8 @@ def leaf_error(
 def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
     """Add updates to parameters.
 
-    The sum is formed in the wider dtype of the two and rounded to the parameter's.
+    The sum is formed in the wider dtype of the two and rounded to the parameter's. Complex leaves,
+    for which :func:`gradmill.contrib.split_real_and_imaginary` makes updates, are added as well.
 
     Args:
         params: A tree of float32 or float64 arrays of any shape.
@@ -74,17 +76,52 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
         for at, (param, update) in enumerate(zip(leaves, steps, strict=True)):
             if param is None and update is not None:
                 raise none_error(update, structure.spec, at)
+    return structure.spec.unflatten(_summed(leaves, steps, structure.spec))
+
+
+def _summed(leaves: list[Any], steps: list[Any], spec: Treespec) -> list[Any]:
+    """The new parameters, leaf by leaf."""
     try:
-        new = _core.apply_updates(leaves, steps, scoped.get())
+        return _core.apply_updates(leaves, steps, scoped.get())
     except _core.CoreError as fault:
-        nonzero = _without_zeros(leaves, steps, structure.spec)
+        if any(map(_is_complex, leaves, steps)):
+            pairs = list(map(_real_parts, leaves, steps))
+            new = _summed([pair[0] for pair in pairs], [pair[1] for pair in pairs], spec)
+            return list(map(_joined, leaves, steps, new))
+        nonzero = _without_zeros(leaves, steps, spec)
         if all(other is update for other, update in zip(nonzero, steps, strict=True)):
-            raise leaf_error(fault, structure.spec, params=leaves, updates=steps) from None
+            raise leaf_error(fault, spec, params=leaves, updates=steps) from None
         try:
-            new = _core.apply_updates(leaves, nonzero, scoped.get())
+            return _core.apply_updates(leaves, nonzero, scoped.get())
         except _core.CoreError as other:
-            raise leaf_error(other, structure.spec, params=leaves, updates=nonzero) from None
-    return structure.spec.unflatten(new)
+            raise leaf_error(other, spec, params=leaves, updates=nonzero) from None
+
+
+def _is_complex(param: Any, update: Any) -> bool:
+    """Whether to add a complex parameter and its update as pairs of numbers."""
+    if not all(map(_has_dtype, (param, update))) or param.shape != update.shape:
+        return False
+    return bool(param.dtype.kind == update.dtype.kind == "c")
+
+
+def _has_dtype(leaf: Any) -> bool:
+    """Whether it is an array of NumPy itself or of another library; one with a mask is not."""
+    return type(leaf) is np.ndarray or isinstance(leaf, np.generic) or is_foreign(leaf)
+
+
+def _real_parts(param: Any, update: Any) -> tuple[Any, Any]:
+    """Both with a last axis for real and imaginary parts, if they are complex."""
+    if not _is_complex(param, update):
+        return param, update
+    first, second = (np.asarray(leaf, order="C")[..., None] for leaf in (param, update))
+    return first.view(first.real.dtype), second.view(second.real.dtype)
+
+
+def _joined(param: Any, update: Any, new: Any) -> Any:
+    """A new parameter, which is complex again if it was."""
+    if not _is_complex(param, update):
+        return new
+    return new.view(np.asarray(param).dtype)[..., 0]
 
 
 def none_error(update: Any, treespec: Treespec, at: int) -> TreeError:

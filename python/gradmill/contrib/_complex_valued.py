@@ -127,8 +127,8 @@ def split_real_and_imaginary(inner: TransformationLike) -> GradientTransformatio
     leaf again; real leaves are as they were. Gradients are those that descend: of JAX, conjugate
     them first, with :func:`gradmill.tree.conj`.
 
-    :class:`gradmill.Optimizer` and :func:`gradmill.apply_updates` take real parameters alone; add
-    complex updates with :func:`gradmill.tree.add`.
+    :class:`gradmill.Optimizer` takes real parameters alone; :func:`gradmill.apply_updates` adds
+    complex updates.
 
     Args:
         inner: The transformation.
