@@ -39,7 +39,7 @@ def subnormal(state: Any) -> list[Any]:
     for dtype in RANGES:
         own = [leaf.ravel() for leaf in leaves if leaf.dtype == dtype]
         numbers = np.concatenate(own) if own else np.zeros(0, dtype)
-        small = np.abs(numbers) < np.finfo(dtype).smallest_normal
+        small = np.abs(numbers) < np.finfo(numbers.dtype).smallest_normal
         found += numbers[small & (numbers != 0)].tolist()
     return found
 
