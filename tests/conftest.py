@@ -16,19 +16,23 @@ if TYPE_CHECKING:
 # Its import replaces the extension.
 collect_ignore = ["other_core.py"]
 
-PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "fast")
-if PROFILE == "fast":
-    # Most programs of JAX run a few times, so compiling takes longer than optimizing saves. Those
-    # in tests/jax are as users have them. JAX reads it when it is imported.
-    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-
 # The same examples in each run of `make test`; others in each run of `make test-full`.
 hypothesis.settings.register_profile(
     "fast", max_examples=10, deadline=None, derandomize=True, database=None
 )
 hypothesis.settings.register_profile("full", max_examples=40, deadline=None)
 hypothesis.settings.register_profile("slow", max_examples=2000, deadline=None)
-hypothesis.settings.load_profile(PROFILE)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have JAX compile with few optimizations where variants are left out.
+
+    Most programs run a few times. Those in tests/jax, and all in ``make test-full``, are compiled
+    as users have them. JAX reads this when it is imported.
+    """
+    if config.option.markexpr == "not full":
+        os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -58,7 +58,8 @@ def bits(tree: Any) -> list[tuple[Any, ...]]:
 
 
 def _one_nan(array: Array) -> Array:
-    return np.where(np.isnan(array), np.nan, array).astype(array.dtype)
+    is_nan = np.isnan(array)
+    return np.where(is_nan, np.nan, array).astype(array.dtype) if is_nan.any() else array
 
 
 def assert_close(actual: Any, expected: Any, rtol: float, atol: float = 0.0) -> None:
@@ -69,4 +70,14 @@ def assert_close(actual: Any, expected: Any, rtol: float, atol: float = 0.0) -> 
     assert len(actual_leaves) == len(expected_leaves)
     for a, b in zip(actual_leaves, expected_leaves, strict=True):
         assert np.shape(a) == np.shape(b)
-        np.testing.assert_allclose(a, np.asarray(b), rtol=rtol, atol=atol)
+        if not _plainly_close(np.asarray(a), np.asarray(b), rtol, atol):
+            np.testing.assert_allclose(a, np.asarray(b), rtol=rtol, atol=atol)
+
+
+def _plainly_close(a: Array, b: Array, rtol: float, atol: float) -> bool:
+    """Whether all are finite and close by NumPy's rule, which takes ten times longer to say so."""
+    if not a.dtype == b.dtype in (np.float32, np.float64):
+        return False
+    with np.errstate(all="ignore"):
+        apart = abs(a - b)
+        return bool(((apart <= atol + rtol * abs(b)) & (apart < np.inf)).all())

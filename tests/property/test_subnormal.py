@@ -34,11 +34,13 @@ def tiny_tree(seed: int, dtype: Any) -> dict[str, Any]:
 
 def subnormal(state: Any) -> list[Any]:
     """Those that are there."""
+    leaves = [leaf for leaf in flatten(state)[0] if isinstance(leaf, np.ndarray)]
     found = []
-    for leaf in flatten(state)[0]:
-        if isinstance(leaf, np.ndarray) and leaf.dtype.type in RANGES:
-            small = np.abs(leaf) < np.finfo(leaf.dtype).smallest_normal
-            found += leaf[small & (leaf != 0)].tolist()
+    for dtype in RANGES:
+        own = [leaf.ravel() for leaf in leaves if leaf.dtype == dtype]
+        numbers = np.concatenate(own) if own else np.zeros(0, dtype)
+        small = np.abs(numbers) < np.finfo(numbers.dtype).smallest_normal
+        found += numbers[small & (numbers != 0)].tolist()
     return found
 
 
