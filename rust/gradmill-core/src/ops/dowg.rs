@@ -8,11 +8,7 @@ use crate::number::scalars::{larger, over};
 
 pub const DOWG: Meta = Meta {
     name: "dowg",
-    scalars: &[
-        epsilon("eps"),
-        estimate("weighted_sq_norm_grads"),
-        estimate("estim_sq_dist"),
-    ],
+    scalars: &[epsilon("eps"), estimate("weighted_sq_norm_grads"), estimate("estim_sq_dist")],
     slots: &["init_params"],
     params: true,
     gather: Some(Gather { over: Over::Tree, of: &[], settle: Settle::Estimates(estimates) }),
