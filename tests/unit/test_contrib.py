@@ -233,3 +233,12 @@ def test_muon_takes_what_has_two_axes() -> None:
     assert state.inner_states["muon"].inner_state[0].mu["b"] == gm.MaskedNode()
     np.testing.assert_allclose(updates["b"], -0.1, rtol=1e-6)
     assert updates["empty"].shape == (0, 3)
+
+
+def test_an_estimate_beyond_the_range_of_its_state_is_infinite() -> None:
+    params, grads = np.ones(2, np.float32), np.full(2, 1e19, np.float32)
+    tx = gm.contrib.dog()
+    first, own, last = tx.init(params)
+    own = own._replace(is_init_step=np.False_, sum_sq_norm_grads=np.asarray(3e38, np.float32))
+    _, (_, new, _) = tx.update(grads, (first, own, last), params)
+    assert np.isposinf(new.sum_sq_norm_grads)

@@ -101,7 +101,8 @@ def new_fields(state: PyTree, changes: dict[str, Any]) -> PyTree:
             dtype = getattr(getattr(state, name), "dtype", None)
             # Floats are rounded, and the caller's thread may do that in another way.
             if isinstance(value, float):
-                changes[name] = in_default_mode(np.asarray, value, dtype)
+                with np.errstate(over="ignore"):
+                    changes[name] = in_default_mode(np.asarray, value, dtype)
             else:
                 changes[name] = np.asarray(value, dtype)
     if len(changes) == len(state):
