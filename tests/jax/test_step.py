@@ -13,6 +13,7 @@ import optax
 import pytest
 
 import gradmill as gm
+from gradmill._plan.layout import links_of
 from gradmill.errors import LeafTypeError, LeafValueError
 from gradmill.jax import _fused, from_optax_state, step, to_optax
 from tests.cases import CASES, Case
@@ -62,9 +63,19 @@ def same_bits(
 def skip_other_bits(case: Case) -> None:
     if not case.is_native:
         pytest.skip("runs as operations of JAX")
-    of_host = "schedule" in case.name or case.name.startswith("inject")
-    if not MIXES_DTYPES and of_host and not case.name.startswith("multi"):
-        pytest.skip("this JAX has schedules and injected numbers in float32")
+    if not MIXES_DTYPES and has_numbers(case) and not case.name.startswith("multi"):
+        pytest.skip("this JAX has schedules and numbers of states in float32")
+
+
+def has_numbers(case: Case) -> bool:
+    """Whether numbers of a step depend on more than a count."""
+    specs = [link.spec for link in links_of(case.make(gm)) if link.spec is not None]
+    kept = [spec.control.init(random_tree(0)) for spec in specs if spec.control is not None]
+    return (
+        case.name.startswith("inject")
+        or any(callable(number) for spec in specs for number in spec.hyper.values())
+        or any(getattr(value, "dtype", None) == np.float32 for of in kept for value in of.values())
+    )
 
 
 @pytest.mark.full

@@ -40,9 +40,20 @@ WORDS_OF_ESTIMATES = 4
 
 
 def doubles(words: Any) -> Any:
-    """The doubles that words hold, the lower halves first."""
-    with in_float64():
-        return jax.lax.bitcast_convert_type(words.reshape(-1, 2), jnp.float64)
+    """The doubles that words hold, the lower halves first; in float32 where JAX has no others."""
+    pairs = words.reshape(-1, 2)
+    if hasattr(jax, "enable_x64") or jax.config.jax_enable_x64:
+        with in_float64():
+            return jax.lax.bitcast_convert_type(pairs, jnp.float64)
+    low, high = pairs[:, 0], pairs[:, 1]
+    exponent = ((high >> 20) & 0x7FF).astype(jnp.int32) - 1023
+    # Of 52 bits behind the point 23 are left, rounded to nearest; a carry goes to the exponent.
+    digits = ((high & 0xFFFFF) << 3 | low >> 29) + (low >> 28 & 1)
+    normal = ((exponent + 127).astype(jnp.uint32) << 23) + digits
+    size = jnp.where(exponent < -126, 0, jnp.where(exponent > 127, 0x7F800000, normal))
+    is_nan = (exponent == 1024) & ((high & 0xFFFFF | low) != 0)
+    size = jnp.where(is_nan, 0x7FC00000, size).astype(jnp.uint32)
+    return jax.lax.bitcast_convert_type(size | (high >> 31 << 31), jnp.float32)
 
 
 class Mode(IntEnum):
