@@ -62,7 +62,7 @@ class Case:
     @property
     def is_native(self) -> bool:
         """Whether the core runs all of it."""
-        return not self.python and set(self.ops) <= NATIVE
+        return not self.python and set(self.ops) <= NATIVE.keys()
 
     @property
     def recompiles(self) -> bool:

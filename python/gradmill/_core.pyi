@@ -57,6 +57,7 @@ class _Op(TypedDict):
     name: str
     scalars: list[str]
     slots: list[str]
+    members: int
     params: bool
     finds: str | None
 

@@ -56,7 +56,7 @@ def test_arguments_are_looked_at_at_once() -> None:
     with pytest.raises(ValueError, match="mode"):
         lion.update(PARAMS, lion.init(PARAMS))
     with pytest.raises(ValueError, match=r"^mode must be"):
-        gm.scale_by_lion(mode="none")  # type: ignore[arg-type]
+        gm.scale_by_lion(mode="none")  # type: ignore[arg-type]  # (what is refused)
     optax.scale_by_zoom_linesearch(5, increase_factor=1.0)
     with pytest.raises(ValueError, match=r"^increase_factor must be greater than 1"):
         gm.scale_by_zoom_linesearch(5, increase_factor=1.0)

@@ -9,6 +9,8 @@ import pytest
 
 import gradmill as gm
 from gradmill import _core
+from gradmill._plan.layout import links_of
+from gradmill._run.ops import MAX_LINKS
 from tests.cases import CASES, Case
 from tests.trees import bits, copy_tree, random_tree, special_tree
 
@@ -90,6 +92,9 @@ def test_noise_of_other_seeds() -> None:
     assert bits(state) == bits(again)
 
 
+NATIVE = [case for case in CASES if case.is_native]
+
+
 def by_number(path: Any, leaf: Any) -> int:
     return int(path.keys[0])
 
@@ -115,3 +120,27 @@ def test_chains_longer_than_a_program(tx: Any) -> None:
         params = gm.apply_updates(params, updates)
         opt.step(grads)
         assert bits((opt.params, opt.state)) == bits((params, state))
+
+
+@pytest.mark.parametrize("case", NATIVE, ids=lambda case: case.name)
+def test_every_row_in_a_chain_longer_than_a_program(case: Case) -> None:
+    """Some ops take up more of a program than one place."""
+    tx = case.make(gm)
+    long = gm.chain(*[tx] * (MAX_LINKS // len(links_of(tx)) + 1))
+    params, grads = random_tree(0), random_tree(1)
+    updates, state = long.update(grads, long.init(params), params)
+    expected = grads
+    for own in state:
+        expected, alone = tx.update(expected, tx.init(params), params)
+        assert bits(own) == bits(alone)
+    assert bits(updates) == bits(expected)
+
+
+def test_groups_whose_ops_take_two_places_in_a_program() -> None:
+    params = {str(at): np.full((3, 4), 0.1 * at, np.float32) for at in range(40)}
+    one = gm.adafactor(0.1, min_dim_size_to_factor=2)
+    tx = gm.partition(dict.fromkeys(params, one), {key: key for key in params})
+    opt, alone = gm.Optimizer(tx, copy_tree(params)), gm.Optimizer(one, copy_tree(params))
+    opt.step(params)
+    alone.step(params)
+    assert bits(opt.params) == bits(alone.params)

@@ -134,6 +134,11 @@ class Op:
         """Whether the core runs it."""
         return self.name in NATIVE
 
+    @cached_property
+    def members(self) -> int:
+        """How many of a program's members it makes: two where leaves of other shapes have one."""
+        return NATIVE.get(self.name, 1)
+
 
 class _Facts(TypedDict, total=False):
     finds: Finds | None
@@ -155,5 +160,5 @@ def op(formula: Formula | None = None, /, **facts: Unpack[_Facts]) -> Any:
     return Op(formula)
 
 
-NATIVE = {row["name"] for row in _core.list_ops()}
-"""The names of the ops that the core lists."""
+NATIVE = {row["name"]: row["members"] for row in _core.list_ops()}
+"""The ops that the core lists by name, each with how many members of a program it makes."""

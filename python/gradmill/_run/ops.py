@@ -41,6 +41,11 @@ MAX_LINKS = 64
 """Most links that one program holds: a leaf's skipped ops are bits of a word."""
 
 
+def width(links: Sequence[Link]) -> int:
+    """How much of :data:`MAX_LINKS` these take up: an op may have two members of a program."""
+    return sum(1 if link.op is None else link.op.members for link in links)
+
+
 class Found(NamedTuple):
     """What a run met on its way."""
 

@@ -10,7 +10,7 @@ from gradmill._plan.match import match
 from gradmill._run.formulas import FormulaRun
 from gradmill._run.frame import Framer, masked_extra
 from gradmill._run.native import NativeRun
-from gradmill._run.ops import MAX_LINKS, Found
+from gradmill._run.ops import MAX_LINKS, Found, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ def runs_of(tx: TransformationLike) -> list[Run]:
             continue
         control = link.spec.control
         kinds = {one.op.is_native for one in (*row, link) if one.op is not None}
-        if len(row) == MAX_LINKS or len(kinds) > 1 or (control and control.needs_updates):
+        if width((*row, link)) > MAX_LINKS or len(kinds) > 1 or (control and control.needs_updates):
             close()
         row.append(link)
     close()

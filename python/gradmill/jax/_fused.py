@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradmill._data.numbers import is_traced
-from gradmill._run.ops import ALWAYS, MAX_LINKS, planned
+from gradmill._run.ops import ALWAYS, MAX_LINKS, planned, width
 from gradmill.jax._call import (
     WORDS_OF_ESTIMATES,
     LeafArrays,
@@ -36,7 +36,7 @@ def can_be_fused(lowering: Lowering) -> bool:
     """Whether all of a transformation runs in kernels, with hyperparameters that are known."""
     links = lowering.links
     ops = [link for link in links if link.op is not None]
-    return len(ops) <= MAX_LINKS and all(
+    return width(ops) <= MAX_LINKS and all(
         link.spec is not None
         and (link.op is None or link.op.is_native)
         and not any(map(is_traced, link.spec.hyper.values()))

@@ -81,8 +81,10 @@ pub fn list_ops(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
                 "scalars",
                 meta.scalars.iter().map(|scalar| scalar.name).collect::<Vec<_>>(),
             )?;
-            let others = meta.otherwise.and_then(named).map_or(&[][..], |other| other.slots);
+            let other = meta.otherwise.and_then(named);
+            let others = other.map_or(&[][..], |other| other.slots);
             entry.set_item("slots", [meta.slots, meta.unit_slots, others].concat())?;
+            entry.set_item("members", 1 + usize::from(other.is_some()))?;
             entry.set_item("params", meta.params)?;
             let finds = meta.gather.map(|gather| match gather.settle {
                 Settle::Scalar => "norm",
