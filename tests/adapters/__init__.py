@@ -1,0 +1,1 @@
+"""Adapters against the programs that they are for."""
