@@ -1,0 +1,74 @@
+"""Steps over arrays that somebody else owns, at a rate that somebody else sets."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradmill.optimizer import Optimizer
+from gradmill.transforms import inject_hyperparams, scale_by_adam, scale_by_learning_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gradmill._data.types import TransformationLike
+    from gradmill._run.report import StepReport
+    from gradmill._run.transformation import GradientTransformation
+
+_AT_ITS_TOP = np.iinfo(np.int32).max  # no power of a decay is left of it
+
+
+def rate() -> TransformationLike:
+    """The member of a chain that multiplies with what :class:`Steps` is called with."""
+    return inject_hyperparams(scale_by_learning_rate)(learning_rate=1.0)
+
+
+def uncorrected_adam(b1: float, b2: float, eps: float) -> GradientTransformation:
+    """Adam's moments, and their quotient without corrections, which are in the rate."""
+    return scale_by_adam(b1, b2, eps)
+
+
+class Steps:
+    """An optimizer of a list of arrays, which each step is told anew.
+
+    Attributes:
+        slots: The lists of state arrays by name, which steps overwrite.
+    """
+
+    def __init__(
+        self,
+        tx: TransformationLike,
+        params: Sequence[Any],
+        slots: Mapping[str, Sequence[Any]],
+    ) -> None:
+        """Bind a chain with :func:`rate` in it, with copies of these state arrays to start from."""
+        self._optimizer = Optimizer(tx, list(params))
+        start = tuple(_with(part, slots) for part in self._optimizer.state)
+        self._optimizer.init_from(start, steps=0)
+        parts = self._optimizer.state
+        found = {name: getattr(part, name) for part in parts for name in _fields(part, slots)}
+        self.slots: dict[str, list[Any]] = found
+        [self._hyperparams] = [part.hyperparams for part in parts if hasattr(part, "hyperparams")]
+
+    def __call__(self, params: Sequence[Any], grads: Sequence[Any], rate: float) -> StepReport:
+        """Update these arrays in place; they may be others than the last ones, of equal shapes."""
+        bound = self._optimizer.params
+        if any(map(operator.is_not, params, bound)):
+            bound[:] = params
+            self._optimizer.load(bound)
+        self._hyperparams["learning_rate"] = rate
+        return self._optimizer.step(grads)
+
+
+def _fields(part: Any, slots: Mapping[str, Any]) -> list[str]:
+    return [name for name in slots if hasattr(part, name)]
+
+
+def _with(part: Any, slots: Mapping[str, Any]) -> Any:
+    """A part of a state with other arrays."""
+    new: dict[str, Any] = {name: list(slots[name]) for name in _fields(part, slots)}
+    if "nu" in new:
+        new["count"] = np.asarray(_AT_ITS_TOP, np.int32)
+    return part._replace(**new) if new else part
