@@ -11,7 +11,7 @@ from gradmill.optimizer import Optimizer
 from gradmill.transforms import inject_hyperparams, scale_by_adam, scale_by_learning_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gradmill._data.types import TransformationLike
     from gradmill._run.report import StepReport
@@ -52,6 +52,13 @@ class Steps:
         self.slots: dict[str, list[Any]] = found
         [self._hyperparams] = [part.hyperparams for part in parts if hasattr(part, "hyperparams")]
 
+    def holds(self, slots: Mapping[str, Sequence[Any]]) -> bool:
+        """Whether these are the state arrays that steps overwrite."""
+        return all(
+            len(own) == len(slots[name]) and all(map(operator.is_, own, slots[name]))
+            for name, own in self.slots.items()
+        )
+
     def __call__(self, params: Sequence[Any], grads: Sequence[Any], rate: float) -> StepReport:
         """Update these arrays in place; they may be others than the last ones, of equal shapes."""
         bound = self._optimizer.params
@@ -72,3 +79,42 @@ def _with(part: Any, slots: Mapping[str, Any]) -> Any:
     if "nu" in new:
         new["count"] = np.asarray(_AT_ITS_TOP, np.int32)
     return part._replace(**new) if new else part
+
+
+class Native:
+    """An optimizer of another program, whose attributes have the state, and our steps.
+
+    What is assigned to such an attribute holds from the next step on. Steps are bound to arrays
+    when they are taken, so there is nothing of theirs to be pickled.
+    """
+
+    _steps: tuple[tuple[Any, ...], Steps] | None = None
+
+    def _chain(self) -> tuple[Callable[..., TransformationLike], tuple[Any, ...]]:
+        """What makes the chain, and the hyperparameters that it is made of."""
+        raise NotImplementedError
+
+    def _slots(self) -> dict[str, list[Any]]:
+        """The state arrays, by the library's names for them."""
+        raise NotImplementedError
+
+    def _take(self, slots: dict[str, list[Any]]) -> None:
+        """Have these arrays from now on, which have the values of the old ones."""
+        raise NotImplementedError
+
+    def _step(self, params: Sequence[Any], grads: Sequence[Any], rate: float) -> StepReport:
+        """Overwrite parameters and state."""
+        make, numbers = self._chain()
+        if (
+            self._steps is None
+            or self._steps[0] != numbers
+            or not self._steps[1].holds(self._slots())
+        ):
+            steps = Steps(make(*numbers), params, self._slots())
+            self._take(steps.slots)
+            self._steps = numbers, steps
+        return self._steps[1](params, grads, rate)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All attributes that the other program's own has."""
+        return {name: value for name, value in vars(self).items() if name != "_steps"}

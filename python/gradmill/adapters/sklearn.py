@@ -7,9 +7,9 @@ same parameters, attributes and random numbers, and up to roundings the same wei
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from gradmill.adapters._steps import Steps, rate, uncorrected_adam
+from gradmill.adapters._steps import Native, rate, uncorrected_adam
 from gradmill.transforms import trace
 from gradmill.transforms._chain import chain
 
@@ -22,41 +22,20 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gradmill._data.types import TransformationLike
 
 
-class _Native:
-    """Steps in one pass, with the state in the attributes that scikit-learn has it in.
-
-    Attributes:
-        _names: The attributes that are lists of state arrays, by the names of the library's slots.
-    """
-
-    _names: ClassVar[dict[str, str]]
-    _steps: Steps | None = None
-
-    def _chain(self) -> TransformationLike:
-        raise NotImplementedError
-
-    def _step(self, params: Sequence[Any], grads: Sequence[Any], rate: float) -> None:
-        steps = self._steps
-        if steps is None or any(steps.slots[slot] is not own for slot, own in self._slots()):
-            steps = self._steps = Steps(self._chain(), params, dict(self._slots()))
-            for slot, name in self._names.items():
-                setattr(self, name, steps.slots[slot])
-        steps(params, grads, rate)
-
-    def _slots(self) -> list[tuple[str, list[Any]]]:
-        return [(slot, getattr(self, name)) for slot, name in self._names.items()]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """All that scikit-learn's own has; the next step binds anew."""
-        return {name: value for name, value in vars(self).items() if name != "_steps"}
+def _adam(b1: float, b2: float, eps: float) -> TransformationLike:
+    return chain(uncorrected_adam(b1, b2, eps), rate())
 
 
-class AdamOptimizer(_Native, _theirs.AdamOptimizer):  # type: ignore[misc]
+def _momentum(decay: float, nesterov: bool) -> TransformationLike:
+    return chain(rate(), trace(decay, nesterov))
+
+
+class AdamOptimizer(Native, _theirs.AdamOptimizer):  # type: ignore[misc]
     """What :class:`MLPClassifier` steps with where its ``solver`` is "adam".
 
     Epsilon stands beside the root of the second moment before that is corrected, other than in
@@ -85,11 +64,16 @@ class AdamOptimizer(_Native, _theirs.AdamOptimizer):  # type: ignore[misc]
         array([0.9, 2.1])
     """
 
-    _names: ClassVar = {"mu": "ms", "nu": "vs"}
     t: int
 
-    def _chain(self) -> TransformationLike:
-        return chain(uncorrected_adam(self.beta_1, self.beta_2, self.epsilon), rate())
+    def _chain(self) -> tuple[Callable[..., TransformationLike], tuple[Any, ...]]:
+        return _adam, (self.beta_1, self.beta_2, self.epsilon)
+
+    def _slots(self) -> dict[str, list[Any]]:
+        return {"mu": self.ms, "nu": self.vs}
+
+    def _take(self, slots: dict[str, list[Any]]) -> None:
+        self.ms, self.vs = slots["mu"], slots["nu"]
 
     def update_params(self, params: Sequence[Any], grads: Sequence[Any]) -> None:
         """Take a step.
@@ -104,7 +88,7 @@ class AdamOptimizer(_Native, _theirs.AdamOptimizer):  # type: ignore[misc]
         self.t, self.learning_rate = t, self.learning_rate_init * corrections
 
 
-class SGDOptimizer(_Native, _theirs.SGDOptimizer):  # type: ignore[misc]
+class SGDOptimizer(Native, _theirs.SGDOptimizer):  # type: ignore[misc]
     """What :class:`MLPClassifier` steps with where its ``solver`` is "sgd".
 
     A velocity has the rates of its steps in it, so a new rate holds for new gradients alone.
@@ -132,10 +116,14 @@ class SGDOptimizer(_Native, _theirs.SGDOptimizer):  # type: ignore[misc]
         array([0.9, 2.1])
     """
 
-    _names: ClassVar = {"trace": "velocities"}
+    def _chain(self) -> tuple[Callable[..., TransformationLike], tuple[Any, ...]]:
+        return _momentum, (self.momentum, self.nesterov)
 
-    def _chain(self) -> TransformationLike:
-        return chain(rate(), trace(self.momentum, self.nesterov))
+    def _slots(self) -> dict[str, list[Any]]:
+        return {"trace": self.velocities}
+
+    def _take(self, slots: dict[str, list[Any]]) -> None:
+        self.velocities = slots["trace"]
 
     def update_params(self, params: Sequence[Any], grads: Sequence[Any]) -> None:
         """Take a step.
@@ -161,7 +149,7 @@ class _Optimizer:
             found = vars(estimator)["_optimizer"]
         except KeyError:
             raise AttributeError("_optimizer: nothing has been fitted by steps") from None
-        ours = _OURS.get(type(found))
+        ours: Any = _OURS.get(type(found))
         if ours is not None:
             theirs, found = found, ours.__new__(ours)
             vars(found).update(vars(theirs))
@@ -172,7 +160,7 @@ class _Optimizer:
         vars(estimator)["_optimizer"] = value
 
 
-_OURS: dict[type, type[Any]] = {
+_OURS = {
     _theirs.AdamOptimizer: AdamOptimizer,
     _theirs.SGDOptimizer: SGDOptimizer,
 }
