@@ -30,7 +30,7 @@ KINDS: list[Any] = [
 STARTS: list[Any] = [
     np.linspace(-1, 2, 5),
     np.linspace(-1, 2, 5, dtype=np.float32),
-    np.arange(4),
+    np.array([1, 2]),
     0.5,
     [np.full((2, 3), 0.3), (np.ones(2), {"b": 2.0, "a": [np.ones((3, 1), order="F"), []]})],
 ]
@@ -81,8 +81,8 @@ def test_a_hundred_steps(kind: str, options: Any, x0: Any) -> None:
     check_close(flatten(ends[0])[0], flatten(ends[1])[0], most)
     assert [i for _, i, _ in seen[0]] == list(range(100))
     for (x, _, g), (its_x, _, its_g) in zip(*seen, strict=True):
-        for mine, its in ((x, its_x), (g, its_g)):
-            check_close(mine.astype(float), its.astype(float), 100 * most)
+        check_close(x.astype(float), its_x.astype(float), 100 * most)
+        check_close(g.astype(float), its_g.astype(float), 1e-6)
 
 
 def test_what_functions_were_handed_stays_as_it_is() -> None:

@@ -17,17 +17,15 @@ if TYPE_CHECKING:
     from gradmill._run.report import StepReport
     from gradmill._run.transformation import GradientTransformation
 
-_AT_ITS_TOP = np.iinfo(np.int32).max  # no power of a decay is left of it
-
 
 def rate() -> TransformationLike:
-    """The member of a chain that multiplies with what :class:`Steps` is called with."""
+    """The member of a chain that multiplies with a number that :class:`Steps` is called with."""
     return inject_hyperparams(scale_by_learning_rate)(learning_rate=1.0)
 
 
 def uncorrected_adam(b1: float, b2: float, eps: float) -> GradientTransformation:
     """Adam's moments, and their quotient without corrections, which are in the rate."""
-    return scale_by_adam(b1, b2, eps)
+    return scale_by_adam(b1, b2, eps, bias_correction=False)
 
 
 class Steps:
@@ -42,15 +40,17 @@ class Steps:
         tx: TransformationLike,
         params: Sequence[Any],
         slots: Mapping[str, Sequence[Any]],
+        count: int = 0,
     ) -> None:
-        """Bind a chain with :func:`rate` in it, with copies of these state arrays to start from."""
+        """Bind a chain, with copies of these state arrays and so many steps to start from."""
         self._optimizer = Optimizer(tx, list(params))
-        start = tuple(_with(part, slots) for part in self._optimizer.state)
+        start = tuple(_with(part, slots, count) for part in self._optimizer.state)
         self._optimizer.init_from(start, steps=0)
         parts = self._optimizer.state
         found = {name: getattr(part, name) for part in parts for name in _fields(part, slots)}
         self.slots: dict[str, list[Any]] = found
-        [self._hyperparams] = [part.hyperparams for part in parts if hasattr(part, "hyperparams")]
+        injected = [part.hyperparams for part in parts if hasattr(part, "hyperparams")]
+        self._numbers = [(numbers, name) for numbers in injected for name in numbers]
 
     def holds(self, slots: Mapping[str, Sequence[Any]]) -> bool:
         """Whether these are the state arrays that steps overwrite."""
@@ -59,13 +59,20 @@ class Steps:
             for name, own in self.slots.items()
         )
 
-    def __call__(self, params: Sequence[Any], grads: Sequence[Any], rate: float) -> StepReport:
-        """Update these arrays in place; they may be others than the last ones, of equal shapes."""
+    def __call__(self, params: Sequence[Any], grads: Sequence[Any], *numbers: float) -> StepReport:
+        """Update these arrays in place; they may be others than the last ones, of equal shapes.
+
+        Args:
+            params: The arrays.
+            grads: Their gradients.
+            *numbers: The numbers injected into the chain, in its order.
+        """
         bound = self._optimizer.params
         if any(map(operator.is_not, params, bound)):
             bound[:] = params
             self._optimizer.load(bound)
-        self._hyperparams["learning_rate"] = rate
+        for (injected, name), number in zip(self._numbers, numbers, strict=True):
+            injected[name] = number
         return self._optimizer.step(grads)
 
 
@@ -73,11 +80,11 @@ def _fields(part: Any, slots: Mapping[str, Any]) -> list[str]:
     return [name for name in slots if hasattr(part, name)]
 
 
-def _with(part: Any, slots: Mapping[str, Any]) -> Any:
-    """A part of a state with other arrays."""
+def _with(part: Any, slots: Mapping[str, Any], count: int) -> Any:
+    """A part of a state with other arrays, and the count that goes with them."""
     new: dict[str, Any] = {name: list(slots[name]) for name in _fields(part, slots)}
-    if "nu" in new:
-        new["count"] = np.asarray(_AT_ITS_TOP, np.int32)
+    if new and "count" in part._fields:
+        new["count"] = np.asarray(count, part.count.dtype)
     return part._replace(**new) if new else part
 
 
