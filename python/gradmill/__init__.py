@@ -34,6 +34,7 @@ from gradmill._plan.scalars import safe_increment as safe_increment
 from gradmill._run.digest import state_digest as state_digest
 from gradmill._run.explain import explain as explain
 from gradmill._run.report import StepReport as StepReport
+from gradmill._run.sums import weighted_sum as weighted_sum
 from gradmill._run.target import incremental_update as incremental_update
 from gradmill._run.target import periodic_update as periodic_update
 from gradmill._run.transformation import GradientTransformation as GradientTransformation
