@@ -41,6 +41,14 @@ def adam_of(steps: Steps, b1: float, b2: float, eps: float, *, nesterov: bool = 
         yield m_hat / (np.sqrt(v / (1 - b2**t)) + eps)
 
 
+def descent(steps: Steps, name: str) -> Any:
+    return (-0.1 * g for g, _ in steps)
+
+
+def ascent(steps: Steps, name: str) -> Any:
+    return (0.1 * g for g, _ in steps)
+
+
 def masked(u: Array, g: Array, least: float) -> Array:
     """Liang et al.: the elements of a direction whose sign is the gradient's."""
     phi = (u * g > 0).astype(float)
@@ -276,6 +284,9 @@ def soap(steps: Steps, name: str) -> Any:
 
 
 FORMULAS: dict[str, Callable[..., Any]] = HATS | {
+    "parameter_average": descent,
+    "parameter_average_polyak": descent,
+    "maximize": ascent,
     "cautious": cautious,
     "cautious_args": cautious_args,
     "cautious_weight_decay": cautious_weight_decay,
