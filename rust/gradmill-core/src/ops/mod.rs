@@ -80,6 +80,9 @@ list::ops! {
     acprop { ScaleByAcprop: ScaleByAcprop<T>, ACPROP; }
     simplified_ademamix { ScaleBySimplifiedAdemamix: ScaleBySimplifiedAdemamix<T>, SIMPLIFIED_ADEMAMIX; }
     cocob { ScaleByCocob: ScaleByCocob<T>, COCOB; }
+    cautious { CautiousWeightDecay: CautiousWeightDecay<T>, CAUTIOUS_DECAY; }
+    mars { ScaleByMars: ScaleByMars<T>, MARS; }
+    madgrad { ScaleByMadgrad: ScaleByMadgrad<T>, MADGRAD; }
     prodigy { Prodigy: Prodigy<T>, PRODIGY; }
     dadapt_adamw { DadaptAdamw: DadaptAdamw<T>, DADAPT_ADAMW; }
     dog { Dog: TimesRate<T>, DOG; }
