@@ -125,7 +125,9 @@ class Members:
         self._admit(cohort)
         return cohort
 
-    def _new(self, params: list[torch.Tensor], saved: Mapping[torch.Tensor, Saved] | None) -> Cohort:
+    def _new(
+        self, params: list[torch.Tensor], saved: Mapping[torch.Tensor, Saved] | None
+    ) -> Cohort:
         named = {self._names[param]: param for param in params}
         assert self._settings is not None  # noqa: S101  (for the type checker: it was looked at)
         return Cohort(named, self._rule, self._settings, self._clips, self._options, saved)

@@ -11,13 +11,13 @@ import torch
 
 from gradmill._data.info import build_info
 from gradmill._data.threads import num_threads
+from gradmill._run.update import global_norm
 from gradmill.adapters.torch._members import Members
 from gradmill.adapters.torch._rule import Rule
 from gradmill.adapters.torch._views import check
-from gradmill._run.update import global_norm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from gradmill._data.types import TransformationLike
     from gradmill.adapters.torch._cohort import Cohort, Saved
@@ -31,13 +31,14 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
     """A ``torch.optim.Optimizer`` that takes its steps in the memory of tensors on the CPU.
 
     All parameters of a group take their step in as few passes over memory as the transformation
-    allows; parameters and gradients are not copied, whatever their strides. Learning rate schedulers, hooks, closures,
-    ``zero_grad``, ``add_param_group``, ``state_dict`` and pickles work as with torch's own. Numbers
-    in ``param_groups`` hold from the next step on.
+    allows; neither they nor their gradients are copied, whatever their strides. Schedulers of
+    learning rates, hooks, closures, ``zero_grad``, ``add_param_group``, ``state_dict`` and pickles
+    work as with torch's own. Numbers in ``param_groups`` hold from the next step on.
 
-    As in torch, a parameter whose ``grad`` is None keeps its values, its state and its count of steps, and state
-    is made with the first gradient. What a transformation gathers over a tree, it gathers over
-    those parameters of a group that have taken equally many steps; ``max_norm`` is over all groups.
+    As in torch, a parameter whose ``grad`` is None keeps its values, its state and its count of
+    steps, and state is made with the first gradient. What a transformation gathers over a tree, it
+    gathers over those parameters of a group that have taken equally many steps; ``max_norm`` is
+    over all groups.
 
     Args:
         params: Tensors, pairs of names and tensors, or groups of them, as torch takes them. Errors
@@ -46,8 +47,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
             arguments are entries of the groups: ``lr`` is its ``learning_rate``, ``betas`` its
             ``b1`` and ``b2``, all others have one name. Or a transformation, whose injected
             hyperparameters are such entries, and others none.
-        max_norm: Multiplies the gradients of all groups by ``max_norm / (norm + 1e-6)`` where that is less than
-            one, as ``clip_grad_norm_`` does, on the way; ``grad`` itself keeps its values. None to leave them as they are.
+        max_norm: The most that the norm of the gradients of all groups may be. They are multiplied
+            by ``max_norm / (norm + 1e-6)`` where that is less than one, as ``clip_grad_norm_`` has
+            it, but on the way: ``grad`` keeps its values. None for no bound.
         master: Whether to keep a float32 copy of each parameter of half precision, which steps
             add up in. It is ``"master_param"`` in the state.
         rounding: How half precision is rounded, as for :class:`gradmill.Optimizer`.
@@ -111,7 +113,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
     _always: ClassVar[Mapping[str, Any]] = {}
     """What groups have, whatever a ``state_dict`` says."""
 
-    _make_rule: ClassVar[Callable[[Any], Rule]] = Rule
+    _make_rule: ClassVar[type[Rule]] = Rule
 
     def _begin(self, max_norm: float | None) -> None:
         if max_norm is not None and not max_norm > 0:
@@ -182,6 +184,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
         Raises:
             LeafTypeError: A gradient or a parameter is no dense tensor of floats on the CPU.
             LeafValueError: One has another shape than before, or shares memory with another.
+            ValueError: Gradients have no norm that ``max_norm`` could bound, as one is NaN.
         """
         loss = None
         if closure is not None:
@@ -203,16 +206,17 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
             if self.max_norm is not None:
                 norm = global_norm([list(cohort.grads.values()) for cohort in ready])
                 self.grad_norm = norm
-                factor = self.max_norm / (norm + 1e-6)
-                factor = 1.0 if factor > 1.0 else factor
+                if math.isnan(norm):
+                    raise ValueError("the norm of the gradients is NaN, so no step was taken")
+                factor = min(self.max_norm / (norm + 1e-6), 1.0)
             for cohort in ready:
                 cohort.step(factor)
 
     def step_leaf(self, param: torch.Tensor) -> None:
         """Take a step with one parameter and let its gradient go.
 
-        ``param.register_post_accumulate_grad_hook(opt.step_leaf)`` takes it during ``backward``, as soon as the gradient is
-        complete, so that the gradients of no two parameters have to be in memory at once.
+        ``param.register_post_accumulate_grad_hook(opt.step_leaf)`` takes it during ``backward``, as
+        soon as the gradient is complete, so that gradients of all are never in memory at once.
 
         Args:
             param: A parameter of a group, with a gradient.
@@ -263,7 +267,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
         Moments keep their bits; those of half precision are widened.
 
         Args:
-            state_dict: What ``state_dict()`` gave. It is not changed, and later steps do not touch it.
+            state_dict: What ``state_dict()`` gave. Neither this nor later steps change it.
 
         Raises:
             ValueError: Groups have other sizes, or ask for what the rule does not do.
@@ -306,7 +310,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
             super().__setstate__(kept)
             self.state = saved
             return
-        before = self.param_groups
+        before: list[Group] = vars(self)["param_groups"]
         for old, new in zip(before, kept["param_groups"], strict=True):
             new.update({**old, **new, **self._always})
         try:
@@ -324,7 +328,7 @@ class States(MutableMapping[torch.Tensor, Any]):
         self._look = look
 
     def __getitem__(self, param: torch.Tensor) -> Saved:
-        """The state of a parameter; an empty one in front of its first gradient, as torch has it."""
+        """The state of a parameter; in front of its first gradient an empty one, as in torch."""
         found = (members.saved_of(param) for members in self._look())
         return next((saved for saved in found if saved is not None), {})
 

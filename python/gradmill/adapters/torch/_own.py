@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gradmill.adapters.torch._rule import Group
 
 _IGNORED = {"foreach": None, "differentiable": False, "fused": None}
+_OF_ADAM = {**_IGNORED, "amsgrad": False, "capturable": False}
 
 
 def adam(
@@ -50,8 +51,11 @@ class _Sparing(Rule):
     """Leaves out what a zero switches off, and its state."""
 
     def settings(self, group: Group) -> Settings:
-        off = {e: None for e in ("momentum", "weight_decay") if e in self.read and not group[e]}
-        return super().settings({**group, **off})
+        group = dict(group)
+        for entry in ("momentum", "weight_decay"):
+            if entry in self.read and not group[entry]:
+                group[entry] = None
+        return super().settings(group)
 
 
 class AdamW(Optimizer):
@@ -79,10 +83,7 @@ class AdamW(Optimizer):
         tensor([0.8990, 0.8990])
     """
 
-    _entries: ClassVar[Mapping[str, Any]] = {
-        **_IGNORED,
-        **{"amsgrad": False, "capturable": False, "decoupled_weight_decay": True},
-    }
+    _entries: ClassVar[Mapping[str, Any]] = {**_OF_ADAM, "decoupled_weight_decay": True}
     _always: ClassVar[Mapping[str, Any]] = {"decoupled_weight_decay": True}
 
     def __init__(
@@ -94,13 +95,11 @@ class AdamW(Optimizer):
         weight_decay: float = 1e-2,
         **options: Any,
     ) -> None:
-        entries = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, self._factory, **entries, **options)
-
-    _factory = staticmethod(adamw)
+        own: dict[str, Any] = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, adamw, **own, **options)
 
 
-class Adam(AdamW):
+class Adam(Optimizer):
     """``torch.optim.Adam`` on the CPU: same arguments, same numbers to rounding, same files.
 
     Args:
@@ -125,9 +124,8 @@ class Adam(AdamW):
         tensor([0.9000, 0.9000])
     """
 
-    _entries: ClassVar[Mapping[str, Any]] = {**AdamW._entries, "decoupled_weight_decay": False}
+    _entries: ClassVar[Mapping[str, Any]] = {**_OF_ADAM, "decoupled_weight_decay": False}
     _always: ClassVar[Mapping[str, Any]] = {"decoupled_weight_decay": False}
-    _factory = staticmethod(adam)
     _make_rule = _Sparing
 
     def __init__(
@@ -139,7 +137,8 @@ class Adam(AdamW):
         weight_decay: float = 0.0,
         **options: Any,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, **options)
+        own: dict[str, Any] = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, adam, **own, **options)
 
 
 class SGD(Optimizer):
@@ -181,5 +180,5 @@ class SGD(Optimizer):
         nesterov: bool = False,
         **options: Any,
     ) -> None:
-        entries = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        super().__init__(params, sgd, **entries, nesterov=nesterov, **options)
+        own: dict[str, Any] = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        super().__init__(params, sgd, **own, nesterov=nesterov, **options)

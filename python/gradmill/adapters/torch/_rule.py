@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
+from gradmill._data.checks import number_of
 from gradmill._data.types import is_transformation
+from gradmill._plan.layout import links_of
 from gradmill.transforms import InjectStatefulHyperparamsState, inject_hyperparams, scale
 from gradmill.transforms._chain import chain
 
@@ -58,7 +60,7 @@ class Rule:
         self.source = tx_or_factory
         self._is_made = is_transformation(tx_or_factory)
         if self._is_made:
-            arguments = _injected(tx_or_factory)
+            arguments: dict[str, Any] = dict(_injected(tx_or_factory))
         elif callable(tx_or_factory):
             signature = inspect.signature(tx_or_factory).parameters.values()
             arguments = {p.name: p.default for p in signature if p.kind in _NAMED}
@@ -74,7 +76,9 @@ class Rule:
             self._call = {name: _entry(name) for name in arguments}
         self.read = set(self._call.values())
         self.needed = {
-            self._call[name] for name, value in arguments.items() if value is inspect.Parameter.empty
+            self._call[name]
+            for name, value in arguments.items()
+            if value is inspect.Parameter.empty
         }
         self.entries: dict[str, Any] = {}
         for name, value in arguments.items():
@@ -156,8 +160,8 @@ class Rule:
 
 def _injected(tx: TransformationLike) -> dict[str, float]:
     """The injected hyperparameters of a transformation that are numbers."""
-    state = tx.init({})
-    if not isinstance(state, InjectStatefulHyperparamsState):
+    spec = links_of(tx)[0].spec
+    if spec is None or spec.state is not InjectStatefulHyperparamsState:
         return {}
-    numbers = state.hyperparams.items()
-    return {name: float(v) for name, v in numbers if name not in state.hyperparams_states}
+    control: Any = spec.control
+    return {name: float(number_of(value)) for name, value in control.numbers.items()}

@@ -76,9 +76,7 @@ class Slots:
                     entries[leaf.key] = torch.tensor(array)
         return found
 
-    def filled(
-        self, state: PyTree, values: Mapping[Name, Mapping[str, Any]], steps: int
-    ) -> PyTree:
+    def filled(self, state: PyTree, values: Mapping[Name, Mapping[str, Any]], steps: int) -> PyTree:
         """The state with values for each parameter, as :meth:`saved` gives them.
 
         Raises:
