@@ -1,15 +1,21 @@
-"""What tests do not collect: adapters of programs that are not installed."""
+"""What is not collected: adapters whose program is not installed, and what tests them."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 
-CLIENTS = {"torch": "torch"}
-"""What each adapter imports."""
+PROGRAMS = {
+    "autograd": "autograd",
+    "flower": "flwr",
+    "sklearn": "sklearn",
+    "thinc": "thinc",
+    "torch": "torch",
+}
+"""The program of each adapter."""
 
-collect_ignore = [
-    f"python/gradmill/adapters/{name}{suffix}"
-    for name, client in CLIENTS.items()
-    for suffix in ("", ".py")
-    if find_spec(client) is None
+collect_ignore_glob = [
+    pattern
+    for adapter, program in PROGRAMS.items()
+    if find_spec(program) is None
+    for pattern in (f"python/gradmill/adapters/{adapter}*", f"tests/adapters/{adapter}_*")
 ]
