@@ -94,9 +94,7 @@ class Run:
         """Accuracy and median times."""
         with torch.no_grad():
             right = self.net(images).argmax(1) == digits
-        times = [
-            1e3 * sorted(each)[len(each) // 2] for each in (self.seconds_stepping, self.seconds)
-        ]
+        times = [1e3 * statistics.median(each) for each in (self.seconds_stepping, self.seconds)]
         return f"{self.name:20} {right.float().mean():8.3f} {times[0]:10.3f} {times[1]:10.3f}"
 
 
