@@ -27,8 +27,9 @@ def load(
     With an optimizer it goes on where the one that was saved stood: with its parameters, state,
     master copies, steps taken, rounding and seed, which are copied into the arrays there. The
     transformation is the one that it has: its hyperparameters may be others than those that
-    :func:`header` tells. The trees may also be those of a functional run, saved as ``params`` and
-    ``state``; then the steps taken are the largest count of the state.
+    :func:`header` tells, and leaves of its parameters that are no arrays stay. The trees may also
+    be those of a functional run, saved as ``params`` and ``state``; then the steps taken are the
+    largest count of the state.
 
     With trees, it returns trees like these, filled from the file; they themselves are only looked
     at. Nodes have their classes, and may be of another library, as the states of optax are; arrays

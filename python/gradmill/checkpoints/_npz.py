@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 HEADER = "__gradmill__"
 """The array that has the header, as bytes without axes."""
 
-# What is wrong inside of an archive shows in one of these.
-BROKEN = (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError, KeyError)
-
 
 def write(
     file: IO[bytes],
@@ -77,7 +74,7 @@ class Reader:
                 if shape != () or dtype.kind != "S":
                     raise foreign(name)
                 self.header = member.read()
-        except BROKEN as error:
+        except Exception as error:
             raise foreign(name) from error
 
     def read(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
@@ -92,7 +89,9 @@ class Reader:
                 if _start(member) != (shape, as_stored(dtype)):
                     raise ValueError("is not the array that the header describes")
                 return as_read(_filled(member, info.file_size, shape, dtype), dtype)
-        except BROKEN as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  (zipfile, zlib and NumPy have their own)
             raise ValueError(f"cannot be read: {error!s:.200}") from None
 
 

@@ -158,4 +158,4 @@ def words(leaf: Any) -> str:
         return f"a {leaf.kind}"
     if leaf is None or isinstance(leaf, (bool, np.bool_)):
         return str(leaf)
-    return f"a {type(leaf).__name__}"
+    return f"{'an' if type(leaf) is int else 'a'} {type(leaf).__name__}"
