@@ -209,7 +209,7 @@ def test_damage_is_where_it_is(path: Path) -> None:
 
 
 def test_files_of_others(path: Path) -> None:
-    arrays = {"w": np.ones(3), "b": np.zeros((2, 2), np.float32)}
+    arrays: dict[str, Any] = {"w": np.ones(3), "b": np.zeros((2, 2), np.float32)}
     if path.suffix == ".npz":
         np.savez(path, **arrays)
     else:
