@@ -160,6 +160,7 @@ from gradmill.transforms import keep_params_nonnegative as keep_params_nonnegati
 from gradmill.transforms import lookahead as lookahead
 from gradmill.transforms import masked as masked
 from gradmill.transforms import matrix_inverse_pth_root as matrix_inverse_pth_root
+from gradmill.transforms import maximize as maximize
 from gradmill.transforms import measure_with_ema as measure_with_ema
 from gradmill.transforms import monitor as monitor
 from gradmill.transforms import normalize_by_update_norm as normalize_by_update_norm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from tests.case import Case
 from tests.cases.arguments import (
@@ -16,7 +17,21 @@ from tests.cases.arguments import (
     square_axes_of_masked,
 )
 
+_HAT: Any = {"eps": 1e-2, "eps_mode": "hat"}
+_UNCORRECTED: Any = {"eps": 1e-2, "bias_correction": False}
+
 _ROWS = [
+    Case("adam_hat", lambda m: m.scale_by_adam(0.7, 0.95, **_HAT)),
+    Case("nadam_hat", lambda m: m.nadam(0.1, 0.7, 0.95, **_HAT)),
+    Case("adamw_uncorrected", lambda m: m.adamw(0.1, 0.7, 0.95, weight_decay=0.01, **_UNCORRECTED)),
+    Case("nadam_uncorrected", lambda m: m.nadam(0.1, 0.7, 0.95, **_UNCORRECTED)),
+    Case("amsgrad_hat", lambda m: m.amsgrad(0.1, 0.7, 0.95, **_HAT)),
+    Case("radam_hat", lambda m: m.radam(0.1, 0.7, 0.95, **_HAT)),
+    Case("adabelief_hat", lambda m: m.adabelief(0.1, 0.7, 0.95, eps_root=1e-4, **_HAT)),
+    Case("yogi_hat", lambda m: m.yogi(0.1, 0.7, 0.95, **_HAT)),
+    Case("yogi_uncorrected", lambda m: m.yogi(0.1, 0.7, 0.95, **_UNCORRECTED)),
+    Case("adan_hat", lambda m: m.adan(0.1, 0.7, 0.95, 0.8, eps_root=0.0, **_HAT)),
+    Case("ademamix_hat", lambda m: m.contrib.ademamix(0.1, 0.7, 0.95, 0.8, 2.0, **_HAT)),
     Case("cautious", lambda m: m.contrib.cautious(m.adam(0.1, b1=0.7))),
     Case(
         "cautious_args",

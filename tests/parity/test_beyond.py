@@ -10,6 +10,7 @@ import pytest
 import gradmill as gm
 from gradmill.errors import LeafValueError
 from tests.cases.beyond import BEYOND
+from tests.parity.hats import HATS
 from tests.trees import assert_close, random_tree
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ Steps = list[tuple[Array, Array]]
 """Gradient and parameters of each step, of one leaf."""
 
 STEPS = 10
+any_adam: Any = gm.adam  # with arguments that type checkers refuse
 TOLERANCE = {
     np.float32: {"rtol": 2e-4, "atol": 2e-6},
     np.float64: {"rtol": 1e-10, "atol": 1e-13},
@@ -273,7 +275,7 @@ def soap(steps: Steps, name: str) -> Any:
         yield -0.1 * (u if name == "bias" else u + 0.01 / (t + 1) * p)
 
 
-FORMULAS: dict[str, Callable[..., Any]] = {
+FORMULAS: dict[str, Callable[..., Any]] = HATS | {
     "cautious": cautious,
     "cautious_args": cautious_args,
     "cautious_weight_decay": cautious_weight_decay,
@@ -324,6 +326,10 @@ def test_the_papers_formula(case: Case, dtype: Any) -> None:
     ("make", "message"),
     [
         (lambda c: c.cautious(0.1), "cautious takes a transformation"),
+        (
+            lambda _: any_adam(0.1, eps_mode="hut"),
+            "eps_mode must be 'corrected' or 'hat', got 'hut'",
+        ),
         (lambda c: c.cautious(gm.sgd(0.1), least_share=0.0), "least_share must be greater than 0"),
         (lambda c: c.scale_by_mars(max_norm=0.0), "max_norm must be greater than 0"),
         (lambda c: c.scale_by_mars(1.0), "b1 must be less than 1"),

@@ -85,3 +85,9 @@ def plain_view(value: object) -> object:
     if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray):
         return np.asarray(value)
     return value
+
+
+def is_discrete(leaf: object) -> bool:
+    """Whether a leaf is of integers, bools, strings or times, which have no gradients."""
+    dtype = getattr(leaf, "dtype", None)
+    return isinstance(leaf, int | str | bytes) or getattr(dtype, "kind", "") in set("biuSUmM")

@@ -153,3 +153,14 @@ def is_bool(value: object) -> bool:
     if isinstance(value, (bool, np.bool_)):
         return True
     return getattr(value, "ndim", None) == 0 and getattr(value, "dtype", None) == np.bool_
+
+
+def choice(name: str, value: object, *choices: str) -> str:
+    """A string that is one of some.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if not (isinstance(value, str) and value in choices):
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
+    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradmill._ops.common import average, correction, lookahead, root
+from gradmill._ops.common import average, corrected_root, correction_if, lookahead
 from gradmill._ops.op import op
 
 Array = Any
@@ -21,12 +21,15 @@ def scale_by_adam(
     b2: Array,
     eps: Array,
     eps_root: Array,
+    hat: Any,
+    bias_correction: Any,
     count: Any,
 ) -> tuple[Array, ...]:
     """Divide the corrected first moment by the root of the corrected second."""
     mu, nu = average(b1, mu, u), average(b2, nu, u * u)
-    mu_hat, nu_hat = mu / correction(b1, count + 1.0), nu / correction(b2, count + 1.0)
-    return mu_hat / root(xp, nu_hat, eps_root, eps), mu, nu
+    share = correction_if(bias_correction, b2, count + 1.0)
+    mu_hat = mu / correction_if(bias_correction, b1, count + 1.0)
+    return mu_hat / corrected_root(xp, nu, share, eps_root, eps, hat), mu, nu
 
 
 @op
@@ -40,9 +43,12 @@ def scale_by_adam_nesterov(
     b2: Array,
     eps: Array,
     eps_root: Array,
+    hat: Any,
+    bias_correction: Any,
     count: Any,
 ) -> tuple[Array, ...]:
     """Divide the first moment of the step to come by the root of the corrected second."""
     mu, nu = average(b1, mu, u), average(b2, nu, u * u)
-    nu_hat = nu / correction(b2, count + 1.0)
-    return lookahead(b1, mu, u, count) / root(xp, nu_hat, eps_root, eps), mu, nu
+    share = correction_if(bias_correction, b2, count + 1.0)
+    mu_hat = lookahead(bias_correction, b1, mu, u, count)
+    return mu_hat / corrected_root(xp, nu, share, eps_root, eps, hat), mu, nu

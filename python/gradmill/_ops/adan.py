@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradmill._ops.common import average, correction, root
+from gradmill._ops.common import average, corrected_root, correction_if
 from gradmill._ops.op import op
 
 Array = Any
@@ -24,13 +24,16 @@ def scale_by_adan(
     b3: Array,
     eps: Array,
     eps_root: Array,
+    hat: Any,
+    bias_correction: Any,
     count: Any,
 ) -> tuple[Array, ...]:
     """Divide a moment with a share of that of differences by the root of a square's."""
     difference = xp.where(count == 0, 0.0, u - g)
     ahead = u + (1 - b2) * difference
     m, v, n = average(b1, m, u), average(b2, v, difference), average(b3, n, ahead * ahead)
-    steps = count + 1.0
-    m_hat, v_hat = m / correction(b1, steps), v / correction(b2, steps)
-    denominator = root(xp, n / correction(b3, steps), eps_root, eps)
-    return (m_hat + (1 - b2) * v_hat) / denominator, m, v, n, u
+    m_share, v_share, n_share = (
+        correction_if(bias_correction, decay, count + 1.0) for decay in (b1, b2, b3)
+    )
+    numerator = m / m_share + (1 - b2) * (v / v_share)
+    return numerator / corrected_root(xp, n, n_share, eps_root, eps, hat), m, v, n, u

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradmill._ops.common import average, correction, root
+from gradmill._ops.common import average, corrected_root, correction, correction_if, root
 from gradmill._ops.op import op
 
 Array = Any
@@ -24,12 +24,15 @@ def scale_by_ademamix(
     alpha: Array,
     eps: Array,
     eps_root: Array,
+    hat: Any,
+    bias_correction: Any,
     count: Any,
 ) -> tuple[Array, ...]:
     """Divide the corrected first moment and a multiple of the slow one by that of Adam."""
     m1, m2, nu = average(b1, m1, u), average(b3, m2, u), average(b2, nu, u * u)
-    m1_hat, nu_hat = m1 / correction(b1, count + 1.0), nu / correction(b2, count + 1.0)
-    return (m1_hat + alpha * m2) / root(xp, nu_hat, eps_root, eps), m1, m2, nu
+    share = correction_if(bias_correction, b2, count + 1.0)
+    m1_hat = m1 / correction_if(bias_correction, b1, count + 1.0)
+    return (m1_hat + alpha * m2) / corrected_root(xp, nu, share, eps_root, eps, hat), m1, m2, nu
 
 
 @op

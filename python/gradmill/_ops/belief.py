@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradmill._ops.common import average, correction, lookahead, root
+from gradmill._ops.common import average, corrected_root, correction_if, lookahead
 from gradmill._ops.op import op
 
 Array = Any
@@ -21,13 +21,16 @@ def scale_by_belief(
     b2: Array,
     eps: Array,
     eps_root: Array,
+    hat: Any,
+    bias_correction: Any,
     count: Any,
 ) -> tuple[Array, ...]:
     """Divide the first moment by the root of the mean square of what it misses."""
     mu = average(b1, mu, u)
     nu = average(b2, nu, (u - mu) * (u - mu)) + eps_root
-    nu_hat = nu / correction(b2, count + 1.0)
-    return mu / correction(b1, count + 1.0) / root(xp, nu_hat, 0.0, eps), mu, nu
+    share = correction_if(bias_correction, b2, count + 1.0)
+    mu_hat = mu / correction_if(bias_correction, b1, count + 1.0)
+    return mu_hat / corrected_root(xp, nu, share, 0.0, eps, hat), mu, nu
 
 
 @op
@@ -41,10 +44,13 @@ def scale_by_belief_nesterov(
     b2: Array,
     eps: Array,
     eps_root: Array,
+    hat: Any,
+    bias_correction: Any,
     count: Any,
 ) -> tuple[Array, ...]:
     """The same with the first moment of the step to come."""
     mu = average(b1, mu, u)
     nu = average(b2, nu, (u - mu) * (u - mu)) + eps_root
-    nu_hat = nu / correction(b2, count + 1.0)
-    return lookahead(b1, mu, u, count) / root(xp, nu_hat, 0.0, eps), mu, nu
+    share = correction_if(bias_correction, b2, count + 1.0)
+    mu_hat = lookahead(bias_correction, b1, mu, u, count)
+    return mu_hat / corrected_root(xp, nu, share, 0.0, eps, hat), mu, nu

@@ -67,14 +67,25 @@ def correction(decay: Any, count: Any) -> Any:
     return xp.where(decay > 0, -xp.expm1(steps * xp.log(positive)), 1 - decay**steps)
 
 
+def correction_if(corrects: Any, decay: Array, count: Any) -> Any:
+    """:func:`correction`, or one where nothing is corrected."""
+    return correction(decay, count) if corrects else 1.0
+
+
+def corrected_root(xp: Any, v: Array, share: Any, eps_root: Array, eps: Array, hat: Any) -> Array:
+    """:func:`root` of ``v / share``; with ``hat`` that of ``v``, over the root of ``share``."""
+    return root(xp, v, eps_root, eps) / share**0.5 if hat else root(xp, v / share, eps_root, eps)
+
+
 def adams_corrections(b1: Any, b2: Any, count: Any) -> Any:
     """What both corrections of Adam's make of a learning rate, in the step behind ``count``."""
     return correction(b2, count + 1.0) ** 0.5 / correction(b1, count + 1.0)
 
 
-def lookahead(b1: Array, mu: Array, u: Array, count: Any) -> Array:
+def lookahead(corrects: Any, b1: Array, mu: Array, u: Array, count: Any) -> Array:
     """The corrected first moment of the step to come, were its update ``u`` as well."""
-    return b1 * mu / correction(b1, count + 2.0) + (1 - b1) * u / correction(b1, count + 1.0)
+    ahead = b1 * mu / correction_if(corrects, b1, count + 2.0)
+    return ahead + (1 - b1) * u / correction_if(corrects, b1, count + 1.0)
 
 
 def norm(xp: Any, x: Array, axes: tuple[int, ...] | None = None) -> Array:

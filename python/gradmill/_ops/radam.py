@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradmill._ops.common import average, correction, lookahead, root
+from gradmill._ops.common import average, corrected_root, correction, correction_if, lookahead
 from gradmill._ops.op import op
 
 Array = Any
@@ -22,12 +22,15 @@ def scale_by_radam(
     eps: Array,
     eps_root: Array,
     threshold: Array,
+    hat: Any,
+    bias_correction: Any,
     count: Any,
 ) -> tuple[Array, ...]:
     """Divide the first moment by the root of the second once that is of use."""
     mu, nu = average(b1, mu, u), average(b2, nu, u * u)
-    mu_hat = mu / correction(b1, count + 1.0)
-    size = root(xp, nu / correction(b2, count + 1.0), eps_root, eps)
+    mu_hat = mu / correction_if(bias_correction, b1, count + 1.0)
+    share = correction_if(bias_correction, b2, count + 1.0)
+    size = corrected_root(xp, nu, share, eps_root, eps, hat)
     return _rectified(xp, mu_hat, size, b2, threshold, count), mu, nu
 
 
@@ -43,12 +46,15 @@ def scale_by_radam_nesterov(
     eps: Array,
     eps_root: Array,
     threshold: Array,
+    hat: Any,
+    bias_correction: Any,
     count: Any,
 ) -> tuple[Array, ...]:
     """The same with the first moment of the step to come."""
     mu, nu = average(b1, mu, u), average(b2, nu, u * u)
-    mu_hat = lookahead(b1, mu, u, count)
-    size = root(xp, nu / correction(b2, count + 1.0), eps_root, eps)
+    mu_hat = lookahead(bias_correction, b1, mu, u, count)
+    share = correction_if(bias_correction, b2, count + 1.0)
+    size = corrected_root(xp, nu, share, eps_root, eps, hat)
     return _rectified(xp, mu_hat, size, b2, threshold, count), mu, nu
 
 

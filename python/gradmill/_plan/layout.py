@@ -9,10 +9,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gradmill._data.tape import UnwritableError
-from gradmill._data.types import MaskedState, PartitionState
+from gradmill._data.types import EmptyState, MaskedState, PartitionState
 from gradmill._plan.align import kind_of, with_article
 from gradmill._plan.links import Link
-from gradmill._plan.spec import Chained, Followed, Gated, LabelMask, Masked, Partitioned, Spec
+from gradmill._plan.spec import (
+    Chained,
+    Followed,
+    Gated,
+    LabelMask,
+    Masked,
+    Partitioned,
+    Preceded,
+    Spec,
+)
 from gradmill.errors import TreeError
 
 if TYPE_CHECKING:
@@ -142,6 +151,25 @@ class _Followed(_Gate):
     def own(self) -> Link:
         """The link that is no part of what is before it."""
         return self.links[-1]
+
+
+class _Preceded(Layout):
+    """A link without state before a part, whose state is that of both."""
+
+    def __init__(self, path: str, inner: Layout) -> None:
+        super().__init__(path)
+        self.inner = inner
+
+    def split(self, state: PyTree, parts: list[PyTree]) -> None:
+        parts.append(EmptyState())
+        self.inner.split(state, parts)
+
+    def join(self, parts: Iterator[PyTree]) -> PyTree:
+        next(parts)
+        return self.inner.join(parts)
+
+    def pattern(self, of_link: OfLink) -> Pattern:
+        return self.inner.pattern(of_link)
 
 
 class _Group(Layout):
@@ -301,6 +329,9 @@ def _lay_out(tx: TransformationLike, place: _Place, row: list[Link]) -> Layout:
             ahead = _lay_out(inner, place.at(f".{field}"), row)
             row.append(place.link(tx, spec, len(row)))
             layout = _Followed(path, spec.state, field, ahead)
+        case Preceded(spec, inner):
+            row.append(place.link(tx, spec, index))
+            layout = _Preceded(path, _lay_out(inner, place, row))
         case Spec() as spec:
             row.append(place.link(tx, spec, index))
             layout = _One(path, spec.state)

@@ -109,6 +109,19 @@ class Followed:
 
 
 @dataclass(frozen=True)
+class Preceded:
+    """A transformation whose updates have passed ``spec``, which keeps no state that shows.
+
+    Attributes:
+        spec: What comes before it.
+        inner: The transformation, whose state is that of both.
+    """
+
+    spec: Spec
+    inner: TransformationLike
+
+
+@dataclass(frozen=True)
 class Labels:
     """The label of each leaf.
 
@@ -153,5 +166,5 @@ class Around:
 
 
 Description: TypeAlias = (
-    Spec | Masked | Chained | Partitioned | Gated | Followed | Flattened | Around
+    Spec | Masked | Chained | Partitioned | Gated | Followed | Preceded | Flattened | Around
 )

@@ -26,6 +26,11 @@ def addresses(leaves: Sequence[Any], unbound: set[int]) -> list[int]:
     return [0 if at in unbound else id(leaf) for at, leaf in enumerate(leaves)]
 
 
+def without(leaves: Sequence[Any], kept: set[int]) -> list[Any]:
+    """These leaves, with None in the place of those that are no parameters."""
+    return [None if at in kept else leaf for at, leaf in enumerate(leaves)]
+
+
 def check_bound(spec: Treespec, tree: PyTree, name: str, leaves: Sequence[Any]) -> None:
     """See that the leaves of ``tree`` are these very objects, or stand where anything may.
 

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gradmill._data.types import PyTree
-    from gradmill._plan.spec import Chained, Description, Followed, Gated, Masked, Partitioned, Spec
+    from gradmill._plan.spec import (
+        Chained,
+        Description,
+        Followed,
+        Gated,
+        Masked,
+        Partitioned,
+        Preceded,
+        Spec,
+    )
     from gradmill._run.runs import Run
 
 
@@ -118,7 +127,7 @@ def native(description: Spec | Masked) -> GradientTransformation:
 
 
 def native_with_extra(
-    description: Spec | Chained | Masked | Partitioned | Gated | Followed,
+    description: Spec | Chained | Masked | Partitioned | Gated | Followed | Preceded,
 ) -> GradientTransformationExtraArgs:
     """The transformation that ``description`` describes, which hands on extra arguments."""
     tx = Fused(GradientTransformationExtraArgs, description).tx

@@ -51,6 +51,7 @@ class InPlaceRuns:
         masters: list[Any],
         states: Sequence[PyTree],
         rounding: tuple[int, int] | None,
+        kept: set[int],
     ) -> tuple[_core.InPlace, Selection, set[int]]:
         """Bind the tail to arrays.
 
@@ -61,6 +62,7 @@ class InPlaceRuns:
             masters: The master copies, or None.
             states: The states of all links.
             rounding: What half precision is rounded with.
+            kept: The positions of leaves that are no parameters.
 
         Returns:
             What the core keeps of it, what masks leave of the parameters, and the positions of
@@ -73,7 +75,7 @@ class InPlaceRuns:
         own, spec = states[self.at :], structure.spec
         its_leaves = flatten(works_on)[0]
         select = Selection(its_leaves, structure, "params")
-        unbound = left_out(self.links, select, leaves)
+        unbound = left_out(self.links, select, leaves) | kept
         frame = Frame(structure, Match(its_leaves, spec), its_leaves)
         has_copies = any(copy is not None for copy in masters)
         try:

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from gradmill._data.checks import float_dtype, real
+from gradmill._data.checks import choice, float_dtype, real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
 from gradmill._ops import ademamix as ops
@@ -57,6 +57,9 @@ def scale_by_ademamix(
     eps: float = 1e-8,
     eps_root: float = 0.0,
     mu_dtype: DTypeLike | None = None,
+    *,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformation:
     r"""Rescale updates as Adam does, with a second first moment that remembers for long.
 
@@ -79,6 +82,9 @@ def scale_by_ademamix(
         eps_root: Added inside the root, :math:`\bar\epsilon`, not negative.
         mu_dtype: The dtype of all moments; None for the parameters' own, or float32 where that is
             of half precision.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         A transformation with state :class:`ScaleByAdemamixState`. It does not change the sign.
@@ -106,6 +112,8 @@ def scale_by_ademamix(
         "alpha": real_or_schedule("alpha", alpha),
         "eps": real("eps", eps, at_least=0),
         "eps_root": real("eps_root", eps_root, at_least=0),
+        "hat": choice("eps_mode", eps_mode, "corrected", "hat") == "hat",
+        "bias_correction": bool(bias_correction),
     }
     dtype = float_dtype("mu_dtype", mu_dtype)
     slots = tuple(Slot(name, dtype) for name in ("m1", "m2", "nu"))
@@ -126,6 +134,9 @@ def ademamix(
     mu_dtype: DTypeLike | None = None,
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
+    *,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
     """AdEMAMix: AdamW with a second first moment that remembers for long.
 
@@ -144,6 +155,9 @@ def ademamix(
             of half precision.
         weight_decay: The multiple of the parameters, or a schedule of it.
         mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.
@@ -166,7 +180,17 @@ def ademamix(
         <https://arxiv.org/abs/2409.03137>`_, 2024.
     """
     return chain(
-        scale_by_ademamix(b1, b2, b3, alpha, eps, eps_root, mu_dtype),
+        scale_by_ademamix(
+            b1,
+            b2,
+            b3,
+            alpha,
+            eps,
+            eps_root,
+            mu_dtype,
+            eps_mode=eps_mode,
+            bias_correction=bias_correction,
+        ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gradmill._data.recorded import recorded
 from gradmill.transforms import (
@@ -31,6 +31,8 @@ def adam(
     *,
     nesterov: bool = False,
     nu_dtype: DTypeLike | None = None,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
     """Adam: :func:`scale_by_adam`, then :func:`scale_by_learning_rate`.
 
@@ -44,6 +46,9 @@ def adam(
             that is of half precision.
         nesterov: Whether to use Nesterov's momentum.
         nu_dtype: The dtype of the second moments; None as for ``mu_dtype``.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         The chain of the two.
@@ -64,7 +69,17 @@ def adam(
         <https://arxiv.org/abs/1412.6980>`_, 2014.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, nu_dtype=nu_dtype),
+        scale_by_adam(
+            b1,
+            b2,
+            eps,
+            eps_root,
+            mu_dtype,
+            nesterov=nesterov,
+            nu_dtype=nu_dtype,
+            eps_mode=eps_mode,
+            bias_correction=bias_correction,
+        ),
         scale_by_learning_rate(learning_rate),
     )
 
@@ -82,6 +97,8 @@ def adamw(
     *,
     nesterov: bool = False,
     nu_dtype: DTypeLike | None = None,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
     """Adam with decoupled weight decay, which the learning rate multiplies.
 
@@ -99,6 +116,9 @@ def adamw(
         mask: Which leaves decay, as for :func:`add_decayed_weights`.
         nesterov: Whether to use Nesterov's momentum.
         nu_dtype: The dtype of the second moments; None as for ``mu_dtype``.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.
@@ -119,7 +139,17 @@ def adamw(
         <https://arxiv.org/abs/1711.05101>`_, 2019.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, nu_dtype=nu_dtype),
+        scale_by_adam(
+            b1,
+            b2,
+            eps,
+            eps_root,
+            mu_dtype,
+            nesterov=nesterov,
+            nu_dtype=nu_dtype,
+            eps_mode=eps_mode,
+            bias_correction=bias_correction,
+        ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),
     )

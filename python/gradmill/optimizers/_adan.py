@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gradmill._data.recorded import recorded
 from gradmill.transforms import add_decayed_weights, scale_by_adan, scale_by_learning_rate
@@ -24,6 +24,9 @@ def adan(
     eps_root: float = 1e-8,
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
+    *,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
     """Adan: Nesterov's momentum from differences of gradients, with decoupled weight decay.
 
@@ -38,6 +41,9 @@ def adan(
         eps_root: Added inside the root.
         weight_decay: The multiple of the parameters, or a schedule of it.
         mask: Which leaves decay, as for :func:`add_decayed_weights`.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.
@@ -59,7 +65,9 @@ def adan(
         <https://arxiv.org/abs/2208.06677>`_, 2022.
     """
     return chain(
-        scale_by_adan(b1, b2, b3, eps, eps_root),
+        scale_by_adan(
+            b1, b2, b3, eps, eps_root, eps_mode=eps_mode, bias_correction=bias_correction
+        ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),
     )

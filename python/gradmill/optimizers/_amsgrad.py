@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gradmill._data.recorded import recorded
 from gradmill.transforms import scale_by_amsgrad, scale_by_learning_rate
@@ -25,6 +25,8 @@ def amsgrad(
     mu_dtype: DTypeLike | None = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
+    *,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
 ) -> GradientTransformationExtraArgs:
     """AMSGrad: :func:`scale_by_amsgrad`, then :func:`scale_by_learning_rate`.
 
@@ -40,6 +42,8 @@ def amsgrad(
             that is of half precision.
         bias_correction_mu: Whether to correct the first moment.
         bias_correction_nu: Whether to correct the second.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
 
     Returns:
         The chain of the two.
@@ -61,6 +65,15 @@ def amsgrad(
         <https://openreview.net/forum?id=ryQu7f-RZ>`_, 2018.
     """
     return chain(
-        scale_by_amsgrad(b1, b2, eps, eps_root, mu_dtype, bias_correction_mu, bias_correction_nu),
+        scale_by_amsgrad(
+            b1,
+            b2,
+            eps,
+            eps_root,
+            mu_dtype,
+            bias_correction_mu,
+            bias_correction_nu,
+            eps_mode=eps_mode,
+        ),
         scale_by_learning_rate(learning_rate),
     )

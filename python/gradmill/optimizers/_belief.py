@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gradmill._data.recorded import recorded
 from gradmill.transforms import scale_by_belief, scale_by_learning_rate
@@ -22,6 +22,8 @@ def adabelief(
     eps_root: float = 1e-16,
     *,
     nesterov: bool = False,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
     """AdaBelief: :func:`scale_by_belief`, then :func:`scale_by_learning_rate`.
 
@@ -34,6 +36,9 @@ def adabelief(
         eps: Added outside the root.
         eps_root: Added to the moment of squares in each step.
         nesterov: Whether to use Nesterov's momentum.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         The chain of the two.
@@ -55,6 +60,14 @@ def adabelief(
         <https://arxiv.org/abs/2010.07468>`_, 2020.
     """
     return chain(
-        scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov),
+        scale_by_belief(
+            b1,
+            b2,
+            eps,
+            eps_root,
+            nesterov=nesterov,
+            eps_mode=eps_mode,
+            bias_correction=bias_correction,
+        ),
         scale_by_learning_rate(learning_rate),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gradmill._data.checks import real
 from gradmill._data.recorded import recorded
@@ -31,6 +31,9 @@ def lamb(
     eps_root: float = 0.0,
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
+    *,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
     """LAMB: Adam with weight decay, then :func:`scale_by_trust_ratio`, for large batches.
 
@@ -42,6 +45,9 @@ def lamb(
         eps_root: Added inside the root.
         weight_decay: The multiple of the parameters to add, or a schedule.
         mask: Which leaves decay; see :func:`add_decayed_weights`.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         The chain of :func:`scale_by_adam`, :func:`add_decayed_weights`,
@@ -64,7 +70,7 @@ def lamb(
         <https://arxiv.org/abs/1904.00962>`_, 2020.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_root),
+        scale_by_adam(b1, b2, eps, eps_root, eps_mode=eps_mode, bias_correction=bias_correction),
         add_decayed_weights(weight_decay, mask),
         scale_by_trust_ratio(),
         scale_by_learning_rate(learning_rate),

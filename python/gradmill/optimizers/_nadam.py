@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gradmill._data.recorded import recorded
 from gradmill.optimizers._adam import adam, adamw
@@ -25,6 +25,8 @@ def nadam(
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = True,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
     """NAdam: :func:`adam` with Nesterov's momentum, which looks a step ahead.
 
@@ -37,6 +39,9 @@ def nadam(
         mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
             that is of half precision.
         nesterov: Whether to use Nesterov's momentum.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         What :func:`adam` returns.
@@ -56,7 +61,17 @@ def nadam(
         Dozat, `Incorporating Nesterov Momentum into Adam
         <https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ>`_, 2016.
     """
-    return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
+    return adam(
+        learning_rate,
+        b1,
+        b2,
+        eps,
+        eps_root,
+        mu_dtype,
+        nesterov=nesterov,
+        eps_mode=eps_mode,
+        bias_correction=bias_correction,
+    )
 
 
 @recorded
@@ -71,6 +86,8 @@ def nadamw(
     mask: Mask | None = None,
     *,
     nesterov: bool = True,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
     """NAdamW: :func:`adamw` with Nesterov's momentum, which looks a step ahead.
 
@@ -85,6 +102,9 @@ def nadamw(
         weight_decay: The multiple of the parameters, or a schedule of it.
         mask: Which leaves decay, as for :func:`add_decayed_weights`.
         nesterov: Whether to use Nesterov's momentum.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         What :func:`adamw` returns. Its ``update`` needs ``params``.
@@ -105,5 +125,15 @@ def nadamw(
         <https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ>`_, 2016.
     """
     return adamw(
-        learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=nesterov
+        learning_rate,
+        b1,
+        b2,
+        eps,
+        eps_root,
+        mu_dtype,
+        weight_decay,
+        mask,
+        nesterov=nesterov,
+        eps_mode=eps_mode,
+        bias_correction=bias_correction,
     )

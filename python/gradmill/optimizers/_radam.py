@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gradmill._data.recorded import recorded
 from gradmill.transforms import scale_by_learning_rate, scale_by_radam
@@ -23,6 +23,8 @@ def radam(
     threshold: float = 5.0,
     *,
     nesterov: bool = False,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
     """RAdam: :func:`scale_by_radam`, then :func:`scale_by_learning_rate`.
 
@@ -36,6 +38,9 @@ def radam(
         eps_root: Added inside the root.
         threshold: How many squares the second moment has to have seen before it counts.
         nesterov: Whether to use Nesterov's momentum.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         The chain of the two.
@@ -57,6 +62,15 @@ def radam(
         <https://arxiv.org/abs/1908.03265>`_, 2019.
     """
     return chain(
-        scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov),
+        scale_by_radam(
+            b1,
+            b2,
+            eps,
+            eps_root,
+            threshold,
+            nesterov=nesterov,
+            eps_mode=eps_mode,
+            bias_correction=bias_correction,
+        ),
         scale_by_learning_rate(learning_rate),
     )

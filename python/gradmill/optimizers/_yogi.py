@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gradmill._data.recorded import recorded
 from gradmill.transforms import scale_by_learning_rate, scale_by_yogi
@@ -19,6 +19,9 @@ def yogi(
     b1: float = 0.9,
     b2: float = 0.999,
     eps: float = 1e-3,
+    *,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
     """Yogi: :func:`scale_by_yogi`, then :func:`scale_by_learning_rate`.
 
@@ -29,6 +32,9 @@ def yogi(
         b1: Decay of the first moment.
         b2: Decay of the second moment.
         eps: Added outside the root.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         The chain of the two.
@@ -50,4 +56,7 @@ def yogi(
         <https://proceedings.neurips.cc/paper/2018/hash/90365351ccc7437a1309dc64e4db32a3-Abstract.html>`_,
         2018.
     """
-    return chain(scale_by_yogi(b1, b2, eps), scale_by_learning_rate(learning_rate))
+    return chain(
+        scale_by_yogi(b1, b2, eps, eps_mode=eps_mode, bias_correction=bias_correction),
+        scale_by_learning_rate(learning_rate),
+    )

@@ -70,6 +70,7 @@ from gradmill.transforms._masking import partition as partition
 from gradmill.transforms._masking import selective_transform as selective_transform
 from gradmill.transforms._matrices import matrix_inverse_pth_root as matrix_inverse_pth_root
 from gradmill.transforms._matrices import power_iteration as power_iteration
+from gradmill.transforms._maximize import maximize as maximize
 from gradmill.transforms._measure import MonitorState as MonitorState
 from gradmill.transforms._measure import SnapshotState as SnapshotState
 from gradmill.transforms._measure import measure_with_ema as measure_with_ema

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from gradmill._data.checks import float_dtype, real
+from gradmill._data.checks import choice, float_dtype, real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
 from gradmill._ops import adam as ops
@@ -45,6 +45,8 @@ def scale_by_adam(
     *,
     nesterov: bool = False,
     nu_dtype: DTypeLike | None = None,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformation:
     r"""Rescale updates as Adam does.
 
@@ -66,6 +68,9 @@ def scale_by_adam(
         nesterov: Whether to use Nesterov's momentum.
         nu_dtype: The dtype of the second moments; None as for ``mu_dtype``. In half precision they
             hardly fade: the steps of ``b2`` are smaller than its roundings.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         A transformation with state :class:`ScaleByAdamState`. It does not change the sign.
@@ -95,6 +100,8 @@ def scale_by_adam(
         "b2": real("b2", b2, at_least=0, below=1),
         "eps": real("eps", eps, at_least=0),
         "eps_root": real("eps_root", eps_root, at_least=0),
+        "hat": choice("eps_mode", eps_mode, "corrected", "hat") == "hat",
+        "bias_correction": bool(bias_correction),
     }
     op = ops.scale_by_adam_nesterov if nesterov else ops.scale_by_adam
     slots = (

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from gradmill._data.checks import real
+from gradmill._data.checks import choice, real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
 from gradmill._ops import adan as ops
@@ -44,6 +44,9 @@ def scale_by_adan(
     b3: float = 0.99,
     eps: float = 1e-8,
     eps_root: float = 0.0,
+    *,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformation:
     r"""Rescale updates as Adan does, with Nesterov's momentum from differences of gradients.
 
@@ -63,6 +66,9 @@ def scale_by_adan(
         b3: Decay of the moment of squares.
         eps: Added outside the root.
         eps_root: Added inside the root, :math:`\bar\epsilon`.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         A transformation with state :class:`ScaleByAdanState`. It does not change the sign.
@@ -89,6 +95,8 @@ def scale_by_adan(
         "b3": real("b3", b3, at_least=0, below=1),
         "eps": real("eps", eps, at_least=0),
         "eps_root": real("eps_root", eps_root, at_least=0),
+        "hat": choice("eps_mode", eps_mode, "corrected", "hat") == "hat",
+        "bias_correction": bool(bias_correction),
     }
     slots = tuple(map(Slot, "mvng"))
     return native(Spec(ops.scale_by_adan, ScaleByAdanState, hyper, slots, counters=("t",)))

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from gradmill._data.checks import float_dtype, real
+from gradmill._data.checks import choice, float_dtype, real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
 from gradmill._ops import amsgrad as ops
@@ -46,6 +46,8 @@ def scale_by_amsgrad(
     mu_dtype: DTypeLike | None = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
+    *,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
 ) -> GradientTransformation:
     r"""Rescale updates as AMSGrad does: by Adam's second moment where it was largest.
 
@@ -66,6 +68,8 @@ def scale_by_amsgrad(
             that is of half precision.
         bias_correction_mu: Whether to divide the first moment by :math:`1 - \beta_1^t`.
         bias_correction_nu: Whether to divide the second by :math:`1 - \beta_2^t`.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
 
     Returns:
         A transformation with state :class:`ScaleByAmsgradState`. It does not change the sign.
@@ -96,6 +100,7 @@ def scale_by_amsgrad(
         "eps_root": real("eps_root", eps_root, at_least=0),
         "bias_correction_mu": bool(bias_correction_mu),
         "bias_correction_nu": bool(bias_correction_nu),
+        "hat": choice("eps_mode", eps_mode, "corrected", "hat") == "hat",
     }
     slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), Slot("nu"), Slot("nu_max"))
     return native(Spec(ops.scale_by_amsgrad, ScaleByAmsgradState, hyper, slots))

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from gradmill._data.checks import real
+from gradmill._data.checks import choice, real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
 from gradmill._ops import belief as ops
@@ -41,6 +41,8 @@ def scale_by_belief(
     eps_root: float = 1e-16,
     *,
     nesterov: bool = False,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformation:
     r"""Rescale updates as AdaBelief does: by how far they are from their average.
 
@@ -58,6 +60,9 @@ def scale_by_belief(
         eps: Added outside the root.
         eps_root: Added to the moment of squares in each step, :math:`\bar\epsilon`.
         nesterov: Whether to use Nesterov's momentum.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         A transformation with state :class:`ScaleByBeliefState`. It does not change the sign.
@@ -83,6 +88,8 @@ def scale_by_belief(
         "b2": real("b2", b2, at_least=0, below=1),
         "eps": real("eps", eps, at_least=0),
         "eps_root": real("eps_root", eps_root, at_least=0),
+        "hat": choice("eps_mode", eps_mode, "corrected", "hat") == "hat",
+        "bias_correction": bool(bias_correction),
     }
     op = ops.scale_by_belief_nesterov if nesterov else ops.scale_by_belief
     return native(Spec(op, ScaleByBeliefState, hyper, (Slot("mu"), Slot("nu"))))

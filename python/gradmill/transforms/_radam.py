@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from gradmill._data.checks import real
+from gradmill._data.checks import choice, real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
 from gradmill._ops import radam as ops
@@ -23,6 +23,8 @@ def scale_by_radam(
     threshold: float = 5.0,
     *,
     nesterov: bool = False,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformation:
     r"""Rescale updates as RAdam does: as Adam, once its second moment has seen enough.
 
@@ -44,6 +46,9 @@ def scale_by_radam(
         eps_root: Added inside the root, :math:`\bar\epsilon`.
         threshold: The least :math:`\rho` for which the second moment counts, :math:`\rho_0`.
         nesterov: Whether to use Nesterov's momentum.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         A transformation with state :class:`ScaleByAdamState`. It does not change the sign.
@@ -70,6 +75,8 @@ def scale_by_radam(
         "eps": real("eps", eps, at_least=0),
         "eps_root": real("eps_root", eps_root, at_least=0),
         "threshold": real("threshold", threshold),
+        "hat": choice("eps_mode", eps_mode, "corrected", "hat") == "hat",
+        "bias_correction": bool(bias_correction),
     }
     op = ops.scale_by_radam_nesterov if nesterov else ops.scale_by_radam
     return native(Spec(op, ScaleByAdamState, hyper, (Slot("mu"), Slot("nu"))))

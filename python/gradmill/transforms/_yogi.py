@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from gradmill._data.checks import real
+from gradmill._data.checks import choice, real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
 from gradmill._ops import yogi as ops
@@ -21,6 +21,9 @@ def scale_by_yogi(
     eps: float = 1e-3,
     eps_root: float = 0.0,
     initial_accumulator_value: float = 1e-6,
+    *,
+    eps_mode: Literal["corrected", "hat"] = "corrected",
+    bias_correction: bool = True,
 ) -> GradientTransformation:
     r"""Rescale updates as Yogi does, whose second moment moves by bounded steps.
 
@@ -37,6 +40,9 @@ def scale_by_yogi(
         eps: Added outside the root.
         eps_root: Added inside the root, :math:`\bar\epsilon`.
         initial_accumulator_value: The value of both moments before the first step.
+        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
+            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        bias_correction: Whether to make up for moments that start at zero.
 
     Returns:
         A transformation with state :class:`ScaleByAdamState`. It does not change the sign.
@@ -63,6 +69,8 @@ def scale_by_yogi(
         "b2": real("b2", b2, at_least=0, below=1),
         "eps": real("eps", eps, at_least=0),
         "eps_root": real("eps_root", eps_root, at_least=0),
+        "hat": choice("eps_mode", eps_mode, "corrected", "hat") == "hat",
+        "bias_correction": bool(bias_correction),
     }
     start = real("initial_accumulator_value", initial_accumulator_value, at_least=0)
     slots = (Slot("mu", start=start), Slot("nu", start=start))

@@ -28,6 +28,12 @@ pub(crate) fn correction_if(corrects: f64, decay: f64, count: f64) -> f64 {
     if corrects == 0.0 { 1.0 } else { bias_correction(decay, count + 1.0) }
 }
 
+/// How a quotient by the root of a second moment is corrected: what the moment is multiplied by, and what the quotient.
+/// Where `hat` is not zero it is the quotient, so that epsilons stand beside the moment as it is.
+pub(crate) fn factors_of_root(hat: f64, correction: f64) -> (f64, f64) {
+    if hat == 0.0 { (1.0 / correction, 1.0) } else { (1.0, correction.sqrt()) }
+}
+
 /// What both corrections of Adam's make of a learning rate, in the step behind `count` others.
 pub(crate) fn adams_corrections(b1: f64, b2: f64, count: f64) -> f64 {
     bias_correction(b2, count + 1.0).sqrt() / bias_correction(b1, count + 1.0)

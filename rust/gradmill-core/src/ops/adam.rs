@@ -1,10 +1,18 @@
-use super::op::{Beside, FromScalars, Meta, Op, Visitor, count, decay, epsilon};
+use super::op::{Beside, FromScalars, Meta, Op, Visitor, count, decay, epsilon, flag};
 use crate::number::float::Float;
-use crate::number::scalars::{beside_root, bias_correction};
+use crate::number::scalars::{beside_root, correction_if, factors_of_root};
 
 pub const ADAM: Meta = Meta {
     name: "scale_by_adam",
-    scalars: &[decay("b1"), decay("b2"), epsilon("eps"), epsilon("eps_root"), count("count")],
+    scalars: &[
+        decay("b1"),
+        decay("b2"),
+        epsilon("eps"),
+        epsilon("eps_root"),
+        flag("hat"),
+        flag("bias_correction"),
+        count("count"),
+    ],
     slots: &["mu", "nu"],
     ..Meta::PLAIN
 };
@@ -28,12 +36,16 @@ pub struct ScaleByAdam<T, const NESTEROV: bool, const ROOT: bool = true> {
     nu_factor: T,
 }
 
-impl<T: Float, const NESTEROV: bool> FromScalars<5> for ScaleByAdam<T, NESTEROV> {
-    fn from_scalars(&[b1, b2, eps, eps_root, count]: &[f64; 5]) -> Self {
+impl<T: Float, const NESTEROV: bool> FromScalars<7> for ScaleByAdam<T, NESTEROV> {
+    fn from_scalars(&[b1, b2, eps, eps_root, hat, corrects, count]: &[f64; 7]) -> Self {
         let rest1 = 1.0 - b1;
-        let correction1 = bias_correction(b1, count + 1.0);
-        let mu_factor =
-            if NESTEROV { b1 / bias_correction(b1, count + 2.0) } else { 1.0 / correction1 };
+        let correction1 = correction_if(corrects, b1, count);
+        let mu_factor = if NESTEROV {
+            b1 / correction_if(corrects, b1, count + 1.0)
+        } else {
+            1.0 / correction1
+        };
+        let (nu_factor, factor) = factors_of_root(hat, correction_if(corrects, b2, count));
         Self {
             b1: T::from_f64(b1),
             rest1: T::from_f64(rest1),
@@ -41,9 +53,9 @@ impl<T: Float, const NESTEROV: bool> FromScalars<5> for ScaleByAdam<T, NESTEROV>
             rest2: T::from_f64(1.0 - b2),
             eps: beside_root(eps),
             eps_root: T::from_f64(eps_root),
-            mu_factor: T::from_f64(mu_factor),
-            update_factor: T::from_f64(rest1 / correction1),
-            nu_factor: T::from_f64(1.0 / bias_correction(b2, count + 1.0)),
+            mu_factor: T::from_f64(factor * mu_factor),
+            update_factor: T::from_f64(factor * (rest1 / correction1)),
+            nu_factor: T::from_f64(nu_factor),
         }
     }
 }

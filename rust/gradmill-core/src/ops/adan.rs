@@ -1,6 +1,6 @@
-use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon};
+use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon, flag};
 use crate::number::float::Float;
-use crate::number::scalars::{beside_root, bias_correction};
+use crate::number::scalars::{beside_root, correction_if, factors_of_root};
 
 pub const ADAN: Meta = Meta {
     name: "scale_by_adan",
@@ -10,6 +10,8 @@ pub const ADAN: Meta = Meta {
         decay("b3"),
         epsilon("eps"),
         epsilon("eps_root"),
+        flag("hat"),
+        flag("bias_correction"),
         count("count"),
     ],
     slots: &["m", "v", "n", "g"],
@@ -34,9 +36,10 @@ pub struct ScaleByAdan<T> {
     is_first: bool,
 }
 
-impl<T: Float> FromScalars<6> for ScaleByAdan<T> {
-    fn from_scalars(&[b1, b2, b3, eps, eps_root, count]: &[f64; 6]) -> Self {
-        let correction = |decay| bias_correction(decay, count + 1.0);
+impl<T: Float> FromScalars<8> for ScaleByAdan<T> {
+    fn from_scalars(&[b1, b2, b3, eps, eps_root, hat, corrects, count]: &[f64; 8]) -> Self {
+        let correction = |decay| correction_if(corrects, decay, count);
+        let (n_factor, factor) = factors_of_root(hat, correction(b3));
         Self {
             b1: T::from_f64(b1),
             rest1: T::from_f64(1.0 - b1),
@@ -46,9 +49,9 @@ impl<T: Float> FromScalars<6> for ScaleByAdan<T> {
             rest3: T::from_f64(1.0 - b3),
             eps: beside_root(eps),
             eps_root: T::from_f64(eps_root),
-            m_factor: T::from_f64(1.0 / correction(b1)),
-            v_factor: T::from_f64((1.0 - b2) / correction(b2)),
-            n_factor: T::from_f64(1.0 / correction(b3)),
+            m_factor: T::from_f64(factor / correction(b1)),
+            v_factor: T::from_f64(factor * (1.0 - b2) / correction(b2)),
+            n_factor: T::from_f64(n_factor),
             is_first: count == 0.0,
         }
     }

@@ -1,6 +1,6 @@
-use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon, factor};
+use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon, factor, flag};
 use crate::number::float::Float;
-use crate::number::scalars::{beside_root, bias_correction};
+use crate::number::scalars::{beside_root, correction_if, factors_of_root};
 
 pub const ADEMAMIX: Meta = Meta {
     name: "scale_by_ademamix",
@@ -11,6 +11,8 @@ pub const ADEMAMIX: Meta = Meta {
         factor("alpha"),
         epsilon("eps"),
         epsilon("eps_root"),
+        flag("hat"),
+        flag("bias_correction"),
         count("count"),
     ],
     slots: &["m1", "m2", "nu"],
@@ -34,8 +36,9 @@ pub struct ScaleByAdemamix<T> {
     nu_factor: T,
 }
 
-impl<T: Float> FromScalars<7> for ScaleByAdemamix<T> {
-    fn from_scalars(&[b1, b2, b3, alpha, eps, eps_root, count]: &[f64; 7]) -> Self {
+impl<T: Float> FromScalars<9> for ScaleByAdemamix<T> {
+    fn from_scalars(&[b1, b2, b3, alpha, eps, eps_root, hat, corrects, count]: &[f64; 9]) -> Self {
+        let (nu_factor, factor) = factors_of_root(hat, correction_if(corrects, b2, count));
         Self {
             b1: T::from_f64(b1),
             rest1: T::from_f64(1.0 - b1),
@@ -43,11 +46,11 @@ impl<T: Float> FromScalars<7> for ScaleByAdemamix<T> {
             rest2: T::from_f64(1.0 - b2),
             b3: T::from_f64(b3),
             rest3: T::from_f64(1.0 - b3),
-            alpha: T::from_f64(alpha),
+            alpha: T::from_f64(factor * alpha),
             eps: beside_root(eps),
             eps_root: T::from_f64(eps_root),
-            m1_factor: T::from_f64(1.0 / bias_correction(b1, count + 1.0)),
-            nu_factor: T::from_f64(1.0 / bias_correction(b2, count + 1.0)),
+            m1_factor: T::from_f64(factor / correction_if(corrects, b1, count)),
+            nu_factor: T::from_f64(nu_factor),
         }
     }
 }

@@ -1,6 +1,6 @@
 use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon, flag};
 use crate::number::float::Float;
-use crate::number::scalars::{beside_root, correction_if};
+use crate::number::scalars::{beside_root, correction_if, factors_of_root};
 
 pub const AMSGRAD: Meta = Meta {
     name: "scale_by_amsgrad",
@@ -9,6 +9,7 @@ pub const AMSGRAD: Meta = Meta {
         decay("b2"),
         epsilon("eps"),
         epsilon("eps_root"),
+        flag("hat"),
         flag("bias_correction_mu"),
         flag("bias_correction_nu"),
         count("count"),
@@ -31,8 +32,11 @@ pub struct ScaleByAmsgrad<T> {
     nu_factor: T,
 }
 
-impl<T: Float> FromScalars<7> for ScaleByAmsgrad<T> {
-    fn from_scalars(&[b1, b2, eps, eps_root, corrects_mu, corrects_nu, count]: &[f64; 7]) -> Self {
+impl<T: Float> FromScalars<8> for ScaleByAmsgrad<T> {
+    fn from_scalars(
+        &[b1, b2, eps, eps_root, hat, corrects_mu, corrects_nu, count]: &[f64; 8],
+    ) -> Self {
+        let (nu_factor, factor) = factors_of_root(hat, correction_if(corrects_nu, b2, count));
         Self {
             b1: T::from_f64(b1),
             rest1: T::from_f64(1.0 - b1),
@@ -40,8 +44,8 @@ impl<T: Float> FromScalars<7> for ScaleByAmsgrad<T> {
             rest2: T::from_f64(1.0 - b2),
             eps: beside_root(eps),
             eps_root: T::from_f64(eps_root),
-            mu_factor: T::from_f64(1.0 / correction_if(corrects_mu, b1, count)),
-            nu_factor: T::from_f64(1.0 / correction_if(corrects_nu, b2, count)),
+            mu_factor: T::from_f64(factor / correction_if(corrects_mu, b1, count)),
+            nu_factor: T::from_f64(nu_factor),
         }
     }
 }

@@ -1,10 +1,18 @@
-use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon};
+use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon, flag};
 use crate::number::float::Float;
-use crate::number::scalars::{beside_root, bias_correction};
+use crate::number::scalars::{beside_root, correction_if, factors_of_root};
 
 pub const BELIEF: Meta = Meta {
     name: "scale_by_belief",
-    scalars: &[decay("b1"), decay("b2"), epsilon("eps"), epsilon("eps_root"), count("count")],
+    scalars: &[
+        decay("b1"),
+        decay("b2"),
+        epsilon("eps"),
+        epsilon("eps_root"),
+        flag("hat"),
+        flag("bias_correction"),
+        count("count"),
+    ],
     slots: &["mu", "nu"],
     ..Meta::PLAIN
 };
@@ -24,11 +32,15 @@ pub struct ScaleByBelief<T, const NESTEROV: bool> {
     nu_factor: T,
 }
 
-impl<T: Float, const NESTEROV: bool> FromScalars<5> for ScaleByBelief<T, NESTEROV> {
-    fn from_scalars(&[b1, b2, eps, eps_root, count]: &[f64; 5]) -> Self {
-        let correction1 = bias_correction(b1, count + 1.0);
-        let mu_factor =
-            if NESTEROV { b1 / bias_correction(b1, count + 2.0) } else { 1.0 / correction1 };
+impl<T: Float, const NESTEROV: bool> FromScalars<7> for ScaleByBelief<T, NESTEROV> {
+    fn from_scalars(&[b1, b2, eps, eps_root, hat, corrects, count]: &[f64; 7]) -> Self {
+        let correction1 = correction_if(corrects, b1, count);
+        let mu_factor = if NESTEROV {
+            b1 / correction_if(corrects, b1, count + 1.0)
+        } else {
+            1.0 / correction1
+        };
+        let (nu_factor, factor) = factors_of_root(hat, correction_if(corrects, b2, count));
         Self {
             b1: T::from_f64(b1),
             rest1: T::from_f64(1.0 - b1),
@@ -36,9 +48,9 @@ impl<T: Float, const NESTEROV: bool> FromScalars<5> for ScaleByBelief<T, NESTERO
             rest2: T::from_f64(1.0 - b2),
             eps: beside_root(eps),
             eps_root: T::from_f64(eps_root),
-            mu_factor: T::from_f64(mu_factor),
-            update_factor: T::from_f64((1.0 - b1) / correction1),
-            nu_factor: T::from_f64(1.0 / bias_correction(b2, count + 1.0)),
+            mu_factor: T::from_f64(factor * mu_factor),
+            update_factor: T::from_f64(factor * ((1.0 - b1) / correction1)),
+            nu_factor: T::from_f64(nu_factor),
         }
     }
 }

@@ -1,6 +1,6 @@
-use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon, factor};
+use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon, factor, flag};
 use crate::number::float::Float;
-use crate::number::scalars::{beside_root, bias_correction};
+use crate::number::scalars::{beside_root, bias_correction, correction_if, factors_of_root};
 
 pub const RADAM: Meta = Meta {
     name: "scale_by_radam",
@@ -10,6 +10,8 @@ pub const RADAM: Meta = Meta {
         epsilon("eps"),
         epsilon("eps_root"),
         factor("threshold"),
+        flag("hat"),
+        flag("bias_correction"),
         count("count"),
     ],
     slots: &["mu", "nu"],
@@ -33,13 +35,17 @@ pub struct ScaleByRadam<T, const NESTEROV: bool> {
     is_rectified: bool,
 }
 
-impl<T: Float, const NESTEROV: bool> FromScalars<6> for ScaleByRadam<T, NESTEROV> {
-    fn from_scalars(&[b1, b2, eps, eps_root, threshold, count]: &[f64; 6]) -> Self {
-        let correction1 = bias_correction(b1, count + 1.0);
-        let mu_factor =
-            if NESTEROV { b1 / bias_correction(b1, count + 2.0) } else { 1.0 / correction1 };
+impl<T: Float, const NESTEROV: bool> FromScalars<8> for ScaleByRadam<T, NESTEROV> {
+    fn from_scalars(&[b1, b2, eps, eps_root, threshold, hat, corrects, count]: &[f64; 8]) -> Self {
+        let correction1 = correction_if(corrects, b1, count);
+        let mu_factor = if NESTEROV {
+            b1 / correction_if(corrects, b1, count + 1.0)
+        } else {
+            1.0 / correction1
+        };
+        let (nu_factor, factor) = factors_of_root(hat, correction_if(corrects, b2, count));
         let rectification = rectification(b2, threshold, count);
-        let factor = rectification.unwrap_or(1.0);
+        let factor = rectification.map_or(1.0, |rectification| rectification * factor);
         Self {
             b1: T::from_f64(b1),
             rest1: T::from_f64(1.0 - b1),
@@ -49,7 +55,7 @@ impl<T: Float, const NESTEROV: bool> FromScalars<6> for ScaleByRadam<T, NESTEROV
             eps_root: T::from_f64(eps_root),
             mu_factor: T::from_f64(factor * mu_factor),
             update_factor: T::from_f64(factor * ((1.0 - b1) / correction1)),
-            nu_factor: T::from_f64(1.0 / bias_correction(b2, count + 1.0)),
+            nu_factor: T::from_f64(nu_factor),
             is_rectified: rectification.is_some(),
         }
     }

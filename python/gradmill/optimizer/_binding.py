@@ -1,4 +1,4 @@
-"""The one door to updates in place."""
+"""Arrays that steps overwrite, and the state that goes with them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,15 @@ import operator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from gradmill import _core, errors
-from gradmill._data.rounding import rounding_key
-from gradmill._data.threads import scoped, threads_asked
 from gradmill._data.trees import Flattener, flatten
-from gradmill._plan.context import StepContext
-from gradmill._plan.match import flatten_like, match
-from gradmill._run.bound import ANYTHING, check_bound, leaves_now, owned
-from gradmill._run.copies import copy_all, masters_of, new_values, read_states
+from gradmill._plan.match import flatten_like
+from gradmill._run.bound import ANYTHING, check_bound, leaves_now, owned, without
+from gradmill._run.copies import copy_all, new_values, read_states
 from gradmill._run.in_place import InPlaceRuns
 from gradmill._run.quick import quick_step
-from gradmill._run.report import StepReport, make
-from gradmill._run.update import none_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from gradmill._core import _Found
     from gradmill._data.types import PyTree, TransformationLike
@@ -31,92 +25,14 @@ def _in_a_list(leaf: Any) -> list[Any]:
     return [leaf]
 
 
-class Optimizer:
-    """A transformation bound to parameters, which it updates in place.
-
-    A step validates the gradients, runs the whole chain in as few passes over memory as it allows,
-    and overwrites parameters and state. A step that raises leaves both bit for bit as they were.
-    Where a chain has members written in Python, the part behind the last of them runs in place, and
-    what comes before returns new state.
-
-    An optimizer can be copied and pickled, with parameters, state, master copies, steps taken and
-    what rounding draws with; the copy has arrays of its own and goes on with the same bits. What
-    else the same ``deepcopy`` or pickle holds of these arrays, it holds in the copy as well.
-
-    Steps allocate nothing once a few have been taken. Where a chain has to know its update as a
-    whole behind an op with state, as for a clip behind Adam, the optimizer keeps memory of that
-    size.
-
-    Two optimizers may be bound to the same parameters, as for two losses. Their steps then follow
-    each other on the same numbers; from two threads at once they are torn.
-
-    Args:
-        tx: The transformation.
-        params: A tree of float arrays: one flat vector, a list, a dict, a NamedTuple, or any class
-            registered with optree. The arrays are kept and overwritten; none may share memory with
-            another. They may be strided, Fortran-ordered or memory-mapped. None is passed over, and
-            so is what is frozen, and what masks leave to nobody and is no array of floats: these
-            are not looked at, nor are their gradients.
-        master: Whether to keep a float32 copy of each float16 or bfloat16 parameter, on which the
-            chain works and which the parameter is rounded from, in the same pass. Steps too small
-            for half precision add up there. Or a tree like ``params`` of such copies, from
-            :attr:`master` of another optimizer; float32 and float64 parameters need none.
-        rounding: How float16 and bfloat16 parameters and state are rounded: "nearest", with ties to
-            even, or "stochastic", up or down with the chances that make it right on average.
-        seed: What stochastic rounding draws with, from 0 to 2**64 - 1. It depends on the seed, the
-            number of steps taken, the leaf and the element alone.
-
-    Attributes:
-        params: The tree that was passed in. Write into its arrays to change them. Where one has
-            been replaced by another array, the next step says so; see :meth:`load`.
-        state: The state, of the same structure as ``tx.init(params)`` gives. Native states are
-            overwritten by each step; copy them for a snapshot, and write into their arrays.
-        master: The parameters that the chain works on: the float32 copies, and the parameters
-            themselves where there are none. Steps round parameters from them and overwrite what is
-            written into a parameter that has such a copy; :meth:`load` writes both.
-
-    Raises:
-        LeafTypeError: A parameter is no NumPy array of floats.
-        LeafValueError: A parameter is read-only, byte-swapped, misaligned or overlaps another.
-        TreeError: ``master`` has another structure than ``params``.
-        ValueError: ``rounding`` is none of the two, or ``seed`` is out of range.
-
-    Example:
-        >>> import numpy as np
-        >>> import gradmill as gm
-        >>> params = {"w": np.array([1.0, 2.0]), "b": np.array(0.5)}
-        >>> opt = gm.Optimizer(gm.chain(gm.trace(0.9), gm.scale(-0.1)), params)
-        >>> opt.step({"w": np.array([1.0, -1.0]), "b": np.array(1.0)})
-        StepReport(step=1, global_norm=None, finite=True)
-        >>> params
-        {'w': array([0.9, 2.1]), 'b': array(0.4)}
-
-        A ten-thousandth is too little for a float16 of one:
-
-        >>> half = np.ones(1, np.float16)
-        >>> opt = gm.Optimizer(gm.sgd(1e-4), half, master=True)
-        >>> for _ in range(100):
-        ...     _ = opt.step(np.ones(1, np.float16))
-        >>> half, opt.master.round(5)
-        (array([0.99], dtype=float16), array([0.99], dtype=float32))
-    """
+class Binding:
+    """A transformation bound to parameters and state: what these are, and how they are replaced."""
 
     _has_digest = False  # parameters and state have one
 
-    def __init__(
-        self,
-        tx: TransformationLike,
-        params: PyTree,
-        *,
-        master: bool | PyTree = False,
-        rounding: str = "nearest",
-        seed: int = 0,
-    ) -> None:
-        self._rounding = rounding_key(rounding, seed)
-        leaves, treespec = flatten(params)
-        self._masters = masters_of(master, leaves, treespec)
-        self._set_up(tx, params)
-        self._bind(leaves, self._runs.layout.parts(tx.init(self._works_on(leaves))), 0)
+    _rounding: tuple[int, int] | None
+    _masters: list[Any]
+    _kept: set[int]
 
     def _set_up(self, tx: TransformationLike, params: PyTree) -> None:
         """Take ``params`` and derive what does not depend on the state."""
@@ -134,7 +50,8 @@ class Optimizer:
     def _works_on(self, leaves: list[Any]) -> PyTree:
         """What the chain works on where these are the parameters."""
         pairs = zip(leaves, self._masters, strict=True)
-        return self._treespec.unflatten([leaf if copy is None else copy for leaf, copy in pairs])
+        own = [leaf if copy is None else copy for leaf, copy in pairs]
+        return self._treespec.unflatten(without(own, self._kept))
 
     def _bind(self, leaves: list[Any], states: list[PyTree], steps: int) -> None:
         """Bind the core to ``leaves``, those of ``params``, and states that so many steps led to.
@@ -145,7 +62,7 @@ class Optimizer:
         """
         master = self._works_on(leaves)
         bound, select, unbound = self._runs.bind(
-            self._structure, leaves, master, self._masters, states, self._rounding
+            self._structure, leaves, master, self._masters, states, self._rounding, self._kept
         )
         bound.restart(steps)
         # Where a gradient is an error; for what is left out it is not looked at.
@@ -183,86 +100,6 @@ class Optimizer:
             self._pending = None
         return states
 
-    def step(self, grads: PyTree, **extra_args: Any) -> StepReport:
-        """Update parameters and state in place.
-
-        Args:
-            grads: A tree like ``params``; mappings of any kind match by key. A None leaves its
-                parameter and its state as they are.
-            **extra_args: Handed to the members of the chain that take extra arguments.
-
-        Returns:
-            What the step met on its way.
-
-        Raises:
-            TreeError: ``grads`` has another structure than ``params``, or an array where that has
-                None; the message has the first place where they differ.
-            LeafValueError: A gradient has the wrong shape, or shares memory with parameters or
-                state.
-            LeafTypeError: A gradient is no array of floats.
-            LeafValueError, TreeError: ``params`` or ``master`` hold other arrays than those that
-                steps write to.
-            RuntimeError: Another thread is inside a step of this optimizer.
-
-        Example:
-            >>> import numpy as np
-            >>> import gradmill as gm
-            >>> opt = gm.Optimizer(gm.sgd(0.5), np.array([1.0]))
-            >>> opt.step(np.array([1.0])).step
-            1
-            >>> opt.params
-            array([0.5])
-        """
-        try:
-            if self._is_simple:
-                done = self._bound.step_soon(self.params, self._copies, grads, threads_asked)
-                if done is None:
-                    done = self._bound.step(self._leaves_of(grads), scoped.get())
-            else:
-                done = None
-                if self._quick is not None and not self._busy:
-                    states = self._at_step[1] if self._pending is None else self._states()
-                    done = self._quick(self.params, self._copies, grads, self._leaves_of, states)
-                if done is None:
-                    done = self._step_alone(grads, extra_args)
-        except _core.CoreError as fault:
-            raise self._fault(fault, grads) from None
-        return make(StepReport, done)
-
-    def _leaves_of(self, grads: PyTree) -> list[Any]:
-        """The leaves of gradients in a tree that may be unlike the last one; see ``step``."""
-        self._check_bound()
-        try:
-            leaves = self._flatten_up_to(grads)
-        except ValueError:
-            leaves = self._matched(grads)
-        else:
-            self._check_nones(leaves)
-        self._bound.learn(self.params, self._copies, grads)
-        return leaves
-
-    def _matched(self, updates: PyTree) -> list[Any]:
-        """The leaves of updates in the order of the parameters."""
-        found = match(updates, self._structure, "updates", "params", leaves=self._select.leaves)
-        if self._nones:
-            self._check_nones(found.leaves)
-        return found.leaves
-
-    def _check_nones(self, updates: Sequence[Any]) -> None:
-        for at in self._nones:
-            if updates[at] is not None:
-                raise none_error(updates[at], self._treespec, at)
-
-    def _fault(self, fault: _core.CoreError, grads: PyTree) -> errors.GradmillError:
-        """The error for what the core reports of a step."""
-        if not self._is_simple and self._quick is None:
-            return self._runs.tail.error(fault, self._structure)
-        try:
-            # It may have met a tree in the place of an array.
-            return self._runs.tail.error(fault, self._structure, updates=self._matched(grads))
-        except errors.TreeError as error:
-            return error
-
     def _check_bound(self) -> None:
         """See that the trees hold the arrays that are bound.
 
@@ -278,40 +115,6 @@ class Optimizer:
                 self._treespec, self._copies, "master", flatten(self._works_on(self._leaves))[0]
             )
         self._bound.learn(self.params, self._copies, None)
-
-    def _step_alone(
-        self, grads: PyTree, extra_args: dict[str, Any]
-    ) -> tuple[int, float | None, bool]:
-        """A step that the host takes part in, and no other thread meanwhile."""
-        if self._busy:
-            raise RuntimeError("another thread is inside a step of this optimizer")
-        self._check_bound()
-        self._busy = True
-        try:
-            norms, finite = self._step_with_controls(grads, extra_args)
-            steps, _ = self._at_step
-        finally:
-            self._busy = False
-        return steps, next((norm for norm in norms if norm is not None), None), finite
-
-    def _step_with_controls(
-        self, updates: PyTree, extra_args: dict[str, Any]
-    ) -> tuple[list[float | None], bool]:
-        """A step with parts that are written in Python, or that do not run in each step."""
-        context = StepContext(updates, self._master, extra_args)
-        states, (norms, finite), (leaves, scalars, off, new_states) = self._runs.begin(
-            updates, self._states(), context, self._select, self._matched
-        )
-
-        def after(found: _Found) -> list[PyTree]:
-            return [*states, *new_states(found[2])]
-
-        self._pending = after
-        self._bound.step_with(leaves, scalars, off, scoped.get())
-        self._states()
-        _, last = self._bound.last()
-        assert last is not None  # noqa: S101  (for the type checker: the step has been taken)
-        return [*norms, *last[0]], finite and last[1]
 
     def init_from(self, state: PyTree, *, steps: int | None = None) -> None:
         """Continue from a state, such as one from a checkpoint.
@@ -397,6 +200,41 @@ class Optimizer:
         if state is not None:
             self._go_on(taken, states)
 
+    def rebind(self, params: PyTree) -> None:
+        """Go on with other arrays: their values are the parameters from now on.
+
+        State, steps taken and schedules stay. Master copies take the values of their parameters.
+        The arrays that were bound are left as they are.
+
+        Args:
+            params: A tree of the same structure, shapes and dtypes as :attr:`params`, which it
+                becomes. Where its arrays are those that are bound, nothing happens.
+
+        Raises:
+            TreeError: The structure differs.
+            LeafTypeError: A leaf is no array.
+            LeafValueError: A shape or dtype differs, or an array is read-only or overlaps another.
+                All is as it was then.
+            RuntimeError: A step broke off in the middle.
+
+        Example:
+            >>> import numpy as np
+            >>> import gradmill as gm
+            >>> opt = gm.Optimizer(gm.sgd(0.5, momentum=0.9), np.zeros(2))
+            >>> _ = opt.step(np.ones(2))
+            >>> other = np.array([3.0, 4.0])
+            >>> opt.rebind(other)
+            >>> _ = opt.step(np.zeros(2))
+            >>> other
+            array([2.55, 3.55])
+        """
+        before, self.params = self.params, params
+        try:
+            self.load(params)
+        except BaseException:
+            self.params = before
+            raise
+
     def _read(
         self, state: PyTree, steps: int | None
     ) -> tuple[int, list[PyTree], list[tuple[Any, Any]]]:
@@ -452,11 +290,6 @@ class Optimizer:
     def __copy__(self) -> Self:
         """Copy all but the transformation: two optimizers with the same arrays would clash."""
         return copy.deepcopy(self, {id(self._tx): self._tx})
-
-    def __repr__(self) -> str:
-        """Name the number of leaves and steps."""
-        steps, _ = self._bound.last()
-        return f"Optimizer({self._treespec.num_leaves} leaves, {steps} steps)"
 
 
 _DERIVED = set(

@@ -1,0 +1,246 @@
+"""The one door to updates in place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from gradmill import _core, errors
+from gradmill._data.arrays import is_discrete
+from gradmill._data.checks import choice
+from gradmill._data.rounding import rounding_key
+from gradmill._data.threads import scoped, threads_asked
+from gradmill._data.trees import flatten
+from gradmill._plan.context import StepContext
+from gradmill._plan.match import match
+from gradmill._run.bound import without
+from gradmill._run.copies import masters_of
+from gradmill._run.report import StepReport, make
+from gradmill._run.update import none_error
+from gradmill.optimizer._binding import Binding
+from gradmill.transforms._maximize import maximized
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gradmill._core import _Found
+    from gradmill._data.types import PyTree, TransformationLike
+
+
+class Optimizer(Binding):
+    """A transformation bound to parameters, which it updates in place.
+
+    A step validates the gradients, runs the whole chain in as few passes over memory as it allows,
+    and overwrites parameters and state. A step that raises leaves both bit for bit as they were.
+    Where a chain has members written in Python, the part behind the last of them runs in place, and
+    what comes before returns new state.
+
+    An optimizer can be copied and pickled, with parameters, state, master copies, steps taken and
+    what rounding draws with; the copy has arrays of its own and goes on with the same bits. What
+    else the same ``deepcopy`` or pickle holds of these arrays, it holds in the copy as well.
+
+    Steps allocate nothing once a few have been taken. Where a chain has to know its update as a
+    whole behind an op with state, as for a clip behind Adam, the optimizer keeps memory of that
+    size.
+
+    Two optimizers may be bound to the same parameters, as for two losses. Their steps then follow
+    each other on the same numbers; from two threads at once they are torn.
+
+    Args:
+        tx: The transformation.
+        params: A tree of float arrays: one flat vector, a list, a dict, a NamedTuple, or any class
+            registered with optree. The arrays are kept and overwritten; none may share memory with
+            another. They may be strided, Fortran-ordered or memory-mapped. None is passed over, and
+            so is what is frozen, and what masks leave to nobody and is no array of floats: these
+            are not looked at, nor are their gradients.
+        master: Whether to keep a float32 copy of each float16 or bfloat16 parameter, on which the
+            chain works and which the parameter is rounded from, in the same pass. Steps too small
+            for half precision add up there. Or a tree like ``params`` of such copies, from
+            :attr:`master` of another optimizer; float32 and float64 parameters need none.
+        rounding: How float16 and bfloat16 parameters and state are rounded: "nearest", with ties to
+            even, or "stochastic", up or down with the chances that make it right on average.
+        seed: What stochastic rounding draws with, from 0 to 2**64 - 1. It depends on the seed, the
+            number of steps taken, the leaf and the element alone.
+        maximize: Whether steps go uphill: as with :func:`maximize` before ``tx``, with no change to
+            the structure of the state.
+        others: What becomes of leaves of integers, bools and strings, such as counters that a
+            network keeps among its weights: "refuse" for an error, "keep" to leave them as they
+            are, whatever their gradients. To the chain they are None.
+
+    Attributes:
+        params: The tree that was passed in. Write into its arrays to change them. Where one has
+            been replaced by another array, the next step says so; see :meth:`load`.
+        state: The state, of the same structure as ``tx.init(params)`` gives. Native states are
+            overwritten by each step; copy them for a snapshot, and write into their arrays.
+        master: The parameters that the chain works on: the float32 copies, and the parameters
+            themselves where there are none. Steps round parameters from them and overwrite what is
+            written into a parameter that has such a copy; :meth:`load` writes both.
+
+    Raises:
+        LeafTypeError: A parameter is no NumPy array of floats.
+        LeafValueError: A parameter is read-only, byte-swapped, misaligned or overlaps another.
+        TreeError: ``master`` has another structure than ``params``.
+        ValueError: ``rounding`` or ``others`` is neither of its two, or ``seed`` is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> params = {"w": np.array([1.0, 2.0]), "b": np.array(0.5)}
+        >>> opt = gm.Optimizer(gm.chain(gm.trace(0.9), gm.scale(-0.1)), params)
+        >>> opt.step({"w": np.array([1.0, -1.0]), "b": np.array(1.0)})
+        StepReport(step=1, global_norm=None, finite=True)
+        >>> params
+        {'w': array([0.9, 2.1]), 'b': array(0.4)}
+
+        A ten-thousandth is too little for a float16 of one:
+
+        >>> half = np.ones(1, np.float16)
+        >>> opt = gm.Optimizer(gm.sgd(1e-4), half, master=True)
+        >>> for _ in range(100):
+        ...     _ = opt.step(np.ones(1, np.float16))
+        >>> half, opt.master.round(5)
+        (array([0.99], dtype=float16), array([0.99], dtype=float32))
+    """
+
+    def __init__(
+        self,
+        tx: TransformationLike,
+        params: PyTree,
+        *,
+        master: bool | PyTree = False,
+        rounding: str = "nearest",
+        seed: int = 0,
+        maximize: bool = False,
+        others: Literal["refuse", "keep"] = "refuse",
+    ) -> None:
+        self._rounding = rounding_key(rounding, seed)
+        leaves, treespec = flatten(params)
+        keeps = choice("others", others, "refuse", "keep") == "keep"
+        self._kept = {at for at, leaf in enumerate(leaves) if keeps and is_discrete(leaf)}
+        self._masters = masters_of(master, leaves, treespec)
+        self._set_up(maximized(tx) if maximize else tx, params)
+        self._bind(leaves, self._runs.layout.parts(tx.init(self._works_on(leaves))), 0)
+
+    def step(self, grads: PyTree, *, params: PyTree = None, **extra_args: Any) -> StepReport:
+        """Update parameters and state in place.
+
+        Args:
+            grads: A tree like ``params``; mappings of any kind match by key. A None leaves its
+                parameter and its state as they are.
+            params: The parameters, where they may be in other arrays than in the step before; see
+                :meth:`rebind`. None for those that are bound.
+            **extra_args: Handed to the members of the chain that take extra arguments.
+
+        Returns:
+            What the step met on its way.
+
+        Raises:
+            TreeError: ``grads`` has another structure than ``params``, or an array where that has
+                None; the message has the first place where they differ.
+            LeafValueError: A gradient has the wrong shape, or shares memory with parameters or
+                state.
+            LeafTypeError: A gradient is no array of floats.
+            LeafValueError, TreeError: ``params`` or ``master`` hold other arrays than those that
+                steps write to.
+            RuntimeError: Another thread is inside a step of this optimizer.
+
+        Example:
+            >>> import numpy as np
+            >>> import gradmill as gm
+            >>> opt = gm.Optimizer(gm.sgd(0.5), np.array([1.0]))
+            >>> opt.step(np.array([1.0])).step
+            1
+            >>> opt.params
+            array([0.5])
+        """
+        if params is not None:
+            self.rebind(params)
+        try:
+            if self._is_simple:
+                done = self._bound.step_soon(self.params, self._copies, grads, threads_asked)
+                if done is None:
+                    done = self._bound.step(self._leaves_of(grads), scoped.get())
+            else:
+                done = None
+                if self._quick is not None and not self._busy:
+                    states = self._at_step[1] if self._pending is None else self._states()
+                    done = self._quick(self.params, self._copies, grads, self._leaves_of, states)
+                if done is None:
+                    done = self._step_alone(grads, extra_args)
+        except _core.CoreError as fault:
+            raise self._fault(fault, grads) from None
+        return make(StepReport, done)
+
+    def _leaves_of(self, grads: PyTree) -> list[Any]:
+        """The leaves of gradients in a tree that may be unlike the last one; see ``step``."""
+        self._check_bound()
+        try:
+            leaves = self._flatten_up_to(grads)
+        except ValueError:
+            leaves = self._matched(grads)
+        else:
+            self._check_nones(leaves)
+        self._bound.learn(self.params, self._copies, grads)
+        return leaves
+
+    def _matched(self, updates: PyTree) -> list[Any]:
+        """The leaves of updates in the order of the parameters."""
+        found = match(updates, self._structure, "updates", "params", leaves=self._select.leaves)
+        if self._nones:
+            self._check_nones(found.leaves)
+        return found.leaves
+
+    def _check_nones(self, updates: Sequence[Any]) -> None:
+        for at in self._nones:
+            if updates[at] is not None:
+                raise none_error(updates[at], self._treespec, at)
+
+    def _fault(self, fault: _core.CoreError, grads: PyTree) -> errors.GradmillError:
+        """The error for what the core reports of a step."""
+        if not self._is_simple and self._quick is None:
+            return self._runs.tail.error(fault, self._structure)
+        try:
+            # It may have met a tree in the place of an array.
+            return self._runs.tail.error(fault, self._structure, updates=self._matched(grads))
+        except errors.TreeError as error:
+            return error
+
+    def _step_alone(
+        self, grads: PyTree, extra_args: dict[str, Any]
+    ) -> tuple[int, float | None, bool]:
+        """A step that the host takes part in, and no other thread meanwhile."""
+        if self._busy:
+            raise RuntimeError("another thread is inside a step of this optimizer")
+        self._check_bound()
+        self._busy = True
+        try:
+            norms, finite = self._step_with_controls(grads, extra_args)
+            steps, _ = self._at_step
+        finally:
+            self._busy = False
+        return steps, next((norm for norm in norms if norm is not None), None), finite
+
+    def _step_with_controls(
+        self, updates: PyTree, extra_args: dict[str, Any]
+    ) -> tuple[list[float | None], bool]:
+        """A step with parts that are written in Python, or that do not run in each step."""
+        if self._kept:
+            updates = self._treespec.unflatten(without(self._matched(updates), self._kept))
+        context = StepContext(updates, self._master, extra_args)
+        states, (norms, finite), (leaves, scalars, off, new_states) = self._runs.begin(
+            updates, self._states(), context, self._select, self._matched
+        )
+
+        def after(found: _Found) -> list[PyTree]:
+            return [*states, *new_states(found[2])]
+
+        self._pending = after
+        self._bound.step_with(leaves, scalars, off, scoped.get())
+        self._states()
+        _, last = self._bound.last()
+        assert last is not None  # noqa: S101  (for the type checker: the step has been taken)
+        return [*norms, *last[0]], finite and last[1]
+
+    def __repr__(self) -> str:
+        """Name the number of leaves and steps."""
+        steps, _ = self._bound.last()
+        return f"Optimizer({self._treespec.num_leaves} leaves, {steps} steps)"
