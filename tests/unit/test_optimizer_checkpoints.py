@@ -159,6 +159,23 @@ def test_parameters_that_no_step_looks_at(path: Path) -> None:
     assert gm.load(path)["params"]["call"] is None
 
 
+def test_leaves_that_are_kept(path: Path) -> None:
+    def made(count: int, **settings: Any) -> gm.Optimizer:
+        params = {"w": np.full(2, count, BF16), "count": np.array(count), "flags": np.ones(2, bool)}
+        tx = gm.chain(gm.clip_by_global_norm(1.0), gm.adam(0.1))
+        return gm.Optimizer(tx, params, others="keep", maximize=True, **settings)
+
+    grads = {"w": np.ones(2, BF16), "count": None, "flags": None}
+    for settings in ({}, RANDOM):
+        first, second = made(3, **settings), made(0, **settings)
+        first.step(grads)
+        gm.save(path, optimizer=first)
+        gm.load(path, optimizer=second)
+        assert second.params["count"] == 3
+        assert second.step(grads) == first.step(grads)
+        assert bits((second.params, second.state)) == bits((first.params, first.state))
+
+
 def test_arrays_that_have_been_replaced(path: Path) -> None:
     first, second = adam(0), adam(1)
     go(first, range(2, 4))
