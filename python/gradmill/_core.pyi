@@ -41,7 +41,7 @@ _Estimates: TypeAlias = list[tuple[float, float] | None]
 _More: TypeAlias = tuple[list[bool], list[list[bool]], _Estimates]
 _Found: TypeAlias = tuple[list[float | None], bool, _More | None]
 _Key: TypeAlias = Sequence[int]
-_Report: TypeAlias = tuple[int, float | None, bool]
+_Report: TypeAlias = tuple[int, float | None, bool, float | None, float | None, float | None]
 
 class _Pass(TypedDict):
     ops: list[int]
@@ -148,11 +148,17 @@ class InPlace:
     def step_soon(
         self, params: Any, master: Any, updates: Any, threads: Callable[[], int]
     ) -> _Report | None: ...
-    def step(self, updates: _Leaves, threads: int = 0) -> _Report: ...
+    def step(self, updates: _Leaves, threads: int = 0, measures: bool = False) -> _Report: ...
     def learn(self, params: Any, master: Any, updates: Any) -> None: ...
     def step_with(
-        self, updates: _Leaves, scalars: list[float], off: int = 0, threads: int = 0
+        self,
+        updates: _Leaves,
+        scalars: list[float],
+        off: int = 0,
+        threads: int = 0,
+        measures: bool = False,
     ) -> None: ...
+    def sizes(self) -> list[float] | None: ...
     def last(self) -> tuple[int, _Found | None]: ...
     def restart(self, steps: int) -> None: ...
 

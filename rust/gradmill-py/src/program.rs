@@ -40,7 +40,7 @@ pub fn found<'py, P: Iterator<Item = usize>>(
     tree: usize,
     places: impl Fn() -> P,
 ) -> PyResult<Found<'py>> {
-    let Outcome { norms, estimates, all_finite, nans, finite } = outcome;
+    let Outcome { norms, estimates, all_finite, nans, finite, .. } = outcome;
     let norms = PyList::new(py, norms)?;
     if all_finite.is_empty() && nans.is_empty() && estimates.is_empty() {
         return Ok((norms, *finite, None));

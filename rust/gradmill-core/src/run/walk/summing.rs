@@ -78,6 +78,11 @@ impl Walk<'_> {
         }
     }
 
+    /// Whether it sums the squares of what it adds to the parameters.
+    pub(super) fn measures_steps(&self) -> bool {
+        self.squares.updates && self.pass.ends_for.is_none()
+    }
+
     /// Whether it sums what the op for which its pass ends adds.
     pub(super) fn sums_addends(&self) -> bool {
         self.squares.updates && self.pass.ends_for.is_some_and(|op| self.program.is_estimated(op))
