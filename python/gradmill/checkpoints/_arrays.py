@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
+from functools import cache
 from hashlib import blake2b
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -35,9 +37,15 @@ def kept(value: object) -> Array:
     array = as_array(value)
     if array.dtype.kind == "O":
         raise TypeError(f"is a {type(value).__name__}, which a checkpoint does not hold")
-    if array.dtype.name not in NAMES:
+    if name_of(array.dtype) not in NAMES:
         raise TypeError(f"dtype {array.dtype}, which a checkpoint does not hold")
     return array
+
+
+@cache
+def name_of(dtype: np.dtype[Any]) -> str:
+    """The name of a dtype, which NumPy makes up each time."""
+    return dtype.name
 
 
 def dtype_of(name: str) -> np.dtype[Any]:
@@ -57,15 +65,16 @@ def dtype_of(name: str) -> np.dtype[Any]:
         raise ValueError("has dtype bfloat16; pip install 'gradmill[bfloat16]'") from None
 
 
+@cache
 def as_stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """What arrays of ``dtype`` are to NumPy in a file: bfloat16 has the bytes of a uint16."""
-    return np.dtype("<u2") if dtype.name == "bfloat16" else dtype.newbyteorder("<")
+    return np.dtype("<u2") if name_of(dtype) == "bfloat16" else dtype.newbyteorder("<")
 
 
 def stretches(array: Array) -> Iterator[memoryview]:
     """The bytes of an array row by row, little-endian, in parts; without a copy of the whole."""
     stored = as_stored(array.dtype)
-    if array.dtype.name == "bfloat16":
+    if name_of(array.dtype) == "bfloat16":
         array = array.view(np.uint16)
     dense: Any = [["readonly", "contig"]]  # which NumPy's types do not know
     parts: Any = np.nditer(
@@ -81,6 +90,11 @@ def stretches(array: Array) -> Iterator[memoryview]:
         whole = part.view(np.uint8).data
         for start in range(0, len(whole), STRETCH):
             yield whole[start : start + STRETCH]
+
+
+def length_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """The bytes of an array."""
+    return math.prod(shape) * dtype.itemsize
 
 
 def room_for(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, memoryview]:

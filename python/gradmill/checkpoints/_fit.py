@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradmill._data.arrays import as_array
-from gradmill.checkpoints._arrays import dtype_of
+from gradmill.checkpoints._arrays import dtype_of, name_of
 from gradmill.checkpoints._header import Entry, plain_key
 from gradmill.checkpoints._source import NUMBERS, Source, Stored
 from gradmill.checkpoints._structure import Held, Node, Other, leaves_of, take_apart, words
@@ -36,7 +36,7 @@ class Expected(NamedTuple):
 
     def is_met_by(self, entry: Entry) -> bool:
         """Whether an array of a file is that."""
-        return (entry.shape, entry.dtype) == (self.shape, self.dtype.name)
+        return (entry.shape, entry.dtype) == (self.shape, name_of(self.dtype))
 
 
 class Fit:

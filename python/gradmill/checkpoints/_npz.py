@@ -12,6 +12,7 @@ from gradmill.checkpoints._arrays import (
     as_read,
     as_stored,
     fill,
+    length_of,
     new_digest,
     room_for,
     stretches,
@@ -109,7 +110,7 @@ def _filled(
     member: IO[bytes], size: int, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> np.ndarray[Any, Any]:
     """An array of what is left of a member, whose size is known before memory is asked for."""
-    length = int(np.prod(shape, dtype=object)) * as_stored(dtype).itemsize
+    length = length_of(shape, dtype)
     if size - member.tell() != length:
         raise ValueError("the file ends before the array does")
     array, room = room_for(shape, dtype)

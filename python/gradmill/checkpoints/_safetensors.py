@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
 from gradmill.checkpoints._arrays import (
     as_read,
-    as_stored,
     fill,
+    length_of,
+    name_of,
     new_digest,
     room_for,
     stretches,
@@ -24,6 +23,8 @@ from gradmill.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import numpy as np
 
 KEY = "gradmill"
 """Where the header stands among the metadata."""
@@ -57,7 +58,7 @@ def write(
 ) -> None:
     """Write arrays and the header, which is made of their digests."""
     # Each is aligned where none of smaller elements comes before it.
-    order = sorted(arrays, key=lambda name: -as_stored(arrays[name].dtype).itemsize)
+    order = sorted(arrays, key=lambda name: -arrays[name].dtype.itemsize)
     entries: dict[str, Any] = {}
     end = 0
     for name in order:
@@ -75,9 +76,10 @@ def write(
 
 def _stored_as(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[str, list[int]]:
     """The format's code for an array, and its shape there."""
-    if dtype.name in PAIRS:
-        return PAIRS[dtype.name], [*shape, 2]
-    return CODES[dtype.name], list(shape)
+    name = name_of(dtype)
+    if name in PAIRS:
+        return PAIRS[name], [*shape, 2]
+    return CODES[name], list(shape)
 
 
 def _start(header: str, entries: dict[str, Any]) -> bytes:
@@ -134,7 +136,7 @@ class Reader:
             ValueError: It has something else there, or is broken; the message says what.
         """
         code, stored = _stored_as(shape, dtype)
-        length = int(np.prod(shape, dtype=object)) * as_stored(dtype).itemsize
+        length = length_of(shape, dtype)
         try:
             entry = self._entries[name]
             start, end = entry["data_offsets"]

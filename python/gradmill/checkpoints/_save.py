@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from gradmill.checkpoints._arrays import kept
+from gradmill.checkpoints._arrays import kept, name_of
 from gradmill.checkpoints._files import format_of, replaced
 from gradmill.checkpoints._header import Entry, Header, encode
 from gradmill.checkpoints._optimizer import PARTS, parts_of
@@ -79,7 +79,7 @@ def save(
 
     def header(digests: Mapping[str, str]) -> str:
         entries = {
-            name: Entry(array.dtype.name, array.shape, digests[name])
+            name: Entry(name_of(array.dtype), array.shape, digests[name])
             for name, array in arrays.items()
         }
         return encode(Header(structures, entries, about))
