@@ -261,6 +261,7 @@ HEADERS: dict[str, Any] = {
     "a number": 3,
     "null": None,
     "deep": "[" * 100_000,
+    "not a number": '{"gradmill": 1, "digest": "", "trees": NaN}',
     "empty": {},
     "no version": {"trees": {}, "arrays": {}},
     "another version": {**GOOD, "gradmill": 2},

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
+import optree
 import pytest
 
 import gradmill as gm
@@ -123,6 +124,7 @@ PLAIN: list[Any] = [
     {None: 1},
     {True: 1, False: ONE},
     [ONE] * 12,
+    json.loads("[" * 100 + "1" + "]" * 100),
 ]
 
 
@@ -168,6 +170,42 @@ def test_names_that_files_do_not_take(path: Path) -> None:
     assert len(there) == len(keys) + 1
     assert there["tree/deep/ü"].tolist() == [7, 7]
     assert there["tree/deep/a%2Fb"].tolist() == [0, 0]
+
+
+def test_keys_that_are_the_same_in_a_file(path: Path) -> None:
+    both = {Color.RED: ONE, "<Color.RED: 1>": ONE}
+    words = r"tree\[0\]: keys .*Color.RED.* are the same in a checkpoint"
+    with pytest.raises(TreeError, match=words):
+        gm.save(path, tree=[both])
+    gm.save(path, tree=[{}])
+    with pytest.raises(TreeError, match=words):
+        gm.load(path, tree=[both])
+
+
+class Twins:
+    """Its children have one name."""
+
+    def __init__(self, first: Any, second: Any) -> None:
+        self.both = first, second
+
+
+def registered(kind: Any) -> None:
+    optree.register_pytree_node(
+        kind,
+        lambda node: (vars(node)["both"], None, ({}, {})),
+        lambda _, both: kind(*both),
+        namespace="gradmill",
+    )
+
+
+registered(Twins)
+
+
+def test_children_without_names(path: Path) -> None:
+    gm.save(path, tree=Twins(ONE, 2 * ONE))
+    assert bits(gm.load(path)["tree"]) == bits({0: ONE, 1: 2 * ONE})
+    found = gm.load(path, tree=Twins(ONE, ONE))["tree"]
+    assert bits(found.both) == bits((ONE, 2 * ONE))
 
 
 def test_equal_trees_make_equal_files(path: Path) -> None:

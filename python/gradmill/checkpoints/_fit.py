@@ -8,13 +8,14 @@ import numpy as np
 
 from gradmill._data.arrays import as_array
 from gradmill.checkpoints._arrays import dtype_of, name_of
-from gradmill.checkpoints._header import Entry, plain_key
+from gradmill.checkpoints._keys import by_decoded
 from gradmill.checkpoints._source import NUMBERS, Source, Stored
 from gradmill.checkpoints._structure import Held, Node, Other, leaves_of, take_apart, words
 from gradmill.errors import LeafTypeError, LeafValueError, TreeError
 
 if TYPE_CHECKING:
     from gradmill._data.types import PyTree
+    from gradmill.checkpoints._header import Entry
 
 MOST = 8
 """Differences that an error lists."""
@@ -55,7 +56,7 @@ class Fit:
         """A tree of the file in the structure of ``like``, with :class:`Stored` for its arrays.
 
         Raises:
-            TreeError: There is none of that name.
+            TreeError: There is none of that name, or ``like`` has keys that are the same in a file.
             LeafTypeError: A leaf of ``like`` offers an array and then gives none.
         """
         trees = self._source.header.trees
@@ -91,7 +92,7 @@ class Fit:
             self._unlike(path, node, like if taken is None else taken.node)
             return like
         own = taken.node
-        keys = {plain_key(key): key for key in own.children}
+        keys = by_decoded(own.children, path)
         for key, child in node.children.items():
             if key not in keys:
                 self._only_here(child, path + node.step(key))

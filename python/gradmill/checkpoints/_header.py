@@ -6,6 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from gradmill._data.info import build_info
+from gradmill.checkpoints import _keys
 from gradmill.checkpoints._arrays import dtype_of, new_digest
 from gradmill.checkpoints._structure import Held, Node, Other, leaves_of
 from gradmill.errors import CheckpointError
@@ -66,13 +67,14 @@ def content_of(text: str | bytes, file: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
         version, digest = content["gradmill"], content.pop("digest")
+        is_whole = _digest(content) == digest
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise foreign(file) from None
     if version != VERSION:
         raise CheckpointError(
             f"{file}: has version {version!r:.20}, this gradmill reads version {VERSION}"
         )
-    if _digest(content) != digest:
+    if not is_whole:
         raise CheckpointError(f"{file}: the header is damaged, it does not have its digest")
     return {**content, "digest": digest}
 
@@ -114,7 +116,7 @@ def _encoded(node: Any) -> Any:
     """A structure for JSON: nodes, arrays, and numbers that JSON rounds, as dicts of their kind."""
     match node:
         case Node(kind, name, children):
-            pairs = [[_encoded_key(key), _encoded(child)] for key, child in children.items()]
+            pairs = [[_keys.encoded(key), _encoded(child)] for key, child in children.items()]
             return {kind: pairs} if kind in {"dict", "list", "tuple"} else {kind: [name, pairs]}
         case Held(name):
             return {"array": name}
@@ -127,19 +129,6 @@ def _encoded(node: Any) -> Any:
     return node
 
 
-def plain_key(key: Any) -> Any:
-    """A key as the header of a file gives it back."""
-    return _decoded_key(_encoded_key(key))
-
-
-def _encoded_key(key: Any) -> Any:
-    if key is None or isinstance(key, (bool, str, int)):
-        return key
-    if type(key) is tuple:
-        return {"tuple": [_encoded_key(part) for part in key]}
-    return {"repr": repr(key)}
-
-
 def _decoded(content: Any) -> Any:
     if not isinstance(content, dict):
         if content is None or isinstance(content, (bool, int, str)):
@@ -148,19 +137,11 @@ def _decoded(content: Any) -> Any:
     ((kind, of),) = content.items()
     if kind in _KINDS:
         name, pairs = (kind, of) if kind in {"dict", "list", "tuple"} else of
-        return Node(kind, name, {_decoded_key(key): _decoded(child) for key, child in pairs})
+        return Node(kind, name, {_keys.decoded(key): _decoded(child) for key, child in pairs})
     made: dict[str, Any] = {"array": Held, "other": Other, "float": float.fromhex}
     if kind == "complex":
         return complex(*map(float.fromhex, of))
     return made[kind](of)
-
-
-def _decoded_key(content: Any) -> Any:
-    if not isinstance(content, dict):
-        return content
-    if "tuple" in content:
-        return tuple(_decoded_key(part) for part in content["tuple"])
-    return str(content["repr"])
 
 
 def _text(content: Any) -> str:

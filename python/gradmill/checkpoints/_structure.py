@@ -11,6 +11,7 @@ import numpy as np
 import optree
 
 from gradmill._data.trees import flatten_one_level
+from gradmill.checkpoints._keys import by_decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -90,6 +91,8 @@ def take_apart(tree: PyTree) -> Taken | None:
         kind = "dict"
     elif type(tree) in (list, tuple):
         kind = type(tree).__name__
+    else:
+        keys = _names(keys)
     children = dict(zip(keys, one.children, strict=True))
     return Taken(
         Node(kind, type(tree).__name__, children),
@@ -97,14 +100,25 @@ def take_apart(tree: PyTree) -> Taken | None:
     )
 
 
+def _names(entries: Sequence[Any]) -> Sequence[Any]:
+    """What a registered class calls the children of a node; their positions if that is no name."""
+    are_names = all(type(entry) in (str, int) for entry in entries)
+    return entries if are_names and len({*entries}) == len(entries) else range(len(entries))
+
+
 def describe(
     tree: PyTree, path: str, keys: tuple[Any, ...], keep: Callable[[Any, str, tuple[Any, ...]], Any]
 ) -> Any:
-    """The structure of a tree, with what ``keep`` makes of leaves, their paths and their keys."""
+    """The structure of a tree, with what ``keep`` makes of leaves, their paths and their keys.
+
+    Raises:
+        TreeError: A node has keys that are the same in a file.
+    """
     taken = take_apart(tree)
     if taken is None:
         return tree if type(tree) in CONSTANTS else keep(tree, path, keys)
     node = taken.node
+    by_decoded(node.children, path)
     # optree sorts the keys of dicts; a file has them as they are.
     order = tree if type(tree) in (dict, OrderedDict, defaultdict) else node.children
     children = {
