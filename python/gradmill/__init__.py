@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from gradmill import checkpoints as checkpoints
 from gradmill import contrib as contrib
 from gradmill import errors as errors
 from gradmill import experimental as experimental
@@ -43,6 +44,8 @@ from gradmill._run.transformation import (
 )
 from gradmill._run.update import apply_updates as apply_updates
 from gradmill._run.update import global_norm as global_norm
+from gradmill.checkpoints import load as load
+from gradmill.checkpoints import save as save
 from gradmill.optimizer import Optimizer as Optimizer
 from gradmill.optimizers import adabelief as adabelief
 from gradmill.optimizers import adadelta as adadelta
