@@ -1,17 +1,21 @@
-"""What doctests pass over: adapters whose program is not installed."""
+"""What is not collected: adapters whose program is not installed, and what tests them."""
+
+from __future__ import annotations
 
 from importlib.util import find_spec
 
-_PROGRAMS = {
+PROGRAMS = {
     "autograd": "autograd",
     "flower": "flwr",
     "sklearn": "sklearn",
     "thinc": "thinc",
     "torch": "torch",
 }
+"""The program of each adapter."""
 
-collect_ignore = [
-    f"python/gradmill/adapters/{module}.py"
-    for module, program in _PROGRAMS.items()
+collect_ignore_glob = [
+    pattern
+    for adapter, program in PROGRAMS.items()
     if find_spec(program) is None
+    for pattern in (f"python/gradmill/adapters/{adapter}*", f"tests/adapters/{adapter}_*")
 ]

@@ -31,6 +31,7 @@ __all__ = [
     "tape_codes",
     "touch",
     "update_trees",
+    "weighted_sum",
     "xla_handler",
     "xla_layout",
 ]
@@ -41,7 +42,7 @@ _Estimates: TypeAlias = list[tuple[float, float] | None]
 _More: TypeAlias = tuple[list[bool], list[list[bool]], _Estimates]
 _Found: TypeAlias = tuple[list[float | None], bool, _More | None]
 _Key: TypeAlias = Sequence[int]
-_Report: TypeAlias = tuple[int, float | None, bool]
+_Report: TypeAlias = tuple[int, float | None, bool, float | None, float | None, float | None]
 
 class _Pass(TypedDict):
     ops: list[int]
@@ -148,11 +149,17 @@ class InPlace:
     def step_soon(
         self, params: Any, master: Any, updates: Any, threads: Callable[[], int]
     ) -> _Report | None: ...
-    def step(self, updates: _Leaves, threads: int = 0) -> _Report: ...
+    def step(self, updates: _Leaves, threads: int = 0, measures: bool = False) -> _Report: ...
     def learn(self, params: Any, master: Any, updates: Any) -> None: ...
     def step_with(
-        self, updates: _Leaves, scalars: list[float], off: int = 0, threads: int = 0
+        self,
+        updates: _Leaves,
+        scalars: list[float],
+        off: int = 0,
+        threads: int = 0,
+        measures: bool = False,
     ) -> None: ...
+    def sizes(self) -> list[float] | None: ...
     def last(self) -> tuple[int, _Found | None]: ...
     def restart(self, steps: int) -> None: ...
 
@@ -203,5 +210,12 @@ def update_trees(
     wide: bool | None = None,
     threads: int = 0,
 ) -> tuple[Any, Any] | None: ...
+def weighted_sum(
+    sums: _Leaves,
+    terms: list[_Leaves],
+    weights: list[float],
+    own: float | None = None,
+    threads: int = 0,
+) -> None: ...
 def xla_handler() -> object: ...
 def xla_layout() -> list[tuple[str, int]]: ...

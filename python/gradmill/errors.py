@@ -64,6 +64,22 @@ class LeafTypeError(GradmillError, TypeError):
     """
 
 
+class CheckpointError(GradmillError, ValueError):
+    """A file is no checkpoint, or is cut off or damaged; the message has its name.
+
+    Example:
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> path = os.path.join(tempfile.mkdtemp(), "foreign.npz")
+        >>> np.savez(path, w=np.ones(2))
+        >>> gm.load(path)
+        Traceback (most recent call last):
+            ...
+        gradmill.errors.CheckpointError: ...foreign.npz: is no checkpoint that gradmill.save wrote
+    """
+
+
 class OutOfScopeError(GradmillError, AttributeError):
     """A name of optax that gradmill leaves to others; the message says to whom.
 

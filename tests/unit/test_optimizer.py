@@ -88,11 +88,11 @@ def test_none_gradients_leave_their_leaf_alone() -> None:
 
 def test_report() -> None:
     opt = gm.Optimizer(gm.chain(gm.scale(2.0), gm.clip_by_global_norm(1.0)), np.zeros(2))
-    assert opt.step(np.array([3.0, 4.0])) == (1, 10.0, True)
+    assert opt.step(np.array([3.0, 4.0])) == gm.StepReport(1, 10.0, True)
     opt.step(np.array([np.nan, 0.0]))
     opt.step(np.array([np.inf, 0.0]))
     report = opt.step(np.array([np.inf, 0.0]))
-    assert report == (4, np.inf, False)
+    assert report == gm.StepReport(4, np.inf, False)
     plain = gm.Optimizer(gm.sgd(0.1), [np.zeros(3, np.float32), np.zeros(3)])
     assert plain.step([np.ones(3), np.ones(3)]).finite
     assert not plain.step([np.ones(3), np.array([0.0, -np.inf, 0.0])]).finite

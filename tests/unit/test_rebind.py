@@ -73,7 +73,7 @@ def test_master_copies_take_the_new_values() -> None:
 
 
 def test_other_leaves_are_kept_in_copies_and_loaded() -> None:
-    params = {"w": np.ones(2), "seen": np.array(3), "name": "net", "on": True}
+    params: dict[str, Any] = {"w": np.ones(2), "seen": np.array(3), "name": "net", "on": True}
     opt = gm.Optimizer(gm.adam(0.1), params, others="keep")
     opt.step({"w": np.ones(2), "seen": None, "name": None, "on": None})
     for other in (copy.deepcopy(opt), pickle.loads(pickle.dumps(opt))):

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradmill._data.trees import flatten, leaf_path
 from gradmill._plan.match import flatten_like
-from gradmill.errors import LeafValueError, TreeError
+from gradmill.errors import LeafTypeError, LeafValueError, TreeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,26 @@ def addresses(leaves: Sequence[Any], unbound: set[int]) -> list[int]:
 def without(leaves: Sequence[Any], kept: set[int]) -> list[Any]:
     """These leaves, with None in the place of those that are no parameters."""
     return [None if at in kept else leaf for at, leaf in enumerate(leaves)]
+
+
+def to_zero(spec: Treespec, updates: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
+    """The arrays of gradients, which are to be overwritten.
+
+    Raises:
+        LeafTypeError: One is no NumPy array.
+        LeafValueError: One is read-only.
+    """
+    found: list[np.ndarray[Any, Any]] = []
+    for index, leaf in enumerate(updates):
+        if leaf is None:
+            continue
+        if not isinstance(leaf, np.ndarray):
+            path = leaf_path(spec, index, "updates")
+            raise LeafTypeError(f"{path}: a {type(leaf).__name__} cannot be zeroed in place")
+        if not leaf.flags.writeable:
+            raise LeafValueError(f"{leaf_path(spec, index, 'updates')}: is read-only")
+        found.append(leaf)
+    return found
 
 
 def check_bound(spec: Treespec, tree: PyTree, name: str, leaves: Sequence[Any]) -> None:

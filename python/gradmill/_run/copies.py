@@ -68,7 +68,10 @@ def copied(old: Any, new: Any, path: Callable[[], str], dtype: Any = None) -> An
         is_array = isinstance(new, np.ndarray) or is_foreign(new)
         is_number = not is_array and is_float(old.dtype) and is_real(new)
         is_number = is_number or isinstance(new, int)
-        array = np.array(new, old.dtype if is_number else None)
+        array = np.array(new, (dtype or old.dtype) if is_number else None)
+    except errors.GradmillError:
+        # An array in a file, which is damaged.
+        raise
     except Exception as error:  # noqa: BLE001  (an __array__ may raise anything)
         raise errors.LeafTypeError(f"{path()}: is no array: {error}") from None
     if array.dtype.kind == "O":
@@ -120,7 +123,7 @@ def new_values(
             with np.errstate(over="ignore"):
                 values.append((own, array.astype(own.dtype, copy=False)))
         if master is not None:
-            values.append((master, array.astype(np.float32)))
+            values.append((master, array.astype(np.float32, copy=False)))
     return values
 
 

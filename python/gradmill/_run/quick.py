@@ -52,7 +52,7 @@ class QuickStep:
         grads: PyTree,
         leaves_of: Callable[[PyTree], list[Any]],
         states: list[PyTree],
-    ) -> tuple[int, float | None, bool] | None:
+    ) -> _core._Report | None:
         """Take a step; None where it has to be taken otherwise.
 
         Args:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradmill._data.checks import number_of
+from gradmill._ops import scale as ops
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from gradmill._data.types import PyTree
+    from gradmill._plan.links import Link
 
 
 class StepReport(NamedTuple):
@@ -13,19 +22,86 @@ class StepReport(NamedTuple):
         global_norm: The global norm of the gradients before the first ``clip_by_global_norm`` of
             the chain, or None where there is none.
         finite: Whether every gradient was finite.
+        update_norm: The global norm of what was added to the parameters, before any rounding to
+            half precision; where it was asked for.
+        param_norm: That of the parameters before, without those that no step writes; where it was
+            asked for.
+        learning_rate: The learning rate of this step, where it was asked for; None where the chain
+            has none.
 
     Example:
         >>> import numpy as np
         >>> import gradmill as gm
-        >>> opt = gm.Optimizer(gm.chain(gm.clip_by_global_norm(1.0), gm.sgd(0.1)), np.zeros(2))
+        >>> opt = gm.Optimizer(gm.chain(gm.clip_by_global_norm(1.0), gm.sgd(0.1)), np.ones(2))
         >>> opt.step(np.array([3.0, 4.0]))
         StepReport(step=1, global_norm=5.0, finite=True)
+        >>> report = opt.step(np.array([0.3, 0.4]), report=("update_ratio", "learning_rate"))
+        >>> round(report.update_ratio, 4), report.learning_rate
+        (0.038, 0.1)
     """
 
     step: int
     global_norm: float | None
     finite: bool
+    update_norm: float | None = None
+    param_norm: float | None = None
+    learning_rate: float | None = None
+
+    @property
+    def update_ratio(self) -> float | None:
+        """The norm of what was added over that of the parameters before; zero if both are."""
+        if self.update_norm is None or self.param_norm is None:
+            return None
+        if self.param_norm == 0.0:
+            return float("inf") if self.update_norm else 0.0
+        return self.update_norm / self.param_norm
+
+    def __repr__(self) -> str:
+        """Name what is always there, and what was asked for."""
+        named = zip(self._fields, self, strict=True)
+        shown = [
+            f"{name}={value!r}"
+            for at, (name, value) in enumerate(named)
+            if at < 3 or value is not None
+        ]
+        return f"StepReport({', '.join(shown)})"
 
 
 make = tuple.__new__
 """Makes a StepReport, of the class and a tuple, in half the time that the class takes."""
+
+NORMS = {"update_norm", "param_norm", "update_ratio"}
+"""What a step measures if it is asked to."""
+
+
+def asked_for(report: Collection[str]) -> set[str]:
+    """The names of what a step is to report.
+
+    Raises:
+        ValueError: A name is none of those.
+    """
+    known = NORMS | {"learning_rate"}
+    names = {report} if isinstance(report, str) else set(report)
+    if not names <= known:
+        unknown = ", ".join(map(repr, sorted(names - known)))
+        raise ValueError(f"unknown in report: {unknown}; expected some of {sorted(known)}")
+    return names
+
+
+def last_factor(links: Sequence[Link], states: Sequence[PyTree]) -> float | None:
+    """The size of the last factor by which a step from these states multiplies its updates."""
+    for link, state in zip(reversed(links), reversed(states), strict=True):
+        if link.spec is not None and link.op is ops.scale:
+            factor = link.spec.hyper["step_size"]
+            now: Any = factor(state.count) if callable(factor) else factor
+            return abs(float(number_of(now)))
+    return None
+
+
+def injected_rate(states: Sequence[PyTree]) -> float | None:
+    """The learning rate among the injected hyperparameters of the step to these states."""
+    for state in states:
+        injected = getattr(state, "hyperparams", {})
+        if "learning_rate" in injected:
+            return float(number_of(injected["learning_rate"]))
+    return None

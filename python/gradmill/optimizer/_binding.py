@@ -249,6 +249,13 @@ class Binding:
         self._at_step = steps, states
         self._bound.restart(steps)
 
+    def _round_with(self, key: tuple[int, int] | None) -> None:
+        """Round from now on as :func:`rounding_key` says."""
+        if key != self._rounding:
+            self._rounding = key
+            leaves = leaves_now(self._treespec, self.params, "params")
+            self._bind(leaves, self._states(), self._bound.last()[0])
+
     def _check_whole(self) -> None:
         """See that no step has broken off in the middle.
 

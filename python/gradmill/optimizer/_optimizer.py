@@ -12,15 +12,15 @@ from gradmill._data.threads import scoped, threads_asked
 from gradmill._data.trees import flatten
 from gradmill._plan.context import StepContext
 from gradmill._plan.match import match
-from gradmill._run.bound import without
+from gradmill._run.bound import to_zero, without
 from gradmill._run.copies import masters_of
-from gradmill._run.report import StepReport, make
+from gradmill._run.report import NORMS, StepReport, asked_for, injected_rate, last_factor, make
 from gradmill._run.update import none_error
 from gradmill.optimizer._binding import Binding
 from gradmill.transforms._maximize import maximized
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from gradmill._core import _Found
     from gradmill._data.types import PyTree, TransformationLike
@@ -120,7 +120,15 @@ class Optimizer(Binding):
         self._set_up(maximized(tx) if maximize else tx, params)
         self._bind(leaves, self._runs.layout.parts(tx.init(self._works_on(leaves))), 0)
 
-    def step(self, grads: PyTree, *, params: PyTree = None, **extra_args: Any) -> StepReport:
+    def step(
+        self,
+        grads: PyTree,
+        *,
+        params: PyTree = None,
+        zero_grads: bool = False,
+        report: Collection[str] = (),
+        **extra_args: Any,
+    ) -> StepReport:
         """Update parameters and state in place.
 
         Args:
@@ -128,6 +136,10 @@ class Optimizer(Binding):
                 parameter and its state as they are.
             params: The parameters, where they may be in other arrays than in the step before; see
                 :meth:`rebind`. None for those that are bound.
+            zero_grads: Whether the arrays of gradients are zeros afterwards.
+            report: What to report beside what costs nothing: "update_norm", "param_norm",
+                "update_ratio" (both norms), "learning_rate". Norms are summed as parameters are
+                written, with no further read of memory.
             **extra_args: Handed to the members of the chain that take extra arguments.
 
         Returns:
@@ -154,6 +166,8 @@ class Optimizer(Binding):
         """
         if params is not None:
             self.rebind(params)
+        if zero_grads or report:
+            return self._step_with_more(grads, zero_grads, report, extra_args)
         try:
             if self._is_simple:
                 done = self._bound.step_soon(self.params, self._copies, grads, threads_asked)
@@ -165,10 +179,34 @@ class Optimizer(Binding):
                     states = self._at_step[1] if self._pending is None else self._states()
                     done = self._quick(self.params, self._copies, grads, self._leaves_of, states)
                 if done is None:
-                    done = self._step_alone(grads, extra_args)
+                    done = self._step_alone(grads, extra_args, measures=False)
         except _core.CoreError as fault:
             raise self._fault(fault, grads) from None
         return make(StepReport, done)
+
+    def _step_with_more(
+        self, grads: PyTree, zero_grads: bool, report: Collection[str], extra_args: dict[str, Any]
+    ) -> StepReport:
+        """A step that does or reports more than usual."""
+        asked = asked_for(report)
+        spent: list[Any] = []
+        if zero_grads:
+            spent = to_zero(self._treespec, without(self._matched(grads), self._kept))
+        asks_rate = "learning_rate" in asked
+        factor = last_factor(self._runs.links, self._states()) if asks_rate else None
+        measures = not NORMS.isdisjoint(asked)
+        try:
+            if self._is_simple:
+                done = self._bound.step(self._leaves_of(grads), scoped.get(), measures)
+            else:
+                done = self._step_alone(grads, extra_args, measures)
+        except _core.CoreError as fault:
+            raise self._fault(fault, grads) from None
+        for array in spent:
+            array.fill(0)
+        injected = injected_rate(self._states()) if asks_rate else None
+        rate = factor if injected is None else injected
+        return make(StepReport, (*done[:5], rate))
 
     def _leaves_of(self, grads: PyTree) -> list[Any]:
         """The leaves of gradients in a tree that may be unlike the last one; see ``step``."""
@@ -205,22 +243,24 @@ class Optimizer(Binding):
             return error
 
     def _step_alone(
-        self, grads: PyTree, extra_args: dict[str, Any]
-    ) -> tuple[int, float | None, bool]:
+        self, grads: PyTree, extra_args: dict[str, Any], measures: bool
+    ) -> _core._Report:
         """A step that the host takes part in, and no other thread meanwhile."""
         if self._busy:
             raise RuntimeError("another thread is inside a step of this optimizer")
         self._check_bound()
         self._busy = True
         try:
-            norms, finite = self._step_with_controls(grads, extra_args)
+            norms, finite = self._step_with_controls(grads, extra_args, measures)
             steps, _ = self._at_step
         finally:
             self._busy = False
-        return steps, next((norm for norm in norms if norm is not None), None), finite
+        norm = next((norm for norm in norms if norm is not None), None)
+        update_norm, param_norm = self._bound.sizes() or (None, None)
+        return steps, norm, finite, update_norm, param_norm, None
 
     def _step_with_controls(
-        self, updates: PyTree, extra_args: dict[str, Any]
+        self, updates: PyTree, extra_args: dict[str, Any], measures: bool
     ) -> tuple[list[float | None], bool]:
         """A step with parts that are written in Python, or that do not run in each step."""
         if self._kept:
@@ -234,7 +274,7 @@ class Optimizer(Binding):
             return [*states, *new_states(found[2])]
 
         self._pending = after
-        self._bound.step_with(leaves, scalars, off, scoped.get())
+        self._bound.step_with(leaves, scalars, off, scoped.get(), measures)
         self._states()
         _, last = self._bound.last()
         assert last is not None  # noqa: S101  (for the type checker: the step has been taken)

@@ -46,9 +46,21 @@ pub struct InPlace {
     pub numbers: Vec<Option<Py<PyAny>>>,
 }
 
-/// The number of steps taken, the last one included, the first global norm that was taken, and whether all updates
-/// were finite.
-pub type Report = (u64, Option<f64>, bool);
+/// The number of steps taken, the last one included, the first global norm that was taken, whether all updates were
+/// finite, where they were asked for the norms of what was added to the parameters and of these before, and a place for
+/// the learning rate, which the host knows.
+pub type Report = (u64, Option<f64>, bool, Option<f64>, Option<f64>, Option<f64>);
+
+/// How a step runs.
+#[derive(Clone, Copy, Default)]
+pub struct Manner {
+    /// The ops that pass all leaves by, as bits.
+    pub off: u64,
+    /// The number of threads to ask for, or 0.
+    pub threads: usize,
+    /// Whether it measures what it adds to the parameters.
+    pub measures: bool,
+}
 
 /// The count that an op's scalars depend on, if any, and the scalars.
 type Clock<'py> = (Option<Bound<'py, PyAny>>, Py<Scalars>);
@@ -170,16 +182,17 @@ impl InPlace {
         this.plan(py)?;
         let Some(elements) = this.take_soon(params, master, updates) else { return Ok(None) };
         let threads = this.threads_for(elements, threads)?;
-        this.step_by_plan(py, elements, threads).map(Some)
+        this.step_by_plan(py, elements, Manner { threads, ..Manner::default() }).map(Some)
     }
 
     /// One step: `params` and the slots are overwritten and the counts go up, or nothing happens and an
     /// error is raised.
-    #[pyo3(signature = (updates, threads=0))]
+    #[pyo3(signature = (updates, threads=0, measures=false))]
     fn step(
         slf: &Bound<'_, Self>,
         updates: &Bound<'_, PyList>,
         threads: usize,
+        measures: bool,
     ) -> PyResult<Report> {
         let py = slf.py();
         let this = &mut *exclusive(slf)?;
@@ -188,7 +201,7 @@ impl InPlace {
             this.plan(py)?;
         }
         let elements = this.take(updates)?;
-        this.step_by_plan(py, elements, threads)
+        this.step_by_plan(py, elements, Manner { threads, measures, ..Manner::default() })
     }
 
     /// Notes the structures of trees, so that the next ones like them are recognised by `step_soon`.
@@ -204,21 +217,27 @@ impl InPlace {
 
     /// As `step`, with the scalars of all ops in a row, where the host keeps the counts. `off` holds the ops
     /// that pass all leaves by in this step. What was found is there to be asked for by `last`.
-    #[pyo3(signature = (updates, scalars, off=0, threads=0))]
+    #[pyo3(signature = (updates, scalars, off=0, threads=0, measures=false))]
     fn step_with(
         slf: &Bound<'_, Self>,
         updates: &Bound<'_, PyList>,
         scalars: &Bound<'_, PyList>,
         off: u64,
         threads: usize,
+        measures: bool,
     ) -> PyResult<()> {
         let this = &mut *exclusive(slf)?;
         let scalars = scalars.iter().map(|scalar| scalar.extract());
         let scalars = scalars.collect::<PyResult<SmallVec<[f64; 32]>>>()?;
         let elements = this.take(updates)?;
-        this.run_given(updates.py(), elements, &scalars, off, threads)?;
+        this.run_given(updates.py(), elements, &scalars, Manner { off, threads, measures })?;
         this.found = true;
         Ok(())
+    }
+
+    /// The norms of what the last step added to the parameters and of these before, where it was asked for them.
+    fn sizes(slf: &Bound<'_, Self>) -> PyResult<Option<[f64; 2]>> {
+        Ok(exclusive(slf)?.workspace.outcome.sizes)
     }
 
     /// The number of steps taken, and what the last one found that was taken by `step_with`.
@@ -281,11 +300,11 @@ impl InPlace {
         &mut self,
         py: Python<'_>,
         elements: usize,
-        threads: usize,
+        manner: Manner,
     ) -> PyResult<Report> {
         self.is_planned = false;
         self.check_counts(py).inspect_err(|_| self.release(py))?;
-        self.run(py, elements, 0, threads)?;
+        self.run(py, elements, manner)?;
         for (leaf, (count, _)) in self.clocks.iter().enumerate() {
             if count.as_ref().is_some_and(|count| !count.advance(py)) {
                 self.is_torn = true;
@@ -301,26 +320,28 @@ impl InPlace {
         py: Python<'_>,
         elements: usize,
         scalars: &[f64],
-        off: u64,
-        threads: usize,
+        manner: Manner,
     ) -> PyResult<()> {
         (self.is_planned, self.found) = (false, false);
         self.scalars.clear();
         self.scalars.extend_from_slice(scalars);
-        self.run(py, elements, off, threads)
+        self.run(py, elements, manner)
     }
 
     /// What the last step found.
     pub fn report(&self) -> Report {
-        let Outcome { norms, finite, .. } = &self.workspace.outcome;
-        (self.steps, norms.iter().copied().flatten().next(), *finite)
+        let Outcome { norms, finite, sizes, .. } = &self.workspace.outcome;
+        let norm = norms.iter().copied().flatten().next();
+        let [update, param] = sizes.map_or([None; 2], |sizes| sizes.map(Some));
+        (self.steps, norm, *finite, update, param, None)
     }
 
     /// Runs the program over updates that are taken, with the scalars that are there, and lets go of them.
-    fn run(&mut self, py: Python<'_>, elements: usize, off: u64, threads: usize) -> PyResult<()> {
+    fn run(&mut self, py: Python<'_>, elements: usize, manner: Manner) -> PyResult<()> {
         let rounding = self.seed.map(|seed| rng::split(seed, self.steps));
+        let Manner { off, threads, measures } = manner;
         let Self { program, leaves, scalars, workspace, .. } = self;
-        let step = Step { scalars, off, rounding, ..Step::default() };
+        let step = Step { scalars, off, rounding, measures, ..Step::default() };
         let (core, config) = (&program.get().core, config(threads));
         let outcome = compute(py, elements, || run_rows(core, leaves, step, &config, workspace));
         self.is_torn = outcome.is_err();

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use crate::fault::{Place, Tree};
 use crate::host::{Host, Moved};
-use crate::in_place::{COUNT, COUNT_DURING, InPlace, Report, exclusive};
+use crate::in_place::{COUNT, COUNT_DURING, InPlace, Manner, Report, exclusive};
 use crate::nest::Nest;
 use crate::program::{Given, Program, Updated};
 use crate::sums::added;
@@ -52,7 +52,12 @@ pub fn step_by<'py>(
         this.release(py);
         return Err(locked(link, COUNT));
     }
-    this.run_given(py, elements, &plan.scalars, plan.off, threads)?;
+    this.run_given(
+        py,
+        elements,
+        &plan.scalars,
+        Manner { off: plan.off, threads, ..Manner::default() },
+    )?;
     let this = &mut *this;
     host.advance(py, &mut plan, &this.workspace.outcome.all_finite)?;
     let moved = match in_default_mode(|| host.write(py, &plan, &mut this.numbers)) {

@@ -127,6 +127,11 @@ impl<T: Float> Kernel<T> {
     }
 }
 
+/// Adds steps that a kernel has stored to parameters, as it would have done itself.
+pub fn add<T: Float>(site: Site<'_>, steps: &[T], params: &mut [T]) {
+    blocks::run_blocks(site, &[], steps, Target::Params(params), &mut []);
+}
+
 /// Arrays of a leaf that is not updated in place, all dense and of one type.
 pub struct Across<'k, 'd, T> {
     pub updates: &'k [T],

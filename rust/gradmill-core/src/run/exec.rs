@@ -34,6 +34,8 @@ pub struct Step<'s> {
     pub known: &'s [Squares],
     /// For each op that draws random numbers how many leaves of the tree before these it draws for.
     pub noise_before: &'s [u64],
+    /// Whether the norms of what is added to the parameters, and of these, are asked for.
+    pub measures: bool,
 }
 
 /// Sends `leaves` through `program`.
@@ -177,6 +179,7 @@ struct Run<'r> {
     rounding: Option<Key>,
     known: &'r [Squares],
     noise_before: &'r [u64],
+    measures: bool,
     squares: Option<SquaresBefore>,
     work: &'r mut Workspace,
 }
@@ -196,9 +199,20 @@ impl<'r> Run<'r> {
         work: &'r mut Workspace,
     ) -> Self {
         work.clear();
-        let Step { scalars, off, rounding, known, noise_before } = step;
-        let off = program.members_of(off);
-        Self { program, scalars, config, off, rounding, known, noise_before, squares: None, work }
+        let Step { scalars, off, rounding, known, noise_before, measures } = step;
+        let (off, squares) = (program.members_of(off), None);
+        Self {
+            program,
+            scalars,
+            config,
+            off,
+            rounding,
+            known,
+            noise_before,
+            measures,
+            squares,
+            work,
+        }
     }
 
     fn is_off(&self, op: usize) -> bool {
@@ -214,7 +228,7 @@ impl<'r> Run<'r> {
                 self.pass_by(op, rows);
             }
             let Some(op) = pass.ends_for else {
-                self.record_pass(&pass, rows, false);
+                self.last_pass(&pass, rows);
                 return;
             };
             self.find(op, &pass, rows);
@@ -287,6 +301,22 @@ impl<'r> Run<'r> {
         let (finite, squares) = self.pass(pass, rows, norm);
         self.work.outcome.finite &= finite || pass.source == PassInput::Carried;
         squares
+    }
+
+    /// Walks over `rows` with the pass that writes the parameters.
+    fn last_pass<R: Row>(&mut self, pass: &Pass, rows: &mut [R]) {
+        if !self.measures {
+            self.record_pass(pass, rows, false);
+            return;
+        }
+        let mut sums = [Pairwise::default(), Pairwise::default()];
+        let add = |own: Pair| {
+            in_default_mode(|| sums.iter_mut().zip(own).for_each(|(sum, own)| sum.add(own)));
+        };
+        let finite = self.over(pass, rows, Summed { updates: true, params: true }, add);
+        let outcome = &mut self.work.outcome;
+        outcome.finite &= finite || pass.source == PassInput::Carried;
+        outcome.sizes = Some(sums.map(|sum| sum.total().norm()));
     }
 
     /// Leaves the update behind where `pass` does so. What an earlier pass left behind stays as it is where

@@ -18,12 +18,14 @@ pub struct Outcome {
     pub nans: Flags,
     /// Whether every incoming update was finite.
     pub finite: bool,
+    /// The global norms of what was added to the parameters, and of these before, where they were asked for.
+    pub sizes: Option<[f64; 2]>,
 }
 
 impl Default for Outcome {
     fn default() -> Self {
         let (norms, estimates, all_finite, nans) = Default::default();
-        Self { norms, estimates, all_finite, nans, finite: true }
+        Self { norms, estimates, all_finite, nans, finite: true, sizes: None }
     }
 }
 
@@ -34,6 +36,7 @@ impl Outcome {
         self.all_finite.clear();
         self.nans.clear();
         self.finite = true;
+        self.sizes = None;
     }
 }
 

@@ -16,7 +16,7 @@ use super::staging::{
     Scratch, StagedArrays, add_to_wider, copied, old_states, staged_states, write_back,
 };
 use crate::data::{Dense, Leaf, Origin, Params, ROOM, Sink, Slot, Source};
-use crate::kernels::kernel::{Across, Kernel, Sum};
+use crate::kernels::kernel::{self, Across, Kernel, Sum};
 use crate::kernels::mixed::apply_mixed;
 use crate::kernels::placed::{Placed, Site};
 use crate::kernels::set::{Bound, KernelSet, Kernels};
@@ -126,6 +126,7 @@ impl Walk<'_> {
         let skip = rows.first()?.skip();
         let bound = kernels.of(skip);
         let is_last = pass.ends_for.is_none() && pass.source == PassInput::Updates;
+        let is_last = is_last && !self.measures_steps();
         if !is_last || !bound.kernel.takes_each(config.tier) {
             return None;
         }
@@ -215,7 +216,7 @@ impl Walk<'_> {
         position: usize,
     ) -> Option<(bool, Pair)> {
         let Self { pass, config, settled, .. } = self;
-        if pass.source == PassInput::Carried || row.is_empty() {
+        if pass.source == PassInput::Carried || row.is_empty() || self.measures_steps() {
             return None;
         }
         if pass.ends_for.is_none() {
@@ -255,7 +256,7 @@ impl Walk<'_> {
         leaf: &mut Leaf<'_>,
     ) -> Option<T::Bits> {
         let is_other = self.pass.ends_for.is_some() || self.pass.source == PassInput::Carried;
-        if is_other || self.rounding.is_some() {
+        if is_other || self.rounding.is_some() || self.measures_steps() {
             return None;
         }
         apply_mixed(kernel, self.config.tier, leaf, slots)
@@ -264,8 +265,8 @@ impl Walk<'_> {
     /// Goes from old arrays to new ones in one loop, where there is such a loop and all are dense.
     fn across<T: Float>(&self, kernel: &Kernel<T>, leaf: &mut Leaf<'_>) -> Option<T::Bits> {
         let Leaf { updates, params, out, copy, slots, skip, .. } = leaf;
-        if self.pass.ends_for.is_some() || self.pass.source == PassInput::Carried || copy.is_some()
-        {
+        let is_other = self.pass.ends_for.is_some() || self.pass.source == PassInput::Carried;
+        if is_other || copy.is_some() || self.measures_steps() {
             return None;
         }
         let (updates, tier) = (updates.dense()?, self.config.tier);
@@ -300,7 +301,7 @@ impl Walk<'_> {
         if let Some(bad) = self.across(&bound.kernel, leaf) {
             return (!T::any(bad), Pair::default());
         }
-        if self.pass.ends_for.is_none() && leaf.has_strided() {
+        if self.pass.ends_for.is_none() && !self.measures_steps() && leaf.has_strided() {
             return (self.staged(bound, leaf), Pair::default());
         }
         let mut running = self.running(bound, leaf.skip);
@@ -326,6 +327,9 @@ impl Walk<'_> {
             let mut own = leaf.slots[self.program.slots_of_op(op)].iter().flatten();
             let own = !self.sums_addends() || own.all(Slot::has_dense_old::<T>);
             return dense_updates && self.pass.ops.is_empty() && own;
+        }
+        if self.measures_steps() {
+            return false;
         }
         let params = match &leaf.params {
             Params::Write(slot) => slot.is_in_place::<T>(),
@@ -424,15 +428,25 @@ impl Walk<'_> {
                     copy.write(tier, params, rounding);
                 }
             };
+            let mut apply = |params: &mut [T]| {
+                if !self.measures_steps() {
+                    return kernel.apply(site, updates, params, states);
+                }
+                let steps = grown(&mut copies.out, len);
+                let bad = kernel.store(site, updates, params, steps, states);
+                running.add(tier, steps, &[], own);
+                kernel::add(site, steps, params);
+                bad
+            };
             if slot.to.is_dense::<T>() {
                 let params = slot.dense(tier).unwrap_or_default();
-                let bad = kernel.apply(site, updates, params, states);
+                let bad = apply(params);
                 share(params);
                 return bad;
             }
             let params = grown(&mut copies.params, len);
             slot.read(tier, params);
-            let bad = kernel.apply(site, updates, params, states);
+            let bad = apply(params);
             slot.to.write(tier, params, rounding);
             share(params);
             return bad;

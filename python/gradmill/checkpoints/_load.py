@@ -1,0 +1,127 @@
+"""Trees and optimizers out of files."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gradmill.checkpoints._files import format_of
+from gradmill.checkpoints._fit import Fit
+from gradmill.checkpoints._header import content_of
+from gradmill.checkpoints._optimizer import PARTS, restore
+from gradmill.checkpoints._source import Source, read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gradmill._data.types import PyTree
+    from gradmill.optimizer import Optimizer
+
+
+def load(
+    path: str | os.PathLike[str], /, *, optimizer: Optimizer | None = None, **like: PyTree
+) -> dict[str, PyTree]:
+    """Read what :func:`save` wrote, with the same bits.
+
+    With an optimizer it goes on where the one that was saved stood: with its parameters, state,
+    master copies, steps taken, rounding and seed, which are copied into the arrays there. The
+    transformation is the one that it has: its hyperparameters may be others than those that
+    :func:`header` tells, and leaves of its parameters that are no arrays stay. The trees may also
+    be those of a functional run, saved as ``params`` and ``state``; then the steps taken are the
+    largest count of the state.
+
+    With trees, it returns trees like these, filled from the file; they themselves are only looked
+    at. Nodes have their classes, and may be of another library, as the states of optax are; arrays
+    are NumPy's. Instead of an array, anything with shape and dtype will do. What is not asked for
+    is not read, and may be in the file.
+
+    With neither it returns all trees, of dicts, lists and tuples; other classes become dicts.
+
+    Leaves are matched by key. What is missing, what is too much, and each shape or dtype that
+    differs is an error; nothing has been written then.
+
+    Args:
+        path: The file.
+        optimizer: An optimizer, of the same structure as the one that was saved.
+        **like: Trees, by the names under which they were saved.
+
+    Returns:
+        The trees by their names; those of the optimizer are not among them.
+
+    Raises:
+        TreeError: A tree, or a leaf, is missing, too much or of another kind.
+        LeafValueError: An array has another shape or dtype, or one of the optimizer's is read-only.
+        CheckpointError: The file is of somebody else's, cut off or damaged.
+        ValueError: ``path`` has another suffix, or ``like`` names a tree of the optimizer.
+        OSError: There is no such file.
+
+    Example:
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> path = os.path.join(tempfile.mkdtemp(), "run.npz")
+        >>> params, tx = {"w": np.ones(2)}, gm.sgd(0.1, momentum=0.9)
+        >>> gm.save(path, params=params, state=tx.init(params))
+        >>> gm.load(path, state=tx.init(params))
+        {'state': (TraceState(trace={'w': array([0., 0.])}), EmptyState())}
+        >>> gm.load(path)["params"]
+        {'w': array([1., 1.])}
+        >>> gm.load(path, params={"w": np.ones(3), "b": np.ones(())})
+        Traceback (most recent call last):
+            ...
+        gradmill.errors.TreeError: params['b']: missing in ...
+    """
+    with _opened(path) as (reader, name):
+        source = Source(reader, name)
+        if optimizer is None and not like:
+            return source.plain()
+        if optimizer is not None:
+            for tree in PARTS & like.keys():
+                raise ValueError(f"{tree} is asked for, and the optimizer takes it")
+        fit = Fit(source)
+        trees = {name: fit.tree(name, tree) for name, tree in like.items()}
+        fit.check()
+        trees = {name: read_all(tree) for name, tree in trees.items()}
+        if optimizer is not None:
+            restore(optimizer, source)
+        return trees
+
+
+def header(path: str | os.PathLike[str], /) -> dict[str, Any]:
+    """Return what a checkpoint says of itself, without reading its arrays.
+
+    Args:
+        path: The file.
+
+    Returns:
+        ``gradmill``, the version of the format; ``written_by``; ``trees``, the structure of each;
+        ``arrays``, by their names in the file, with ``dtype``, ``shape`` and ``digest``;
+        ``optimizer``, if one was saved, with the ``repr`` of its ``transformation``, ``steps``,
+        ``rounding`` and ``seed``; ``digest``, 128 bits that stand for all of it.
+
+    Raises:
+        CheckpointError: The file is of somebody else's or damaged.
+        ValueError: ``path`` has another suffix.
+        OSError: There is no such file.
+
+    Example:
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> import gradmill as gm
+        >>> path = os.path.join(tempfile.mkdtemp(), "run.npz")
+        >>> gm.save(path, optimizer=gm.Optimizer(gm.adam(0.1), np.ones(2)))
+        >>> gm.checkpoints.header(path)["optimizer"]["transformation"]
+        'gm.adam(0.1)'
+    """
+    with _opened(path) as (reader, name):
+        return content_of(reader.header, name)
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[Any, str]]:
+    """A reader of the file, and what the file is called in errors."""
+    form = format_of(path)
+    name = os.fspath(path)
+    with open(path, "rb", buffering=0) as file:
+        yield form.Reader(file, name), name
