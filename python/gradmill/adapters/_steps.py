@@ -71,10 +71,8 @@ class Steps:
             grads: Their gradients.
             *numbers: The numbers injected into the chain, in its order.
         """
-        bound = self._optimizer.params
-        if any(map(operator.is_not, params, bound)):
-            bound[:] = params
-            self._optimizer.load(bound)
+        if any(map(operator.is_not, params, self._optimizer.params)):
+            self._optimizer.rebind(list(params))
         for (injected, name), number in zip(self._numbers, numbers, strict=True):
             injected[name] = number
         return self._optimizer.step(grads)

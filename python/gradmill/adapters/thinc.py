@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gradmill._run.target import incremental_update
 from gradmill.adapters._steps import Steps, rate, uncorrected_adam
 from gradmill.transforms import (
     add_decayed_weights,
@@ -150,7 +151,9 @@ class Optimizer(_theirs.Optimizer):  # type: ignore[misc]
         if self.averages is not None:
             if key not in self.averages:
                 self.averages[key] = np.zeros(weights.shape, np.float32)
-            _average(self.averages[key], weights, t)
+            average = self.averages[key]
+            share = 1 - min((1 + t) / (10 + t), 0.9999)
+            incremental_update(weights, average, share, out=average)
         return weights, gradient
 
     def _now(self, name: str, key: Key) -> float:
@@ -238,13 +241,6 @@ class Optimizer(_theirs.Optimizer):  # type: ignore[misc]
 
 def _items(by_key: dict[Key, Any] | None) -> list[tuple[Any, ...]] | None:
     return None if by_key is None else [(*key, value) for key, value in by_key.items()]
-
-
-def _average(average: Array, weights: Array, t: int) -> None:
-    """Move an average towards the weights, by less from step to step."""
-    step = weights - average
-    step *= 1 - min((1 + t) / (10 + t), 0.9999)
-    average += step
 
 
 def Adam(learn_rate: Any = 0.001, **options: Any) -> Optimizer:  # noqa: N802  (thinc's name)
