@@ -93,7 +93,8 @@ class _ByRule(_Server, Native):
         self._keys = tuple(keys[at] for at in floats)
         size = self._rate(server_round)
         own = [new[at] for at in floats]
-        self._step(own, [directions[at] for at in floats], -size if self._climbs else size)
+        moves = [directions[at] for at in floats]
+        self._steps(own)(own, moves, -size if self._climbs else size)
 
     def _slots(self) -> Slots:
         return {slot: _listed(getattr(self, name)) for slot, name in self._state.items()}
