@@ -54,12 +54,7 @@ pub fn step_by<'py>(
         this.release(py);
         return Err(locked(link, COUNT));
     }
-    this.run_given(
-        py,
-        elements,
-        &plan.scalars,
-        Manner { off: plan.off, threads, measures },
-    )?;
+    this.run_given(py, elements, &plan.scalars, Manner { off: plan.off, threads, measures })?;
     let this = &mut *this;
     host.advance(py, &mut plan, &this.workspace.outcome.all_finite)?;
     let moved = match in_default_mode(|| host.write(py, &plan, &mut this.numbers)) {
