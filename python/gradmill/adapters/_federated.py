@@ -9,6 +9,7 @@ import numpy as np
 
 from gradmill._run.sums import weighted_sum
 from gradmill.adapters._steps import Native, rate, uncorrected_adam
+from gradmill.errors import LeafTypeError
 from gradmill.optimizer import Optimizer
 from gradmill.transforms import identity, scale_by_rss, scale_by_yogi, trace
 from gradmill.transforms._chain import chain
@@ -23,9 +24,15 @@ if TYPE_CHECKING:
     Chain = tuple[Callable[..., TransformationLike], tuple[Any, ...]]
 
 
-def average(arrays: Sequence[Array], parts: Sequence[float]) -> Array:
-    """The weighted average of arrays of one shape, in their dtype."""
+def average(arrays: Sequence[Array], parts: Sequence[float], name: str) -> Array:
+    """The weighted average of arrays of one shape, in their dtype, rounded for integers.
+
+    Raises:
+        LeafTypeError: They are neither of floats nor of integers or bools.
+    """
     dtype = arrays[0].dtype
+    if any(array.dtype.kind not in "fiub" for array in arrays):
+        raise LeafTypeError(f"{name}: dtype {dtype}, expected floats, integers or bools")
     if all(map(_is_float, arrays)):
         total: Array = weighted_sum(arrays, parts)
         return total.astype(dtype, copy=False)
@@ -57,19 +64,25 @@ class _Server:
         self, server_round: int, keys: Sequence[Any], current: list[Array], aggregate: list[Array]
     ) -> list[Array]:
         """New arrays; none that was given is written to."""
-        new, directions = list(aggregate), list(aggregate)
-        for at, old in enumerate(current):
-            if _is_float(old):
-                pair = (aggregate[at], old) if self._climbs else (old, aggregate[at])
-                new[at] = old.copy()
-                directions[at] = np.asarray(np.subtract(*pair, dtype=old.dtype))
-        self._move(server_round, keys, new, directions)
+        floats = [at for at, old in enumerate(current) if _is_float(old)]
+        own = [current[at] for at in floats]
+        directions = [
+            self._direction(old, aggregate[at]) for at, old in zip(floats, own, strict=True)
+        ]
+        moved = self._moved(server_round, [keys[at] for at in floats], own, directions)
+        new = list(aggregate)
+        for at, array in zip(floats, moved, strict=True):
+            new[at] = array
         return new
 
-    def _move(
-        self, server_round: int, keys: Sequence[Any], new: list[Array], directions: list[Array]
-    ) -> None:
-        """Overwrite what is of floats in ``new``."""
+    def _direction(self, old: Array, aggregate: Array) -> Array:
+        pair = (aggregate, old) if self._climbs else (old, aggregate)
+        return np.asarray(np.subtract(*pair, dtype=old.dtype))
+
+    def _moved(
+        self, server_round: int, keys: list[Any], current: list[Array], directions: list[Array]
+    ) -> list[Array]:
+        """The arrays behind the step."""
         raise NotImplementedError
 
 
@@ -82,19 +95,25 @@ class _ByRule(_Server, Native):
 
     _state: ClassVar[dict[str, str]]
     _keys: tuple[Any, ...] = ()
+    _steps_from_zero: Sequence[Array] = ()
 
     def _rate(self, server_round: int) -> float:
         raise NotImplementedError
 
-    def _move(
-        self, server_round: int, keys: Sequence[Any], new: list[Array], directions: list[Array]
-    ) -> None:
-        floats = [at for at, array in enumerate(new) if _is_float(array)]
-        self._keys = tuple(keys[at] for at in floats)
+    def _moved(
+        self, server_round: int, keys: list[Any], current: list[Array], directions: list[Array]
+    ) -> list[Array]:
+        self._keys = tuple(keys)
+        # No rule looks at the parameters; a step from zero is what is to be added.
+        steps = self._steps_from_zero
+        if [(x.shape, x.dtype) for x in steps] != [(x.shape, x.dtype) for x in current]:
+            steps = self._steps_from_zero = [np.empty_like(old) for old in current]
+            self._bound = None
+        for step in steps:
+            step.fill(0)
         size = self._rate(server_round)
-        own = [new[at] for at in floats]
-        moves = [directions[at] for at in floats]
-        self._steps(own)(own, moves, -size if self._climbs else size)
+        self._steps(steps)(steps, directions, -size if self._climbs else size)
+        return [np.asarray(old + step) for old, step in zip(current, steps, strict=True)]
 
     def _slots(self) -> Slots:
         return {slot: _listed(getattr(self, name)) for slot, name in self._state.items()}
@@ -174,13 +193,17 @@ class ChainStep(_Server):
     tx: TransformationLike
     optimizer: Optimizer | None
 
-    def _move(
-        self, server_round: int, keys: Sequence[Any], new: list[Array], directions: list[Array]
-    ) -> None:
-        params, grads = dict(zip(keys, new, strict=True)), dict(zip(keys, directions, strict=True))
+    def _moved(
+        self, server_round: int, keys: list[Any], current: list[Array], directions: list[Array]
+    ) -> list[Array]:
         if self.optimizer is None:
-            self.optimizer = Optimizer(self.tx, params, others="keep")
-        self.optimizer.step(grads, params=params)
+            params = dict(zip(keys, map(np.array, current), strict=True))
+            self.optimizer = Optimizer(self.tx, params)
+        params = self.optimizer.params
+        for key, old in zip(keys, current, strict=True):
+            np.copyto(params[key], old)
+        self.optimizer.step(dict(zip(keys, directions, strict=True)))
+        return [params[key].copy() for key in keys]
 
 
 def _adam(b1: float, b2: float, eps: float) -> TransformationLike:

@@ -11,7 +11,7 @@ from gradmill.optimizer import Optimizer
 from gradmill.transforms import inject_hyperparams, scale_by_adam, scale_by_learning_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gradmill._data.types import TransformationLike
     from gradmill._run.report import StepReport
@@ -61,7 +61,6 @@ class Steps:
         params: Sequence[Any],
         grads: Sequence[Any],
         *numbers: float,
-        report: Collection[str] = (),
     ) -> StepReport:
         """Update these arrays in place; they may be others than the last ones, of equal shapes.
 
@@ -69,13 +68,12 @@ class Steps:
             params: The arrays.
             grads: Their gradients.
             *numbers: The numbers injected into the chain, in its order.
-            report: What to report, as for :meth:`gradmill.Optimizer.step`.
         """
         if any(map(operator.is_not, params, self._optimizer.params)):
             self._optimizer.rebind(list(params))
         for (injected, name), number in zip(self._numbers, numbers, strict=True):
             injected[name] = number
-        return self._optimizer.step(grads, report=report)
+        return self._optimizer.step(grads)
 
 
 def _fields(part: Any, slots: Slots) -> list[str]:
@@ -101,6 +99,7 @@ class Native:
     """
 
     _bound: tuple[tuple[Any, ...], list[Any], Steps] | None = None
+    _derived = frozenset({"_bound"})
 
     def _chain(self) -> tuple[Callable[..., TransformationLike], tuple[Any, ...]]:
         """What makes the chain, and the hyperparameters that it is made of."""
@@ -130,7 +129,7 @@ class Native:
 
     def __getstate__(self) -> dict[str, Any]:
         """All attributes that the other program's own has."""
-        return {name: value for name, value in vars(self).items() if name != "_bound"}
+        return {name: value for name, value in vars(self).items() if name not in self._derived}
 
 
 def _are(old: list[Any], new: list[Any]) -> bool:

@@ -18,25 +18,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gradmill._data.types import TransformationLike
-    from gradmill._run.report import StepReport
 
     Array = np.ndarray[Any, Any]
 
 
 class _Optimizer(Native):
-    """A vector, wherever it is kept, and the ratio of a step to it."""
+    """A vector, wherever it is kept, and the ratio of a step to it.
+
+    Vectors that are handed out are kept by others, so each step makes a new one.
+    """
+
+    _moved: Array | None = None
+    _derived = frozenset({*Native._derived, "_moved"})
 
     def __init__(self, pi: Any, stepsize: float, maximize: bool) -> None:
         if isinstance(pi, np.ndarray):
             self.theta, self.pi = pi, None
         else:
             self.pi = pi
+        self._has_mu = hasattr(pi, "mu")
         self.dim = len(pi) if self.pi is None else pi.num_params
         self.stepsize = stepsize
         self.maximize = maximize
         self.epsilon = 1e-8
         self.t = 0
-        self._now: Array | None = None
 
     def update(self, globalg: Array) -> Any:
         """Take a step.
@@ -51,47 +56,39 @@ class _Optimizer(Native):
         Raises:
             LeafValueError: The gradient is no vector of that length.
         """
-        theta = self._get()
-        now = self._copy_of(theta)
-        size = self._rate(self.t + 1)
-        own, size = [now], -size if self.maximize else size
-        report = self._steps(own)(own, [globalg], size, report=("update_norm", "param_norm"))
+        theta, step = self._get(), self._moved
+        if step is None or (step.shape, step.dtype) != (theta.shape, theta.dtype):
+            step = self._moved = np.empty_like(theta)
+            self._bound = None  # the dtype of the state is that of the vector
+        # A step from zero is what is to be added.
+        step.fill(0)
+        own, size = [step], self._rate(self.t + 1)
+        self._steps(own)(own, [globalg], -size if self.maximize else size)
         self.t += 1
-        new = now.copy()
-        ratio = self._ratio(report)
+        ratio = self._ratio(step, theta)
+        new = theta + step
         self._set(new)
         return (ratio, new) if self.pi is None else ratio
-
-    def _copy_of(self, theta: Array) -> Array:
-        """The vector where steps overwrite it, since nobody else has that array."""
-        now = self._now
-        if now is None or (now.shape, now.dtype) != (theta.shape, theta.dtype):
-            now = self._now = np.array(theta)
-            self._bound = None  # the dtype of the state is that of the vector
-        else:
-            np.copyto(now, theta)
-        return now
 
     def _get(self) -> Array:
         if self.pi is None:
             return self.theta
-        theta: Array = self.pi.mu if hasattr(self.pi, "mu") else self.pi.get_trainable_flat()
+        theta: Array = self.pi.mu if self._has_mu else self.pi.get_trainable_flat()
         return theta
 
     def _set(self, new: Array) -> None:
         if self.pi is None:
             self.theta = new
-        elif hasattr(self.pi, "mu"):
+        elif self._has_mu:
             self.pi.mu = new
         else:
             self.pi.set_trainable_flat(new)
 
-    def _ratio(self, report: StepReport) -> float:
-        """The norm of what was added over that of the vector; they were asked for."""
-        moved, length = float(report.update_norm or 0.0), float(report.param_norm or 0.0)
-        if hasattr(self.pi, "mu"):
+    def _ratio(self, step: Array, theta: Array) -> float:
+        length = _length(theta)
+        if self._has_mu:
             length += self.epsilon
-        return moved / length if length else math.inf
+        return _length(step) / length if length else math.inf
 
     def _rate(self, t: int) -> float:
         """What step ``t`` multiplies with."""
@@ -241,6 +238,11 @@ class Adam(_Optimizer):
 
     def _take(self, slots: dict[str, list[Any]]) -> None:
         [self.m], [self.v] = slots["mu"], slots["nu"]
+
+
+def _length(vector: Array) -> float:
+    """As these programs have it, by BLAS."""
+    return math.sqrt(float(np.dot(vector, vector)))
 
 
 def _plain() -> TransformationLike:

@@ -109,7 +109,7 @@ def _mean(
     for array in arrays:
         if array.shape != expected:
             raise AggregationError(reason=f"{key!r}: shape {array.shape}, expected {expected}")
-    return average(arrays, parts)
+    return average(arrays, parts, repr(key))
 
 
 def _record(keys: Iterable[str], arrays: Iterable[Array]) -> ArrayRecord:
@@ -137,7 +137,10 @@ class _Lists:
         fits = [fit for _, fit in results]
         parts = shares([fit.num_examples for fit in fits])
         sent = [parameters_to_ndarrays(fit.parameters) for fit in fits]
-        new = [average(arrays, parts) for arrays in zip(*sent, strict=True)]
+        new = [
+            average(arrays, parts, f"parameters[{at}]")
+            for at, arrays in enumerate(zip(*sent, strict=True))
+        ]
         if self._steps_at_all():
             new = self._stepped(server_round, range(len(new)), self._now(), new)
             self._keep(new)
