@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-rust test-full test-jax-matrix fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-kernels cycles check wheel clean
+.PHONY: help build dev demo test test-rust test-full test-jax-matrix test-adapters fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-adapters bench-kernels cycles check wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,6 +10,9 @@ export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
 # Of each fuzz target, and of a soak.
 SECONDS ?= 60
 MINUTES ?= 10
+# The extras of programs that adapters are for, and where torch has its builds without CUDA.
+ADAPTERS := torch
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 LIBRARY := $(if $(findstring darwin,$(shell uname -s | tr A-Z a-z)),dylib,so)
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 SANITIZE := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/sanitize
@@ -27,7 +30,7 @@ help: ## Show this list
 .venv/packages.stamp: .venv/venv.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet 'maturin>=1.9,<2' --group test --group lint
-	$(BIN)/python -m pip install --quiet $$($(BIN)/python tools/requirements.py)
+	$(BIN)/python -m pip install --quiet $$($(BIN)/python tools/requirements.py --without $(ADAPTERS))
 	touch $@
 
 .venv/build.stamp: .venv/packages.stamp $(RUST)
@@ -70,6 +73,16 @@ JAX_OLDEST := $(shell sed -n 's/^optax = \["jax>=\(.*\)", "optax>=\(.*\)"\]/jax=
 test-jax-matrix: build .venv/jax-oldest.stamp .venv/jax-newest.stamp ## Run the tests of gradmill.jax with the oldest and the newest JAX
 	$(FULL) PYTHONPATH=python .venv/jax-oldest/bin/python -m pytest -m "" tests/jax --deselect tests/jax/test_host.py $(ARGS)
 	$(FULL) PYTHONPATH=python .venv/jax-newest/bin/python -m pytest -m "" tests/jax $(ARGS)
+
+.venv/adapters.stamp: .venv/packages.stamp pyproject.toml
+	$(PYTHON) -m venv .venv/adapters
+	.venv/adapters/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.venv/adapters/bin/python -m pip install --quiet --extra-index-url $(TORCH_INDEX) --group test \
+		$$($(BIN)/python tools/requirements.py $(ADAPTERS))
+	touch $@
+
+test-adapters: build .venv/adapters.stamp ## Run the tests of gradmill.adapters with the programs that they are for
+	$(FULL) PYTHONPATH=python .venv/adapters/bin/python -m pytest -m "" tests/adapters python/gradmill/adapters $(ARGS)
 
 # RUSTC_BOOTSTRAP lets a stable compiler take the flags of sanitizers.
 fuzz: ## Fuzz program construction and the executor; needs cargo-fuzz
@@ -121,6 +134,9 @@ bench-doors: build ## Time gates, injected numbers, schedules and functional ste
 
 bench-optimizers: build ## Time the ten most used optimizers on 10^7 parameters against optax and the memory limit
 	$(BIN)/python benches/bench_optimizers.py $(ARGS)
+
+bench-adapters: build .venv/adapters.stamp ## Time steps of other programs with their optimizers and with gradmill's
+	PYTHONPATH=python .venv/adapters/bin/python benches/bench_adapters.py $(ARGS)
 
 # What the release has, with the names of all types.
 cycles: .venv/packages.stamp ## Cycles an element of the hot loops on eight processors; needs objdump and llvm-mca

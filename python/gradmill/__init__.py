@@ -35,6 +35,7 @@ from gradmill._plan.scalars import safe_increment as safe_increment
 from gradmill._run.digest import state_digest as state_digest
 from gradmill._run.explain import explain as explain
 from gradmill._run.report import StepReport as StepReport
+from gradmill._run.sums import weighted_sum as weighted_sum
 from gradmill._run.target import incremental_update as incremental_update
 from gradmill._run.target import periodic_update as periodic_update
 from gradmill._run.transformation import GradientTransformation as GradientTransformation
@@ -110,6 +111,7 @@ from gradmill.transforms import LookaheadState as LookaheadState
 from gradmill.transforms import MonitorState as MonitorState
 from gradmill.transforms import MultiSteps as MultiSteps
 from gradmill.transforms import MultiStepsState as MultiStepsState
+from gradmill.transforms import ParameterAverageState as ParameterAverageState
 from gradmill.transforms import ScaleByAdaDeltaState as ScaleByAdaDeltaState
 from gradmill.transforms import ScaleByAdamState as ScaleByAdamState
 from gradmill.transforms import ScaleByAdanState as ScaleByAdanState
@@ -118,6 +120,7 @@ from gradmill.transforms import (
     ScaleByBacktrackingLinesearchState as ScaleByBacktrackingLinesearchState,
 )
 from gradmill.transforms import ScaleByBeliefState as ScaleByBeliefState
+from gradmill.transforms import ScaleByClipUpState as ScaleByClipUpState
 from gradmill.transforms import (
     ScaleByDistanceOverGradientsState as ScaleByDistanceOverGradientsState,
 )
@@ -164,6 +167,7 @@ from gradmill.transforms import maximize as maximize
 from gradmill.transforms import measure_with_ema as measure_with_ema
 from gradmill.transforms import monitor as monitor
 from gradmill.transforms import normalize_by_update_norm as normalize_by_update_norm
+from gradmill.transforms import parameter_average as parameter_average
 from gradmill.transforms import partition as partition
 from gradmill.transforms import power_iteration as power_iteration
 from gradmill.transforms import safe_norm as safe_norm
@@ -178,6 +182,7 @@ from gradmill.transforms import (
     scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
 )
 from gradmill.transforms import scale_by_belief as scale_by_belief
+from gradmill.transforms import scale_by_clip_up as scale_by_clip_up
 from gradmill.transforms import scale_by_distance_over_gradients as scale_by_distance_over_gradients
 from gradmill.transforms import scale_by_factored_rms as scale_by_factored_rms
 from gradmill.transforms import scale_by_lbfgs as scale_by_lbfgs
@@ -207,6 +212,7 @@ from gradmill.transforms import snapshot as snapshot
 from gradmill.transforms import stateless as stateless
 from gradmill.transforms import stateless_with_tree_map as stateless_with_tree_map
 from gradmill.transforms import trace as trace
+from gradmill.transforms import use_params as use_params
 from gradmill.transforms import value_and_grad_from_state as value_and_grad_from_state
 from gradmill.transforms import with_extra_args_support as with_extra_args_support
 from gradmill.transforms import zero_nans as zero_nans

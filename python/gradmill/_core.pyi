@@ -31,6 +31,7 @@ __all__ = [
     "tape_codes",
     "touch",
     "update_trees",
+    "weighted_sum",
     "xla_handler",
     "xla_layout",
 ]
@@ -209,5 +210,12 @@ def update_trees(
     wide: bool | None = None,
     threads: int = 0,
 ) -> tuple[Any, Any] | None: ...
+def weighted_sum(
+    sums: _Leaves,
+    terms: list[_Leaves],
+    weights: list[float],
+    own: float | None = None,
+    threads: int = 0,
+) -> None: ...
 def xla_handler() -> object: ...
 def xla_layout() -> list[tuple[str, int]]: ...

@@ -41,6 +41,14 @@ def adam_of(steps: Steps, b1: float, b2: float, eps: float, *, nesterov: bool = 
         yield m_hat / (np.sqrt(v / (1 - b2**t)) + eps)
 
 
+def descent(steps: Steps, name: str) -> Any:
+    return (-0.1 * g for g, _ in steps)
+
+
+def ascent(steps: Steps, name: str) -> Any:
+    return (0.1 * g for g, _ in steps)
+
+
 def masked(u: Array, g: Array, least: float) -> Array:
     """Liang et al.: the elements of a direction whose sign is the gradient's."""
     phi = (u * g > 0).astype(float)
@@ -276,6 +284,9 @@ def soap(steps: Steps, name: str) -> Any:
 
 
 FORMULAS: dict[str, Callable[..., Any]] = HATS | {
+    "parameter_average": descent,
+    "parameter_average_polyak": descent,
+    "maximize": ascent,
     "cautious": cautious,
     "cautious_args": cautious_args,
     "cautious_weight_decay": cautious_weight_decay,
@@ -371,8 +382,13 @@ def test_a_block_for_each_element_is_adam() -> None:
 def test_a_bound_of_any_gradient() -> None:
     """Squares that leave the range do not matter to the norm."""
     tx = gm.contrib.scale_by_mars(b1=0.0)
-    for size in (1e30, 1e-30):
-        grads = np.full(4, size, np.float32)
+    for size, dtype in (
+        (1e30, np.float32),
+        (1e-30, np.float32),
+        (1e200, np.float64),
+        (1e-200, np.float64),
+    ):
+        grads = np.full(4, size, dtype)
         _, state = tx.update(grads, tx.init(grads))
         np.testing.assert_allclose(state.mu, min(size, 0.5), rtol=1e-6)
 

@@ -17,7 +17,8 @@ from tests.cases import CASES
 
 PUBLIC = sorted(name for name in vars(gm) if not name.startswith("_"))
 MODULES = (
-    *("checkpoints", "errors", "jax", "optimizer", "optimizers", "projections", "schedules"),
+    *("adapters", "checkpoints", "errors", "jax", "optimizer", "optimizers", "projections"),
+    "schedules",
     *("contrib", "experimental", "transforms", "tree", "tree_utils"),
 )
 TYPES = ("MaskOrFn", "OptState", "Params", "ScalarOrSchedule", "Schedule", "Updates")

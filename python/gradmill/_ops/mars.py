@@ -10,7 +10,7 @@ from gradmill._ops.op import op
 Array = Any
 
 
-@op
+@op(finds="units", summed=("prev_grad",))
 def scale_by_mars(
     xp: Any,
     u: Array,

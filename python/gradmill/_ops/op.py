@@ -81,6 +81,7 @@ class Op:
         reads_params: Whether it reads the parameter.
         finds: What has to be found in the update as a whole before it runs.
         sums: How its estimates are found, where it asks for such.
+        summed: Those of its slots that sums of its own read, before it runs.
         fixed: Those of its slots that stay as they are, so that steps in place leave them alone.
         words: Those of its scalars that are integers of 32 bits, such as the words of a key.
         zeroes: Whether each update that leaves it is zero, be the leaf what it may.
@@ -94,6 +95,7 @@ class Op:
         *,
         finds: Finds | None = None,
         sums: Sums | None = None,
+        summed: tuple[str, ...] = (),
         fixed: tuple[str, ...] = (),
         words: tuple[str, ...] = (),
         zeroes: bool = False,
@@ -110,6 +112,8 @@ class Op:
         self.knows = frozenset(by_name).intersection(KNOWN)
         self.finds = finds
         self.sums = sums
+        read = summed if sums is None else inspect.signature(sums.addends).parameters
+        self.summed = tuple(slot for slot in self.slots if slot in read)
         self.fixed = fixed
         own = tuple(name for name in by_name if name not in KNOWN)
         self.scalars = own + ("count",) * ("count" in self.knows)
@@ -143,6 +147,7 @@ class Op:
 class _Facts(TypedDict, total=False):
     finds: Finds | None
     sums: Sums | None
+    summed: tuple[str, ...]
     fixed: tuple[str, ...]
     words: tuple[str, ...]
     zeroes: bool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -138,10 +137,8 @@ def _pass(
         *slots,
     ]
     end = ""
-    if at_end is not None and at_end.sums is not None:
-        read = inspect.signature(at_end.sums.addends).parameters
-        reads += [slot for slot in at_end.slots if slot in read]
     if at_end is not None:
+        reads += at_end.summed
         end = f"; {_ENDS[at_end.finds]} for {at_end.name}"
         update = "carried" if entry["carries"] else entry["source"]
         reads += [update if of == "updates" else of for of in entry["measures"]]

@@ -12,6 +12,7 @@ from gradmill._data.checks import is_integer, number_of, real
 from gradmill._data.numbers import TRACED, is_traced
 from gradmill._data.trees import flatten, leaf_path
 from gradmill._plan.match import flatten_like
+from gradmill._run.sums import sum_into
 from gradmill.errors import LeafTypeError, LeafValueError
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ LeafPath: TypeAlias = "Callable[[str], str]"
 """From the name of a tree to the expression for one of its leaves."""
 
 
-def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: float) -> PyTree:
+def incremental_update(
+    new_tensors: PyTree, old_tensors: PyTree, step_size: float, *, out: PyTree = None
+) -> PyTree:
     r"""Move an average of parameters towards the parameters: a target that lags behind.
 
     .. math:: \alpha \theta + (1 - \alpha) \bar\theta
@@ -35,17 +38,22 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: floa
             stays None.
         old_tensors: Their average :math:`\bar\theta` so far, of the same structure and shapes.
         step_size: The share :math:`\alpha` of the parameters, from 0 to 1.
+        out: Arrays of floats to write to, a tree like the others; ``old_tensors`` itself for an
+            average that is kept in place. Each array is then read and written once, the sum formed
+            in float64. None for new arrays.
 
     Returns:
-        A tree of new arrays; the arguments are not written to. A leaf has the wider dtype of its
-        two, float64 for integers; ``step_size`` is rounded to it, whatever its own.
+        ``out``; or a tree of new arrays, and then the arguments are not written to. A leaf has the
+        wider dtype of its two, float64 for integers; ``step_size`` is rounded to it, whatever its
+        own.
 
     Raises:
         TypeError: ``step_size`` is no real number.
         ValueError: ``step_size`` is NaN.
         TreeError: The structures differ.
-        LeafValueError: Shapes differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafValueError: Shapes differ; or an array of ``out`` is read-only or shares memory with
+            others than its own of ``old_tensors``. Nothing is written then.
+        LeafTypeError: A leaf is no array of numbers; with ``out``, of floats.
 
     Example:
         >>> import numpy as np
@@ -53,6 +61,9 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: floa
         >>> params, average = {"w": np.ones(2)}, {"w": np.zeros(2)}
         >>> gm.incremental_update(params, average, step_size=0.25)
         {'w': array([0.25, 0.25])}
+        >>> _ = gm.incremental_update(params, average, step_size=0.5, out=average)
+        >>> average
+        {'w': array([0.5, 0.5])}
 
     References:
         Polyak and Juditsky, `Acceleration of Stochastic Approximation by Averaging
@@ -61,6 +72,10 @@ def incremental_update(new_tensors: PyTree, old_tensors: PyTree, step_size: floa
     share = real("step_size", step_size)
     if is_traced(share):
         raise TypeError(f"step_size {TRACED}")
+
+    if out is not None:
+        _write_average(new_tensors, old_tensors, float(share), out)
+        return out
 
     def average(new: Any, old: Any, path: LeafPath) -> Array | None:
         return None if new is None else _average(*_both(new, old, path), share, path)
@@ -133,6 +148,17 @@ def _map(function: Callable[[Any, Any, LeafPath], Any], new_tensors: Any, old_te
             for index, (new, old) in enumerate(zip(leaves, targets, strict=True))
         ]
     )
+
+
+def _write_average(new_tensors: PyTree, old_tensors: PyTree, share: float, out: PyTree) -> None:
+    leaves, spec = flatten(new_tensors)
+    old = flatten_like(spec, old_tensors, "old_tensors", "new_tensors")
+    sums = flatten_like(spec, out, "out", "new_tensors")
+    names = ("new_tensors", "old_tensors")
+    if all(one is other for one, other in zip(sums, old, strict=True)):
+        sum_into(spec, sums, [leaves], [share], names[:1], 1 - share)
+    else:
+        sum_into(spec, sums, [leaves, old], [share, 1 - share], names)
 
 
 def _both(new: Any, old: Any, path: LeafPath) -> tuple[Array, Array]:

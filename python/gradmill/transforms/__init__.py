@@ -26,6 +26,8 @@ from gradmill.transforms._belief import scale_by_belief as scale_by_belief
 from gradmill.transforms._chain import chain as chain
 from gradmill.transforms._chain import named_chain as named_chain
 from gradmill.transforms._clip import clip as clip
+from gradmill.transforms._clip_up import ScaleByClipUpState as ScaleByClipUpState
+from gradmill.transforms._clip_up import scale_by_clip_up as scale_by_clip_up
 from gradmill.transforms._conditional import ConditionallyMaskState as ConditionallyMaskState
 from gradmill.transforms._conditional import (
     ConditionallyTransformState as ConditionallyTransformState,
@@ -93,6 +95,9 @@ from gradmill.transforms._optimistic import (
 )
 from gradmill.transforms._param_block import scale_by_param_block_norm as scale_by_param_block_norm
 from gradmill.transforms._param_block import scale_by_param_block_rms as scale_by_param_block_rms
+from gradmill.transforms._parameter_average import ParameterAverageState as ParameterAverageState
+from gradmill.transforms._parameter_average import parameter_average as parameter_average
+from gradmill.transforms._parameter_average import use_params as use_params
 from gradmill.transforms._per_example import PerExampleClipState as PerExampleClipState
 from gradmill.transforms._per_example import (
     per_example_global_norm_clip as per_example_global_norm_clip,

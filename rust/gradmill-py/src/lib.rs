@@ -17,6 +17,7 @@ mod sums;
 mod tape;
 mod trees;
 mod watched;
+mod weighted_sum;
 mod written;
 mod xla;
 
@@ -54,6 +55,8 @@ mod _core {
     use crate::tape::{Curve, tape_codes};
     #[pymodule_export]
     use crate::trees::{apply_trees, step_by, update_trees};
+    #[pymodule_export]
+    use crate::weighted_sum::weighted_sum;
     #[pymodule_export]
     use crate::xla::{xla_handler, xla_layout};
 

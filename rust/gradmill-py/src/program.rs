@@ -1,7 +1,7 @@
 //! Programs over lists of arrays, without writing to any of them.
 
 use gradmill_core::data::{Params, Slot};
-use gradmill_core::ops::{Of, Settle};
+use gradmill_core::ops::Of;
 use gradmill_core::sys::simd::Tier;
 use gradmill_core::{
     DType, Entry, Float, Leaf, Outcome, PassInput, Row, Step, Workspace, run_rows,
@@ -98,13 +98,15 @@ impl Program {
             entry.set_item("source", source)?;
             entry.set_item("ends_for", pass.ends_for.map(op_of))?;
             entry.set_item("carries", pass.carries)?;
-            let gather = pass.ends_for.and_then(|op| self.core.ops().nth(op)?.gather);
+            let at_end = pass.ends_for.and_then(|op| self.core.ops().nth(op));
+            let gather = at_end.and_then(|meta| meta.gather);
             let on_the_way = gather.is_some_and(|gather| gather.is_of_walk());
             let sums = gather.map_or(&[][..], |gather| gather.of).iter();
             let measured: Vec<&str> = sums.map(|(of, _)| of.name()).collect();
             let reads_params = self.core.look_at_params(pass.ops.clone());
             let sums_params = on_the_way && measured.contains(&Of::Param.name())
-                || gather.is_some_and(|gather| matches!(gather.settle, Settle::Estimates(_)));
+                || at_end.is_some_and(|meta| meta.params)
+                    && gather.is_some_and(|gather| gather.has_addends());
             entry.set_item("takes_params", reads_params || sums_params)?;
             entry.set_item("measures", if on_the_way { Vec::new() } else { measured })?;
             let before = self.core.gather_params(next..pass.ops.end).map(op_of);

@@ -72,8 +72,7 @@ impl Written {
         for (written, array) in &self.arrays[..self.below(span)] {
             let may_share = written.end > span.start && !written.interleaves(&span);
             if may_share && shares_memory(array.bind(py), update.object())? {
-                let message =
-                    "shares memory with params or state, which the step overwrites; pass a copy";
+                let message = "shares memory with what is overwritten; pass a copy";
                 return Err(place.value_error(message));
             }
         }

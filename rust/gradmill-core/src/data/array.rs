@@ -158,7 +158,7 @@ impl<'a> Source<'a> {
     }
 
     /// Those of its elements.
-    pub(super) fn part(&self, at: Range<usize>) -> Source<'_> {
+    pub(crate) fn part(&self, at: Range<usize>) -> Source<'_> {
         rewrap!(self, Source, view => view.part(at))
     }
 

@@ -2,6 +2,7 @@
 
 use std::ops::{Add, BitOrAssign, Div, Neg, Sub};
 
+use super::cube_root::CubeRoot;
 use super::dtype::DType;
 use super::element::{Element, to_odd};
 use super::rng::Sample;
@@ -9,7 +10,12 @@ use super::rng::Sample;
 /// A type that kernels compute in. Only operations that IEEE 754 rounds correctly are here, which is
 /// why every SIMD tier gives the same bits.
 pub trait Float:
-    Sample + Add<Output = Self> + Sub<Output = Self> + Div<Output = Self> + Neg<Output = Self>
+    Sample
+    + CubeRoot
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
 {
     /// Unsigned integer of the same width, so that a check on bits keeps the lane count.
     type Bits: Copy + Default + PartialEq + BitOrAssign + Send + Sync;

@@ -1,5 +1,6 @@
-//! Numbers: the types of elements, factors of steps, and random numbers.
+//! Numbers: the types of elements, cube roots, factors of steps, and random numbers.
 
+pub(crate) mod cube_root;
 pub(crate) mod dtype;
 pub(crate) mod element;
 pub(crate) mod float;

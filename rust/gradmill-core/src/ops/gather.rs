@@ -9,7 +9,8 @@ use crate::sums::units::UnitAxes;
 pub struct Gather {
     /// Which elements have a sum in common.
     pub over: Over,
-    /// What is summed, of which array: at most two sums; nothing where the op has addends of its own.
+    /// What is summed, of which array: at most two sums; nothing where the op has addends of its own, over the tree or
+    /// whole leaves.
     pub of: &'static [(Of, Addend)],
     /// What becomes of the sums.
     pub settle: Settle,
@@ -60,18 +61,18 @@ pub enum Settle {
     Number(fn(&[f64], Unit<'_>) -> f64),
     /// A number for each unit of both kinds, from the op's scalars; the op finds the product of the two of an element.
     Factors(fn(&[f64], Factors<'_>)),
-    /// What is summed are the op's own addends. It finds what becomes of the sums, given its scalars, behind these, and
-    /// the caller is told.
+    /// What is summed over the tree are the op's own addends. It finds what becomes of the sums, given its scalars,
+    /// behind these, and the caller is told.
     Estimates(fn(&[f64], Estimates) -> Estimates),
 }
 
-/// The sums of an op's own addends over the tree, and what becomes of them.
+/// The sums of an op's own addends, and what becomes of those over the tree.
 pub type Estimates = [f64; 2];
 
 /// A unit, between the walk that sums and the one that reads its number.
 #[derive(Debug)]
 pub struct Unit<'u> {
-    /// Its sums, in the order of [`Gather::of`].
+    /// Its sums, in the order of [`Gather::of`] or of the op's own addends.
     pub sums: [f64; 2],
     /// How many elements it has.
     pub elements: f64,
@@ -105,12 +106,13 @@ impl Gather {
     /// Whether it takes a walk over the update, which ends a pass.
     #[must_use]
     pub fn needs_update(&self) -> bool {
-        self.is_estimated() || self.of.iter().any(|(of, _)| *of == Of::Update)
+        self.has_addends() || self.of.iter().any(|(of, _)| *of == Of::Update)
     }
 
     /// Whether the op has addends of its own.
-    pub(crate) fn is_estimated(&self) -> bool {
-        matches!(self.settle, Settle::Estimates(_))
+    #[must_use]
+    pub fn has_addends(&self) -> bool {
+        self.of.is_empty()
     }
 
     /// Whether the walk that brings the update to the op forms all sums on its way, at the price of no other read.

@@ -80,10 +80,14 @@ list::ops! {
     acprop { ScaleByAcprop: ScaleByAcprop<T>, ACPROP; }
     simplified_ademamix { ScaleBySimplifiedAdemamix: ScaleBySimplifiedAdemamix<T>, SIMPLIFIED_ADEMAMIX; }
     cocob { ScaleByCocob: ScaleByCocob<T>, COCOB; }
+    cautious { CautiousWeightDecay: CautiousWeightDecay<T>, CAUTIOUS_DECAY; }
+    mars { ScaleByMars: ScaleByMars<T>, MARS; }
+    madgrad { ScaleByMadgrad: ScaleByMadgrad<T>, MADGRAD; }
     prodigy { Prodigy: Prodigy<T>, PRODIGY; }
     dadapt_adamw { DadaptAdamw: DadaptAdamw<T>, DADAPT_ADAMW; }
     dog { Dog: TimesRate<T>, DOG; }
     dowg { Dowg: TimesRate<T>, DOWG; }
+    parameter_average { ParameterAverage: ParameterAverage<T>, PARAMETER_AVERAGE; }
     schedule_free { ScheduleFree: ScheduleFree<T>, SCHEDULE_FREE; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     rss { ScaleByRss: ScaleByRss<T>, RSS, fused Rare; }

@@ -145,8 +145,8 @@ pub trait Op<T: Float, const N: usize>: Copy + Send + Sync {
     /// The new update and the new state.
     fn element(&self, update: T, beside: Beside<T>, state: [T; N]) -> (T, [T; N]);
 
-    /// What an element adds to sums over the tree, of which the op knows what became when `element` runs; it reads the
-    /// parameter. Here the op does not know yet.
+    /// What an element adds to sums over the tree or its leaf, of which the op knows what became when `element` runs. Here
+    /// the op does not know yet.
     #[inline(always)]
     fn addends(&self, update: T, param: T, state: [T; N]) -> Estimates {
         let _ = (update, param, state);

@@ -344,7 +344,7 @@ impl Program {
         bound.kernel.rebind(steps, binding.fuse);
         let start = self.count_slots(0..pass.ops.start, skip);
         bound.slots = start..start + slots;
-        let adds = pass.ends_for.filter(|&op| skip >> op & 1 == 0 && self.is_estimated(op));
+        let adds = pass.ends_for.filter(|&op| skip >> op & 1 == 0 && self.has_addends(op));
         bound.adds = adds.map(|op| {
             let first_slot = self.count_slots(0..op, skip);
             Placed { step: self.step(op, binding), op, first_slot }
@@ -352,8 +352,8 @@ impl Program {
     }
 
     /// Whether `op` has addends of its own.
-    pub(crate) fn is_estimated(&self, op: usize) -> bool {
-        self.gather(op).is_some_and(|gather| gather.is_estimated())
+    pub(crate) fn has_addends(&self, op: usize) -> bool {
+        self.gather(op).is_some_and(|gather| gather.has_addends())
     }
 
     /// The positions of the state arrays of `op` that have the leaf's elements.

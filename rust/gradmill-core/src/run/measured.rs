@@ -108,6 +108,12 @@ impl Measures {
             }));
         }
         sums.iter_mut().for_each(Sums::clear);
+        if let Some(own) = of_walk.filter(|_| gather.has_addends()) {
+            for (at, sums) in sums.iter_mut().enumerate() {
+                let own = units[0].iter().zip(own).filter(|(units, _)| units.is_some());
+                sums.set(own.map(|(_, [sums, _])| sums.own()[at]));
+            }
+        }
         for (sum, (sums, &(of, addend))) in sums.iter_mut().zip(gather.of).enumerate() {
             let units = &units[sum.min(kinds - 1)];
             if let Some(squares) = of_walk {

@@ -8,4 +8,5 @@ pub mod per_example;
 pub(crate) mod row;
 mod staging;
 mod walk;
+pub mod weighted_sum;
 pub(crate) mod workspace;

@@ -5,6 +5,7 @@
 use pulp::NullaryFnOnce;
 use smallvec::{SmallVec, smallvec};
 
+use super::weighted_sum::{SUMMED_AT_ONCE, add_rows};
 use crate::data::{Sink, Source};
 use crate::error::{Error, Role};
 use crate::number::dtype::DType;
@@ -19,9 +20,6 @@ use crate::sys::simd::Tier;
 /// Stretches of memory that are read side by side: processors fetch several ahead, so this is faster
 /// than one after the other, where neither is in a cache.
 const ROWS: usize = 8;
-/// Elements of a sum over examples that are formed at once, so that their accumulators stay in the first
-/// cache; divides [`CHUNK`].
-const SUMMED_AT_ONCE: usize = 1 << 11;
 /// Partial sums of the squares of a chunk; divides [`STEP`].
 const EXAMPLE_LANES: usize = 8;
 /// The partial sums of a chunk of an example.
@@ -378,15 +376,8 @@ impl<T: Float> AddRows<'_, T> {
         let sums = &mut *self.sums;
         let len = sums.len();
         for factors in self.factors[first..].as_chunks::<N>().0 {
-            let mut rows: [&[T]; N] = [&[]; N];
-            for (at, row) in rows.iter_mut().enumerate() {
-                *row = &self.values[(first + at) * self.stride..][..len];
-            }
-            for (at, sum) in sums.iter_mut().enumerate() {
-                for (row, factor) in rows.iter().zip(factors) {
-                    *sum += row[at].to_f64() * factor;
-                }
-            }
+            let row = |at| &self.values[(first + at) * self.stride..][..len];
+            add_rows(sums, &std::array::from_fn::<_, N, _>(row), factors);
             first += N;
         }
         first

@@ -32,12 +32,16 @@ pub enum Running<T> {
 }
 
 impl<T: Float> Running<T> {
-    /// Adds the updates of a stretch, or what the op makes of them, the parameters and its old state.
+    /// Adds the updates of a stretch, or what the op makes of them, the parameters and its old state. Where there are no
+    /// parameters the op reads none.
     pub fn add(&mut self, tier: Tier, updates: &[T], params: &[T], slots: &[&[T]]) {
         match self {
             Self::Nothing => {}
             Self::Squares([lanes, _]) => add_squares(tier, updates, lanes),
-            Self::Own(step, lanes) => Addends { updates, params, slots }.add(step, tier, lanes),
+            Self::Own(step, lanes) => {
+                let params = if params.is_empty() { updates } else { params };
+                Addends { updates, params, slots }.add(step, tier, lanes);
+            }
         }
     }
 
@@ -85,6 +89,6 @@ impl Walk<'_> {
 
     /// Whether it sums what the op for which its pass ends adds.
     pub(super) fn sums_addends(&self) -> bool {
-        self.squares.updates && self.pass.ends_for.is_some_and(|op| self.program.is_estimated(op))
+        self.squares.updates && self.pass.ends_for.is_some_and(|op| self.program.has_addends(op))
     }
 }

@@ -1,0 +1,246 @@
+"""The optimizers of evolution strategies: OpenAI's starter, programs made of it, and estool.
+
+Their calls and attributes, with steps in one pass. It needs no other package.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradmill._run.update import global_norm
+from gradmill.adapters._steps import Native, rate, uncorrected_adam
+from gradmill.transforms import ema, identity
+from gradmill.transforms._chain import chain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gradmill._data.types import TransformationLike
+
+    Array = np.ndarray[Any, Any]
+
+
+class _Optimizer(Native):
+    """A vector, wherever it is kept, and the ratio of a step to it."""
+
+    def __init__(self, pi: Any, stepsize: float, maximize: bool) -> None:
+        if isinstance(pi, np.ndarray):
+            self.theta, self.pi = pi, None
+        else:
+            self.pi = pi
+        self.dim = len(pi) if self.pi is None else pi.num_params
+        self.stepsize = stepsize
+        self.maximize = maximize
+        self.epsilon = 1e-8
+        self.t = 0
+        self._now: Array | None = None
+
+    def update(self, globalg: Array) -> Any:
+        """Take a step.
+
+        Args:
+            globalg: The gradient, a vector; these programs hand over what is to be descended.
+
+        Returns:
+            The length of the step over that of the vector. Where the optimizer was made of a
+            vector, the new one as well.
+
+        Raises:
+            LeafValueError: The gradient is no vector of that length.
+        """
+        theta = self._get()
+        now = self._copy_of(theta)
+        size = self._rate(self.t + 1)
+        self._step([now], [globalg], -size if self.maximize else size)
+        self.t += 1
+        new = now.copy()
+        ratio = self._ratio(new - theta, theta)
+        self._set(new)
+        return (ratio, new) if self.pi is None else ratio
+
+    def _copy_of(self, theta: Array) -> Array:
+        """The vector where steps overwrite it, since nobody else has that array."""
+        now = self._now
+        if now is None or (now.shape, now.dtype) != (theta.shape, theta.dtype):
+            now = self._now = np.array(theta)
+        else:
+            np.copyto(now, theta)
+        return now
+
+    def _get(self) -> Array:
+        if self.pi is None:
+            return self.theta
+        theta: Array = self.pi.mu if hasattr(self.pi, "mu") else self.pi.get_trainable_flat()
+        return theta
+
+    def _set(self, new: Array) -> None:
+        if self.pi is None:
+            self.theta = new
+        elif hasattr(self.pi, "mu"):
+            self.pi.mu = new
+        else:
+            self.pi.set_trainable_flat(new)
+
+    def _ratio(self, step: Array, theta: Array) -> float:
+        length = float(global_norm(theta))
+        if hasattr(self.pi, "mu"):
+            length += self.epsilon
+        return float(global_norm(step)) / length if length else math.inf
+
+    def _rate(self, t: int) -> float:
+        """What step ``t`` multiplies with."""
+        return self.stepsize
+
+    def _like(self, *arrays: Array) -> list[list[Array]]:
+        """State arrays, each a list, in the dtype of the vector."""
+        dtype = self._get().dtype
+        return [[array.astype(dtype, copy=False)] for array in arrays]
+
+
+class BasicSGD(_Optimizer):
+    """``theta - stepsize * globalg``, as estool has it.
+
+    Args:
+        pi: A vector, or who keeps one; see :class:`Adam`.
+        stepsize: The learning rate.
+        maximize: Whether to ascend.
+
+    Attributes:
+        stepsize: Assign to change it.
+        t: Steps taken.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradmill.adapters.evolution import BasicSGD
+        >>> ratio, theta = BasicSGD(np.array([3.0, 4.0]), 0.5).update(np.array([0.0, 1.0]))
+        >>> ratio, theta
+        (0.1, array([3. , 3.5]))
+    """
+
+    def __init__(self, pi: Any, stepsize: float, *, maximize: bool = False) -> None:
+        super().__init__(pi, stepsize, maximize)
+
+    def _chain(self) -> tuple[Callable[..., TransformationLike], tuple[Any, ...]]:
+        return _plain, ()
+
+    def _slots(self) -> dict[str, list[Any]]:
+        return {}
+
+    def _take(self, slots: dict[str, list[Any]]) -> None:
+        pass
+
+
+class SGD(_Optimizer):
+    """Steps along an average of gradients, ``v = momentum * v + (1 - momentum) * globalg``.
+
+    Args:
+        pi: A vector, or who keeps one; see :class:`Adam`.
+        stepsize: The learning rate.
+        momentum: Decay of the average.
+        maximize: Whether to ascend.
+
+    Attributes:
+        stepsize: Assign to change it.
+        v: The average.
+        t: Steps taken.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradmill.adapters.evolution import SGD
+        >>> ratio, theta = SGD(np.array([3.0, 4.0]), 1.0).update(np.array([0.0, 5.0]))
+        >>> round(ratio, 6), theta
+        (0.1, array([3. , 3.5]))
+    """
+
+    def __init__(
+        self, pi: Any, stepsize: float, momentum: float = 0.9, *, maximize: bool = False
+    ) -> None:
+        super().__init__(pi, stepsize, maximize)
+        self.momentum = momentum
+        self.v = np.zeros(self.dim, np.float32)
+
+    def _chain(self) -> tuple[Callable[..., TransformationLike], tuple[Any, ...]]:
+        return _average, (self.momentum,)
+
+    def _slots(self) -> dict[str, list[Any]]:
+        [v] = self._like(self.v)
+        return {"ema": v}
+
+    def _take(self, slots: dict[str, list[Any]]) -> None:
+        [self.v] = slots["ema"]
+
+
+class Adam(_Optimizer):
+    """Adam as these programs have it: epsilon beside the root of the uncorrected moment.
+
+    Args:
+        pi: Who keeps the vector: an object with ``num_params`` and ``mu``, as estool has it, or
+            with ``get_trainable_flat`` and ``set_trainable_flat``, as OpenAI's starter has it. Or
+            the vector itself, which is in ``theta`` from then on. Each step makes a new one and
+            writes to none that was handed over or out, such as a best one that is kept.
+        stepsize: The learning rate.
+        beta1: Decay of the first moment; None for 0.9, or 0.99 where ``mu`` is kept.
+        beta2: Decay of the second moment.
+        epsilon: Added to the root.
+        maximize: Whether to ascend; then a gradient need not be negated before.
+
+    Attributes:
+        stepsize: Assign to change it.
+        m: The first moment.
+        v: The second.
+        t: Steps taken.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradmill.adapters.evolution import Adam
+        >>> optimizer = Adam(np.array([3.0, 4.0]), stepsize=0.5)
+        >>> ratio, theta = optimizer.update(np.array([0.0, 1.0]))
+        >>> round(ratio, 6), theta.round(6)
+        (0.1, array([3. , 3.5]))
+    """
+
+    def __init__(
+        self,
+        pi: Any,
+        stepsize: float,
+        beta1: float | None = None,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(pi, stepsize, maximize)
+        usual = 0.99 if hasattr(pi, "mu") else 0.9
+        self.beta1 = usual if beta1 is None else beta1
+        self.beta2 = beta2
+        self.epsilon = epsilon
+        self.m = np.zeros(self.dim, np.float32)
+        self.v = np.zeros(self.dim, np.float32)
+
+    def _rate(self, t: int) -> float:
+        return self.stepsize * math.sqrt(1 - self.beta2**t) / (1 - self.beta1**t)
+
+    def _chain(self) -> tuple[Callable[..., TransformationLike], tuple[Any, ...]]:
+        return _adam, (self.beta1, self.beta2, self.epsilon)
+
+    def _slots(self) -> dict[str, list[Any]]:
+        m, v = self._like(self.m, self.v)
+        return {"mu": m, "nu": v}
+
+    def _take(self, slots: dict[str, list[Any]]) -> None:
+        [self.m], [self.v] = slots["mu"], slots["nu"]
+
+
+def _plain() -> TransformationLike:
+    return chain(identity(), rate())
+
+
+def _average(decay: float) -> TransformationLike:
+    return chain(ema(decay, debias=False), rate())
+
+
+def _adam(b1: float, b2: float, eps: float) -> TransformationLike:
+    return chain(uncorrected_adam(b1, b2, eps), rate())

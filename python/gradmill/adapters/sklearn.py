@@ -1,0 +1,200 @@
+"""scikit-learn's multilayer perceptrons, with steps of this library's.
+
+``from gradmill.adapters.sklearn import MLPClassifier`` takes the place of scikit-learn's own: the
+same parameters, attributes and random numbers, and up to roundings the same weights.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from gradmill.adapters._steps import Native, rate, uncorrected_adam
+from gradmill.transforms import trace
+from gradmill.transforms._chain import chain
+
+try:
+    from sklearn import neural_network as _networks
+    from sklearn.neural_network import _stochastic_optimizers as _theirs
+except ImportError as error:
+    raise ImportError(
+        f"{error}; gradmill.adapters.sklearn needs: pip install 'gradmill[sklearn]'"
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gradmill._data.types import TransformationLike
+
+
+def _adam(b1: float, b2: float, eps: float) -> TransformationLike:
+    return chain(uncorrected_adam(b1, b2, eps), rate())
+
+
+def _momentum(decay: float, nesterov: bool) -> TransformationLike:
+    return chain(rate(), trace(decay, nesterov))
+
+
+class AdamOptimizer(Native, _theirs.AdamOptimizer):  # type: ignore[misc]
+    """What :class:`MLPClassifier` steps with where its ``solver`` is "adam".
+
+    Epsilon stands beside the root of the second moment before that is corrected, other than in
+    :func:`gradmill.adam`.
+
+    Args:
+        params: The parameters, a list of arrays of float32 or float64.
+        learning_rate_init: The rate before corrections.
+        beta_1: Decay of the first moment.
+        beta_2: Decay of the second moment.
+        epsilon: Added to the root.
+
+    Attributes:
+        learning_rate: The rate of the last step, corrections included.
+        t: Steps taken.
+        ms: First moments, a list of arrays that steps overwrite.
+        vs: Second moments.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradmill.adapters.sklearn import AdamOptimizer
+        >>> params = [np.array([1.0, 2.0])]
+        >>> optimizer = AdamOptimizer(params, learning_rate_init=0.1)
+        >>> optimizer.update_params(params, [np.array([1.0, -1.0])])
+        >>> params[0].round(6)
+        array([0.9, 2.1])
+    """
+
+    t: int
+
+    def _chain(self) -> tuple[Callable[..., TransformationLike], tuple[Any, ...]]:
+        return _adam, (self.beta_1, self.beta_2, self.epsilon)
+
+    def _slots(self) -> dict[str, list[Any]]:
+        return {"mu": self.ms, "nu": self.vs}
+
+    def _take(self, slots: dict[str, list[Any]]) -> None:
+        self.ms, self.vs = slots["mu"], slots["nu"]
+
+    def update_params(self, params: Sequence[Any], grads: Sequence[Any]) -> None:
+        """Take a step.
+
+        Args:
+            params: The arrays to overwrite.
+            grads: Their gradients, a list of as many.
+        """
+        t = self.t + 1
+        corrections = math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
+        self._step(params, grads, self.learning_rate_init * corrections)
+        self.t, self.learning_rate = t, self.learning_rate_init * corrections
+
+
+class SGDOptimizer(Native, _theirs.SGDOptimizer):  # type: ignore[misc]
+    """What :class:`MLPClassifier` steps with where its ``solver`` is "sgd".
+
+    A velocity has the rates of its steps in it, so a new rate holds for new gradients alone.
+
+    Args:
+        params: The parameters, a list of arrays of float32 or float64.
+        learning_rate_init: The rate at first.
+        lr_schedule: "constant"; "invscaling", by a power of the number of examples seen; or
+            "adaptive", a fifth each time that training gets no further.
+        momentum: Decay of the velocities.
+        nesterov: Whether to use Nesterov's momentum.
+        power_t: The power of "invscaling".
+
+    Attributes:
+        learning_rate: The rate of the next step.
+        velocities: A list of arrays that steps overwrite.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradmill.adapters.sklearn import SGDOptimizer
+        >>> params = [np.array([1.0, 2.0])]
+        >>> optimizer = SGDOptimizer(params, learning_rate_init=0.1, nesterov=False)
+        >>> optimizer.update_params(params, [np.array([1.0, -1.0])])
+        >>> params[0]
+        array([0.9, 2.1])
+    """
+
+    def _chain(self) -> tuple[Callable[..., TransformationLike], tuple[Any, ...]]:
+        return _momentum, (self.momentum, self.nesterov)
+
+    def _slots(self) -> dict[str, list[Any]]:
+        return {"trace": self.velocities}
+
+    def _take(self, slots: dict[str, list[Any]]) -> None:
+        self.velocities = slots["trace"]
+
+    def update_params(self, params: Sequence[Any], grads: Sequence[Any]) -> None:
+        """Take a step.
+
+        Args:
+            params: The arrays to overwrite.
+            grads: Their gradients, a list of as many.
+        """
+        self._step(params, grads, self.learning_rate)
+
+
+class _Optimizer:
+    """The attribute in which an estimator keeps its optimizer: it holds ours for theirs.
+
+    scikit-learn assigns its own. One that comes with the attributes of an estimator of
+    scikit-learn's goes on from there.
+    """
+
+    def __get__(self, estimator: Any, owner: type) -> Any:
+        if estimator is None:
+            return self
+        try:
+            found = vars(estimator)["_optimizer"]
+        except KeyError:
+            raise AttributeError("_optimizer: nothing has been fitted by steps") from None
+        ours: Any = _OURS.get(type(found))
+        if ours is not None:
+            theirs, found = found, ours.__new__(ours)
+            vars(found).update(vars(theirs))
+            vars(estimator)["_optimizer"] = found
+        return found
+
+    def __set__(self, estimator: Any, value: Any) -> None:
+        vars(estimator)["_optimizer"] = value
+
+
+_OURS = {
+    _theirs.AdamOptimizer: AdamOptimizer,
+    _theirs.SGDOptimizer: SGDOptimizer,
+}
+
+
+class MLPClassifier(_networks.MLPClassifier):  # type: ignore[misc]
+    """A multilayer perceptron that classifies: scikit-learn's, with steps in one pass.
+
+    Arguments, methods and attributes are those of ``sklearn.neural_network.MLPClassifier``.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradmill.adapters.sklearn import MLPClassifier
+        >>> x, y = np.array([[0.0], [1.0]]), np.array([0, 1])
+        >>> network = MLPClassifier(hidden_layer_sizes=[4], random_state=0, max_iter=1500)
+        >>> network.fit(x, y).predict(x)
+        array([0, 1])
+    """
+
+    _optimizer = _Optimizer()
+
+
+class MLPRegressor(_networks.MLPRegressor):  # type: ignore[misc]
+    """A multilayer perceptron that predicts numbers: scikit-learn's, with steps in one pass.
+
+    Arguments, methods and attributes are those of ``sklearn.neural_network.MLPRegressor``.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradmill.adapters.sklearn import MLPRegressor
+        >>> x, y = np.array([[0.0], [1.0]]), np.array([0.0, 1.0])
+        >>> network = MLPRegressor(hidden_layer_sizes=[9], random_state=0, max_iter=1500)
+        >>> network.fit(x, y).score(x, y) > 0.9
+        True
+    """
+
+    _optimizer = _Optimizer()

@@ -1,0 +1,298 @@
+"""thinc's optimizer, for thinc's and spaCy's models, with steps in one pass.
+
+In a config file ``@optimizers = "gradmill.Adam.v1"`` takes the place of ``"Adam.v1"``; there are
+``gradmill.RAdam.v1`` and ``gradmill.SGD.v1`` as well. What is no array of NumPy's is left to thinc.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gradmill.adapters._steps import Steps, rate, uncorrected_adam
+from gradmill.transforms import (
+    add_decayed_weights,
+    clip_by_global_norm,
+    identity,
+    inject_hyperparams,
+    scale,
+    scale_by_radam,
+)
+from gradmill.transforms._chain import chain
+
+try:
+    import srsly as _srsly
+    from thinc import optimizers as _theirs
+    from thinc.config import registry as _registry
+except ImportError as error:
+    raise ImportError(
+        f"{error}; gradmill.adapters.thinc needs: pip install 'gradmill[thinc]'"
+    ) from error
+
+if TYPE_CHECKING:
+    from gradmill._data.types import TransformationLike
+
+    Array = np.ndarray[Any, Any]
+    Key = tuple[int, str]
+
+_STATE = "mom1", "mom2", "averages"
+
+
+class _Rule(NamedTuple):
+    """What a parameter's step is made of; the other numbers come with each step."""
+
+    kind: str
+    b1: float
+    b2: float
+    eps: float
+    adds_l2: bool
+    clips: bool
+    decays: bool
+
+    def chain(self) -> TransformationLike:
+        """The members: L2, clip, moments, rate, and the decay of what the weights will be."""
+        before: list[TransformationLike] = []
+        after: list[TransformationLike] = []
+        if self.adds_l2:
+            before.append(inject_hyperparams(add_decayed_weights)(weight_decay=1.0))
+        if self.clips:
+            before.append(inject_hyperparams(clip_by_global_norm)(max_norm=1.0))
+        if self.decays:
+            after.append(inject_hyperparams(scale)(step_size=1.0))
+            after.append(inject_hyperparams(add_decayed_weights)(weight_decay=1.0))
+        return chain(*before, self._moments(), rate(), *after)
+
+    def _moments(self) -> TransformationLike:
+        if self.kind == "radam":
+            return scale_by_radam(self.b1, self.b2, self.eps, threshold=5.0, eps_mode="hat")
+        if self.kind == "adam":
+            # thinc's has them in float32, other than the corrections in the rate.
+            b1, b2 = float(np.float32(self.b1)), float(np.float32(self.b2))
+            return uncorrected_adam(b1, b2, self.eps)
+        return identity()
+
+    def numbers(self, l2: float, most: float, learn_rate: float, lr_scale: float, t: int) -> Any:
+        """The numbers of the members in step ``t``."""
+        size = learn_rate if self.kind == "radam" else learn_rate * lr_scale
+        if self.kind == "adam":
+            size *= (1 - self.b2**t) ** 0.5 / (1 - self.b1**t)
+        decay = learn_rate * lr_scale * l2
+        return (
+            *((l2,) if self.adds_l2 else ()),
+            *((most,) if self.clips else ()),
+            size,
+            *((1 - decay, -decay) if self.decays else ()),
+        )
+
+
+class Optimizer(_theirs.Optimizer):  # type: ignore[misc]
+    """What a model of thinc's calls with each of its parameters: SGD, Adam or RAdam.
+
+    Arguments and attributes are those of ``thinc.optimizers.Optimizer``: numbers or schedules, and
+    dicts by key, whose arrays steps overwrite.
+
+    Args:
+        learn_rate: The learning rate.
+        **options: ``L2``, ``beta1``, ``beta2``, ``eps``, ``grad_clip``, ``use_averages``,
+            ``use_radam`` and ``L2_is_weight_decay``, as thinc has them.
+
+    Raises:
+        TypeError: There is no such option.
+        ValueError: One is neither a number nor a schedule.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradmill.adapters.thinc import Optimizer
+        >>> optimizer = Optimizer(0.1)
+        >>> weights, gradient = np.ones(2, "f"), np.array([0.3, -0.4], "f")
+        >>> weights, gradient = optimizer((0, "W"), weights, gradient)
+        >>> weights.round(3), gradient
+        (array([0.9, 1.1], dtype=float32), array([0., 0.], dtype=float32))
+    """
+
+    __slots__ = ("_bound",)
+
+    def __init__(self, learn_rate: Any, **options: Any) -> None:
+        super().__init__(learn_rate, **options)
+        self._bound: dict[Key, tuple[_Rule, Steps, Any, Any]] = {}
+
+    def __call__(
+        self, key: Key, weights: Any, gradient: Any, *, lr_scale: float = 1.0
+    ) -> tuple[Any, Any]:
+        """Take a step with one parameter.
+
+        Args:
+            key: The number of a model and the name of a parameter.
+            weights: The parameter, which is overwritten.
+            gradient: Its gradient, which is zero afterwards.
+            lr_scale: A multiple of the learning rate.
+
+        Returns:
+            Both arrays.
+
+        Raises:
+            LeafValueError: The gradient has another shape, or the weights are read-only.
+            LeafTypeError: One has no floats.
+        """
+        if not (isinstance(weights, np.ndarray) and isinstance(gradient, np.ndarray)):
+            return tuple(super().__call__(key, weights, gradient, lr_scale=lr_scale))
+        if len(gradient) < 1:
+            return weights, gradient
+        l2, most, learn_rate = (self._now(n, key) for n in ("L2", "grad_clip", "learn_rate"))
+        rule, t = self._rule(key, l2, most), self.nr_update[key] + 1
+        steps = self._steps(key, rule, weights, t)
+        steps([weights], [gradient], *rule.numbers(l2, most, learn_rate, lr_scale, t))
+        self.nr_update[key] = t
+        gradient.fill(0)
+        if self.averages is not None:
+            if key not in self.averages:
+                self.averages[key] = np.zeros(weights.shape, np.float32)
+            _average(self.averages[key], weights, t)
+        return weights, gradient
+
+    def _now(self, name: str, key: Key) -> float:
+        """The number of a schedule in this step."""
+        value: float = getattr(self, name)(self.step, key=key, last_score=self.last_score)
+        return value
+
+    def _rule(self, key: Key, l2: float, most: float) -> _Rule:
+        b1, b2, eps = (self._now(name, key) for name in ("b1", "b2", "eps"))
+        kind = "radam" if self.use_radam else "adam" if b1 > 0 and b2 > 0 else "sgd"
+        if kind == "sgd" and b2 > 0:
+            raise NotImplementedError("beta1 is 0 and beta2 is not: thinc has no such optimizer")
+        adds, decays = l2 != 0 and not self.L2_is_weight_decay, l2 != 0 and self.L2_is_weight_decay
+        return _Rule(kind, b1, b2, eps, adds, bool(most), decays)
+
+    def _steps(self, key: Key, rule: _Rule, weights: Array, t: int) -> Steps:
+        """Steps of a parameter, over the arrays that the dicts have."""
+        bound = self._bound.get(key)
+        own = self.mom1.get(key), self.mom2.get(key)
+        if bound is not None and bound[0] == rule and bound[2] is own[0] and bound[3] is own[1]:
+            return bound[1]
+        slots = {} if rule.kind == "sgd" else {"mu": [own[0]], "nu": [own[1]]}
+        for moments in slots.values():
+            [moment] = moments
+            if moment is None:
+                moments[0] = np.zeros(weights.shape, weights.dtype)
+            else:
+                moments[0] = moment.reshape(weights.shape)
+        # Its RAdam is a step ahead.
+        steps = Steps(rule.chain(), [weights], slots, count=t)
+        if slots:
+            # They are flat, in the memory that steps overwrite.
+            self.mom1[key] = steps.slots["mu"][0].reshape(-1)
+            self.mom2[key] = steps.slots["nu"][0].reshape(-1)
+        self._bound[key] = rule, steps, self.mom1.get(key), self.mom2.get(key)
+        return steps
+
+    def to_bytes(self) -> bytes:
+        """The state, in thinc's own format of bytes: moments, averages, counts, step and score.
+
+        Schedules are made of the configuration; they are not among it.
+        """
+        state: dict[str, Any] = {name: _items(getattr(self, name)) for name in _STATE}
+        counts = {"nr_update": _items(self.nr_update), "last_seen": _items(self.last_seen)}
+        state |= {**counts, "step": self._step, "last_score": self._last_score}
+        packed: bytes = _srsly.msgpack_dumps(state)
+        return packed
+
+    def from_bytes(self, packed: bytes) -> Optimizer:
+        """Go on from a state that :meth:`to_bytes` returned.
+
+        Args:
+            packed: The bytes.
+
+        Returns:
+            This optimizer.
+
+        Example:
+            >>> import numpy as np
+            >>> from gradmill.adapters.thinc import Adam
+            >>> first, second = Adam(0.1), Adam(0.1)
+            >>> _ = first((0, "W"), np.ones(2, "f"), np.ones(2, "f"))
+            >>> second.from_bytes(first.to_bytes()).nr_update[0, "W"]
+            1
+        """
+        state = _srsly.msgpack_loads(packed)
+        for name in _STATE:
+            items = state[name]
+            arrays = None if items is None else {(at, of): np.array(a) for at, of, a in items}
+            setattr(self, name, arrays)
+        for name in ("nr_update", "last_seen"):
+            counts = ((at, of, count) for at, of, count in state[name])
+            setattr(self, name, defaultdict(int, {(at, of): count for at, of, count in counts}))
+        score = state["last_score"]
+        own = {"_step": state["step"], "_last_score": None if score is None else tuple(score)}
+        for name, value in own.items():
+            setattr(self, name, value)
+        return self
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """All that thinc's own has; the next step binds anew."""
+        slots = (name for name in (*_theirs.Optimizer.__slots__,) if hasattr(self, name))
+        return None, {**{name: getattr(self, name) for name in slots}, "_bound": {}}
+
+
+def _items(by_key: dict[Key, Any] | None) -> list[tuple[Any, ...]] | None:
+    return None if by_key is None else [(*key, value) for key, value in by_key.items()]
+
+
+def _average(average: Array, weights: Array, t: int) -> None:
+    """Move an average towards the weights, by less from step to step."""
+    step = weights - average
+    step *= 1 - min((1 + t) / (10 + t), 0.9999)
+    average += step
+
+
+def Adam(learn_rate: Any = 0.001, **options: Any) -> Optimizer:  # noqa: N802  (thinc's name)
+    """``thinc.optimizers.Adam`` with steps in one pass; "gradmill.Adam.v1" in config files.
+
+    Args:
+        learn_rate: The learning rate.
+        **options: See :class:`Optimizer`.
+
+    Example:
+        >>> from gradmill.adapters.thinc import Adam
+        >>> Adam(0.01, L2=0.1).use_radam
+        False
+    """
+    return Optimizer(learn_rate, **options)
+
+
+def RAdam(learn_rate: Any = 0.001, **options: Any) -> Optimizer:  # noqa: N802  (thinc's name)
+    """``thinc.optimizers.RAdam`` with steps in one pass; "gradmill.RAdam.v1" in config files.
+
+    Args:
+        learn_rate: The learning rate.
+        **options: See :class:`Optimizer`.
+
+    Example:
+        >>> from gradmill.adapters.thinc import RAdam
+        >>> RAdam(0.01).use_radam
+        True
+    """
+    return Optimizer(learn_rate, use_radam=True, **options)
+
+
+def SGD(learn_rate: Any, **options: Any) -> Optimizer:  # noqa: N802  (thinc's name)
+    """``thinc.optimizers.SGD`` with steps in one pass; "gradmill.SGD.v1" in config files.
+
+    Args:
+        learn_rate: The learning rate.
+        **options: See :class:`Optimizer`.
+
+    Example:
+        >>> from gradmill.adapters.thinc import SGD
+        >>> SGD(0.01).b1(0)
+        0.0
+    """
+    return Optimizer(learn_rate, beta1=0.0, beta2=0.0, **options)
+
+
+for _make in (Adam, RAdam, SGD):
+    # Config files are checked against the signature.
+    _make.__signature__ = inspect.signature(getattr(_theirs, _make.__name__))  # type: ignore[attr-defined]
+    _registry.optimizers(f"gradmill.{_make.__name__}.v1")(_make)

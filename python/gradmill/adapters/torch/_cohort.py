@@ -1,0 +1,148 @@
+"""Parameters that have taken the same steps, and take each at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from gradmill.adapters.torch._slots import MASTER, STEP, Slots
+from gradmill.adapters.torch._views import Name, array_of, place, tensor_of
+from gradmill.optimizer import Optimizer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gradmill.adapters.torch._rule import Rule, Settings
+
+Saved = dict[str, Any]
+"""The state of one parameter, as torch keeps it."""
+
+
+class Cohort:
+    """Parameters of a group that share a count of steps.
+
+    Args:
+        named: The parameters by name.
+        rule: What makes their transformation.
+        settings: Of what it is made.
+        clips: Whether gradients are to be multiplied.
+        options: How parameters of half precision are kept.
+        saved: The state to begin with, for each parameter.
+
+    Attributes:
+        named: The parameters by name.
+        grads: Their gradients, while a step is taken.
+    """
+
+    def __init__(
+        self,
+        named: dict[Name, torch.Tensor],
+        rule: Rule,
+        settings: Settings,
+        clips: bool,
+        options: Mapping[str, Any],
+        saved: Mapping[torch.Tensor, Saved] | None = None,
+    ) -> None:
+        self.named = named
+        self.grads: dict[Name, Any] = {}
+        self._params = list(named.items())
+        self._scaled = clips or settings.maximize
+        self._has_masters = options["master"] is True
+        arrays = {name: array_of(param, name) for name, param in named.items()}
+        self._opt = Optimizer(rule.build(settings, self._scaled), arrays, **options)
+        self._slots = Slots(self._opt.state, self._scaled)
+        self._sign = -1.0 if settings.maximize else 1.0
+        self._steps = 0
+        if saved is not None:
+            self._go_on({name: saved[param] for name, param in named.items()})
+        self._look()
+        self.tell(settings)
+
+    def _look(self) -> None:
+        """Note where parameters are, and which version of each this is."""
+        self._places = [place(param) for _, param in self._params]
+        self._versions = [param._version for _, param in self._params] if self._has_masters else []
+
+    def tell(self, settings: Settings) -> None:
+        """Take over numbers that have changed."""
+        state = self._opt.state
+        own = state[1] if self._scaled else state
+        for name, value in settings.numbers.items():
+            own.hyperparams[name] = value
+
+    def take(self) -> None:
+        """Take the gradients.
+
+        Raises:
+            LeafTypeError: A parameter or a gradient is no dense tensor of floats on the CPU.
+            LeafValueError: A parameter has another shape or dtype than before.
+        """
+        self._follow()
+        for name, param in self._params:
+            self.grads[name] = array_of(param.grad, name, ".grad")
+
+    def _follow(self) -> None:
+        """Go on with parameters that have moved in memory or, beside a copy, got other values.
+
+        Raises:
+            LeafTypeError: One is no dense tensor of floats on the CPU any more.
+            LeafValueError: One has another shape or dtype.
+        """
+        moved = [place(param) for _, param in self._params] != self._places
+        written = self._has_masters and self._versions != [p._version for _, p in self._params]
+        if not (moved or written):
+            return
+        copies = self._copies()
+        before = {name: copy.copy() for name, copy in copies.items()}
+        if moved:
+            arrays = {name: array_of(param, name) for name, param in self._params}
+            self._opt.params.update(arrays)
+            self._opt.load(self._opt.params)
+        for name, copy in copies.items():
+            half = self._opt.params[name]
+            is_same = before[name].astype(half.dtype) == half
+            np.copyto(copy, np.where(is_same, before[name], half))
+        self._look()
+
+    def _copies(self) -> dict[Name, Any]:
+        """The float32 copies of parameters of half precision."""
+        params, master = self._opt.params, self._opt.master
+        return {name: master[name] for name in self.named if master[name] is not params[name]}
+
+    def step(self, factor: float) -> None:
+        """Take a step with gradients times a factor."""
+        if self._scaled:
+            self._opt.state[0].hyperparams["step_size"] = self._sign * factor
+        self._steps = self._opt.step(self.grads).step
+        increment_version([param for _, param in self._params])
+        if self._has_masters:
+            self._versions = [param._version for _, param in self._params]
+
+    def saved(self) -> dict[torch.Tensor, Saved]:
+        """The state of each parameter; its tensors lie in this state's memory."""
+        entries = self._slots.saved(self._opt.state, self.named, self._steps)
+        for name, copy in self._copies().items():
+            entries[name][MASTER] = tensor_of(copy)
+        return {param: entries[name] for name, param in self._params}
+
+    def _go_on(self, saved: dict[Name, Saved]) -> None:
+        """Begin with a state."""
+        first = next(iter(saved.values()))
+        self._steps = steps = int(first.get(STEP, 0))
+        state = self._slots.filled(self._opt.state, saved, steps)
+        self._opt.load(state=state, steps=steps)
+        for name, copy in self._copies().items():
+            if MASTER in saved[name]:
+                np.copyto(copy, saved[name][MASTER].numpy())
+
+
+def increment_version(params: list[torch.Tensor]) -> None:
+    """Tell autograd that parameters have been written to."""
+    for param in params:
+        torch.autograd.graph.increment_version(param)
+
+
+if torch.__version__ >= torch.torch_version.TorchVersion("2.6"):
+    increment_version = torch.autograd.graph.increment_version

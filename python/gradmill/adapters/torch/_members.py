@@ -1,0 +1,198 @@
+"""A parameter group of torch's: who of it takes steps, and with whom."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gradmill.adapters.torch._cohort import Cohort, Saved
+from gradmill.adapters.torch._slots import STEP
+from gradmill.adapters.torch._views import Name, array_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gradmill.adapters.torch._rule import Group, Rule, Settings
+
+
+class Members:
+    """The parameters of one group, in cohorts that share a count of steps.
+
+    A parameter without a gradient keeps its values, its state and its count, so it leaves the
+    cohort in which others go on. It has no state until it gets its first gradient.
+
+    Args:
+        at: The group's position.
+        rule: What makes its transformation.
+        options: How parameters of half precision are kept.
+        clips: Whether gradients are to be multiplied.
+    """
+
+    def __init__(self, at: int, rule: Rule, options: Mapping[str, Any], clips: bool) -> None:
+        self._at = at
+        self._rule = rule
+        self._options = options
+        self._clips = clips
+        self._params: list[torch.Tensor] = []
+        self._names: dict[torch.Tensor, Name] = {}
+        self._waiting: list[torch.Tensor] = []
+        self._cohorts: list[Cohort] = []
+        self._of: dict[torch.Tensor, Cohort] = {}
+        self._watched: list[Any] = []
+        self._settings: Settings | None = None
+
+    def look(self, group: Group) -> None:
+        """Follow what was written into the group."""
+        params = group["params"]
+        if len(params) != len(self._params) or not all(map(operator.is_, params, self._params)):
+            self._enroll(group)
+        watched = self._rule.watched(group)
+        if watched == self._watched:
+            return
+        old, new = self._settings, self._rule.settings(group)
+        self._settings = new
+        if old is not None and _kind(old) != _kind(new):
+            self.load(self.saved())
+        else:
+            for cohort in self._cohorts:
+                cohort.tell(new)
+        self._watched = watched
+
+    def _enroll(self, group: Group) -> None:
+        self._params = list(group["params"])
+        self._names = _names(self._at, group)
+        kept = self.saved()
+        self.load({param: saved for param, saved in kept.items() if param in self._names})
+
+    def ready(self) -> list[Cohort]:
+        """Those who have gradients, which they hold; the others are left as they are.
+
+        Raises:
+            LeafTypeError: A gradient is no dense tensor of floats on the CPU.
+        """
+        ready: list[Cohort] = []
+        for cohort in list(self._cohorts):
+            params = cohort.named.values()
+            grads = [param.grad for param in params]
+            missing = sum(grad is None for grad in grads)
+            if missing == len(grads):
+                continue
+            if missing:
+                there = [p for p, grad in zip(params, grads, strict=True) if grad is not None]
+                cohort = self._part(cohort, there)  # noqa: PLW2901  (those of it that go on)
+            ready.append(cohort)
+        first = [param for param in self._waiting if param.grad is not None]
+        if first:
+            # What is wrong with a gradient is said before a state is made for it.
+            for param in first:
+                array_of(param.grad, self._names[param], ".grad")
+            ready.append(self._join(first))
+        for cohort in ready:
+            cohort.take()
+        return ready
+
+    def alone(self, param: torch.Tensor) -> Cohort:
+        """The cohort of this parameter and no other, which holds its gradient."""
+        cohort = self._of.get(param)
+        if cohort is None:
+            cohort = self._join([param])
+        elif len(cohort.named) > 1:
+            cohort = self._part(cohort, [param])
+        cohort.take()
+        return cohort
+
+    def release(self) -> None:
+        """Let go of gradients."""
+        for cohort in self._cohorts:
+            cohort.grads.clear()
+
+    def _part(self, cohort: Cohort, there: list[torch.Tensor]) -> Cohort:
+        """Part those who go on from the others."""
+        saved = cohort.saved()
+        going = set(there)
+        ahead = self._new(there, saved)
+        behind = self._new([p for p in cohort.named.values() if p not in going], saved)
+        self._cohorts.remove(cohort)
+        self._admit(ahead)
+        self._admit(behind)
+        return ahead
+
+    def _join(self, params: list[torch.Tensor]) -> Cohort:
+        """Make a state for parameters that had none."""
+        cohort = self._new(params, None)
+        self._admit(cohort)
+        return cohort
+
+    def _new(
+        self, params: list[torch.Tensor], saved: Mapping[torch.Tensor, Saved] | None
+    ) -> Cohort:
+        named = {self._names[param]: param for param in params}
+        assert self._settings is not None  # noqa: S101  (for the type checker: it was looked at)
+        return Cohort(named, self._rule, self._settings, self._clips, self._options, saved)
+
+    def _admit(self, cohort: Cohort) -> None:
+        self._cohorts.append(cohort)
+        self._of.update(dict.fromkeys(cohort.named.values(), cohort))
+        self._waiting = [param for param in self._params if param not in self._of]
+
+    def saved(self) -> dict[torch.Tensor, Saved]:
+        """The state of each parameter that has one, in the order of the group."""
+        found: dict[torch.Tensor, Saved] = {}
+        for cohort in self._cohorts:
+            found.update(cohort.saved())
+        return {param: found[param] for param in self._params if param in found}
+
+    def saved_of(self, param: torch.Tensor) -> Saved | None:
+        """The state of one parameter, if it has one."""
+        cohort = self._of.get(param)
+        return None if cohort is None else cohort.saved()[param]
+
+    def has(self, param: object) -> bool:
+        """Whether a parameter has a state."""
+        return param in self._of
+
+    def enrolled(self) -> list[torch.Tensor]:
+        """The parameters that have a state, in the order of the group."""
+        return [param for param in self._params if param in self._of]
+
+    def __contains__(self, param: object) -> bool:
+        """Whether a parameter is in the group."""
+        return param in self._names
+
+    def load(self, saved: Mapping[torch.Tensor, Saved]) -> None:
+        """Give these states to these parameters, and none to the others."""
+        alike: dict[Any, list[torch.Tensor]] = {}
+        for param in self._params:
+            if saved.get(param):
+                alike.setdefault(_common(param, saved[param]), []).append(param)
+        cohorts = [self._new(params, saved) for params in alike.values()]
+        self._cohorts, self._of = [], {}
+        self._waiting = list(self._params)
+        for cohort in cohorts:
+            self._admit(cohort)
+
+
+def _names(at: int, group: Group) -> dict[torch.Tensor, Name]:
+    """What the parameters of a group are called; by their own names, if all have different ones."""
+    params = group["params"]
+    own = group.get("param_names", ())
+    if len(own) != len(params) or len(set(own)) != len(params):
+        own = [f"param_groups[{at}]['params'][{index}]" for index in range(len(params))]
+    return dict(zip(params, map(Name, own), strict=True))
+
+
+def _kind(settings: Settings) -> tuple[Any, ...]:
+    """What makes another transformation where it changes."""
+    return settings.numbers.keys(), settings.fixed, settings.maximize
+
+
+def _common(param: torch.Tensor, saved: Saved) -> tuple[Any, ...]:
+    """What parameters have in common that belong to one cohort: counts and other small numbers."""
+    small = []
+    for key, value in sorted(saved.items()):
+        tensor = torch.as_tensor(0 if value is None else value)
+        if tensor.numel() <= 2 and (tensor.shape != param.shape or not tensor.is_floating_point()):
+            small.append((key, tuple(tensor.flatten().tolist())))
+    return int(saved.get(STEP, 0)), tuple(small)

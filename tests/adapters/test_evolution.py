@@ -1,0 +1,154 @@
+"""Evolution strategies' optimizers against the formulas of the programs that they are from."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from gradmill import errors
+from gradmill.adapters.evolution import SGD, Adam, BasicSGD
+from tests.adapters.close import MOST, check_close
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DTYPES = [np.float32, np.float64]
+
+
+class Starter:
+    """Who keeps a vector in OpenAI's starter."""
+
+    def __init__(self, theta: Any) -> None:
+        self.num_params = len(theta)
+        self.flat = theta
+
+    def get_trainable_flat(self) -> Any:
+        return self.flat
+
+    def set_trainable_flat(self, theta: Any) -> None:
+        self.flat = theta
+
+
+class Estool:
+    """Who keeps a vector in estool."""
+
+    def __init__(self, theta: Any) -> None:
+        self.num_params = len(theta)
+        self.mu = theta
+
+
+def adam(b1: float, b2: float = 0.999, eps: float = 1e-8) -> Callable[..., Any]:
+    """The step of Adam in float64."""
+    m = v = 0.0
+
+    def step(g: Any, rate: float, t: int) -> Any:
+        nonlocal m, v
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        return -rate * (1 - b2**t) ** 0.5 / (1 - b1**t) * m / (v**0.5 + eps)
+
+    return step
+
+
+def momentum(decay: float = 0.9) -> Callable[..., Any]:
+    """The step of SGD in float64."""
+    v = 0.0
+
+    def step(g: Any, rate: float, t: int) -> Any:
+        nonlocal v
+        v = decay * v + (1 - decay) * g
+        return -rate * v
+
+    return step
+
+
+CASES: list[Any] = [
+    (Adam, {}, lambda kept: adam(0.99 if kept is Estool else 0.9)),
+    (Adam, {"beta1": 0.5, "beta2": 0.9, "epsilon": 0.01}, lambda kept: adam(0.5, 0.9, 0.01)),
+    (SGD, {}, lambda kept: momentum()),
+    (SGD, {"momentum": 0.5}, lambda kept: momentum(0.5)),
+    (BasicSGD, {}, lambda kept: momentum(0.0)),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("maximize", [False, True])
+@pytest.mark.parametrize("kept", [np.array, Starter, Estool])
+@pytest.mark.parametrize(("kind", "options", "formula"), CASES)
+def test_a_hundred_generations(
+    kind: Any, options: Any, formula: Any, kept: Any, maximize: bool, dtype: Any
+) -> None:
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=23).astype(dtype)
+    pi = kept(start)
+    optimizer = kind(pi, 0.1, maximize=maximize, **options)
+    step, theta = formula(kept), start.astype(np.float64)
+    for t in range(1, 101):
+        optimizer.stepsize = 0.1 * 0.99**t
+        gradient = rng.normal(size=23).astype(dtype)
+        taken = step(gradient.astype(np.float64), 0.1 * 0.99**t, t)
+        least = options.get("epsilon", 1e-8) if kept is Estool else 0.0
+        expected = np.linalg.norm(taken) / (np.linalg.norm(theta) + least)
+        theta = theta + taken
+        ratio = optimizer.update(-gradient if maximize else gradient)
+        if kept is np.array:
+            ratio, now = ratio
+            assert now is optimizer.theta
+        else:
+            now = pi.flat if kept is Starter else pi.mu
+        assert abs(ratio - expected) <= (1e-5 if dtype == np.float32 else 1e-12) * expected
+    assert optimizer.t == 100
+    check_close(now, theta.astype(dtype), MOST[dtype])
+
+
+def test_vectors_that_are_kept_stay_as_they_are() -> None:
+    pi = Estool(np.ones(3))
+    optimizer = Adam(pi, 0.1)
+    best, kept = [], []
+    for _ in range(5):
+        best.append(pi.mu)
+        kept.append(pi.mu.copy())
+        optimizer.update(np.ones(3))
+    assert all(map(np.array_equal, best, kept))
+    assert not any(np.shares_memory(a, b) for a, b in pairwise(best))
+
+
+def test_a_vector_may_be_replaced_and_its_dtype_change() -> None:
+    pi = Estool(np.ones(3))
+    optimizer = SGD(pi, 0.1, momentum=0.5)
+    optimizer.update(np.ones(3))
+    pi.mu = np.zeros(3, np.float32)
+    optimizer.update(np.ones(3))
+    assert pi.mu.dtype == np.float32
+    np.testing.assert_allclose(pi.mu, -0.075, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Adam, SGD, BasicSGD])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_go_on_with_the_same_bits(kind: Any, copied: Any) -> None:
+    first = kind(np.ones(4), 0.1)
+    for _ in range(3):
+        first.update(np.arange(4.0))
+    second = copied(first)
+    seen = [optimizer.update(np.arange(4.0))[1] for optimizer in (first, second)]
+    assert np.array_equal(*seen)
+
+
+def test_moments_that_are_assigned_hold() -> None:
+    optimizer = SGD(np.zeros(2), 1.0, momentum=0.5)
+    assert optimizer.update(np.ones(2))[0] == np.inf
+    optimizer.v = np.array([4.0, 0.0])
+    _, theta = optimizer.update(np.zeros(2))
+    np.testing.assert_array_equal(theta, [-2.5, -0.5])
+
+
+def test_a_gradient_of_another_length_is_no_step() -> None:
+    optimizer = Adam(np.zeros(2), 0.1)
+    with pytest.raises(errors.LeafValueError, match="shape"):
+        optimizer.update(np.ones(3))
+    assert optimizer.t == 0
+    assert not optimizer.theta.any()
