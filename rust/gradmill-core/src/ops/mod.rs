@@ -87,6 +87,7 @@ list::ops! {
     dadapt_adamw { DadaptAdamw: DadaptAdamw<T>, DADAPT_ADAMW; }
     dog { Dog: TimesRate<T>, DOG; }
     dowg { Dowg: TimesRate<T>, DOWG; }
+    distance_over_gradients { DistanceOverGradients: DistanceOverGradients, DISTANCE; }
     schedule_free { ScheduleFree: ScheduleFree<T>, SCHEDULE_FREE; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     rss { ScaleByRss: ScaleByRss<T>, RSS, fused Rare; }
