@@ -175,6 +175,8 @@ impl Walk<'_> {
         position: usize,
     ) -> (bool, Pair) {
         let bound = kernels.of(row.skip());
+        let of_leaf = bound.of_leaf(self.settled, position);
+        let bound = of_leaf.as_ref().unwrap_or(bound);
         if row.len() <= CHUNK
             && let Some(done) = self.dense(bound, row, position)
         {
