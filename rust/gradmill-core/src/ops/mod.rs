@@ -81,6 +81,7 @@ list::ops! {
     simplified_ademamix { ScaleBySimplifiedAdemamix: ScaleBySimplifiedAdemamix<T>, SIMPLIFIED_ADEMAMIX; }
     cocob { ScaleByCocob: ScaleByCocob<T>, COCOB; }
     cautious { CautiousWeightDecay: CautiousWeightDecay<T>, CAUTIOUS_DECAY; }
+    sophia { ScaleBySophia: ScaleBySophia<T>, SOPHIA; }
     mars { ScaleByMars: ScaleByMars<T>, MARS; }
     madgrad { ScaleByMadgrad: ScaleByMadgrad<T>, MADGRAD; }
     prodigy { Prodigy: Prodigy<T>, PRODIGY; }
