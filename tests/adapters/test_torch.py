@@ -252,6 +252,19 @@ def test_a_closure_is_evaluated_with_gradients_and_its_loss_returned() -> None:
     assert losses == sorted(losses, reverse=True)
 
 
+def test_a_gradient_scaler_skips_steps() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    opt = SGD([weight], lr=1.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    for factor in (1.0, torch.inf):
+        opt.zero_grad()
+        scaler.scale(factor * weight.sum()).backward()
+        scaler.step(opt)
+        scaler.update()
+    assert weight.item() == -1.0
+    assert scaler.get_scale() == 2.0
+
+
 def test_hooks_run_around_a_step() -> None:
     weight = torch.nn.Parameter(torch.zeros(1))
     opt = SGD([weight], lr=1.0)

@@ -80,6 +80,19 @@ def test_training_goes_over_to_ours_and_back(name: str, dtype: Any) -> None:
     assert distance(net, twin) < 2 * TOLERANCE[dtype]
 
 
+def test_sums_of_adagrad_go_over_to_ours_and_back() -> None:
+    net, opt = trained(lambda net: torch.optim.Adagrad(net.parameters(), lr=0.1), steps=5)
+    own = Optimizer(net.parameters(), gm.adagrad, lr=0.1)
+    own.load_state_dict(through_a_file(opt.state_dict()))
+    same_state(opt.state_dict()["state"], own.state_dict()["state"])
+    go_on(net, own, 5)
+    opt.load_state_dict(through_a_file(own.state_dict()))
+    same_state(opt.state_dict()["state"], own.state_dict()["state"])
+    opt.param_groups[0]["lr_decay"] = 0.1
+    with pytest.raises(ValueError, match=r"adagrad has no 'lr_decay', got 0.1"):
+        own.load_state_dict(opt.state_dict())
+
+
 def test_a_state_is_that_of_one_parameter_and_its_tensors_are_live() -> None:
     net, opt = trained(lambda net: AdamW(net.parameters(), lr=1e-2), steps=3)
     weight, bias = net[0].weight, net[0].bias
@@ -101,6 +114,24 @@ def test_a_state_is_that_of_one_parameter_and_its_tensors_are_live() -> None:
     assert len(opt.state) == 0
     with pytest.raises(KeyError, match="none of this optimizer's"):
         opt.state[torch.zeros(1)] = {}
+
+
+def test_states_are_assigned_one_by_one() -> None:
+    """As Lightning does, to bring them to the device of the parameters."""
+    net, opt = trained(lambda net: AdamW(net.parameters(), lr=1e-2), steps=3)
+    (members,) = opt._members
+    (cohort,) = members._cohorts
+    for param, state in opt.state.items():
+        opt.state[param] = {
+            key: 2 * value.clone() if value.dim() else value for key, value in state.items()
+        }
+    assert members._cohorts == [cohort]
+    expected, other = trained(lambda net: torch.optim.AdamW(net.parameters(), lr=1e-2), steps=3)
+    for param, its in zip(net.parameters(), expected.parameters(), strict=True):
+        mine, theirs = opt.state[param]["exp_avg"], 2 * other.state[its]["exp_avg"]
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-7)
+    opt.state[net[0].bias] = {**opt.state[net[0].bias], "step": torch.tensor(7.0)}
+    assert [float(opt.state[p]["step"]) for p in net.parameters()] == [3, 7, 3, 3]
 
 
 def test_a_parameter_is_replaced_in_its_group() -> None:

@@ -127,6 +127,21 @@ class Cohort:
             entries[name][MASTER] = tensor_of(copy)
         return {param: entries[name] for name, param in self._params}
 
+    def write(self, param: torch.Tensor, saved: Saved) -> bool:
+        """Write a state over that of one parameter, if it is a state of so many steps."""
+        own = self.saved()[param]
+        if own.keys() != saved.keys():
+            return False
+        values = {key: torch.as_tensor(value) for key, value in saved.items()}
+        common = (self._slots.common | {STEP}) & own.keys()
+        if any(own[key].shape != value.shape for key, value in values.items()):
+            return False
+        if not all(torch.equal(own[key], values[key].to(own[key].dtype)) for key in common):
+            return False
+        for key in own.keys() - common:
+            own[key].copy_(values[key])
+        return True
+
     def _go_on(self, saved: dict[Name, Saved]) -> None:
         """Begin with a state."""
         first = next(iter(saved.values()))

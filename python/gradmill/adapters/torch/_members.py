@@ -161,6 +161,12 @@ class Members:
         """Whether a parameter is in the group."""
         return param in self._names
 
+    def put(self, param: torch.Tensor, saved: Saved) -> None:
+        """Give this state to one parameter; where it takes steps with others, it still does so."""
+        cohort = self._of.get(param)
+        if cohort is None or not cohort.write(param, saved):
+            self.load({**self.saved(), param: saved})
+
     def load(self, saved: Mapping[torch.Tensor, Saved]) -> None:
         """Give these states to these parameters, and none to the others."""
         alike: dict[Any, list[torch.Tensor]] = {}

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from gradmill.adapters.torch._cohort import Cohort, Saved
     from gradmill.adapters.torch._rule import Group
 
-UNKNOWN = ("amsgrad", "dampening", "differentiable", "momentum", "nesterov", "weight_decay")
+UNKNOWN = (
+    *("amsgrad", "dampening", "differentiable", "lr_decay", "momentum", "nesterov"),
+    "weight_decay",
+)
 """Entries of torch's groups that change numbers, and are refused where the rule has none such."""
 
 
@@ -332,20 +335,17 @@ class States(MutableMapping[torch.Tensor, Any]):
         found = (members.saved_of(param) for members in self._look())
         return next((saved for saved in found if saved is not None), {})
 
-    def _load(self, param: torch.Tensor, saved: Saved) -> None:
+    def __setitem__(self, param: torch.Tensor, saved: Saved) -> None:
+        """Go on from this state."""
         for members in self._look():
             if param in members:
-                members.load({**members.saved(), param: saved})
+                members.put(param, saved)
                 return
         raise KeyError("the parameter is in none of this optimizer's param_groups")
 
-    def __setitem__(self, param: torch.Tensor, saved: Saved) -> None:
-        """Go on from this state."""
-        self._load(param, saved)
-
     def __delitem__(self, param: torch.Tensor) -> None:
         """Start anew with the next gradient."""
-        self._load(param, {})
+        self[param] = {}
 
     def __contains__(self, param: object) -> bool:
         """Whether a parameter has a state."""
