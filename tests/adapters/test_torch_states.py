@@ -197,6 +197,31 @@ def test_a_state_that_does_not_fit_is_refused_by_name() -> None:
     opt.load_state_dict(through_a_file(opt.state_dict()))
 
 
+def test_states_of_several_groups_are_taken_over_all_or_none() -> None:
+    def groups(net: Any) -> list[dict[str, Any]]:
+        return [{"params": net[0].parameters()}, {"params": net[2].parameters()}]
+
+    _, opt = trained(lambda net: AdamW(groups(net), lr=1e-2), steps=3)
+    before = through_a_file(opt.state_dict())
+    state = through_a_file(opt.state_dict())
+    state["state"][0]["exp_avg"].zero_()
+    del state["state"][3]["exp_avg_sq"]
+    with pytest.raises(ValueError, match="'exp_avg_sq' is missing"):
+        opt.load_state_dict(state)
+    same_state(before["state"], opt.state_dict()["state"])
+
+
+def test_momentum_is_switched_off_and_on() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    opt = SGD([weight], lr=1.0, momentum=0.5)
+    for momentum in (0.5, 0.0, 0.5):
+        opt.param_groups[0]["momentum"] = momentum
+        weight.grad = torch.ones(1)
+        opt.step()
+    assert weight.item() == -3.0
+    assert opt.state[weight].keys() == {"step", "momentum_buffer"}
+
+
 def test_hooks_of_states_run() -> None:
     _, opt = trained(lambda net: AdamW(net.parameters()), steps=1)
     seen: list[Any] = []

@@ -93,6 +93,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
 
     _entries: ClassVar[Mapping[str, Any]] = {}
     """What torch's groups have besides what the rule reads."""
+    _always: ClassVar[Mapping[str, Any]] = {}
+    """What groups have, whatever a ``state_dict`` says."""
+    _make_rule: ClassVar[type[Rule]] = Rule
 
     def __init__(
         self,
@@ -112,11 +115,6 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
         self._begin(None if max_norm is None else float(max_norm))
         entries = {**self._rule.entries, "maximize": False, **self._entries, **given}
         super().__init__(params, entries)
-
-    _always: ClassVar[Mapping[str, Any]] = {}
-    """What groups have, whatever a ``state_dict`` says."""
-
-    _make_rule: ClassVar[type[Rule]] = Rule
 
     def _begin(self, max_norm: float | None) -> None:
         if max_norm is not None and not max_norm > 0:
@@ -261,8 +259,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
     @state.setter
     def state(self, value: Mapping[torch.Tensor, Saved]) -> None:
         if self._members or value:
-            for members in self._look():
-                members.load(value)
+            made = [(members, members.made(value)) for members in self._look()]
+            for members, cohorts in made:
+                members.settle(cohorts)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a ``state_dict`` of this class or of torch's AdamW, Adam or SGD.

@@ -82,14 +82,20 @@ class Slots:
                     entries[leaf.key] = torch.tensor(array)
         return found
 
-    def filled(self, state: PyTree, values: Mapping[Name, Mapping[str, Any]], steps: int) -> PyTree:
+    def filled(
+        self,
+        state: PyTree,
+        values: Mapping[Name, Mapping[str, Any]],
+        steps: int,
+        strict: bool,
+    ) -> PyTree:
         """The state with values for each parameter, as :meth:`saved` gives them.
 
         Raises:
-            TreeError: A value is missing, or is none that the state has.
+            TreeError: A value is missing or, where ``strict``, is none that the state has.
             LeafValueError: One has another shape.
         """
-        for name, entries in values.items():
+        for name, entries in values.items() if strict else ():
             self._check(name, entries)
         first = next(iter(values))
         leaves = []
