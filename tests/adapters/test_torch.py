@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="needs gradmill[torch]")
 
 import gradmill as gm  # noqa: E402  (behind the skip)
 from gradmill._data.threads import scoped  # noqa: E402
-from gradmill.adapters.torch import SGD, Adam, AdamW, Optimizer  # noqa: E402
+from gradmill.adapters.torch import SGD, Adagrad, Adam, AdamW, Optimizer  # noqa: E402
 from tests.adapters.torch_models import (  # noqa: E402
     TOLERANCE,
     backward,
@@ -32,6 +32,12 @@ OWN: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "adamw, betas": (AdamW, torch.optim.AdamW, {"lr": 1e-2, "betas": (0.8, 0.95), "eps": 1e-4}),
     "adam": (Adam, torch.optim.Adam, {"lr": 1e-2}),
     "adam, l2": (Adam, torch.optim.Adam, {"lr": 1e-2, "weight_decay": 0.1}),
+    "adagrad": (Adagrad, torch.optim.Adagrad, {"lr": 0.1}),
+    "adagrad, all": (
+        Adagrad,
+        torch.optim.Adagrad,
+        {"lr": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.1, "eps": 1e-3},
+    ),
     "sgd": (SGD, torch.optim.SGD, {"lr": 0.1}),
     "sgd, momentum": (SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
     "sgd, all": (

@@ -264,7 +264,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
                 members.settle(cohorts)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a ``state_dict`` of this class or of torch's AdamW, Adam or SGD.
+        """Go on from a ``state_dict`` of this class or of torch's.
 
         Moments keep their bits; those of half precision are widened.
 
