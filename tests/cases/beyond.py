@@ -31,6 +31,7 @@ _ROWS = [
     Case("yogi_hat", lambda m: m.yogi(0.1, 0.7, 0.95, **_HAT)),
     Case("yogi_uncorrected", lambda m: m.yogi(0.1, 0.7, 0.95, **_UNCORRECTED)),
     Case("adan_hat", lambda m: m.adan(0.1, 0.7, 0.95, 0.8, eps_root=0.0, **_HAT)),
+    Case("adagrad_eps_beside", lambda m: m.adagrad(0.1, 0.0, 1e-2, eps_in_sqrt=False)),
     Case("ademamix_hat", lambda m: m.contrib.ademamix(0.1, 0.7, 0.95, 0.8, 2.0, **_HAT)),
     Case("parameter_average", lambda m: m.chain(m.sgd(0.1), m.parameter_average(0.7, start=3))),
     Case("parameter_average_polyak", lambda m: m.chain(m.sgd(0.1), m.parameter_average("polyak"))),

@@ -56,6 +56,13 @@ def amsgrad_hat(steps: Steps, name: str) -> Iterator[Array]:
         yield -0.1 * _rate(t) * m / (np.sqrt(largest) + EPS)
 
 
+def adagrad_eps_beside(steps: Steps, name: str) -> Iterator[Array]:
+    squares = np.zeros(())
+    for g, _ in steps:
+        squares = squares + g**2
+        yield -0.1 * g / (np.sqrt(squares) + EPS)
+
+
 def radam_hat(steps: Steps, name: str) -> Iterator[Array]:
     """Liu et al.: rectified beyond five squares of effective length."""
     most = 2 / (1 - B2) - 1
@@ -116,6 +123,7 @@ HATS: dict[str, Callable[[Steps, str], Iterator[Array]]] = {
         adamw_uncorrected,
         nadam_uncorrected,
         amsgrad_hat,
+        adagrad_eps_beside,
         radam_hat,
         adabelief_hat,
         yogi_hat,

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from gradmill._run.report import StepReport
     from gradmill._run.transformation import GradientTransformation
 
+    Slots = Mapping[str, Sequence[Any] | None]
+    """Lists of state arrays by name; None for those that a chain starts with."""
+
 
 def rate() -> TransformationLike:
     """The member of a chain that multiplies with a number that :class:`Steps` is called with."""
@@ -39,7 +42,7 @@ class Steps:
         self,
         tx: TransformationLike,
         params: Sequence[Any],
-        slots: Mapping[str, Sequence[Any]],
+        slots: Slots,
         count: int = 0,
     ) -> None:
         """Bind a chain, with copies of these state arrays and so many steps to start from."""
@@ -52,12 +55,13 @@ class Steps:
         injected = [part.hyperparams for part in parts if hasattr(part, "hyperparams")]
         self._numbers = [(numbers, name) for numbers in injected for name in numbers]
 
-    def holds(self, slots: Mapping[str, Sequence[Any]]) -> bool:
+    def holds(self, slots: Slots) -> bool:
         """Whether these are the state arrays that steps overwrite."""
-        return all(
-            len(own) == len(slots[name]) and all(map(operator.is_, own, slots[name]))
-            for name, own in self.slots.items()
-        )
+        for name, own in self.slots.items():
+            given = slots[name]
+            if given is None or len(own) != len(given) or any(map(operator.is_not, own, given)):
+                return False
+        return True
 
     def __call__(self, params: Sequence[Any], grads: Sequence[Any], *numbers: float) -> StepReport:
         """Update these arrays in place; they may be others than the last ones, of equal shapes.
@@ -76,13 +80,14 @@ class Steps:
         return self._optimizer.step(grads)
 
 
-def _fields(part: Any, slots: Mapping[str, Any]) -> list[str]:
+def _fields(part: Any, slots: Slots) -> list[str]:
     return [name for name in slots if hasattr(part, name)]
 
 
-def _with(part: Any, slots: Mapping[str, Any], count: int) -> Any:
+def _with(part: Any, slots: Slots, count: int) -> Any:
     """A part of a state with other arrays, and the count that goes with them."""
-    new: dict[str, Any] = {name: list(slots[name]) for name in _fields(part, slots)}
+    given = {name: slots[name] for name in _fields(part, slots)}
+    new: dict[str, Any] = {name: list(own) for name, own in given.items() if own is not None}
     if new and "count" in part._fields:
         new["count"] = np.asarray(count, part.count.dtype)
     return part._replace(**new) if new else part
@@ -101,7 +106,7 @@ class Native:
         """What makes the chain, and the hyperparameters that it is made of."""
         raise NotImplementedError
 
-    def _slots(self) -> dict[str, list[Any]]:
+    def _slots(self) -> Slots:
         """The state arrays, by the library's names for them."""
         raise NotImplementedError
 

@@ -90,7 +90,7 @@ class _Optimizer(Native):
             length += self.epsilon
         return float(global_norm(step)) / length if length else math.inf
 
-    def _rate(self, t: int) -> float:  # noqa: ARG002
+    def _rate(self, t: int) -> float:
         """What step ``t`` multiplies with."""
         return self.stepsize
 

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 @recorded
 def adagrad(
-    learning_rate: ScalarOrSchedule, initial_accumulator_value: float = 0.1, eps: float = 1e-7
+    learning_rate: ScalarOrSchedule,
+    initial_accumulator_value: float = 0.1,
+    eps: float = 1e-7,
+    *,
+    eps_in_sqrt: bool = True,
 ) -> GradientTransformationExtraArgs:
     """Adagrad: :func:`scale_by_rss`, then :func:`scale_by_learning_rate`.
 
@@ -25,6 +29,7 @@ def adagrad(
         learning_rate: A number or a schedule.
         initial_accumulator_value: What the sums of squares start with.
         eps: Added inside the root.
+        eps_in_sqrt: Whether it is; else it is added to the root, as torch does.
 
     Returns:
         The chain of the two.
@@ -46,5 +51,6 @@ def adagrad(
         Optimization <https://jmlr.org/papers/v12/duchi11a.html>`_, 2011.
     """
     return chain(
-        scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate)
+        scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt=eps_in_sqrt),
+        scale_by_learning_rate(learning_rate),
     )

@@ -31,7 +31,7 @@ class ScaleByRssState(NamedTuple):
 
 @recorded
 def scale_by_rss(
-    initial_accumulator_value: float = 0.1, eps: float = 1e-7
+    initial_accumulator_value: float = 0.1, eps: float = 1e-7, *, eps_in_sqrt: bool = True
 ) -> GradientTransformation:
     r"""Divide updates by the root of the sum of all their squares so far.
 
@@ -44,6 +44,7 @@ def scale_by_rss(
     Args:
         initial_accumulator_value: The value of :math:`s` before the first step.
         eps: Added inside the root.
+        eps_in_sqrt: Whether it is; else it is added to the root, as torch does.
 
     Returns:
         A transformation with state :class:`ScaleByRssState`. It does not change the sign.
@@ -64,6 +65,7 @@ def scale_by_rss(
         Optimization <https://jmlr.org/papers/v12/duchi11a.html>`_, 2011.
     """
     start = real("initial_accumulator_value", initial_accumulator_value, at_least=0)
-    hyper = {"eps": real("eps", eps, at_least=0)}
+    eps = real("eps", eps, at_least=0)
+    hyper = {"eps": 0.0 if eps_in_sqrt else eps, "eps_root": eps if eps_in_sqrt else 0.0}
     slots = (Slot("sum_of_squares", start=start),)
     return native(Spec(ops.scale_by_rss, ScaleByRssState, hyper, slots))

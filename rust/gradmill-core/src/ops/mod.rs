@@ -88,6 +88,7 @@ list::ops! {
     dog { Dog: TimesRate<T>, DOG; }
     dowg { Dowg: TimesRate<T>, DOWG; }
     parameter_average { ParameterAverage: ParameterAverage<T>, PARAMETER_AVERAGE; }
+    distance_over_gradients { DistanceOverGradients: DistanceOverGradients, DISTANCE; }
     schedule_free { ScheduleFree: ScheduleFree<T>, SCHEDULE_FREE; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     rss { ScaleByRss: ScaleByRss<T>, RSS, fused Rare; }

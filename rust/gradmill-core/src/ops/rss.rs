@@ -3,20 +3,21 @@ use crate::number::float::Float;
 
 pub const RSS: Meta = Meta {
     name: "scale_by_rss",
-    scalars: &[epsilon("eps")],
+    scalars: &[epsilon("eps"), epsilon("eps_root")],
     slots: &["sum_of_squares"],
     ..Meta::PLAIN
 };
 
-/// `s' = s + u²`; emits `u / √(s' + eps)`, and zero where `s'` is.
+/// `s' = s + u²`; emits `u / (√(s' + eps_root) + eps)`, and zero where `s'` is.
 #[derive(Clone, Copy, Debug)]
 pub struct ScaleByRss<T> {
     eps: T,
+    eps_root: T,
 }
 
-impl<T: Float> FromScalars<1> for ScaleByRss<T> {
-    fn from_scalars(&[eps]: &[f64; 1]) -> Self {
-        Self { eps: T::from_f64(eps).flush() }
+impl<T: Float> FromScalars<2> for ScaleByRss<T> {
+    fn from_scalars(&[eps, eps_root]: &[f64; 2]) -> Self {
+        Self { eps: T::from_f64(eps).flush(), eps_root: T::from_f64(eps_root).flush() }
     }
 }
 
@@ -27,8 +28,8 @@ impl<T: Float> Op<T, 1> for ScaleByRss<T> {
         // A sum that is NaN is not greater either: after it, finite updates are zero.
         let some = squares > T::ZERO;
         let (top, square) =
-            if some { (update, squares + self.eps) } else { (update * T::ZERO, T::ONE) };
-        (top / square.sqrt(), [squares])
+            if some { (update, squares + self.eps_root) } else { (update * T::ZERO, T::ONE) };
+        (top / (square.sqrt() + self.eps), [squares])
     }
 
     fn keeps_zero(&self) -> bool {
