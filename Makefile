@@ -11,7 +11,7 @@ export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
 SECONDS ?= 60
 MINUTES ?= 10
 # The extras of programs that adapters are for, and where torch has its builds without CUDA.
-ADAPTERS := torch
+ADAPTERS := autograd flower sklearn thinc torch
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 LIBRARY := $(if $(findstring darwin,$(shell uname -s | tr A-Z a-z)),dylib,so)
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
