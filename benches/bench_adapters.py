@@ -18,7 +18,7 @@ from _report import _aligned, duration, head
 if TYPE_CHECKING:
     from _adapters import Row
 
-PROGRAMS = ("torch",)
+PROGRAMS = ("torch", "sklearn", "thinc", "evolution", "autograd", "flower")
 """Those with a module ``_adapters_<program>``, which has ``rows`` and may have ``set_threads``."""
 
 

@@ -192,6 +192,7 @@ def step_by(
     states: list[Any],
     wide: bool,
     threads: Callable[[], int],
+    measures: bool,
 ) -> tuple[_Report, list[tuple[int, Any]]] | None: ...
 def tape_codes() -> list[tuple[str, int]]: ...
 def touch(

@@ -88,14 +88,17 @@ def without_quick(tx: Any) -> Any:
     return tx
 
 
+@pytest.mark.parametrize("report", [(), ("update_norm", "param_norm")])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", QUICK)
-def test_in_place(name: str, dtype: Any) -> None:
+def test_in_place(name: str, dtype: Any, report: tuple[str, ...]) -> None:
     quick = gm.Optimizer(QUICK[name](), tree(0, dtype))
     usual = general(gm.Optimizer(QUICK[name](), tree(0, dtype)))
     assert quick._quick is not None
     for step in range(STEPS):
-        assert quick.step(gradients(step, dtype)) == usual.step(gradients(step, dtype))
+        found, expected = (o.step(gradients(step, dtype), report=report) for o in (quick, usual))
+        assert repr(found) == repr(expected)
+        assert (found.update_norm is None) == (not report)
         assert bits((quick.params, quick.state)) == bits((usual.params, usual.state))
     # Steps that Python takes are noted there.
     assert quick._at_step[0] == 0

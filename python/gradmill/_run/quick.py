@@ -52,6 +52,7 @@ class QuickStep:
         grads: PyTree,
         leaves_of: Callable[[PyTree], list[Any]],
         states: list[PyTree],
+        measures: bool = False,
     ) -> _core._Report | None:
         """Take a step; None where it has to be taken otherwise.
 
@@ -61,10 +62,11 @@ class QuickStep:
             grads: The gradients.
             leaves_of: Gives the gradients as a list, once all three are looked at.
             states: The states of the links.
+            measures: Whether to measure what is added to the parameters.
         """
-        trees, host = (params, master, grads), self._host
+        trees, host, wide = (params, master, grads), self._host, self._is_wide
         taken = _core.step_by(
-            self._bound, trees, leaves_of, host, states, self._is_wide, threads_asked
+            self._bound, trees, leaves_of, host, states, wide, threads_asked, measures
         )
         if taken is None:
             return None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from gradmill._run.sums import weighted_sum
 from gradmill.adapters._steps import Native, rate, uncorrected_adam
 from gradmill.optimizer import Optimizer
 from gradmill.transforms import identity, scale_by_rss, scale_by_yogi, trace
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 
 def average(arrays: Sequence[Array], parts: Sequence[float]) -> Array:
     """The weighted average of arrays of one shape, in their dtype."""
-    total = arrays[0] * parts[0]
-    for array, part in zip(arrays[1:], parts[1:], strict=True):
-        total += array * part
-    own = total if _is_float(arrays[0]) else np.rint(total)
-    return np.asarray(own, arrays[0].dtype)
+    dtype = arrays[0].dtype
+    if all(map(_is_float, arrays)):
+        total: Array = weighted_sum(arrays, parts)
+        return total.astype(dtype, copy=False)
+    # Counters are small.
+    return np.asarray(np.rint(np.tensordot(parts, np.stack(arrays), 1)), dtype)
 
 
 def _is_float(array: Array) -> bool:
@@ -91,7 +93,8 @@ class _ByRule(_Server, Native):
         self._keys = tuple(keys[at] for at in floats)
         size = self._rate(server_round)
         own = [new[at] for at in floats]
-        self._step(own, [directions[at] for at in floats], -size if self._climbs else size)
+        moves = [directions[at] for at in floats]
+        self._steps(own)(own, moves, -size if self._climbs else size)
 
     def _slots(self) -> Slots:
         return {slot: _listed(getattr(self, name)) for slot, name in self._state.items()}

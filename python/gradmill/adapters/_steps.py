@@ -11,7 +11,7 @@ from gradmill.optimizer import Optimizer
 from gradmill.transforms import inject_hyperparams, scale_by_adam, scale_by_learning_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gradmill._data.types import TransformationLike
     from gradmill._run.report import StepReport
@@ -50,34 +50,32 @@ class Steps:
         start = tuple(_with(part, slots, count) for part in self._optimizer.state)
         self._optimizer.init_from(start, steps=0)
         parts = self._optimizer.state
-        found = {name: getattr(part, name) for part in parts for name in _fields(part, slots)}
+        inner = [getattr(part, "inner_state", part) for part in parts]
+        found = {name: getattr(part, name) for part in inner for name in _fields(part, slots)}
         self.slots: dict[str, list[Any]] = found
         injected = [part.hyperparams for part in parts if hasattr(part, "hyperparams")]
         self._numbers = [(numbers, name) for numbers in injected for name in numbers]
 
-    def holds(self, slots: Slots) -> bool:
-        """Whether these are the state arrays that steps overwrite."""
-        for name, own in self.slots.items():
-            given = slots[name]
-            if given is None or len(own) != len(given) or any(map(operator.is_not, own, given)):
-                return False
-        return True
-
-    def __call__(self, params: Sequence[Any], grads: Sequence[Any], *numbers: float) -> StepReport:
+    def __call__(
+        self,
+        params: Sequence[Any],
+        grads: Sequence[Any],
+        *numbers: float,
+        report: Collection[str] = (),
+    ) -> StepReport:
         """Update these arrays in place; they may be others than the last ones, of equal shapes.
 
         Args:
             params: The arrays.
             grads: Their gradients.
             *numbers: The numbers injected into the chain, in its order.
+            report: What to report, as for :meth:`gradmill.Optimizer.step`.
         """
-        bound = self._optimizer.params
-        if any(map(operator.is_not, params, bound)):
-            bound[:] = params
-            self._optimizer.load(bound)
+        if any(map(operator.is_not, params, self._optimizer.params)):
+            self._optimizer.rebind(list(params))
         for (injected, name), number in zip(self._numbers, numbers, strict=True):
             injected[name] = number
-        return self._optimizer.step(grads)
+        return self._optimizer.step(grads, report=report)
 
 
 def _fields(part: Any, slots: Slots) -> list[str]:
@@ -86,6 +84,8 @@ def _fields(part: Any, slots: Slots) -> list[str]:
 
 def _with(part: Any, slots: Slots, count: int) -> Any:
     """A part of a state with other arrays, and the count that goes with them."""
+    if hasattr(part, "inner_state"):
+        return part._replace(inner_state=_with(part.inner_state, slots, count))
     given = {name: slots[name] for name in _fields(part, slots)}
     new: dict[str, Any] = {name: list(own) for name, own in given.items() if own is not None}
     if new and "count" in part._fields:
@@ -100,7 +100,7 @@ class Native:
     when they are taken, so there is nothing of theirs to be pickled.
     """
 
-    _steps: tuple[tuple[Any, ...], Steps] | None = None
+    _bound: tuple[tuple[Any, ...], list[Any], Steps] | None = None
 
     def _chain(self) -> tuple[Callable[..., TransformationLike], tuple[Any, ...]]:
         """What makes the chain, and the hyperparameters that it is made of."""
@@ -110,23 +110,28 @@ class Native:
         """The state arrays, by the library's names for them."""
         raise NotImplementedError
 
+    def _own(self) -> list[Any]:
+        """All of them."""
+        return [array for arrays in self._slots().values() for array in arrays or [None]]
+
     def _take(self, slots: dict[str, list[Any]]) -> None:
         """Have these arrays from now on, which have the values of the old ones."""
         raise NotImplementedError
 
-    def _step(self, params: Sequence[Any], grads: Sequence[Any], rate: float) -> StepReport:
-        """Overwrite parameters and state."""
+    def _steps(self, params: Sequence[Any]) -> Steps:
+        """Steps over the state that there is now."""
         make, numbers = self._chain()
-        if (
-            self._steps is None
-            or self._steps[0] != numbers
-            or not self._steps[1].holds(self._slots())
-        ):
+        bound = self._bound
+        if bound is None or bound[0] != numbers or not _are(bound[1], self._own()):
             steps = Steps(make(*numbers), params, self._slots())
             self._take(steps.slots)
-            self._steps = numbers, steps
-        return self._steps[1](params, grads, rate)
+            self._bound = bound = numbers, self._own(), steps
+        return bound[2]
 
     def __getstate__(self) -> dict[str, Any]:
         """All attributes that the other program's own has."""
-        return {name: value for name, value in vars(self).items() if name != "_steps"}
+        return {name: value for name, value in vars(self).items() if name != "_bound"}
+
+
+def _are(old: list[Any], new: list[Any]) -> bool:
+    return len(old) == len(new) and all(map(operator.is_, old, new))

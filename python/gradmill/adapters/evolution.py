@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradmill._run.update import global_norm
 from gradmill.adapters._steps import Native, rate, uncorrected_adam
 from gradmill.transforms import ema, identity
 from gradmill.transforms._chain import chain
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gradmill._data.types import TransformationLike
+    from gradmill._run.report import StepReport
 
     Array = np.ndarray[Any, Any]
 
@@ -54,10 +54,11 @@ class _Optimizer(Native):
         theta = self._get()
         now = self._copy_of(theta)
         size = self._rate(self.t + 1)
-        self._step([now], [globalg], -size if self.maximize else size)
+        own, size = [now], -size if self.maximize else size
+        report = self._steps(own)(own, [globalg], size, report=("update_norm", "param_norm"))
         self.t += 1
         new = now.copy()
-        ratio = self._ratio(new - theta, theta)
+        ratio = self._ratio(report)
         self._set(new)
         return (ratio, new) if self.pi is None else ratio
 
@@ -66,6 +67,7 @@ class _Optimizer(Native):
         now = self._now
         if now is None or (now.shape, now.dtype) != (theta.shape, theta.dtype):
             now = self._now = np.array(theta)
+            self._bound = None  # the dtype of the state is that of the vector
         else:
             np.copyto(now, theta)
         return now
@@ -84,11 +86,12 @@ class _Optimizer(Native):
         else:
             self.pi.set_trainable_flat(new)
 
-    def _ratio(self, step: Array, theta: Array) -> float:
-        length = float(global_norm(theta))
+    def _ratio(self, report: StepReport) -> float:
+        """The norm of what was added over that of the vector; they were asked for."""
+        moved, length = float(report.update_norm or 0.0), float(report.param_norm or 0.0)
         if hasattr(self.pi, "mu"):
             length += self.epsilon
-        return float(global_norm(step)) / length if length else math.inf
+        return moved / length if length else math.inf
 
     def _rate(self, t: int) -> float:
         """What step ``t`` multiplies with."""
@@ -169,6 +172,9 @@ class SGD(_Optimizer):
         [v] = self._like(self.v)
         return {"ema": v}
 
+    def _own(self) -> list[Any]:
+        return [self.v]
+
     def _take(self, slots: dict[str, list[Any]]) -> None:
         [self.v] = slots["ema"]
 
@@ -229,6 +235,9 @@ class Adam(_Optimizer):
     def _slots(self) -> dict[str, list[Any]]:
         m, v = self._like(self.m, self.v)
         return {"mu": m, "nu": v}
+
+    def _own(self) -> list[Any]:
+        return [self.m, self.v]
 
     def _take(self, slots: dict[str, list[Any]]) -> None:
         [self.m], [self.v] = slots["mu"], slots["nu"]

@@ -77,16 +77,13 @@ class _Messages:
         parts = shares([metric[self.weighted_by_key] for metric in metrics])
         sent = [next(iter(record.array_records.values())) for record in records]
         if not self._steps_at_all():
-            return _record(sent[0].keys(), [_mean(sent, parts, key) for key in sent[0]])
+            return _record(sent[0], [_mean(sent, parts, key) for key in sent[0]])
         old = self._now()
         if old.keys() != sent[0].keys():
             odd = min(old.keys() ^ sent[0].keys())
             raise AggregationError(reason=f"{odd!r}: not both server and clients have it")
-        current, aggregate = list(old.values()), [_mean(sent, parts, key) for key in old]
-        for key, one, other in zip(old, current, aggregate, strict=True):
-            if one.shape != other.shape:
-                reason = f"{key!r}: shape {other.shape}, the server has {one.shape}"
-                raise AggregationError(reason=reason)
+        aggregate = [_mean(sent, parts, key, own.shape) for key, own in old.items()]
+        current = list(old.values())
         return _record(old, self._stepped(server_round, list(old), current, aggregate))
 
     def _steps_at_all(self) -> bool:
@@ -103,9 +100,16 @@ class _Messages:
         return dict(zip(self._keys, arrays, strict=True))
 
 
-def _mean(sent: Sequence[Any], parts: Sequence[float], key: str) -> Array:
+def _mean(
+    sent: Sequence[Any], parts: Sequence[float], key: str, shape: tuple[int, ...] | None = None
+) -> Array:
     """The average of an array. Only those of this name are unpacked at a time."""
-    return average([record[key].numpy() for record in sent], parts)
+    arrays = [record[key].numpy() for record in sent]
+    expected = arrays[0].shape if shape is None else shape
+    for array in arrays:
+        if array.shape != expected:
+            raise AggregationError(reason=f"{key!r}: shape {array.shape}, expected {expected}")
+    return average(arrays, parts)
 
 
 def _record(keys: Iterable[str], arrays: Iterable[Array]) -> ArrayRecord:

@@ -72,6 +72,9 @@ class AdamOptimizer(Native, _theirs.AdamOptimizer):  # type: ignore[misc]
     def _slots(self) -> dict[str, list[Any]]:
         return {"mu": self.ms, "nu": self.vs}
 
+    def _own(self) -> list[Any]:
+        return [*self.ms, *self.vs]
+
     def _take(self, slots: dict[str, list[Any]]) -> None:
         self.ms, self.vs = slots["mu"], slots["nu"]
 
@@ -84,7 +87,7 @@ class AdamOptimizer(Native, _theirs.AdamOptimizer):  # type: ignore[misc]
         """
         t = self.t + 1
         corrections = math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
-        self._step(params, grads, self.learning_rate_init * corrections)
+        self._steps(params)(params, grads, self.learning_rate_init * corrections)
         self.t, self.learning_rate = t, self.learning_rate_init * corrections
 
 
@@ -122,6 +125,9 @@ class SGDOptimizer(Native, _theirs.SGDOptimizer):  # type: ignore[misc]
     def _slots(self) -> dict[str, list[Any]]:
         return {"trace": self.velocities}
 
+    def _own(self) -> list[Any]:
+        return self.velocities
+
     def _take(self, slots: dict[str, list[Any]]) -> None:
         self.velocities = slots["trace"]
 
@@ -132,7 +138,7 @@ class SGDOptimizer(Native, _theirs.SGDOptimizer):  # type: ignore[misc]
             params: The arrays to overwrite.
             grads: Their gradients, a list of as many.
         """
-        self._step(params, grads, self.learning_rate)
+        self._steps(params)(params, grads, self.learning_rate)
 
 
 class _Optimizer:

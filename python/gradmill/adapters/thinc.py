@@ -7,6 +7,7 @@ In a config file ``@optimizers = "gradmill.Adam.v1"`` takes the place of ``"Adam
 from __future__ import annotations
 
 import inspect
+import operator
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,7 @@ from gradmill.transforms import (
     clip_by_global_norm,
     identity,
     inject_hyperparams,
+    parameter_average,
     scale,
     scale_by_radam,
 )
@@ -38,7 +40,11 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
     Key = tuple[int, str]
 
-_STATE = "mom1", "mom2", "averages"
+_STATE = {"mom1": "mu", "mom2": "nu", "averages": "average"}
+"""The dicts of state arrays, and the library's names of their slots."""
+
+# In float64, since in float32 a weight near one leaves little of the rest.
+_average = inject_hyperparams(parameter_average, ("start", "dtype"), np.float64)
 
 
 class _Rule(NamedTuple):
@@ -51,9 +57,10 @@ class _Rule(NamedTuple):
     adds_l2: bool
     clips: bool
     decays: bool
+    averages: bool
 
     def chain(self) -> TransformationLike:
-        """The members: L2, clip, moments, rate, and the decay of what the weights will be."""
+        """The members: L2, clip, moments, rate, decay of what the weights will be, average."""
         before: list[TransformationLike] = []
         after: list[TransformationLike] = []
         if self.adds_l2:
@@ -63,6 +70,8 @@ class _Rule(NamedTuple):
         if self.decays:
             after.append(inject_hyperparams(scale)(step_size=1.0))
             after.append(inject_hyperparams(add_decayed_weights)(weight_decay=1.0))
+        if self.averages:
+            after.append(_average(decay=0.9, dtype=np.float32))
         return chain(*before, self._moments(), rate(), *after)
 
     def _moments(self) -> TransformationLike:
@@ -85,6 +94,7 @@ class _Rule(NamedTuple):
             *((most,) if self.clips else ()),
             size,
             *((1 - decay, -decay) if self.decays else ()),
+            *((min((1 + t) / (10 + t), 0.9999),) if self.averages else ()),
         )
 
 
@@ -117,7 +127,7 @@ class Optimizer(_theirs.Optimizer):  # type: ignore[misc]
 
     def __init__(self, learn_rate: Any, **options: Any) -> None:
         super().__init__(learn_rate, **options)
-        self._bound: dict[Key, tuple[_Rule, Steps, Any, Any]] = {}
+        self._bound: dict[Key, tuple[_Rule, tuple[Any, Any, Any], Steps]] = {}
 
     def __call__(
         self, key: Key, weights: Any, gradient: Any, *, lr_scale: float = 1.0
@@ -141,52 +151,56 @@ class Optimizer(_theirs.Optimizer):  # type: ignore[misc]
             return tuple(super().__call__(key, weights, gradient, lr_scale=lr_scale))
         if len(gradient) < 1:
             return weights, gradient
-        l2, most, learn_rate = (self._now(n, key) for n in ("L2", "grad_clip", "learn_rate"))
-        rule, t = self._rule(key, l2, most), self.nr_update[key] + 1
+        step, known = self._step, {"key": key, "last_score": self._last_score}
+        l2, most = self.L2(step, **known), self.grad_clip(step, **known)
+        learn_rate = self.learn_rate(step, **known)
+        rule = self._rule(step, known, l2, most)
+        t = self.nr_update[key] + 1
         steps = self._steps(key, rule, weights, t)
         steps([weights], [gradient], *rule.numbers(l2, most, learn_rate, lr_scale, t))
         self.nr_update[key] = t
         gradient.fill(0)
-        if self.averages is not None:
-            if key not in self.averages:
-                self.averages[key] = np.zeros(weights.shape, np.float32)
-            _average(self.averages[key], weights, t)
         return weights, gradient
 
-    def _now(self, name: str, key: Key) -> float:
-        """The number of a schedule in this step."""
-        value: float = getattr(self, name)(self.step, key=key, last_score=self.last_score)
-        return value
-
-    def _rule(self, key: Key, l2: float, most: float) -> _Rule:
-        b1, b2, eps = (self._now(name, key) for name in ("b1", "b2", "eps"))
+    def _rule(self, step: int, known: dict[str, Any], l2: float, most: float) -> _Rule:
+        b1, b2 = self.b1(step, **known), self.b2(step, **known)
         kind = "radam" if self.use_radam else "adam" if b1 > 0 and b2 > 0 else "sgd"
         if kind == "sgd" and b2 > 0:
             raise NotImplementedError("beta1 is 0 and beta2 is not: thinc has no such optimizer")
         adds, decays = l2 != 0 and not self.L2_is_weight_decay, l2 != 0 and self.L2_is_weight_decay
-        return _Rule(kind, b1, b2, eps, adds, bool(most), decays)
+        eps, averages = self.eps(step, **known), self.averages is not None
+        return _Rule(kind, b1, b2, eps, adds, most != 0, decays, averages)
 
     def _steps(self, key: Key, rule: _Rule, weights: Array, t: int) -> Steps:
         """Steps of a parameter, over the arrays that the dicts have."""
+        own = self._arrays(key)
         bound = self._bound.get(key)
-        own = self.mom1.get(key), self.mom2.get(key)
-        if bound is not None and bound[0] == rule and bound[2] is own[0] and bound[3] is own[1]:
-            return bound[1]
-        slots = {} if rule.kind == "sgd" else {"mu": [own[0]], "nu": [own[1]]}
-        for moments in slots.values():
-            [moment] = moments
-            if moment is None:
-                moments[0] = np.zeros(weights.shape, weights.dtype)
-            else:
-                moments[0] = moment.reshape(weights.shape)
+        if bound is not None and bound[0] == rule and all(map(operator.is_, bound[1], own)):
+            return bound[2]
+        names = [] if rule.kind == "sgd" else ["mom1", "mom2"]
+        names += ["averages"] if rule.averages else []
+        shape = weights.shape
+        slots = {
+            _STATE[name]: [
+                np.zeros(shape, np.float32 if name == "averages" else weights.dtype)
+                if array is None
+                else array.reshape(shape)
+            ]
+            for name, array in zip(_STATE, own, strict=True)
+            if name in names
+        }
         # Its RAdam is a step ahead.
         steps = Steps(rule.chain(), [weights], slots, count=t)
-        if slots:
-            # They are flat, in the memory that steps overwrite.
-            self.mom1[key] = steps.slots["mu"][0].reshape(-1)
-            self.mom2[key] = steps.slots["nu"][0].reshape(-1)
-        self._bound[key] = rule, steps, self.mom1.get(key), self.mom2.get(key)
+        for name in names:
+            # Moments are flat, in the memory that steps overwrite.
+            [array] = steps.slots[_STATE[name]]
+            getattr(self, name)[key] = array if name == "averages" else array.reshape(-1)
+        self._bound[key] = rule, self._arrays(key), steps
         return steps
+
+    def _arrays(self, key: Key) -> tuple[Any, Any, Any]:
+        averages = None if self.averages is None else self.averages.get(key)
+        return self.mom1.get(key), self.mom2.get(key), averages
 
     def to_bytes(self) -> bytes:
         """The state, in thinc's own format of bytes: moments, averages, counts, step and score.
@@ -238,13 +252,6 @@ class Optimizer(_theirs.Optimizer):  # type: ignore[misc]
 
 def _items(by_key: dict[Key, Any] | None) -> list[tuple[Any, ...]] | None:
     return None if by_key is None else [(*key, value) for key, value in by_key.items()]
-
-
-def _average(average: Array, weights: Array, t: int) -> None:
-    """Move an average towards the weights, by less from step to step."""
-    step = weights - average
-    step *= 1 - min((1 + t) / (10 + t), 0.9999)
-    average += step
 
 
 def Adam(learn_rate: Any = 0.001, **options: Any) -> Optimizer:  # noqa: N802  (thinc's name)

@@ -174,12 +174,7 @@ class Optimizer(Binding):
                 if done is None:
                     done = self._bound.step(self._leaves_of(grads), scoped.get())
             else:
-                done = None
-                if self._quick is not None and not self._busy:
-                    states = self._at_step[1] if self._pending is None else self._states()
-                    done = self._quick(self.params, self._copies, grads, self._leaves_of, states)
-                if done is None:
-                    done = self._step_alone(grads, extra_args, measures=False)
+                done = self._step_by_host(grads, extra_args, measures=False)
         except _core.CoreError as fault:
             raise self._fault(fault, grads) from None
         return make(StepReport, done)
@@ -199,7 +194,7 @@ class Optimizer(Binding):
             if self._is_simple:
                 done = self._bound.step(self._leaves_of(grads), scoped.get(), measures)
             else:
-                done = self._step_alone(grads, extra_args, measures)
+                done = self._step_by_host(grads, extra_args, measures)
         except _core.CoreError as fault:
             raise self._fault(fault, grads) from None
         for array in spent:
@@ -207,6 +202,16 @@ class Optimizer(Binding):
         injected = injected_rate(self._states()) if asks_rate else None
         rate = factor if injected is None else injected
         return make(StepReport, (*done[:5], rate))
+
+    def _step_by_host(
+        self, grads: PyTree, extra_args: dict[str, Any], measures: bool
+    ) -> _core._Report:
+        """A step whose host does more than to count, as it is written down where it can be."""
+        done = None
+        if self._quick is not None and not self._busy:
+            states = self._at_step[1] if self._pending is None else self._states()
+            done = self._quick(self.params, self._copies, grads, self._leaves_of, states, measures)
+        return self._step_alone(grads, extra_args, measures) if done is None else done
 
     def _leaves_of(self, grads: PyTree) -> list[Any]:
         """The leaves of gradients in a tree that may be unlike the last one; see ``step``."""
