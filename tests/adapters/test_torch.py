@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="needs gradmill[torch]")
 
 import gradmill as gm  # noqa: E402  (behind the skip)
 from gradmill._data.threads import scoped  # noqa: E402
-from gradmill.adapters.torch import SGD, Adam, AdamW, Optimizer  # noqa: E402
+from gradmill.adapters.torch import SGD, Adagrad, Adam, AdamW, Optimizer  # noqa: E402
 from tests.adapters.torch_models import (  # noqa: E402
     TOLERANCE,
     backward,
@@ -32,6 +32,12 @@ OWN: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "adamw, betas": (AdamW, torch.optim.AdamW, {"lr": 1e-2, "betas": (0.8, 0.95), "eps": 1e-4}),
     "adam": (Adam, torch.optim.Adam, {"lr": 1e-2}),
     "adam, l2": (Adam, torch.optim.Adam, {"lr": 1e-2, "weight_decay": 0.1}),
+    "adagrad": (Adagrad, torch.optim.Adagrad, {"lr": 0.1}),
+    "adagrad, all": (
+        Adagrad,
+        torch.optim.Adagrad,
+        {"lr": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.1, "eps": 1e-3},
+    ),
     "sgd": (SGD, torch.optim.SGD, {"lr": 0.1}),
     "sgd, momentum": (SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
     "sgd, all": (
@@ -250,6 +256,19 @@ def test_a_closure_is_evaluated_with_gradients_and_its_loss_returned() -> None:
     with torch.no_grad():
         losses = [opt.step(closure).item() for _ in range(5)]
     assert losses == sorted(losses, reverse=True)
+
+
+def test_a_gradient_scaler_skips_steps() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    opt = SGD([weight], lr=1.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    for factor in (1.0, torch.inf):
+        opt.zero_grad()
+        scaler.scale(factor * weight.sum()).backward()
+        scaler.step(opt)
+        scaler.update()
+    assert weight.item() == -1.0
+    assert scaler.get_scale() == 2.0
 
 
 def test_hooks_run_around_a_step() -> None:

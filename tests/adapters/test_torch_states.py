@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs gradmill[torch]")
 
 import gradmill as gm  # noqa: E402  (behind the skip)
-from gradmill.adapters.torch import SGD, Adam, AdamW, Optimizer  # noqa: E402
+from gradmill.adapters.torch import SGD, Adagrad, Adam, AdamW, Optimizer  # noqa: E402
 from tests.adapters.torch_models import (  # noqa: E402
     TOLERANCE,
     backward,
@@ -24,6 +24,7 @@ from tests.adapters.torch_models import (  # noqa: E402
 PAIRS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "adamw": (AdamW, torch.optim.AdamW, {"lr": 1e-2, "weight_decay": 0.1}),
     "adam": (Adam, torch.optim.Adam, {"lr": 1e-2, "weight_decay": 0.1}),
+    "adagrad": (Adagrad, torch.optim.Adagrad, {"lr": 0.1, "initial_accumulator_value": 0.1}),
     "sgd": (SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
     "plain sgd": (SGD, torch.optim.SGD, {"lr": 0.1}),
 }
@@ -103,6 +104,24 @@ def test_a_state_is_that_of_one_parameter_and_its_tensors_are_live() -> None:
         opt.state[torch.zeros(1)] = {}
 
 
+def test_states_are_assigned_one_by_one() -> None:
+    """As Lightning does, to bring them to the device of the parameters."""
+    net, opt = trained(lambda net: AdamW(net.parameters(), lr=1e-2), steps=3)
+    (members,) = opt._members
+    (cohort,) = members._cohorts
+    for param, state in opt.state.items():
+        opt.state[param] = {
+            key: 2 * value.clone() if value.dim() else value for key, value in state.items()
+        }
+    assert members._cohorts == [cohort]
+    expected, other = trained(lambda net: torch.optim.AdamW(net.parameters(), lr=1e-2), steps=3)
+    for param, its in zip(net.parameters(), expected.parameters(), strict=True):
+        mine, theirs = opt.state[param]["exp_avg"], 2 * other.state[its]["exp_avg"]
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-7)
+    opt.state[net[0].bias] = {**opt.state[net[0].bias], "step": torch.tensor(7.0)}
+    assert [float(opt.state[p]["step"]) for p in net.parameters()] == [3, 7, 3, 3]
+
+
 def test_a_parameter_is_replaced_in_its_group() -> None:
     """As programs do that grow their parameters: state of another size, and a new tensor."""
     weight = torch.nn.Parameter(torch.ones(2, 3))
@@ -164,6 +183,31 @@ def test_a_state_that_does_not_fit_is_refused_by_name() -> None:
         assert torch.equal(opt.state_dict()["state"][0]["exp_avg"], before)
         assert opt.param_groups[0]["lr"] == 1e-2
     opt.load_state_dict(through_a_file(opt.state_dict()))
+
+
+def test_states_of_several_groups_are_taken_over_all_or_none() -> None:
+    def groups(net: Any) -> list[dict[str, Any]]:
+        return [{"params": net[0].parameters()}, {"params": net[2].parameters()}]
+
+    _, opt = trained(lambda net: AdamW(groups(net), lr=1e-2), steps=3)
+    before = through_a_file(opt.state_dict())
+    state = through_a_file(opt.state_dict())
+    state["state"][0]["exp_avg"].zero_()
+    del state["state"][3]["exp_avg_sq"]
+    with pytest.raises(ValueError, match="'exp_avg_sq' is missing"):
+        opt.load_state_dict(state)
+    same_state(before["state"], opt.state_dict()["state"])
+
+
+def test_momentum_is_switched_off_and_on() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    opt = SGD([weight], lr=1.0, momentum=0.5)
+    for momentum in (0.5, 0.0, 0.5):
+        opt.param_groups[0]["momentum"] = momentum
+        weight.grad = torch.ones(1)
+        opt.step()
+    assert weight.item() == -3.0
+    assert opt.state[weight].keys() == {"step", "momentum_buffer"}
 
 
 def test_hooks_of_states_run() -> None:

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs gradmill[torch]")
 
 import gradmill as gm  # noqa: E402  (behind the skip)
-from gradmill.adapters.torch import SGD, AdamW, Optimizer  # noqa: E402
+from gradmill.adapters.torch import SGD, Adagrad, AdamW, Optimizer  # noqa: E402
 from gradmill.adapters.torch._views import array_of, tensor_of  # noqa: E402
 from gradmill.errors import LeafTypeError, LeafValueError  # noqa: E402
 
@@ -212,6 +212,7 @@ ARGUMENTS: dict[str, tuple[type[Exception], Any]] = {
         ValueError,
         lambda p: SGD([{"params": p, "dampening": 0.5}]),
     ),
+    "adagrad has no 'lr_decay', got 0.1": (ValueError, lambda p: Adagrad(p, lr_decay=0.1)),
     "empty parameter list": (ValueError, lambda p: AdamW([])),
 }
 

@@ -8,6 +8,8 @@ import jax
 import numpy as np
 from optax.contrib import GaLoreDimensionNumbers, MuonDimensionNumbers
 
+from gradmill.contrib._sophia import scale_by_sophia as scale_by_sophia
+
 
 def only_kernels(params: Any) -> Any:
     return not isinstance(params, dict) or {key: key != "bias" for key in params}

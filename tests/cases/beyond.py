@@ -13,6 +13,7 @@ from tests.cases.arguments import (
     decay,
     has_thirds,
     only_kernels,
+    scale_by_sophia,
     square_axes,
     square_axes_of_masked,
 )
@@ -59,6 +60,8 @@ _ROWS = [
         lambda m: m.contrib.scale_by_mars(0.8, 0.9, decay, 1e-3, max_norm=None),
     ),
     Case("mars", lambda m: m.contrib.mars(0.1, gamma=0.5, weight_decay=0.1, mask=only_kernels)),
+    # What sophia does in each step; the Hessian, which nobody averages here, is zero.
+    Case("scale_by_sophia", lambda m: scale_by_sophia(0.8, 2.0, 0.01, 0.5)),
     Case("scale_by_adam_mini", lambda m: m.contrib.scale_by_adam_mini()),
     Case(
         "scale_by_adam_mini_leaf",

@@ -373,3 +373,38 @@ def test_an_optimizer_that_lost_an_array(path: Path) -> None:
     with pytest.raises(LeafValueError, match=r"params\['kernel'\]: is another array"):
         gm.save(path, optimizer=opt)
     assert path.read_bytes() == whole
+
+
+BROKEN = """
+import sys
+import numpy as np
+import gradmill as gm
+from gradmill import _core
+
+def made():
+    return gm.Optimizer(gm.adam(0.1), {"a": np.zeros(10, np.float32), "b": np.zeros(3)})
+
+grads = {"a": np.ones(10, np.float32), "b": np.ones(3)}
+whole, opt = made(), made()
+whole.step(grads)
+path = sys.argv[1]
+gm.save(path, optimizer=whole)
+_core.plant_panic(1)
+try:
+    opt.step(grads)
+except RuntimeError as error:
+    assert "planted" in str(error)
+_core.plant_panic(-1)
+try:
+    gm.save(path, optimizer=opt)
+except RuntimeError as error:
+    print(type(error).__name__)
+gm.load(path, optimizer=opt)
+assert opt.step(grads) == whole.step(grads)
+assert gm.state_digest((opt.params, opt.state)) == gm.state_digest((whole.params, whole.state))
+"""
+
+
+def test_a_step_that_broke_off(tmp_path: Path) -> None:
+    """Its optimizer is not saved, and goes on from a file."""
+    assert python(BROKEN, tmp_path / "run.npz", planted=True) == "RuntimeError"

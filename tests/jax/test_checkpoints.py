@@ -88,6 +88,30 @@ def test_typed_keys_are_named(tmp_path: Path) -> None:
         gm.save(tmp_path / "run.npz", tree={"key": jax.random.key(0)})
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_modules_of_equinox(tmp_path: Path, suffix: str) -> None:
+    """Functions among their leaves are not written, and stay."""
+    eqx = pytest.importorskip("equinox", reason="the modules are Equinox's")
+    path = tmp_path / f"run{suffix}"
+
+    def made(seed: int) -> Any:
+        module = eqx.nn.MLP(2, 3, 4, 1, key=jax.random.key(seed))
+        own = jax.tree.map(lambda leaf: np.array(leaf) if eqx.is_array(leaf) else leaf, module)
+        return gm.Optimizer(
+            gm.masked(gm.adam(0.1), lambda tree: jax.tree.map(eqx.is_array, tree)), own
+        )
+
+    first, second = made(0), made(1)
+    first.step(eqx.filter(made(2).params, eqx.is_array))
+    gm.save(path, optimizer=first)
+    gm.load(path, optimizer=second)
+    arrays, others = eqx.partition(second.params, eqx.is_array)
+    assert bits(arrays) == bits(eqx.filter(first.params, eqx.is_array))
+    assert bits(second.state) == bits(first.state)
+    assert jax.tree.leaves(others) == jax.tree.leaves(eqx.partition(first.params, eqx.is_array)[1])
+    assert list(gm.load(path)["params"]["layers"][0]) == ["weight", "bias"]
+
+
 def stepped(seed: int, dtype: Any, **settings: Any) -> Any:
     opt = gm.Optimizer(chain(), some(seed, dtype), **settings)
     opt.step(some(seed + 1, dtype))

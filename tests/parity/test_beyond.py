@@ -117,6 +117,13 @@ def mars(steps: Steps, name: str) -> Any:
         yield -0.1 * (u if name == "bias" else u + 0.1 * p)
 
 
+def scale_by_sophia(steps: Steps, name: str) -> Any:
+    m = 0.0
+    for t, (g, _) in enumerate(steps, 1):
+        m = 0.8 * m + 0.2 * g
+        yield np.clip(m / (1 - 0.8**t) / 2.0, -0.5, 0.5)
+
+
 def adam_mini_of(
     steps: Steps, blocks: list[Any], b1: float, b2: float, eps: float, eps_root: float = 0.0
 ) -> Any:
@@ -296,6 +303,7 @@ FORMULAS: dict[str, Callable[..., Any]] = HATS | {
     "scale_by_mars": scale_by_mars,
     "scale_by_mars_args": scale_by_mars_args,
     "mars": mars,
+    "scale_by_sophia": scale_by_sophia,
     "scale_by_adam_mini": scale_by_adam_mini,
     "scale_by_adam_mini_leaf": scale_by_adam_mini_leaf,
     "adam_mini_heads": adam_mini_heads,

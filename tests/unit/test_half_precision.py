@@ -141,6 +141,23 @@ def test_master_weights(dtype: Any, clips: bool) -> None:
     assert bits(opt.state) == bits(single.state)
 
 
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("size", [1, 4096, 4097, (1 << 17) + 4099])
+@pytest.mark.parametrize("tx", [gm.adamw(0.1), gm.sgd(0.1, momentum=0.9)], ids=["adamw", "sgd"])
+def test_master_weights_of_any_length(tx: Any, size: int, dtype: Any) -> None:
+    """Long ones are rounded block by block."""
+    params, grads = normal(0, size, dtype), normal(1, size, dtype)
+    wide = params.astype(np.float32)
+    opt, single = gm.Optimizer(tx, params, master=True), gm.Optimizer(tx, wide)
+    for _ in range(3):
+        report, expected = opt.step(grads), single.step(grads.astype(np.float32))
+        assert report == expected
+    assert bits((opt.master, opt.state)) == bits((wide, single.state))
+    assert bits(params) == bits(wide.astype(dtype))
+    grads[-1] = np.nan
+    assert not opt.step(grads).finite
+
+
 def test_masters_go_on_where_others_stopped() -> None:
     tx = gm.adam(1e-3)
     first = gm.Optimizer(tx, np.ones(4, BF16), master=True)

@@ -64,6 +64,20 @@ def test_a_parameter_that_is_not_its_copy_rounded(path: Path) -> None:
     assert bits(second.params) == bits(first.params)
 
 
+def test_steps_that_no_state_counts(path: Path) -> None:
+    """Rounding draws with them."""
+
+    def made(start: int) -> gm.Optimizer:
+        return gm.Optimizer(gm.sgd(0.1), random_tree(start, BF16), **RANDOM)
+
+    first, second = made(0), made(1)
+    go(first, range(1, 4), BF16)
+    gm.save(path, optimizer=first)
+    gm.load(path, optimizer=second)
+    assert go(second, range(4, 6), BF16) == go(first, range(4, 6), BF16)
+    assert second.step(random_tree(6, BF16)).step == 6
+
+
 def test_other_numbers_of_threads(path: Path) -> None:
     wide = {"w": np.ones((600, 700), np.float32)}
 

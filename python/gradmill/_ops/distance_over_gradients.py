@@ -10,14 +10,14 @@ from gradmill._ops.op import op
 Array = Any
 
 
-@op(finds="units")
+@op(finds="units", summed=("init_params",))
 def scale_by_distance_over_gradients(
     xp: Any,
     u: Array,
     p: Array,
+    init_params: Array,
     max_dist: Array,
     grad_sum_of_squares: Array,
-    init_params: Array,
     *,
     eps: Array,
     global_scale: Array,
@@ -27,4 +27,4 @@ def scale_by_distance_over_gradients(
     farthest = xp.maximum(max_dist, xp.asarray(xp.sqrt(total(xp, way * way)), u.dtype))
     squares = grad_sum_of_squares + xp.asarray(total(xp, u * u), u.dtype)
     rate = over(xp, farthest, xp.sqrt(squares[0] + eps))
-    return u * (global_scale * rate), farthest, squares, init_params
+    return u * (global_scale * rate), init_params, farthest, squares

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -37,7 +36,7 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """
     # Behind a link it is the file that is replaced.
     goal = Path(os.path.realpath(path))
-    draft = goal.with_name(f".gradmill-{secrets.token_hex(8)}.tmp")
+    draft = goal.with_name(f".gradmill-{os.urandom(8).hex()}.tmp")
     try:
         with draft.open("xb") as file:
             yield file

@@ -3,17 +3,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradmill import tree
 from gradmill._data.checks import float_dtype, is_integer, number_of, real
-from gradmill._data.numbers import integer
 from gradmill._data.recorded import recorded
+from gradmill._data.slots import Slot
 from gradmill._data.types import is_transformation
-from gradmill._ops.common import average, correction, positive
-from gradmill._plan.scalars import next_count
-from gradmill._run.fused import by_tree
+from gradmill._ops import sophia as ops
+from gradmill._ops.common import average
+from gradmill._plan.spec import Spec
+from gradmill._run.fused import by_tree, native
 from gradmill.contrib._branches import either, kept
 from gradmill.contrib._hutchinson import hutchinson_estimator_diag_hessian
-from gradmill.contrib._numbers import decay, zero_count
+from gradmill.contrib._numbers import decay
 from gradmill.transforms import add_decayed_weights, scale_by_learning_rate
 from gradmill.transforms._chain import chain
 from gradmill.transforms._stateless import with_extra_args_support
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
     from gradmill._data.types import PyTree, ScalarOrSchedule, TransformationLike
     from gradmill._plan.spec import Mask
-    from gradmill._run.transformation import GradientTransformationExtraArgs
+    from gradmill._run.transformation import (
+        GradientTransformation,
+        GradientTransformationExtraArgs,
+    )
 
 
 class SophiaState(NamedTuple):
@@ -51,15 +54,48 @@ class SophiaState(NamedTuple):
     hessian_fn_state: Any
 
 
+class ScaleBySophiaState(NamedTuple):
+    """What :func:`scale_by_sophia` needs of the state of :func:`sophia`.
+
+    Attributes:
+        count: Steps taken, a 0-d int32 array.
+        mu: First moments, a tree like the parameters.
+        nu: Averages of the diagonal of the Hessian, a tree like the parameters.
+    """
+
+    count: Any
+    mu: Any
+    nu: Any
+
+
+@recorded
+def scale_by_sophia(
+    b1: float,
+    eps: float,
+    gamma: float,
+    threshold: float,
+    mu_dtype: DTypeLike | None = None,
+) -> GradientTransformation:
+    """The steps of :func:`sophia` by what is known of the Hessian; somebody else averages that."""
+    hyper = {
+        "b1": decay("b1", b1),
+        "eps": real("eps", eps, at_least=0),
+        "gamma": real("gamma", gamma),
+        "threshold": real("clip_threshold", threshold, at_least=0),
+    }
+    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), Slot("nu"))
+    return native(Spec(ops.scale_by_sophia, ScaleBySophiaState, hyper, slots))
+
+
 def _init(
-    xp: Any, params: PyTree, *, hessian: TransformationLike, mu_dtype: Any, **_: Any
+    xp: Any,  # noqa: ARG001  (formulas of trees have one signature)
+    params: PyTree,
+    *,
+    steps: TransformationLike,
+    hessian: TransformationLike,
+    **_: Any,
 ) -> SophiaState:
-    return SophiaState(
-        count=zero_count(xp),
-        mu=tree.zeros_like(params, mu_dtype),
-        nu=tree.zeros_like(params),
-        hessian_fn_state=hessian.init(params),
-    )
+    return SophiaState(*steps.init(params), hessian.init(params))
 
 
 def _sophia(
@@ -69,22 +105,12 @@ def _sophia(
     params: PyTree,
     extra: Mapping[str, Any],
     *,
+    steps: TransformationLike,
     hessian: TransformationLike,
-    b1: float,
     b2: float,
-    eps: float,
-    gamma: float,
-    threshold: float,
     update_interval: int,
     **_: Any,
 ) -> tuple[PyTree, SophiaState]:
-    def first(_: Any, m: Any, g: Any) -> Any:
-        return average(b1, m, g)
-
-    def bounded(xp: Any, m: Any, v: Any, filled: Any) -> Any:
-        ratio = m / filled / xp.maximum(gamma * v, positive(xp, eps, v.dtype))
-        return xp.minimum(xp.maximum(ratio, -threshold), threshold)
-
     def second(_: Any, v: Any, h: Any) -> Any:
         return average(b2, v, h)
 
@@ -94,14 +120,12 @@ def _sophia(
         return mapped("sophia", second, trees), after
 
     def stayed() -> tuple[PyTree, PyTree]:
-        return state.nu, kept(xp, state.hessian_fn_state)
+        return after.nu, kept(xp, state.hessian_fn_state)
 
-    mu = mapped("sophia", first, {"state": state.mu, "updates": updates})
-    filled = correction(b1, integer(state.count) + 1.0)
     # What is known of the Hessian is that before this step.
-    new = mapped("sophia", bounded, {"mu": mu, "nu": state.nu}, (filled,))
+    new, after = steps.update(updates, ScaleBySophiaState(state.count, state.mu, state.nu))
     nu, hessian_state = either(xp, state.count % update_interval == 0, looked, stayed)
-    return new, SophiaState(next_count(state.count), mu, nu, hessian_state)
+    return new, SophiaState(after.count, after.mu, nu, hessian_state)
 
 
 _HUTCHINSON = hutchinson_estimator_diag_hessian()
@@ -159,7 +183,7 @@ def sophia(
 
     Returns:
         A chain whose first state is a :class:`SophiaState`, and whose ``update`` needs ``params``.
-        It runs on NumPy.
+        What estimates and averages the Hessian runs on NumPy.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -186,14 +210,10 @@ def sophia(
         raise ValueError("sophia prints nothing: verbose must be False")
     bound = math.inf if clip_threshold is None else clip_threshold
     hyper = {
+        "steps": scale_by_sophia(b1, eps, gamma, bound, mu_dtype),
         "hessian": with_extra_args_support(hessian_diagonal_fn),
-        "b1": decay("b1", b1),
         "b2": decay("b2", b2),
-        "eps": real("eps", eps, at_least=0),
-        "gamma": real("gamma", gamma),
-        "threshold": real("clip_threshold", bound, at_least=0),
         "update_interval": int(real("update_interval", number_of(update_interval), at_least=1)),
-        "mu_dtype": float_dtype("mu_dtype", mu_dtype),
     }
     return chain(
         by_tree(_init, _sophia, hyper, ("mu", "nu"), reads_params=True),

@@ -101,9 +101,9 @@ def scale_by_distance_over_gradients(
         "global_scale": real("global_scale", global_scale),
     }
     slots = (
+        Slot("init_params", float_dtype("param_dtype", param_dtype), start="params"),
         Slot("max_dist", start=partial(_first_distance, start)),
         Slot("grad_sum_of_squares", start=_one_element),
-        Slot("init_params", float_dtype("param_dtype", param_dtype), start="params"),
     )
     return native(
         Spec(ops.scale_by_distance_over_gradients, ScaleByDistanceOverGradientsState, hyper, slots)

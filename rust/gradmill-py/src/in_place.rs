@@ -124,7 +124,8 @@ impl InPlace {
             let place = |tree| Place { tree, leaf: leaf.index };
             leaf.arrays.all(core.slots_of(leaf.skip)).map(move |(tree, array)| (place(tree), array))
         });
-        let written = Written::new(py, arrays)?;
+        let what = "params or state, which the step overwrites";
+        let written = Written::new(py, arrays, what)?;
         let count = |(count, scalars): Clock<'_>| {
             let misfit = || PyTypeError::new_err("count must be an int32 array without axes");
             let counter = count.map(|count| Counter::new(&count).ok_or_else(misfit)).transpose();

@@ -39,7 +39,7 @@ pub fn weighted_sum(
     }
     let place = |leaf| Place { tree: Tree::Params, leaf };
     let written = leaves.iter().enumerate().map(|(leaf, (sum, _))| (place(leaf), sum));
-    let written = Written::new(py, written)?;
+    let written = Written::new(py, written, "what the sum is written to")?;
     for (leaf, (_, arrays)) in leaves.iter_mut().enumerate() {
         for (number, array) in arrays.iter_mut().enumerate() {
             if !written.is_apart(array.raw.span(false)) {

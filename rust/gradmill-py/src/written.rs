@@ -12,6 +12,8 @@ pub struct Written {
     arrays: Vec<(Span, Py<PyAny>)>,
     /// The largest end among this array and those before it.
     reach: Vec<usize>,
+    /// What the arrays are, in words.
+    what: &'static str,
 }
 
 impl Written {
@@ -20,6 +22,7 @@ impl Written {
     pub fn new<'a>(
         py: Python<'_>,
         written: impl Iterator<Item = (Place, &'a Writable)>,
+        what: &'static str,
     ) -> PyResult<Self> {
         let (owners, mut arrays): (Vec<_>, Vec<_>) = written
             .map(|(place, array)| {
@@ -47,7 +50,7 @@ impl Written {
             *reach = span.end.max(*reach);
             Some(*reach)
         });
-        Ok(Self { reach: reach.collect(), arrays })
+        Ok(Self { reach: reach.collect(), arrays, what })
     }
 
     /// Whether memory surely has no byte between the first and the last that are written. Says so without code of
@@ -72,7 +75,7 @@ impl Written {
         for (written, array) in &self.arrays[..self.below(span)] {
             let may_share = written.end > span.start && !written.interleaves(&span);
             if may_share && shares_memory(array.bind(py), update.object())? {
-                let message = "shares memory with what is overwritten; pass a copy";
+                let message = format!("shares memory with {}; pass a copy", self.what);
                 return Err(place.value_error(message));
             }
         }

@@ -1,7 +1,7 @@
 """Steps for tensors on the CPU, by an optimizer that torch's schedulers, hooks and files take.
 
-:class:`Optimizer` takes any transformation; :class:`AdamW`, :class:`Adam` and :class:`SGD` have the
-arguments, the rule and the ``state_dict`` of torch's own.
+:class:`Optimizer` takes any transformation; :class:`AdamW`, :class:`Adam`, :class:`Adagrad` and
+:class:`SGD` have the arguments, the rule and the ``state_dict`` of torch's own.
 """
 
 try:
@@ -14,6 +14,7 @@ except ImportError as error:
 
 from gradmill.adapters.torch._optimizer import Optimizer as Optimizer
 from gradmill.adapters.torch._own import SGD as SGD
+from gradmill.adapters.torch._own import Adagrad as Adagrad
 from gradmill.adapters.torch._own import Adam as Adam
 from gradmill.adapters.torch._own import AdamW as AdamW
 

@@ -29,7 +29,6 @@ class Cohort:
         settings: Of what it is made.
         clips: Whether gradients are to be multiplied.
         options: How parameters of half precision are kept.
-        saved: The state to begin with, for each parameter.
 
     Attributes:
         named: The parameters by name.
@@ -43,7 +42,6 @@ class Cohort:
         settings: Settings,
         clips: bool,
         options: Mapping[str, Any],
-        saved: Mapping[torch.Tensor, Saved] | None = None,
     ) -> None:
         self.named = named
         self.grads: dict[Name, Any] = {}
@@ -55,10 +53,7 @@ class Cohort:
         self._slots = Slots(self._opt.state, self._scaled)
         self._sign = -1.0 if settings.maximize else 1.0
         self._steps = 0
-        if saved is not None:
-            self._go_on({name: saved[param] for name, param in named.items()})
         self._look()
-        self.tell(settings)
 
     def _look(self) -> None:
         """Note where parameters are, and which version of each this is."""
@@ -127,22 +122,45 @@ class Cohort:
             entries[name][MASTER] = tensor_of(copy)
         return {param: entries[name] for name, param in self._params}
 
-    def _go_on(self, saved: dict[Name, Saved]) -> None:
-        """Begin with a state."""
-        first = next(iter(saved.values()))
-        self._steps = steps = int(first.get(STEP, 0))
-        state = self._slots.filled(self._opt.state, saved, steps)
-        self._opt.load(state=state, steps=steps)
+    def write(self, param: torch.Tensor, saved: Saved) -> bool:
+        """Write a state over that of one parameter, if it is a state of so many steps."""
+        own = self.saved()[param]
+        if own.keys() != saved.keys():
+            return False
+        values = {key: torch.as_tensor(value) for key, value in saved.items()}
+        common = (self._slots.common | {STEP}) & own.keys()
+        if any(own[key].shape != value.shape for key, value in values.items()):
+            return False
+        if not all(torch.equal(own[key], values[key].to(own[key].dtype)) for key in common):
+            return False
+        for key in own.keys() - common:
+            own[key].copy_(values[key])
+        return True
+
+    def go_on(self, saved: Mapping[torch.Tensor, Saved], strict: bool) -> None:
+        """Begin with these states, which have as many steps.
+
+        Raises:
+            TreeError: One lacks something or, where that is not passed over, has too much.
+            LeafValueError: A tensor has another shape.
+        """
+        of_name = {name: saved[param] for name, param in self._params}
+        first = next(iter(of_name.values()))
+        self._steps = int(first.get(STEP, 0))
+        state = self._slots.filled(self._opt.state, of_name, self._steps, strict)
+        self._opt.load(state=state, steps=self._steps)
         for name, copy in self._copies().items():
-            if MASTER in saved[name]:
-                np.copyto(copy, saved[name][MASTER].numpy())
+            if MASTER in of_name[name]:
+                tensor_of(copy).copy_(torch.as_tensor(of_name[name][MASTER]))
+
+
+_TAKES_LISTS = torch.__version__ >= torch.torch_version.TorchVersion("2.7")
 
 
 def increment_version(params: list[torch.Tensor]) -> None:
     """Tell autograd that parameters have been written to."""
-    for param in params:
-        torch.autograd.graph.increment_version(param)
-
-
-if torch.__version__ >= torch.torch_version.TorchVersion("2.6"):
-    increment_version = torch.autograd.graph.increment_version
+    if _TAKES_LISTS:
+        torch.autograd.graph.increment_version(params)
+    else:
+        for param in params:
+            torch.autograd.graph.increment_version(param)

@@ -53,18 +53,21 @@ class Members:
             return
         old, new = self._settings, self._rule.settings(group)
         self._settings = new
-        if old is not None and _kind(old) != _kind(new):
-            self.load(self.saved())
-        else:
+        if old is None or _kind(old) == _kind(new):
             for cohort in self._cohorts:
                 cohort.tell(new)
+        else:
+            try:
+                self.settle(self.made(self.saved(), strict=False))
+            except Exception:
+                self._settings = old
+                raise
         self._watched = watched
 
     def _enroll(self, group: Group) -> None:
         self._params = list(group["params"])
         self._names = _names(self._at, group)
-        kept = self.saved()
-        self.load({param: saved for param, saved in kept.items() if param in self._names})
+        self.settle(self.made(self.saved()))
 
     def ready(self) -> list[Cohort]:
         """Those who have gradients, which they hold; the others are left as they are.
@@ -126,11 +129,17 @@ class Members:
         return cohort
 
     def _new(
-        self, params: list[torch.Tensor], saved: Mapping[torch.Tensor, Saved] | None
+        self,
+        params: list[torch.Tensor],
+        saved: Mapping[torch.Tensor, Saved] | None,
+        strict: bool = True,
     ) -> Cohort:
         named = {self._names[param]: param for param in params}
         assert self._settings is not None  # noqa: S101  (for the type checker: it was looked at)
-        return Cohort(named, self._rule, self._settings, self._clips, self._options, saved)
+        cohort = Cohort(named, self._rule, self._settings, self._clips, self._options)
+        if saved is not None:
+            cohort.go_on(saved, strict)
+        return cohort
 
     def _admit(self, cohort: Cohort) -> None:
         self._cohorts.append(cohort)
@@ -161,13 +170,31 @@ class Members:
         """Whether a parameter is in the group."""
         return param in self._names
 
-    def load(self, saved: Mapping[torch.Tensor, Saved]) -> None:
-        """Give these states to these parameters, and none to the others."""
+    def put(self, param: torch.Tensor, saved: Saved) -> None:
+        """Give this state to one parameter; where it takes steps with others, it still does so."""
+        cohort = self._of.get(param)
+        if cohort is None or not cohort.write(param, saved):
+            self.settle(self.made({**self.saved(), param: saved}))
+
+    def made(self, saved: Mapping[torch.Tensor, Saved], strict: bool = True) -> list[Cohort]:
+        """Cohorts with these states, which take the place of those there in :meth:`settle`.
+
+        Args:
+            saved: The states; parameters that have none start anew.
+            strict: Whether what the transformation does not keep is an error.
+
+        Raises:
+            TreeError: A state lacks something, or has too much.
+            LeafValueError: A tensor has another shape.
+        """
         alike: dict[Any, list[torch.Tensor]] = {}
         for param in self._params:
             if saved.get(param):
                 alike.setdefault(_common(param, saved[param]), []).append(param)
-        cohorts = [self._new(params, saved) for params in alike.values()]
+        return [self._new(params, saved, strict) for params in alike.values()]
+
+    def settle(self, cohorts: list[Cohort]) -> None:
+        """Have these cohorts and no others."""
         self._cohorts, self._of = [], {}
         self._waiting = list(self._params)
         for cohort in cohorts:

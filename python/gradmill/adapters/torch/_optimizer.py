@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from gradmill.adapters.torch._cohort import Cohort, Saved
     from gradmill.adapters.torch._rule import Group
 
-UNKNOWN = ("amsgrad", "dampening", "differentiable", "momentum", "nesterov", "weight_decay")
+UNKNOWN = (
+    *("amsgrad", "dampening", "differentiable", "lr_decay", "momentum", "nesterov"),
+    "weight_decay",
+)
 """Entries of torch's groups that change numbers, and are refused where the rule has none such."""
 
 
@@ -90,6 +93,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
 
     _entries: ClassVar[Mapping[str, Any]] = {}
     """What torch's groups have besides what the rule reads."""
+    _always: ClassVar[Mapping[str, Any]] = {}
+    """What groups have, whatever a ``state_dict`` says."""
+    _make_rule: ClassVar[type[Rule]] = Rule
 
     def __init__(
         self,
@@ -109,11 +115,6 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
         self._begin(None if max_norm is None else float(max_norm))
         entries = {**self._rule.entries, "maximize": False, **self._entries, **given}
         super().__init__(params, entries)
-
-    _always: ClassVar[Mapping[str, Any]] = {}
-    """What groups have, whatever a ``state_dict`` says."""
-
-    _make_rule: ClassVar[type[Rule]] = Rule
 
     def _begin(self, max_norm: float | None) -> None:
         if max_norm is not None and not max_norm > 0:
@@ -258,11 +259,12 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
     @state.setter
     def state(self, value: Mapping[torch.Tensor, Saved]) -> None:
         if self._members or value:
-            for members in self._look():
-                members.load(value)
+            made = [(members, members.made(value)) for members in self._look()]
+            for members, cohorts in made:
+                members.settle(cohorts)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a ``state_dict`` of this class or of torch's AdamW, Adam or SGD.
+        """Go on from a ``state_dict`` of this class or of torch's.
 
         Moments keep their bits; those of half precision are widened.
 
@@ -332,20 +334,17 @@ class States(MutableMapping[torch.Tensor, Any]):
         found = (members.saved_of(param) for members in self._look())
         return next((saved for saved in found if saved is not None), {})
 
-    def _load(self, param: torch.Tensor, saved: Saved) -> None:
+    def __setitem__(self, param: torch.Tensor, saved: Saved) -> None:
+        """Go on from this state."""
         for members in self._look():
             if param in members:
-                members.load({**members.saved(), param: saved})
+                members.put(param, saved)
                 return
         raise KeyError("the parameter is in none of this optimizer's param_groups")
 
-    def __setitem__(self, param: torch.Tensor, saved: Saved) -> None:
-        """Go on from this state."""
-        self._load(param, saved)
-
     def __delitem__(self, param: torch.Tensor) -> None:
         """Start anew with the next gradient."""
-        self._load(param, {})
+        self[param] = {}
 
     def __contains__(self, param: object) -> bool:
         """Whether a parameter has a state."""

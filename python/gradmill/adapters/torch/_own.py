@@ -1,4 +1,4 @@
-"""AdamW, Adam and SGD with torch's own arguments and rules."""
+"""AdamW, Adam, Adagrad and SGD with torch's own arguments and rules."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gradmill.adapters.torch._optimizer import Optimizer
 from gradmill.adapters.torch._rule import Rule, Settings
+from gradmill.optimizers import adagrad as plain_adagrad
 from gradmill.optimizers import adam as plain_adam
 from gradmill.optimizers import adamw
 from gradmill.transforms import add_decayed_weights, scale_by_learning_rate, trace
@@ -29,8 +30,18 @@ def adam(
     weight_decay: float | None = 0.0,
 ) -> TransformationLike:
     """Adam whose decay is added to the gradient; None for no decay."""
-    tx = plain_adam(learning_rate, b1, b2, eps)
-    return tx if weight_decay is None else chain(add_decayed_weights(weight_decay), tx)
+    return _decayed(weight_decay, plain_adam(learning_rate, b1, b2, eps))
+
+
+def adagrad(
+    learning_rate: float,
+    initial_accumulator_value: float = 0.0,
+    eps: float = 1e-10,
+    weight_decay: float | None = 0.0,
+) -> TransformationLike:
+    """Adagrad with epsilon beside the root, whose decay is added to the gradient."""
+    tx = plain_adagrad(learning_rate, initial_accumulator_value, eps, eps_in_sqrt=False)
+    return _decayed(weight_decay, tx)
 
 
 def sgd(
@@ -41,10 +52,13 @@ def sgd(
     nesterov: bool = False,
 ) -> TransformationLike:
     """Gradient descent; None for no momentum and no decay."""
-    links = [] if weight_decay is None else [add_decayed_weights(weight_decay)]
-    if momentum is not None:
-        links.append(trace(momentum, nesterov))
-    return chain(*links, scale_by_learning_rate(learning_rate))
+    tx = scale_by_learning_rate(learning_rate)
+    return _decayed(weight_decay, tx if momentum is None else chain(trace(momentum, nesterov), tx))
+
+
+def _decayed(weight_decay: float | None, tx: TransformationLike) -> TransformationLike:
+    """The transformation of gradients that multiples of the parameters are added to."""
+    return tx if weight_decay is None else chain(add_decayed_weights(weight_decay), tx)
 
 
 class _Sparing(Rule):
@@ -139,6 +153,50 @@ class Adam(Optimizer):
     ) -> None:
         own: dict[str, Any] = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, adam, **own, **options)
+
+
+class Adagrad(Optimizer):
+    """``torch.optim.Adagrad`` on the CPU: same arguments, same numbers to rounding, same files.
+
+    There is no ``lr_decay``; a scheduler does that.
+
+    Args:
+        params: As for :class:`Optimizer`.
+        lr: The learning rate.
+        weight_decay: The multiple of the parameters that is added to the gradients.
+        initial_accumulator_value: What sums of squares start with.
+        eps: Added outside the root.
+        **options: ``maximize``, and the options of :class:`Optimizer`.
+
+    Raises:
+        LeafTypeError, TypeError, ValueError: As for :class:`Optimizer`.
+
+    Example:
+        >>> import torch
+        >>> from gradmill.adapters.torch import Adagrad
+        >>> weight = torch.nn.Parameter(torch.ones(2))
+        >>> opt = Adagrad([weight], lr=0.1)
+        >>> weight.sum().backward()
+        >>> opt.step()
+        >>> weight.detach()
+        tensor([0.9000, 0.9000])
+    """
+
+    _entries: ClassVar[Mapping[str, Any]] = {**_IGNORED, "lr_decay": 0.0}
+    _make_rule = _Sparing
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-2,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        **options: Any,
+    ) -> None:
+        own: dict[str, Any] = {"lr": lr, "eps": eps, "weight_decay": weight_decay}
+        own["initial_accumulator_value"] = float(initial_accumulator_value)
+        super().__init__(params, adagrad, **own, **options)
 
 
 class SGD(Optimizer):

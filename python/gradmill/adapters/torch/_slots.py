@@ -46,6 +46,10 @@ class Slots:
     Args:
         state: The state.
         scaled: Whether a factor stands in front of the transformation, whose state is left out.
+
+    Attributes:
+        keys: What all are called.
+        common: What those are called that belong to no parameter alone.
     """
 
     def __init__(self, state: PyTree, scaled: bool) -> None:
@@ -56,7 +60,9 @@ class Slots:
             None if p is None else Leaf(p.short if short[p.short] == 1 else p.long, p.owner)
             for p in paths
         ]
-        self.keys = {leaf.key for leaf in self.leaves if leaf is not None}
+        named = [leaf for leaf in self.leaves if leaf is not None]
+        self.keys = {leaf.key for leaf in named}
+        self.common = {leaf.key for leaf in named if leaf.owner is None}
 
     def saved(self, state: PyTree, names: Iterable[Name], steps: int) -> dict[Name, dict[str, Any]]:
         """For each parameter what belongs to it, in the same memory, and what belongs to all.
@@ -76,14 +82,20 @@ class Slots:
                     entries[leaf.key] = torch.tensor(array)
         return found
 
-    def filled(self, state: PyTree, values: Mapping[Name, Mapping[str, Any]], steps: int) -> PyTree:
+    def filled(
+        self,
+        state: PyTree,
+        values: Mapping[Name, Mapping[str, Any]],
+        steps: int,
+        strict: bool,
+    ) -> PyTree:
         """The state with values for each parameter, as :meth:`saved` gives them.
 
         Raises:
-            TreeError: A value is missing, or is none that the state has.
+            TreeError: A value is missing or, where ``strict``, is none that the state has.
             LeafValueError: One has another shape.
         """
-        for name, entries in values.items():
+        for name, entries in values.items() if strict else ():
             self._check(name, entries)
         first = next(iter(values))
         leaves = []

@@ -1,7 +1,10 @@
-//! Superinstructions: `scale -> decay -> moment -> decay -> scale` as one loop in registers, each part optional.
+//! Superinstructions: `scale -> decay -> moment -> decay -> scale` as one loop in registers, each part optional, and a third
+//! scaling in the place of a moment.
 //!
 //! They are built from the ops' own element functions, so a fused run rounds exactly as the ops do one
 //! by one. An absent scaling is a product with one, which changes no bit and costs less than a loop of its own.
+
+use smallvec::SmallVec;
 
 use super::placed::Placed;
 use crate::number::float::Float;
@@ -69,6 +72,8 @@ pub struct Pattern<T> {
     pre: Decay<T>,
     /// An op that the list of ops says can be one.
     moment: Option<Placed<T>>,
+    /// What stands between the other two scalings where there is no moment.
+    middle: Scale<T>,
     post: Decay<T>,
     last: Scale<T>,
     frequency: Frequency,
@@ -85,7 +90,7 @@ pub trait PatternVisitor<T: Float>: Visitor<T> {
 impl<T: Float> Pattern<T> {
     /// The pattern of `steps`, where they have one.
     pub fn of(steps: &[Placed<T>]) -> Option<Self> {
-        let (first, rest) = scaling(steps);
+        let (before, rest) = scalings(steps);
         let (pre, rest) = decaying(rest);
         let moment = rest.first().and_then(|placed| Some((*placed, placed.step.moment()?)));
         let rest = if moment.is_some() { &rest[1..] } else { rest };
@@ -95,19 +100,21 @@ impl<T: Float> Pattern<T> {
         if pre.is_there && post.is_there {
             return None;
         }
-        let (mut last, mut rest) = scaling(rest);
-        while let ([_, ..], (scale, behind)) = (rest, scaling(rest))
-            && behind.len() < rest.len()
-        {
-            last = last.followed_by(scale)?;
-            rest = behind;
-        }
-        let (mut first, mut last) = (first, last);
-        if moment.is_none() && !pre.is_there && last.step_size == T::ONE {
-            // Nothing stands between the two, and loops without the first one are faster.
-            std::mem::swap(&mut first, &mut last);
-        }
-        rest.is_empty().then_some(Self { first, pre, moment, post, last, frequency })
+        let (behind, rest) = scalings(rest);
+        let one = Scale { step_size: T::ONE };
+        let is_bare = moment.is_none() && !pre.is_there && !post.is_there;
+        let (first, middle, last) = match (&before[..], &behind[..]) {
+            // Loops without the first one are faster.
+            ([], []) => (one, one, one),
+            (&[last], []) | ([], &[last]) if is_bare => (one, one, last),
+            (&[first, last], []) if is_bare => (first, one, last),
+            (&[first, middle, last], []) if is_bare => (first, middle, last),
+            (&[first], []) => (first, one, one),
+            ([], &[last]) => (one, one, last),
+            (&[first], &[last]) => (first, one, last),
+            _ => return None,
+        };
+        rest.is_empty().then_some(Self { first, pre, moment, middle, post, last, frequency })
     }
 
     /// The position of the moment's first slot among those of the pass.
@@ -130,7 +137,11 @@ impl<T: Float> Pattern<T> {
     pub fn visit<V: PatternVisitor<T>>(&self, visitor: V) -> Option<V::Output> {
         let around = Around { pattern: self, visitor };
         match &self.moment {
-            None => Some(around.visit_moment::<{ Frequency::Frequent as u8 }, 0, _>(&NoMoment)),
+            None if self.middle.step_size == T::ONE => {
+                Some(around.visit_moment::<{ Frequency::Frequent as u8 }, 0, _>(&NoMoment))
+            }
+            None if Frequency::Rare < V::LEAST => None,
+            None => Some(around.visit_moment::<{ Frequency::Rare as u8 }, 0, _>(&self.middle)),
             Some(moment) => moment.step.visit_moment(around),
         }
     }
@@ -190,17 +201,21 @@ fn decaying<T: Float>(steps: &[Placed<T>]) -> (Decay<T>, &[Placed<T>]) {
     }
 }
 
-/// The scaling that `steps` begin with, or one by one, and the rest.
-fn scaling<T: Float>(steps: &[Placed<T>]) -> (Scale<T>, &[Placed<T>]) {
-    let scale = match steps.first().map(|placed| placed.step) {
-        Some(AnyOp::Scale(op)) => Some(op),
-        Some(AnyOp::ClipByGlobalNorm(op)) => op.as_scale(),
-        Some(AnyOp::NormalizeByUpdateNorm(op)) => op.as_scale(),
-        Some(AnyOp::Dog(op) | AnyOp::Dowg(op)) => Some(op.as_scale()),
-        _ => None,
-    };
-    match scale {
-        Some(scale) => (scale, &steps[1..]),
-        None => (Scale { step_size: T::ONE }, steps),
+/// The scalings that `steps` begin with, those together that round as one does, and the rest.
+fn scalings<T: Float>(mut steps: &[Placed<T>]) -> (SmallVec<[Scale<T>; 3]>, &[Placed<T>]) {
+    let mut scalings = SmallVec::<[Scale<T>; 3]>::new();
+    while let [placed, rest @ ..] = steps
+        && let Some(step_size) = placed.step.as_factor()
+    {
+        let scale = Scale { step_size };
+        let is_full = scalings.len() == scalings.inline_size();
+        match scalings.last_mut().map(|last| (last.followed_by(scale), last)) {
+            Some((Some(both), last)) => *last = both,
+            // No pattern has more.
+            _ if is_full => break,
+            _ => scalings.push(scale),
+        }
+        steps = rest;
     }
+    (scalings, steps)
 }

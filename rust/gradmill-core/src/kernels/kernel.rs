@@ -15,13 +15,17 @@ use crate::data::{Dense, ROOM};
 use crate::number::dtype::DType;
 use crate::number::element::Element;
 use crate::number::float::Float;
-use crate::ops::{Frequency, Op, Visitor};
+use crate::ops::{AnyOp, Frequency, Op, Scale, Visitor};
 use crate::sys::simd::Tier;
+
+/// How many steps a kernel holds without memory of its own.
+const STEPS: usize = 4;
 
 /// The steps of one pass with their constants, ready to run.
 #[derive(Debug)]
 pub struct Kernel<T> {
-    steps: SmallVec<[Placed<T>; 4]>,
+    steps: SmallVec<[Placed<T>; STEPS]>,
+    may_fuse: bool,
     /// The same as one loop, in registers, where there is one.
     fused: Option<Pattern<T>>,
     /// How many steps matter where the update is to be applied and is zero in any case: those with state, and
@@ -31,7 +35,7 @@ pub struct Kernel<T> {
 
 impl<T> Default for Kernel<T> {
     fn default() -> Self {
-        Self { steps: SmallVec::new(), fused: None, zero_steps: None }
+        Self { steps: SmallVec::new(), may_fuse: false, fused: None, zero_steps: None }
     }
 }
 
@@ -44,13 +48,43 @@ fn zero_steps<T: Float>(steps: &[Placed<T>]) -> Option<usize> {
     tail.iter().all(stays).then(|| last.map_or(0, |last| last + 1))
 }
 
+fn reads_number<T: Float>(placed: &Placed<T>) -> bool {
+    placed.step.reads().number
+}
+
 impl<T: Float> Kernel<T> {
     /// Makes it that of these steps.
     pub fn rebind(&mut self, steps: impl Iterator<Item = Placed<T>>, fuse: bool) {
         self.steps.clear();
         self.steps.extend(steps);
         self.zero_steps = zero_steps(&self.steps);
+        self.may_fuse = fuse;
         self.fused = fuse.then(|| Pattern::of(&self.steps)).flatten();
+    }
+
+    /// The loop for a leaf all of whose elements read the same number, which `number_of` gives for an op; None where that is
+    /// no loop, or they do not.
+    pub fn with_numbers(&self, number_of: impl Fn(usize) -> Option<f64>) -> Option<Self> {
+        // Longer ones would take memory of their own.
+        if !self.may_fuse
+            || self.fused.is_some()
+            || self.steps.len() > STEPS
+            || !self.steps.iter().any(reads_number)
+        {
+            return None;
+        }
+        let mut steps = SmallVec::<[Placed<T>; STEPS]>::new();
+        for placed in &self.steps {
+            let mut own = *placed;
+            if reads_number(placed) {
+                let number = T::from_f64(number_of(placed.op)?);
+                own.step = AnyOp::Scale(Scale { step_size: placed.step.as_factor_with(number)? });
+            }
+            steps.push(own);
+        }
+        let mut kernel = Self::default();
+        kernel.rebind(steps.into_iter(), self.may_fuse);
+        kernel.is_fused().then_some(kernel)
     }
 
     /// Whether its update is zero whatever comes in, so that parameters it is applied to are left alone.

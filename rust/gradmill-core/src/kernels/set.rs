@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::kernel::Kernel;
 use super::placed::Placed;
+use super::settled::Settled;
 use crate::number::float::Float;
 
 /// A kernel, and which slots it works on: positions among those of a leaf's ops that do not pass it by.
@@ -16,6 +17,14 @@ pub struct Bound<T> {
     /// The op whose addends the pass ends with, if there is one and it does not pass the leaf by; its first slot is
     /// counted in the same way.
     pub adds: Option<Placed<T>>,
+}
+
+impl<T: Float> Bound<T> {
+    /// The same for a leaf that is one unit, with its numbers as factors, where that is one loop.
+    pub fn of_leaf(&self, settled: &Settled, leaf: usize) -> Option<Self> {
+        let kernel = self.kernel.with_numbers(|op| settled.number_of_leaf(op, leaf))?;
+        Some(Self { kernel, slots: self.slots.clone(), adds: self.adds })
+    }
 }
 
 /// The kernels of a pass: one for each dtype and each set of skipped ops.

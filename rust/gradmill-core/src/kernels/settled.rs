@@ -66,6 +66,16 @@ impl Settled {
         }
     }
 
+    /// The number that all elements of a leaf read for `op`, where the leaf is one unit.
+    pub fn number_of_leaf(&self, op: usize, leaf: usize) -> Option<f64> {
+        match &self.units[first_of(&self.number_ops, op) + leaf] {
+            Some(OfLeaf { units, first, other: None }) if units.count() == 1 => {
+                Some(self.numbers[*first])
+            }
+            _ => None,
+        }
+    }
+
     /// The random numbers that `op` reads from the element `at` of the stretch that begins at `origin`.
     #[inline(never)]
     pub fn fill_normals<T: Float>(

@@ -37,11 +37,6 @@ impl<T: Float> TimesRate<T> {
     pub(super) fn of(rate: f64) -> Self {
         Self(Scale { step_size: T::from_f64(rate) })
     }
-
-    /// The same arithmetic as a plain scaling, which leaves state as it is, too.
-    pub(crate) fn as_scale(&self) -> Scale<T> {
-        self.0
-    }
 }
 
 /// `u max|p - p0| / √(Σ|u|² + eps)`, or `u first_rate` in a step that is the first.
@@ -64,5 +59,10 @@ impl<T: Float> Op<T, 1> for TimesRate<T> {
     #[inline(always)]
     fn element(&self, update: T, beside: Beside<T>, state: [T; 1]) -> (T, [T; 1]) {
         (self.0.element(update, beside, []).0, state)
+    }
+
+    // State stays as it is.
+    fn as_factor(&self) -> Option<T> {
+        Some(self.0.step_size)
     }
 }

@@ -2,7 +2,6 @@
 
 use super::gather::{Addend, Gather, Of, Over, Settle};
 use super::op::{Beside, FromScalars, Meta, Op, bound, epsilon};
-use super::scale::Scale;
 use crate::number::float::Float;
 
 pub const CLIP_BY_GLOBAL_NORM: Meta = Meta {
@@ -53,13 +52,6 @@ macro_rules! rescaling {
         #[derive(Clone, Copy, Debug)]
         pub struct $name<T>(Rescale<T>);
 
-        impl<T: Float> $name<T> {
-            /// The same arithmetic as a plain scaling, where one factor is enough.
-            pub(crate) fn as_scale(&self) -> Option<Scale<T>> {
-                (self.0.rest == T::ONE).then_some(Scale { step_size: self.0.factor })
-            }
-        }
-
         impl<T: Float> FromScalars<$count> for $name<T> {
             fn from_scalars($scalars: &[f64; $count]) -> Self {
                 let (size, norm) = $ratio;
@@ -71,6 +63,10 @@ macro_rules! rescaling {
             #[inline(always)]
             fn element(&self, update: T, _: Beside<T>, state: [T; 0]) -> (T, [T; 0]) {
                 (update * self.0.factor * self.0.rest, state)
+            }
+
+            fn as_factor(&self) -> Option<T> {
+                (self.0.rest == T::ONE).then_some(self.0.factor)
             }
 
             fn keeps_zero(&self) -> bool {

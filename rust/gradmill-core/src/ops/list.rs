@@ -82,6 +82,20 @@ macro_rules! ops {
                 }
             }
 
+            /// See [`Op::as_factor`].
+            pub(crate) fn as_factor(&self) -> Option<T> {
+                match self {
+                    $($(Self::$variant(op) => Op::<T, { $meta.slots.len() }>::as_factor(op),)*)*
+                }
+            }
+
+            /// See [`Op::as_factor_with`].
+            pub(crate) fn as_factor_with(&self, number: T) -> Option<T> {
+                match self {
+                    $($(Self::$variant(op) => Op::<T, { $meta.slots.len() }>::as_factor_with(op, number),)*)*
+                }
+            }
+
             /// See [`Op::gives_zero`].
             pub(crate) fn gives_zero(&self) -> bool {
                 match self {

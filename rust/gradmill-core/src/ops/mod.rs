@@ -81,6 +81,7 @@ list::ops! {
     simplified_ademamix { ScaleBySimplifiedAdemamix: ScaleBySimplifiedAdemamix<T>, SIMPLIFIED_ADEMAMIX; }
     cocob { ScaleByCocob: ScaleByCocob<T>, COCOB; }
     cautious { CautiousWeightDecay: CautiousWeightDecay<T>, CAUTIOUS_DECAY; }
+    sophia { ScaleBySophia: ScaleBySophia<T>, SOPHIA; }
     mars { ScaleByMars: ScaleByMars<T>, MARS; }
     madgrad { ScaleByMadgrad: ScaleByMadgrad<T>, MADGRAD; }
     prodigy { Prodigy: Prodigy<T>, PRODIGY; }
@@ -88,6 +89,7 @@ list::ops! {
     dog { Dog: TimesRate<T>, DOG; }
     dowg { Dowg: TimesRate<T>, DOWG; }
     parameter_average { ParameterAverage: ParameterAverage<T>, PARAMETER_AVERAGE; }
+    distance_over_gradients { DistanceOverGradients: DistanceOverGradients, DISTANCE; }
     schedule_free { ScheduleFree: ScheduleFree<T>, SCHEDULE_FREE; }
     sign { ScaleBySign: ScaleBySign, SIGN, fused Rare; }
     rss { ScaleByRss: ScaleByRss<T>, RSS, fused Rare; }

@@ -153,6 +153,17 @@ pub trait Op<T: Float, const N: usize>: Copy + Send + Sync {
         Estimates::default()
     }
 
+    /// The factor by which it multiplies updates, where it does nothing else.
+    fn as_factor(&self) -> Option<T> {
+        None
+    }
+
+    /// The same for a leaf all of whose elements have this number of their unit.
+    fn as_factor_with(&self, number: T) -> Option<T> {
+        let _ = number;
+        None
+    }
+
     /// Whether each update that leaves is zero, whatever comes.
     fn gives_zero(&self) -> bool {
         false

@@ -30,6 +30,10 @@ impl<T: Float> Op<T, 0> for Scale<T> {
         (update * self.step_size, state)
     }
 
+    fn as_factor(&self) -> Option<T> {
+        Some(self.step_size)
+    }
+
     fn keeps_zero(&self) -> bool {
         self.step_size.is_finite()
     }

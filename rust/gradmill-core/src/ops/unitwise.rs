@@ -117,6 +117,10 @@ impl<T: Float> Op<T, 0> for TimesNumber {
     fn element(&self, update: T, Beside { number, .. }: Beside<T>, state: [T; 0]) -> (T, [T; 0]) {
         (update * number, state)
     }
+
+    fn as_factor_with(&self, number: T) -> Option<T> {
+        Some(number)
+    }
 }
 
 /// `u - number`.

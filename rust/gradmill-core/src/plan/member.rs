@@ -101,6 +101,12 @@ impl Member {
         &OPS[self.op]
     }
 
+    /// Whether a leaf is one unit to it, whatever its shape.
+    pub fn has_whole_units(&self) -> bool {
+        let over = self.meta().gather.map(|gather| gather.over);
+        self.axes.is_none() && over == Some(Over::Units(UnitAxes::All))
+    }
+
     /// The units that it makes of a leaf for one of its sums, or of its slots by units; none where it makes none of any.
     pub fn units(&self, shape: &[usize], sum: usize) -> Result<Option<Units>, String> {
         let axes = match self.meta().gather.map(|gather| gather.over) {

@@ -307,7 +307,9 @@ impl Program {
         let binding = Binding { scalars, found: &found, off: 0, fuse: true };
         let mut kernels = KernelSet::<f32>::default();
         kernels.add(0, |bound| self.bind(pass, 0, binding, bound));
-        kernels.of(0).kernel.is_fused()
+        let kernel = &kernels.of(0).kernel;
+        let number = |op: usize| self.members[op].has_whole_units().then_some(2.0);
+        kernel.is_fused() || kernel.with_numbers(number).is_some()
     }
 
     /// How many numbers the ops before `op` find behind their scalars.

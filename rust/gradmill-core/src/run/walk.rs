@@ -1,10 +1,9 @@
 //! One pass over all leaves: cut into chunks, spread over threads, brought into dense blocks.
 
+mod mixed;
 mod parts;
 mod summing;
 mod tasks;
-
-use std::ops::Range;
 
 use smallvec::SmallVec;
 
@@ -17,7 +16,6 @@ use super::staging::{
 };
 use crate::data::{Dense, Leaf, Origin, Params, ROOM, Sink, Slot, Source};
 use crate::kernels::kernel::{self, Across, Kernel, Sum};
-use crate::kernels::mixed::apply_mixed;
 use crate::kernels::placed::{Placed, Site};
 use crate::kernels::set::{Bound, KernelSet, Kernels};
 use crate::kernels::settled::Settled;
@@ -175,6 +173,8 @@ impl Walk<'_> {
         position: usize,
     ) -> (bool, Pair) {
         let bound = kernels.of(row.skip());
+        let of_leaf = bound.of_leaf(self.settled, position);
+        let bound = of_leaf.as_ref().unwrap_or(bound);
         if row.len() <= CHUNK
             && let Some(done) = self.dense(bound, row, position)
         {
@@ -245,21 +245,6 @@ impl Walk<'_> {
             running.add(config.tier, row.updates()?, &[], &[]);
         }
         Some((true, running.total()))
-    }
-
-    /// Sends a chunk whose arrays are dense, in place and of different types through the last pass, where
-    /// there is a loop for these types.
-    fn mixed<T: Float>(
-        &self,
-        kernel: &Kernel<T>,
-        slots: &Range<usize>,
-        leaf: &mut Leaf<'_>,
-    ) -> Option<T::Bits> {
-        let is_other = self.pass.ends_for.is_some() || self.pass.source == PassInput::Carried;
-        if is_other || self.rounding.is_some() || self.measures_steps() {
-            return None;
-        }
-        apply_mixed(kernel, self.config.tier, leaf, slots)
     }
 
     /// Goes from old arrays to new ones in one loop, where there is such a loop and all are dense.
