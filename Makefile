@@ -14,7 +14,7 @@ WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 MINUTES ?= 10
 # The extras of programs that adapters are for, and where torch has its builds without CUDA.
 ADAPTERS := autograd flower sklearn thinc torch
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 LIBRARY := $(if $(findstring darwin,$(shell uname -s | tr A-Z a-z)),dylib,so)
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 SANITIZE := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/sanitize
@@ -79,7 +79,7 @@ test-jax-matrix: build .venv/jax-oldest.stamp .venv/jax-newest.stamp ## Run the 
 .venv/adapters.stamp: .venv/packages.stamp pyproject.toml
 	$(PYTHON) -m venv .venv/adapters
 	.venv/adapters/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.venv/adapters/bin/python -m pip install --quiet --extra-index-url $(TORCH_INDEX) --group test \
+	.venv/adapters/bin/python -m pip install --quiet $(addprefix --extra-index-url ,$(TORCH_INDEX)) --group test \
 		$$($(BIN)/python tools/requirements.py $(ADAPTERS))
 	touch $@
 
