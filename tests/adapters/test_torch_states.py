@@ -220,6 +220,48 @@ def test_hooks_of_states_run() -> None:
     assert seen == ["saved", 0]
 
 
+def wander(kind: Any, seed: int, **arguments: Any) -> Any:
+    """A network after steps with all that programs do between them, at random."""
+    chances = np.random.default_rng(seed)
+    net = model(torch.float64)
+    groups = [{"params": [net[0].weight, net[2].bias]}, {"params": [net[0].bias], "lr": 3e-3}]
+    opt = kind(groups, **arguments)
+    for at, inputs in enumerate(batches(torch.float64, 40)):
+        opt.zero_grad()
+        backward(net, inputs)
+        for param in net.parameters():
+            if chances.random() < 0.2:
+                param.grad = None
+        opt.step()
+        group = opt.param_groups[chances.integers(len(opt.param_groups))]
+        param = group["params"][chances.integers(len(group["params"]))]
+        match chances.integers(6):
+            case 0:
+                group["lr"] *= 0.7
+            case 1:
+                param.data = param.data.clone()
+            case 2 if param in opt.state:
+                state = opt.state[param].items()
+                opt.state[param] = {key: v if key == "step" else 0.5 * v for key, v in state}
+            case 3:
+                state = through_a_file(opt.state_dict())
+                opt = kind([{"params": g["params"]} for g in opt.param_groups], **arguments)
+                opt.load_state_dict(state)
+            case 4:
+                group["weight_decay"] = 0.1 * int(chances.integers(2))
+        if at == 20:
+            opt.add_param_group({"params": [net[2].weight]})
+    return net
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", ["adamw", "adam", "adagrad", "sgd"])
+def test_any_course_is_that_of_torch(name: str, seed: int) -> None:
+    ours, theirs, arguments = PAIRS[name]
+    net, expected = (wander(kind, seed, **arguments) for kind in (ours, theirs))
+    assert distance(net, expected) < 1e-12
+
+
 HALVES = [torch.bfloat16, torch.float16]
 
 
