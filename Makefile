@@ -9,10 +9,12 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
 # Of each fuzz target, and of a soak.
 SECONDS ?= 60
+# Processes that tests are spread over, file by file; more would each start a JAX of its own.
+WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 MINUTES ?= 10
 # The extras of programs that adapters are for, and where torch has its builds without CUDA.
 ADAPTERS := autograd flower sklearn thinc torch
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 LIBRARY := $(if $(findstring darwin,$(shell uname -s | tr A-Z a-z)),dylib,so)
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 SANITIZE := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/sanitize
@@ -54,12 +56,12 @@ test-rust: build
 	cargo build -p gradmill-py --profile test --locked --quiet --features planted
 
 test: test-rust ## Run the tests, Rust and Python, doctests included
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 # Tests marked `full` are variants of others. Random examples are others each time.
 FULL := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-full}
 test-full: test-rust ## Run all variants of all tests as well, as before a release
-	$(FULL) $(BIN)/python -m pytest -m "" $(ARGS)
+	$(FULL) $(BIN)/python -m pytest -m "" $(WORKERS) $(ARGS)
 
 # With the oldest versions of JAX and optax that pyproject.toml asks for, and with the newest. The oldest JAX aborts
 # over a gradient beside a callback, without gradmill as well.
@@ -77,7 +79,7 @@ test-jax-matrix: build .venv/jax-oldest.stamp .venv/jax-newest.stamp ## Run the 
 .venv/adapters.stamp: .venv/packages.stamp pyproject.toml
 	$(PYTHON) -m venv .venv/adapters
 	.venv/adapters/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.venv/adapters/bin/python -m pip install --quiet --extra-index-url $(TORCH_INDEX) --group test \
+	.venv/adapters/bin/python -m pip install --quiet $(addprefix --extra-index-url ,$(TORCH_INDEX)) --group test \
 		$$($(BIN)/python tools/requirements.py $(ADAPTERS))
 	touch $@
 

@@ -24,19 +24,20 @@ struct Chain {
     hand: fn(&mut Data, Tier),
 }
 
-const ADAM: [f64; 6] = [0.9, 0.999, 1e-8, 0.0, 0.1, 0.001];
+/// Decays, epsilon, and the corrections of the first step.
+const ADAM: [f64; 5] = [0.9, 0.999, 1e-8, 0.1, 0.001];
 
 const CHAINS: [Chain; 4] = [
     Chain {
         name: "adamw",
         ops: &["scale_by_adam", "add_decayed_weights", "scale"],
-        scalars: &[0.9, 0.999, 1e-8, 0.0, 0.1, 0.001, 1e-4, -1e-3],
+        scalars: &[0.9, 0.999, 1e-8, 0.0, 0.0, 1.0, 0.0, 1e-4, -1e-3],
         hand: |data, tier| tier.run(AdamW(data)),
     },
     Chain {
         name: "rmsprop",
         ops: &["scale_by_rms", "scale"],
-        scalars: &[0.9, 1e-8, 0.0, 1.0, -1e-3],
+        scalars: &[0.9, 1e-8, 0.0, 0.0, 0.0, -1e-3],
         hand: |data, tier| tier.run(RmsProp(data)),
     },
     Chain {
@@ -86,7 +87,7 @@ impl NullaryFnOnce for AdamW<'_> {
     #[inline(always)]
     fn call(self) {
         let Data { updates, params, mu, nu } = self.0;
-        let [b1, b2, eps, _, c1, c2] = ADAM;
+        let [b1, b2, eps, c1, c2] = ADAM;
         let (r1, r2) = ((1.0 - b1) as f32, (1.0 - b2) as f32);
         let (f1, f2) = ((1.0 / c1) as f32, (1.0 / c2) as f32);
         let (b1, b2, eps) = (b1 as f32, b2 as f32, eps as f32);

@@ -375,7 +375,7 @@ fn steps_allocate_nothing() {
         check_kinds(&sample(&mut runner, &carrying), SHAPES);
     }
     check_kinds(&sample(&mut runner, &carrying), &[LONG, &[65]]);
-    let adam: Scaled<'_> = ("scale_by_adam", &[0.9, 0.999, 1e-8, 0.0, 9.0]);
+    let adam: Scaled<'_> = ("scale_by_adam", &[0.9, 0.999, 1e-8, 0.0, 0.0, 1.0, 9.0]);
     let clip: Scaled<'_> = ("clip_by_global_norm", &[1.0]);
     let scale: Scaled<'_> = ("scale", &[-0.1]);
     check_kinds(&named(&[adam, scale]), &[LONG, AXES]);

@@ -79,7 +79,8 @@ const FORMULAS: [(&str, Formula); 8] = [
 ];
 
 fn correction(s: &Link, decay: &str, ahead: f64) -> f64 {
-    bias_correction(s.scalar(decay), s.scalar("count") + ahead)
+    let corrects = s.scalar("bias_correction") != 0.0;
+    if corrects { bias_correction(s.scalar(decay), s.scalar("count") + ahead) } else { 1.0 }
 }
 
 fn moments(u: f64, state: &[f64], s: &Link) -> (Term, Term) {
@@ -88,8 +89,13 @@ fn moments(u: f64, state: &[f64], s: &Link) -> (Term, Term) {
 }
 
 fn adam_denominator(nu: Term, s: &Link) -> f64 {
-    let eps = s.scalar("eps").max(2f64.powi(-566));
-    (nu.value / correction(s, "b2", 1.0) + s.scalar("eps_root")).sqrt() + eps
+    let (eps, eps_root) = (s.scalar("eps").max(2f64.powi(-566)), s.scalar("eps_root"));
+    let share = correction(s, "b2", 1.0);
+    if s.scalar("hat") == 0.0 {
+        (nu.value / share + eps_root).sqrt() + eps
+    } else {
+        ((nu.value + eps_root).sqrt() + eps) / share.sqrt()
+    }
 }
 
 fn formula(name: &str) -> Option<Formula> {
