@@ -234,7 +234,25 @@ def test_rounds_without_results() -> None:
     assert legacy.v_t is None
 
 
+def test_momentum_starts_in_the_first_round() -> None:
+    ends = []
+    for module, prefix in ((ours, "Legacy"), (their_legacy, "")):
+        arrays = [np.ones(3)]
+        start = ndarrays_to_parameters(arrays)
+        made = getattr(module, prefix + "FedAvgM")
+        strategy = made(initial_parameters=start, server_momentum=0.9)
+        rng = np.random.default_rng(0)
+        for number in (1, 2, 1, 2):
+            new, _ = strategy.aggregate_fit(number, results(arrays, rng), [])
+            arrays = parameters_to_ndarrays(new)
+        ends.append(arrays)
+    check_close(ends[0], ends[1], 1e-14)
+
+
 def test_what_does_not_fit_is_named() -> None:
+    legacy = ours.LegacyFedAdam(initial_parameters=ndarrays_to_parameters([np.ones(3)]))
+    with pytest.raises(errors.LeafValueError, match=r"0: shape \(4,\), the server has \(3,\)"):
+        legacy.aggregate_fit(1, results([np.ones(4)], np.random.default_rng(0)), [])
     strategy = ours.FedAdam()
     with pytest.raises(AggregationError):
         strategy.aggregate_train(1, [reply({"w": np.ones(3)}, 1)])

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradmill._run.sums import weighted_sum
 from gradmill.adapters._steps import Native, rate, uncorrected_adam
-from gradmill.errors import LeafTypeError
+from gradmill.errors import LeafTypeError, LeafValueError
 from gradmill.optimizer import Optimizer
 from gradmill.transforms import identity, scale_by_rss, scale_by_yogi, trace
 from gradmill.transforms._chain import chain
@@ -66,6 +66,9 @@ class _Server:
         """New arrays; none that was given is written to."""
         floats = [at for at, old in enumerate(current) if _is_float(old)]
         own = [current[at] for at in floats]
+        for key, old, to in zip(keys, current, aggregate, strict=True):
+            if old.shape != to.shape:
+                raise LeafValueError(f"{key!r}: shape {to.shape}, the server has {old.shape}")
         directions = [
             self._direction(old, aggregate[at]) for at, old in zip(floats, own, strict=True)
         ]

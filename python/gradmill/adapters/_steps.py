@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,12 @@ def rate() -> TransformationLike:
 def uncorrected_adam(b1: float, b2: float, eps: float) -> GradientTransformation:
     """Adam's moments, and their quotient without corrections, which are in the rate."""
     return scale_by_adam(b1, b2, eps, bias_correction=False)
+
+
+@lru_cache(maxsize=64)
+def chain_of(make: Callable[..., TransformationLike], *numbers: Any) -> TransformationLike:
+    """The chain of these hyperparameters, which is laid out once however many are bound to it."""
+    return make(*numbers)
 
 
 class Steps:
@@ -122,7 +129,7 @@ class Native:
         make, numbers = self._chain()
         bound = self._bound
         if bound is None or bound[0] != numbers or not _are(bound[1], self._own()):
-            steps = Steps(make(*numbers), params, self._slots())
+            steps = Steps(chain_of(make, *numbers), params, self._slots())
             self._take(steps.slots)
             self._bound = bound = numbers, self._own(), steps
         return bound[2]

@@ -303,6 +303,14 @@ class LegacyFedAvgM(_Lists, MomentumStep, _legacy.FedAvgM):  # type: ignore[misc
     def _steps_at_all(self) -> bool:
         return bool(self.server_opt)
 
+    def aggregate_fit(
+        self, server_round: int, results: list[Any], failures: list[Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Aggregate and take the server's step; momentum starts in the first round."""
+        if server_round <= 1:
+            self.momentum_vector = None
+        return super().aggregate_fit(server_round, results, failures)
+
     def _now(self) -> list[Array]:
         if self.initial_parameters is None:
             raise ValueError("a server that steps needs initial_parameters")

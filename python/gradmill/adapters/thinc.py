@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradmill.adapters._steps import Steps, rate, uncorrected_adam
+from gradmill.adapters._steps import Steps, chain_of, rate, uncorrected_adam
 from gradmill.transforms import (
     add_decayed_weights,
     clip_by_global_norm,
@@ -190,7 +190,7 @@ class Optimizer(_theirs.Optimizer):  # type: ignore[misc]
             if name in names
         }
         # Its RAdam is a step ahead.
-        steps = Steps(rule.chain(), [weights], slots, count=t)
+        steps = Steps(chain_of(_Rule.chain, rule), [weights], slots, count=t)
         for name in names:
             # Moments are flat, in the memory that steps overwrite.
             [array] = steps.slots[_STATE[name]]

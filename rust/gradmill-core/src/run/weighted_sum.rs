@@ -72,7 +72,9 @@ impl Stretch<'_> {
             match own {
                 Some(weight) => {
                     sum.read(tier, sums);
-                    sums.iter_mut().for_each(|sum| *sum *= weight);
+                    for sum in sums.iter_mut() {
+                        *sum *= weight;
+                    }
                 }
                 None => sums.fill(0.0),
             }
