@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from optax.contrib import GaLoreDimensionNumbers, MuonDimensionNumbers
 
+from gradmill.contrib._cautious import along_params as along_params
 from gradmill.contrib._sophia import scale_by_sophia as scale_by_sophia
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.case import Case
 from tests.cases.arguments import (
+    along_params,
     are_matrices,
     axes,
     axes_of_masked,
@@ -42,6 +43,8 @@ _ROWS = [
         "cautious_args",
         lambda m: m.contrib.cautious(m.trace(0.8), descends=False, least_share=0.6),
     ),
+    # What cautious does, with parameters for gradients.
+    Case("along_params", lambda m: along_params(True, 0.3)),
     Case("cautious_weight_decay", lambda m: m.contrib.cautious_weight_decay(0.1)),
     Case(
         "cautious_weight_decay_schedule",

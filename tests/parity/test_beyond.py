@@ -67,6 +67,10 @@ def cautious_args(steps: Steps, name: str) -> Any:
         yield masked(trace, g, 0.6)
 
 
+def along_params(steps: Steps, name: str) -> Any:
+    return (masked(g, -p, 0.3) for g, p in steps)
+
+
 def decayed(u: Array, p: Array, weight_decay: float) -> Array:
     """Chen et al.: decay where update and parameter have the same sign."""
     return u + weight_decay * (u * p >= 0) * p
@@ -296,6 +300,7 @@ FORMULAS: dict[str, Callable[..., Any]] = HATS | {
     "maximize": ascent,
     "cautious": cautious,
     "cautious_args": cautious_args,
+    "along_params": along_params,
     "cautious_weight_decay": cautious_weight_decay,
     "cautious_weight_decay_schedule": cautious_weight_decay_schedule,
     "cautious_adamw": cautious_adamw,

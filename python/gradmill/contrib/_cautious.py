@@ -6,10 +6,8 @@ from gradmill._data.checks import real
 from gradmill._data.recorded import recorded
 from gradmill._data.types import EmptyState, is_transformation
 from gradmill._ops import cautious as ops
-from gradmill._ops.common import sign, total
 from gradmill._plan.spec import Masked, Spec
 from gradmill._run.fused import by_tree, native
-from gradmill.contrib._numbers import number
 from gradmill.schedules._named import real_or_schedule
 from gradmill.transforms import (
     WeightDecaySchedule,
@@ -19,7 +17,7 @@ from gradmill.transforms import (
 )
 from gradmill.transforms._chain import chain
 from gradmill.transforms._stateless import with_extra_args_support
-from gradmill.tree._leafwise import mapped
+from gradmill.tree._leafwise import columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,20 +60,23 @@ def _cautious(
     extra: Mapping[str, Any],
     *,
     inner: TransformationLike,
-    descends: bool,
-    least_share: float,
+    along: TransformationLike,
 ) -> tuple[PyTree, CautiousState]:
     moves, inner_state = inner.update(updates, state.inner_state, params, **extra)
-
-    def kept(xp: Any, move: Any, grad: Any) -> Any:
-        along = sign(xp, move) * sign(xp, -grad if descends else grad)
-        # What is no number is no disagreement: it stays to be seen.
-        differs = along <= 0
-        share = 1.0 - number(xp, total(xp, differs)) / max(move.size, 1)
-        return xp.where(differs, 0.0, move / number(xp, xp.maximum(share, least_share)))
-
-    new = mapped("cautious", kept, {"the inner updates": moves, "updates": updates})
+    # Where these differ, an error of the step would call them updates and parameters.
+    columns({"the inner updates": moves, "updates": updates})
+    new, _ = along.update(moves, EmptyState(), updates)
     return new, CautiousState(inner_state)
+
+
+@recorded
+def along_params(descends: bool, least_share: float) -> GradientTransformation:
+    """Leave out what goes against the parameters, which :func:`cautious` takes gradients for."""
+    hyper = {
+        "descends": descends,
+        "least_share": real("least_share", least_share, above=0, at_most=1),
+    }
+    return native(Spec(ops.cautious, EmptyState, hyper))
 
 
 @recorded
@@ -101,8 +102,8 @@ def cautious(
         least_share: The least divisor :math:`c`, above 0 and at most 1.
 
     Returns:
-        A transformation with state :class:`CautiousState`. It runs on NumPy, the one inside as it
-        does by itself. Weight decay inside counts as part of the update;
+        A transformation with state :class:`CautiousState`. The one inside runs as it does by
+        itself, before a run of its own. Weight decay inside counts as part of the update;
         :func:`cautious_adamw` leaves it out, as the paper does.
 
     Raises:
@@ -126,8 +127,7 @@ def cautious(
         raise TypeError(f"cautious takes a transformation, got {inner!r:.80}")
     hyper = {
         "inner": with_extra_args_support(inner),
-        "descends": bool(descends),
-        "least_share": real("least_share", least_share, above=0, at_most=1),
+        "along": along_params(bool(descends), least_share),
     }
     return by_tree(_init, _cautious, hyper)
 

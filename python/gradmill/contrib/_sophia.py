@@ -95,7 +95,8 @@ def _init(
     hessian: TransformationLike,
     **_: Any,
 ) -> SophiaState:
-    return SophiaState(*steps.init(params), hessian.init(params))
+    first: Any = steps.init(params)
+    return SophiaState(first.count, first.mu, first.nu, hessian.init(params))
 
 
 def _sophia(

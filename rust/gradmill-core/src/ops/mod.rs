@@ -80,7 +80,10 @@ list::ops! {
     acprop { ScaleByAcprop: ScaleByAcprop<T>, ACPROP; }
     simplified_ademamix { ScaleBySimplifiedAdemamix: ScaleBySimplifiedAdemamix<T>, SIMPLIFIED_ADEMAMIX; }
     cocob { ScaleByCocob: ScaleByCocob<T>, COCOB; }
-    cautious { CautiousWeightDecay: CautiousWeightDecay<T>, CAUTIOUS_DECAY; }
+    cautious {
+        Cautious: Cautious<T>, CAUTIOUS;
+        CautiousWeightDecay: CautiousWeightDecay<T>, CAUTIOUS_DECAY;
+    }
     sophia { ScaleBySophia: ScaleBySophia<T>, SOPHIA; }
     mars { ScaleByMars: ScaleByMars<T>, MARS; }
     madgrad { ScaleByMadgrad: ScaleByMadgrad<T>, MADGRAD; }
