@@ -376,8 +376,11 @@ impl<T: Float> AddRows<'_, T> {
         let sums = &mut *self.sums;
         let len = sums.len();
         for factors in self.factors[first..].as_chunks::<N>().0 {
-            let row = |at| &self.values[(first + at) * self.stride..][..len];
-            add_rows(sums, &std::array::from_fn::<_, N, _>(row), factors);
+            let mut rows: [&[T]; N] = [&[]; N];
+            for (at, row) in rows.iter_mut().enumerate() {
+                *row = &self.values[(first + at) * self.stride..][..len];
+            }
+            add_rows(sums, &rows, factors);
             first += N;
         }
         first

@@ -139,9 +139,13 @@ pub(super) fn add_rows<T: Float, const N: usize>(
     rows: &[&[T]; N],
     weights: &[f64; N],
 ) {
-    let rows = rows.map(|row| &row[..sums.len()]);
+    // Not by a function of arrays, which would be a call in the loop over them.
+    let mut own: [&[T]; N] = [&[]; N];
+    for (own, row) in own.iter_mut().zip(rows) {
+        *own = &row[..sums.len()];
+    }
     for (at, sum) in sums.iter_mut().enumerate() {
-        for (row, weight) in rows.iter().zip(weights) {
+        for (row, weight) in own.iter().zip(weights) {
             *sum += row[at].to_f64() * weight;
         }
     }
