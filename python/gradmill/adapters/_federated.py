@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from gradmill._run.sums import weighted_sum
-from gradmill.adapters._steps import Native, rate, uncorrected_adam
+from gradmill.adapters._steps import Native, adam_by_rate, rate
 from gradmill.errors import LeafTypeError, LeafValueError
 from gradmill.optimizer import Optimizer
 from gradmill.transforms import identity, scale_by_rss, scale_by_yogi, trace
@@ -141,7 +141,7 @@ class AdamStep(_ByRule):
     _state: ClassVar = {"mu": "m_t", "nu": "v_t"}
 
     def _chain(self: Any) -> Chain:
-        return _adam, (self.beta_1, self.beta_2, self.tau)
+        return adam_by_rate, (self.beta_1, self.beta_2, self.tau)
 
     def _rate(self: Any, server_round: int) -> float:
         power = server_round + 1
@@ -207,10 +207,6 @@ class ChainStep(_Server):
             np.copyto(params[key], old)
         self.optimizer.step(dict(zip(keys, directions, strict=True)))
         return [params[key].copy() for key in keys]
-
-
-def _adam(b1: float, b2: float, eps: float) -> TransformationLike:
-    return chain(uncorrected_adam(b1, b2, eps), rate())
 
 
 def _yogi(b1: float, b2: float, eps: float) -> TransformationLike:

@@ -10,6 +10,7 @@ import numpy as np
 
 from gradmill.optimizer import Optimizer
 from gradmill.transforms import inject_hyperparams, scale_by_adam, scale_by_learning_rate
+from gradmill.transforms._chain import chain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,11 @@ def uncorrected_adam(b1: float, b2: float, eps: float) -> GradientTransformation
 def chain_of(make: Callable[..., TransformationLike], *numbers: Any) -> TransformationLike:
     """The chain of these hyperparameters, which is laid out once however many are bound to it."""
     return make(*numbers)
+
+
+def adam_by_rate(b1: float, b2: float, eps: float) -> TransformationLike:
+    """Adam with epsilon beside the moment as it is; :class:`Steps` are called with its rate."""
+    return chain(uncorrected_adam(b1, b2, eps), rate())
 
 
 class Steps:

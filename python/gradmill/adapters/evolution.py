@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradmill.adapters._steps import Native, rate, uncorrected_adam
+from gradmill.adapters._steps import Native, adam_by_rate, rate
 from gradmill.transforms import ema, identity
 from gradmill.transforms._chain import chain
 
@@ -227,7 +227,7 @@ class Adam(_Optimizer):
         return self.stepsize * math.sqrt(1 - self.beta2**t) / (1 - self.beta1**t)
 
     def _chain(self) -> tuple[Callable[..., TransformationLike], tuple[Any, ...]]:
-        return _adam, (self.beta1, self.beta2, self.epsilon)
+        return adam_by_rate, (self.beta1, self.beta2, self.epsilon)
 
     def _slots(self) -> dict[str, list[Any]]:
         m, v = self._like(self.m, self.v)
@@ -251,7 +251,3 @@ def _plain() -> TransformationLike:
 
 def _average(decay: float) -> TransformationLike:
     return chain(ema(decay, debias=False), rate())
-
-
-def _adam(b1: float, b2: float, eps: float) -> TransformationLike:
-    return chain(uncorrected_adam(b1, b2, eps), rate())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from gradmill.adapters._steps import Native, rate, uncorrected_adam
+from gradmill.adapters._steps import Native, adam_by_rate, rate
 from gradmill.transforms import trace
 from gradmill.transforms._chain import chain
 
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gradmill._data.types import TransformationLike
-
-
-def _adam(b1: float, b2: float, eps: float) -> TransformationLike:
-    return chain(uncorrected_adam(b1, b2, eps), rate())
 
 
 def _momentum(decay: float, nesterov: bool) -> TransformationLike:
@@ -67,7 +63,7 @@ class AdamOptimizer(Native, _theirs.AdamOptimizer):  # type: ignore[misc]
     t: int
 
     def _chain(self) -> tuple[Callable[..., TransformationLike], tuple[Any, ...]]:
-        return _adam, (self.beta_1, self.beta_2, self.epsilon)
+        return adam_by_rate, (self.beta_1, self.beta_2, self.epsilon)
 
     def _slots(self) -> dict[str, list[Any]]:
         return {"mu": self.ms, "nu": self.vs}
