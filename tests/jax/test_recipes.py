@@ -98,7 +98,8 @@ class Run:
             yield self.batch
 
     def leaves(self) -> list[Any]:
-        return jax.tree.leaves([self.names.get(name) for name in self.carried])
+        leaves: list[Any] = jax.tree.leaves([self.names.get(name) for name in self.carried])
+        return leaves
 
     def compiled(self) -> str:
         operands = [self.names[name] for name in self.carried]
