@@ -67,16 +67,16 @@ class Cohort:
         for name, value in settings.numbers.items():
             own.hyperparams[name] = value
 
-    def take(self) -> None:
-        """Take the gradients.
+    def take(self, grads: list[torch.Tensor]) -> None:
+        """Take gradients, in the order of the parameters.
 
         Raises:
             LeafTypeError: A parameter or a gradient is no dense tensor of floats on the CPU.
             LeafValueError: A parameter has another shape or dtype than before.
         """
         self._follow()
-        for name, param in self._params:
-            self.grads[name] = array_of(param.grad, name, ".grad")
+        for name, grad in zip(self.named, grads, strict=True):
+            self.grads[name] = array_of(grad, name, ".grad")
 
     def _follow(self) -> None:
         """Go on with parameters that have moved in memory or, beside a copy, got other values.

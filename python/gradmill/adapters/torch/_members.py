@@ -75,26 +75,25 @@ class Members:
         Raises:
             LeafTypeError: A gradient is no dense tensor of floats on the CPU.
         """
-        ready: list[Cohort] = []
+        ready: list[tuple[Cohort, list[Any]]] = []
         for cohort in list(self._cohorts):
             params = cohort.named.values()
             grads = [param.grad for param in params]
-            missing = sum(grad is None for grad in grads)
-            if missing == len(grads):
-                continue
-            if missing:
+            found = [grad for grad in grads if grad is not None]
+            if len(found) == len(grads):
+                ready.append((cohort, found))
+            elif found:
                 there = [p for p, grad in zip(params, grads, strict=True) if grad is not None]
-                cohort = self._part(cohort, there)  # noqa: PLW2901  (those of it that go on)
-            ready.append(cohort)
+                ready.append((self._part(cohort, there), found))
         first = [param for param in self._waiting if param.grad is not None]
         if first:
             # What is wrong with a gradient is said before a state is made for it.
             for param in first:
                 array_of(param.grad, self._names[param], ".grad")
-            ready.append(self._join(first))
-        for cohort in ready:
-            cohort.take()
-        return ready
+            ready.append((self._join(first), [param.grad for param in first]))
+        for cohort, found in ready:
+            cohort.take(found)
+        return [cohort for cohort, _ in ready]
 
     def alone(self, param: torch.Tensor) -> Cohort:
         """The cohort of this parameter and no other, which holds its gradient."""
@@ -103,7 +102,7 @@ class Members:
             cohort = self._join([param])
         elif len(cohort.named) > 1:
             cohort = self._part(cohort, [param])
-        cohort.take()
+        cohort.take([param.grad])
         return cohort
 
     def release(self) -> None:

@@ -31,16 +31,17 @@ def array_of(tensor: torch.Tensor, name: str, what: str = "") -> Any:
     Raises:
         LeafTypeError: It is none.
     """
+    dtype = tensor.dtype
     if tensor.requires_grad:
         tensor = tensor.detach()
     try:
-        if tensor.dtype is torch.bfloat16:
+        if dtype is torch.bfloat16:
             return tensor.view(torch.int16).numpy().view(BFLOAT16)
         array = tensor.numpy()
     except (TypeError, RuntimeError) as error:
         check(tensor, name + what)
         raise LeafTypeError(f"{name}{what}: {error}") from None
-    if tensor.dtype not in FLOATS:
+    if dtype not in FLOATS:
         check(tensor, name + what)
     return array
 
