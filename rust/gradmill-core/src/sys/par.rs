@@ -3,8 +3,9 @@
 //! A forked child must not touch its parent's pool, whose threads do not exist there: the pool is keyed
 //! by process id, and a stale one is leaked, since joining it would wait for ever.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -127,6 +128,44 @@ fn pool(helpers: usize) -> Arc<ProcessPool> {
     entry
 }
 
+/// Whether helpers are worth asking. Where threads of another library spin on the other processors, as those of OpenMP do
+/// for a while after their work, the system lets a helper run only when the caller has done everything by itself; and the
+/// caller would wait a time slice for it, many times as long as its work took.
+struct Patience {
+    /// How many calls are still to be made alone.
+    alone: AtomicUsize,
+    /// How often in a row helpers have come too late.
+    late: AtomicUsize,
+}
+
+impl Patience {
+    /// Most doublings of the number of calls that are made alone.
+    const DOUBLINGS: usize = 6;
+
+    const fn new() -> Self {
+        Self { alone: AtomicUsize::new(0), late: AtomicUsize::new(0) }
+    }
+
+    /// Whether to ask helpers in the call at hand.
+    fn asks(&self) -> bool {
+        let one_less = |left: usize| left.checked_sub(1);
+        self.alone.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err()
+    }
+
+    /// Takes note of whether helpers that were asked came too late.
+    fn note(&self, were_late: bool) {
+        if were_late {
+            let times = (self.late.load(Ordering::Relaxed) + 1).min(Self::DOUBLINGS);
+            self.late.store(times, Ordering::Relaxed);
+            self.alone.store(1 << times, Ordering::Relaxed);
+        } else {
+            self.late.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+static PATIENCE: Patience = Patience::new();
+
 /// Calls `work` on each of `tasks`, on the calling thread and up to `threads - 1` helpers.
 ///
 /// Tasks are handed out one by one, in order; which thread runs which is not determined. All run in the default
@@ -135,25 +174,58 @@ pub fn for_each<I>(threads: usize, tasks: I, work: impl Fn(I::Item) + Sync)
 where
     I: Iterator + Send,
 {
-    let entry = (threads > 1).then(|| pool(threads - 1));
+    let entry = (threads > 1 && PATIENCE.asks()).then(|| pool(threads - 1));
     let Some(pool) = entry.as_ref().and_then(|entry| entry.pool.as_ref()) else {
         in_default_mode(|| tasks.for_each(work));
         return;
     };
     let tasks = Mutex::new(tasks);
-    let drain = || {
-        loop {
-            let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
-            match task {
-                Some(task) => work(task),
-                None => break,
-            }
-        }
-    };
-    pool.in_place_scope(|scope| {
+    let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let helped = AtomicBool::new(false);
+    let start = Instant::now();
+    let own = pool.in_place_scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(|_| in_default_mode(drain));
+            scope.spawn(|_| {
+                in_default_mode(|| {
+                    while let Some(task) = next() {
+                        helped.store(true, Ordering::Relaxed);
+                        work(task);
+                    }
+                });
+            });
         }
-        in_default_mode(drain);
+        in_default_mode(|| {
+            while let Some(task) = next() {
+                work(task);
+            }
+        });
+        start.elapsed()
     });
+    PATIENCE.note(!helped.into_inner() && start.elapsed() > 2 * own);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Patience;
+
+    fn calls_alone(patience: &Patience) -> usize {
+        (0..).take_while(|_| !patience.asks()).count()
+    }
+
+    #[test]
+    fn helpers_that_come_too_late_are_asked_less_and_less() {
+        let patience = Patience::new();
+        assert_eq!(calls_alone(&patience), 0);
+        let alone: Vec<_> = (0..8)
+            .map(|_| {
+                patience.note(true);
+                calls_alone(&patience)
+            })
+            .collect();
+        assert_eq!(alone, [2, 4, 8, 16, 32, 64, 64, 64]);
+        patience.note(false);
+        assert_eq!(calls_alone(&patience), 0);
+        patience.note(true);
+        assert_eq!(calls_alone(&patience), 2);
+    }
 }
