@@ -1,5 +1,5 @@
 //! Superinstructions: `scale -> decay -> moment -> decay -> scale` as one loop in registers, each part optional, and a third
-//! scaling in the place of a moment.
+//! scaling in the place of a moment. A few ops may stand at the end.
 //!
 //! They are built from the ops' own element functions, so a fused run rounds exactly as the ops do one
 //! by one. An absent scaling is a product with one, which changes no bit and costs less than a loop of its own.
@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 use super::placed::Placed;
 use crate::number::float::Float;
 use crate::ops::{
-    AddDecayedWeights, AnyOp, Beside, Frequency, FromScalars, MomentVisitor, Op, Reads, Scale,
-    Visitor,
+    AddDecayedWeights, AnyOp, Beside, Frequency, FromScalars, MomentVisitor, Nothing, Op, Reads,
+    Scale, TailVisitor, Visitor,
 };
 
 /// A decay, if there is one.
@@ -54,13 +54,30 @@ where
     }
 }
 
-/// Stands for the moment op in a chain that has none.
-#[derive(Clone, Copy, Debug)]
-pub struct NoMoment;
+/// A superinstruction and an op behind it, whose one slot comes behind those of the moment.
+#[derive(Clone, Copy)]
+pub struct Ended<F, Q, const N: usize> {
+    fused: F,
+    tail: Q,
+}
 
-impl<T: Float> Op<T, 0> for NoMoment {
+impl<T, F, Q, const N: usize, const K: usize> Op<T, K> for Ended<F, Q, N>
+where
+    T: Float,
+    F: Op<T, N>,
+    Q: Op<T, 1>,
+{
+    const READS: Reads = Reads::PARAM;
+
     #[inline(always)]
-    fn element(&self, update: T, _: Beside<T>, state: [T; 0]) -> (T, [T; 0]) {
+    fn element(&self, update: T, beside: Beside<T>, mut state: [T; K]) -> (T, [T; K]) {
+        const { assert!(K == N + 1, "one slot more than the moment has") };
+        let mut own = [T::ZERO; N];
+        own.copy_from_slice(&state[..N]);
+        let (update, own) = self.fused.element(update, beside, own);
+        let (update, [last]) = self.tail.element(update, beside, [state[N]]);
+        state[..N].copy_from_slice(&own);
+        state[N] = last;
         (update, state)
     }
 }
@@ -76,6 +93,8 @@ pub struct Pattern<T> {
     middle: Scale<T>,
     post: Decay<T>,
     last: Scale<T>,
+    /// An op that the list of ops says may stand at the end.
+    tail: Option<Placed<T>>,
     frequency: Frequency,
 }
 
@@ -101,6 +120,18 @@ impl<T: Float> Pattern<T> {
             return None;
         }
         let (behind, rest) = scalings(rest);
+        let of_moment = moment.as_ref().map(|placed| &placed.step);
+        let next_slot = moment.map(|placed| placed.first_slot + placed.step.slots());
+        let (tail, rest) = match rest {
+            [tail]
+                if tail.step.ends(of_moment)
+                    && next_slot.is_none_or(|at| at == tail.first_slot) =>
+            {
+                (Some(*tail), &[][..])
+            }
+            _ => (None, rest),
+        };
+        let frequency = if tail.is_some() { Frequency::Rare } else { frequency };
         let one = Scale { step_size: T::ONE };
         let is_bare = moment.is_none() && !pre.is_there && !post.is_there;
         let (first, middle, last) = match (&before[..], &behind[..]) {
@@ -114,17 +145,18 @@ impl<T: Float> Pattern<T> {
             (&[first], &[last]) => (first, one, last),
             _ => return None,
         };
-        rest.is_empty().then_some(Self { first, pre, moment, middle, post, last, frequency })
+        let is_whole = rest.is_empty() && (tail.is_none() || middle.step_size == T::ONE);
+        is_whole.then_some(Self { first, pre, moment, middle, post, last, tail, frequency })
     }
 
-    /// The position of the moment's first slot among those of the pass.
+    /// The position of its first slot among those of the pass.
     pub fn first_slot(&self) -> usize {
-        self.moment.map_or(0, |placed| placed.first_slot)
+        self.moment.or(self.tail).map_or(0, |placed| placed.first_slot)
     }
 
-    /// How many slots the moment has.
+    /// How many slots it has.
     pub fn slots(&self) -> usize {
-        self.moment.map_or(0, |placed| placed.step.slots())
+        [self.moment, self.tail].iter().flatten().map(|placed| placed.step.slots()).sum()
     }
 
     /// How often chains have this moment.
@@ -136,9 +168,17 @@ impl<T: Float> Pattern<T> {
     #[inline]
     pub fn visit<V: PatternVisitor<T>>(&self, visitor: V) -> Option<V::Output> {
         let around = Around { pattern: self, visitor };
+        if let Some(tail) = &self.tail {
+            let moment = self.moment.as_ref().map(|placed| &placed.step);
+            return if Frequency::Rare < V::LEAST {
+                None
+            } else {
+                tail.step.visit_tail(moment, around)
+            };
+        }
         match &self.moment {
             None if self.middle.step_size == T::ONE => {
-                Some(around.visit_moment::<{ Frequency::Frequent as u8 }, 0, _>(&NoMoment))
+                Some(around.visit_moment::<{ Frequency::Frequent as u8 }, 0, _>(&Nothing))
             }
             None if Frequency::Rare < V::LEAST => None,
             None => Some(around.visit_moment::<{ Frequency::Rare as u8 }, 0, _>(&self.middle)),
@@ -187,6 +227,32 @@ impl<T: Float, V: PatternVisitor<T>> MomentVisitor<T> for Around<'_, T, V> {
             (false, false) => visit!(true, false, false),
             (false, true) => visit!(true, false, true),
             (true, _) => visit!(true, true, false),
+        }
+    }
+}
+
+impl<T: Float, V: PatternVisitor<T>> TailVisitor<T> for Around<'_, T, V> {
+    type Output = V::Output;
+
+    #[inline]
+    fn visit_tail<const N: usize, const K: usize, M: Op<T, N>, Q: Op<T, 1>>(
+        self,
+        moment: &M,
+        tail: &Q,
+    ) -> V::Output {
+        let Self { pattern: &Pattern { first, pre, post, last, .. }, visitor } = self;
+        macro_rules! visit {
+            ($pre:literal, $post:literal) => {
+                visitor.visit::<K, Ended<Fused<T, M, true, $pre, $post>, Q, N>>(&Ended {
+                    fused: Fused { first, pre: pre.op, moment: *moment, post: post.op, last },
+                    tail: *tail,
+                })
+            };
+        }
+        match (pre.is_there, post.is_there) {
+            (false, false) => visit!(false, false),
+            (false, true) => visit!(false, true),
+            (true, _) => visit!(true, false),
         }
     }
 }

@@ -134,7 +134,41 @@ macro_rules! moment {
     ($often:ident; $($code:tt)*) => { $($code)* };
 }
 
-pub(super) use {moment, ops};
+/// The ops with one slot that may end a superinstruction, each with the moments, and what these need, that it has loops for;
+/// it has some without a moment as well.
+macro_rules! tails {
+    ($($tail:ident behind $($moment:ident $meta:ident),*;)*) => {
+        impl<T: Float> AnyOp<T> {
+            /// Whether it may end a superinstruction with this moment.
+            pub(crate) fn ends(&self, moment: Option<&Self>) -> bool {
+                match (self, moment) {
+                    $((Self::$tail(_), None) => true,
+                    $((Self::$tail(_), Some(Self::$moment(_))) => true,)*)*
+                    _ => false,
+                }
+            }
+
+            /// Calls `visitor` with it and the moment of a superinstruction that it ends.
+            #[inline]
+            pub(crate) fn visit_tail<V: TailVisitor<T>>(
+                &self,
+                moment: Option<&Self>,
+                visitor: V,
+            ) -> Option<V::Output> {
+                match (self, moment) {
+                    $((Self::$tail(tail), None) => Some(visitor.visit_tail::<0, 1, _, _>(&Nothing, tail)),
+                    $((Self::$tail(tail), Some(Self::$moment(moment))) => {
+                        const SLOTS: usize = $meta.slots.len();
+                        Some(visitor.visit_tail::<SLOTS, { SLOTS + 1 }, _, _>(moment, tail))
+                    })*)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+pub(super) use {moment, ops, tails};
 
 /// An op of these scalars.
 pub(super) fn made<const K: usize, O: FromScalars<K>>(scalars: &[f64]) -> O {

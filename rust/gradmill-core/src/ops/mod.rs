@@ -9,7 +9,8 @@ mod op;
 
 pub use gather::{Addend, Estimates, Factors, Gather, Of, Over, Settle, Side, Unit};
 pub use op::{
-    Beside, Frequency, FromScalars, Meta, MomentVisitor, Op, Reads, Scalar, ScalarKind, Visitor,
+    Beside, Frequency, FromScalars, Meta, MomentVisitor, Nothing, Op, Reads, Scalar, ScalarKind,
+    TailVisitor, Visitor,
 };
 
 use crate::number::float::Float;
@@ -103,4 +104,9 @@ list::ops! {
         MultiStepsSum: MultiSteps<T, false>, SUM;
         MultiStepsMean: MultiSteps<T, true>, MEAN;
     }
+}
+
+list::tails! {
+    ScheduleFree behind ScaleByRms RMS;
+    ParameterAverage behind ScaleByAdam ADAM, Trace TRACE;
 }

@@ -213,6 +213,30 @@ pub trait Visitor<T: Float> {
     fn visit<const N: usize, O: Op<T, N>>(self, op: &O) -> Self::Output;
 }
 
+/// Receives what stands at the end of a superinstruction, an op with one slot, and its moment as types.
+pub trait TailVisitor<T: Float> {
+    /// What the visit gives.
+    type Output;
+
+    /// Called once, with the moment, the number of its slots, and one more; or, where there is no moment, with [`Nothing`].
+    fn visit_tail<const N: usize, const K: usize, M: Op<T, N>, Q: Op<T, 1>>(
+        self,
+        moment: &M,
+        tail: &Q,
+    ) -> Self::Output;
+}
+
+/// Stands for the moment op in a chain that has none.
+#[derive(Clone, Copy, Debug)]
+pub struct Nothing;
+
+impl<T: Float> Op<T, 0> for Nothing {
+    #[inline(always)]
+    fn element(&self, update: T, _: Beside<T>, state: [T; 0]) -> (T, [T; 0]) {
+        (update, state)
+    }
+}
+
 /// Receives the moment of a superinstruction as a type.
 pub trait MomentVisitor<T: Float> {
     /// What the visit gives.
