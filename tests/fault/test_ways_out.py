@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gradmill as gm
+from gradmill._ops import cautious as ops
 from gradmill._plan.layout import links_of
 from gradmill._run.trees import formula_of
 from gradmill.errors import LeafTypeError
@@ -29,6 +30,7 @@ READS_PARAMS = {
     "dowg",
     "keep_params_nonnegative",
     "mechanize",
+    "parameter_average",
     "prodigy",
     "scale_by_distance_over_gradients",
     "scale_by_cocob",
@@ -42,6 +44,8 @@ READS_PARAMS = {
     "sam",
     "schedule_free",
 }
+OPS = {ops.cautious}
+"""Those that read parameters, but not the tree formulas of the same name."""
 
 
 class Parameter:
@@ -75,7 +79,8 @@ def test_who_needs_parameters(case: Case) -> None:
     """The first transformation of the chain that does."""
     tx, params, grads = case.make(gm), random_tree(0), random_tree(1)
     state = tx.init(params)
-    needing = [name for name in map(name_of, links_of(tx)) if name in READS_PARAMS]
+    links = links_of(tx)
+    needing = [name_of(link) for link in links if link.op in OPS or name_of(link) in READS_PARAMS]
     if not needing:
         tx.update(grads, state)
         return

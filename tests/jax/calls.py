@@ -206,7 +206,7 @@ def leaves_of(
     ]
 
 
-ADAM = Op("scale_by_adam", (0.9, 0.999, 1e-8, 0.0, 0.0))
+ADAM = Op("scale_by_adam", (0.9, 0.999, 1e-8, 0.0, 0.0, 1.0, 0.0))
 DECAY = Op("add_decayed_weights", (0.01,))
 RATE = Op("scale", (-0.1,))
 TRACE = Op("trace", (0.9,))

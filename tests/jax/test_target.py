@@ -190,7 +190,7 @@ def test_scalars_that_programs_compute(count: int) -> None:
     ops = [ADAM, DECAY, RATE, NOISE]
     b1, b2, b1_single = 0.9, 0.999, float(np.float32(0.9))
     rows = [
-        (1, 0, 2), (0, b2, 0), (0, 1e-8, 0), (0, 0, 0), (2, 0, 3),
+        (1, 0, 2), (0, b2, 0), (0, 1e-8, 0), (0, 0, 0), (0, 0, 0), (0, 1, 0), (2, 0, 3),
         (0, 0.01, 0), (1, 0, 0), (0, 0.5, 0), (2, 0, 2), (2, 0, 4),
     ]  # fmt: skip
     words = (0, 0, 0xFFFFFFFF, count, 3)
@@ -199,7 +199,8 @@ def test_scalars_that_programs_compute(count: int) -> None:
         with enable_x64(wide):
             call = Call(ops, rows=rows, numbers=(-0.1, 7.0, b1), words=words)
             first, rate = (b1, -0.1) if wide else (b1_single, float(np.float32(-0.1)))
-            scalars = [first, b2, 1e-8, 0.0, count, 0.01, rate, 0.5, 2.0**32 - 1, 3.0]
+            adam = [first, b2, 1e-8, 0.0, 0.0, 1.0, count]
+            scalars = [*adam, 0.01, rate, 0.5, 2.0**32 - 1, 3.0]
             assert bits(run(call, leaves)) == bits(on_numpy(call, leaves, scalars))
 
 
@@ -242,7 +243,7 @@ def test_batches() -> None:
     """With counts, bits and numbers of their own, one after the other and twice over."""
     ops = [Op("apply_if_finite", (0.0,), 2), ADAM, RATE, Op("zero_nans")]
     rows = [(0, v, 0) for op in ops for v in op.scalars]
-    rows[5:7] = [(2, 0, 2), (1, 0, 0)]
+    rows[7:9] = [(2, 0, 2), (1, 0, 0)]
     call = Call(ops, STEP, rows=rows)
     trees = [leaves_of(ops, shapes=[(3, 2), (), (0,)], seed=seed) for seed in range(6)]
     trees[2][1].update[()] = np.nan
@@ -305,7 +306,7 @@ WRONG: dict[str, tuple[Call, list[Leaf], str]] = {
     "text": (Call([], others={"ops": "scale"}), [], '"scale" is no op'),
     "axes": (Call([], others={"ops": "centralize:0:a"}), [], '"centralize:0:a" is no op'),
     "units": (Call([Op("centralize", axes=(3,))]), ONE, "leaf 0: .* \\(centralize\\)"),
-    "few_scalars": (Call([ADAM], rows=[(0, 0, 0)]), [], "1 scalars for 5"),
+    "few_scalars": (Call([ADAM], rows=[(0, 0, 0)]), [], "1 scalars for 7"),
     "more_scalars": (Call([RATE], rows=[(0, 0, 0)] * 2), [], "2 scalars for 1"),
     "row": (Call([RATE], rows=[(0, 0)]), [], "rows of 3"),
     "kind": (Call([RATE], rows=[(9, 0, 0)]), [], "a scalar is of kind 9"),
