@@ -178,7 +178,7 @@ def test_a_gradient_of_another_shape_is_no_step() -> None:
     assert optimizer.t == 0
 
 
-@parametrize_with_checks(  # type: ignore[untyped-decorator]
+@parametrize_with_checks(  # type: ignore[untyped-decorator]  # scikit-learn has no types
     [
         ours.MLPClassifier(max_iter=100),
         ours.MLPRegressor(max_iter=100),

@@ -10,9 +10,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs gradmill[torch]")
 
-import gradmill as gm  # noqa: E402  (behind the skip)
-from gradmill.adapters.torch import SGD, Adagrad, Adam, AdamW, Optimizer  # noqa: E402
-from tests.adapters.torch_models import (  # noqa: E402
+import gradmill as gm
+from gradmill.adapters.torch import SGD, Adagrad, Adam, AdamW, Optimizer
+from tests.adapters.torch_models import (
     TOLERANCE,
     backward,
     batches,

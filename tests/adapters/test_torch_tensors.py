@@ -9,10 +9,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs gradmill[torch]")
 
-import gradmill as gm  # noqa: E402  (behind the skip)
-from gradmill.adapters.torch import SGD, Adagrad, AdamW, Optimizer  # noqa: E402
-from gradmill.adapters.torch._views import array_of, tensor_of  # noqa: E402
-from gradmill.errors import LeafTypeError, LeafValueError  # noqa: E402
+import gradmill as gm
+from gradmill.adapters.torch import SGD, Adagrad, AdamW, Optimizer
+from gradmill.adapters.torch._views import array_of, tensor_of
+from gradmill.errors import LeafTypeError, LeafValueError
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 ORDERS: dict[str, Any] = {

@@ -87,7 +87,7 @@ class Run:
         self.names |= names
         for block in blocks(recipe.title)[: recipe.block + 1]:
             self.names["batches"] = self.batches()
-            exec(block, self.names)  # noqa: S102  (likewise)
+            exec(block, self.names)  # noqa: S102  (our own)
 
     def batches(self) -> Iterator[tuple[Any, Any]]:
         self.addresses.clear()

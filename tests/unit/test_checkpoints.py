@@ -365,11 +365,11 @@ def test_wrong_calls(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="may not be called '__metadata__'"):
         gm.save(path, __metadata__=ONE)
     with pytest.raises(TypeError, match=r"must be a gradmill\.Optimizer, got dict"):
-        gm.save(path, optimizer={})  # type: ignore[arg-type]
+        gm.save(path, optimizer={})  # type: ignore[arg-type]  # what is refused
     assert not list(tmp_path.iterdir())
     gm.save(path, tree=ONE)
     with pytest.raises(TypeError, match=r"must be a gradmill\.Optimizer, got dict"):
-        gm.load(path, optimizer={})  # type: ignore[arg-type]
+        gm.load(path, optimizer={})  # type: ignore[arg-type]  # what is refused
     with pytest.raises(ValueError, match="state is asked for, and the optimizer takes it"):
         gm.load(path, optimizer=opt, state=ONE)
     with pytest.raises(TreeError, match=r"other: .* has no such tree; it has tree"):

@@ -155,6 +155,15 @@ def is_bool(value: object) -> bool:
     return getattr(value, "ndim", None) == 0 and getattr(value, "dtype", None) == np.bool_
 
 
+def is_hat(eps_mode: object) -> bool:
+    """Whether epsilons stand beside the second moment as it is, and not as it is corrected.
+
+    Raises:
+        ValueError: ``eps_mode`` is neither "corrected" nor "hat".
+    """
+    return choice("eps_mode", eps_mode, "corrected", "hat") == "hat"
+
+
 def choice(name: str, value: object, *choices: str) -> str:
     """A string that is one of some.
 

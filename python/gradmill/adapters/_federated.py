@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -50,7 +51,7 @@ def shares(weights: Sequence[float]) -> list[float]:
     return [weight / total for weight in weights]
 
 
-class _Server:
+class _Server(ABC):
     """What becomes of the current arrays and an aggregate: a step of those of floats.
 
     Attributes:
@@ -82,11 +83,11 @@ class _Server:
         pair = (aggregate, old) if self._climbs else (old, aggregate)
         return np.asarray(np.subtract(*pair, dtype=old.dtype))
 
+    @abstractmethod
     def _moved(
         self, server_round: int, keys: list[Any], current: list[Array], directions: list[Array]
     ) -> list[Array]:
         """The arrays behind the step."""
-        raise NotImplementedError
 
 
 class _ByRule(_Server, Native):
@@ -100,8 +101,9 @@ class _ByRule(_Server, Native):
     _keys: tuple[Any, ...] = ()
     _steps_from_zero: Sequence[Array] = ()
 
+    @abstractmethod
     def _rate(self, server_round: int) -> float:
-        raise NotImplementedError
+        """What the step of a round multiplies with."""
 
     def _moved(
         self, server_round: int, keys: list[Any], current: list[Array], directions: list[Array]
@@ -179,7 +181,7 @@ class MomentumStep(_ByRule):
     _climbs = False
 
     @property
-    def _state(self: Any) -> dict[str, str]:  # type: ignore[override]
+    def _state(self: Any) -> dict[str, str]:  # type: ignore[override]  # by the rule in force
         return {"trace": "momentum_vector"} if self.server_momentum > 0 else {}
 
     def _chain(self: Any) -> Chain:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from abc import ABC, abstractmethod
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ def _with(part: Any, slots: Slots, count: int) -> Any:
     return part._replace(**new) if new else part
 
 
-class Native:
+class Native(ABC):
     """An optimizer of another program, whose attributes have the state, and our steps.
 
     What is assigned to such an attribute holds from the next step on. Steps are bound to arrays
@@ -114,21 +115,21 @@ class Native:
     _bound: tuple[tuple[Any, ...], list[Any], Steps] | None = None
     _derived = frozenset({"_bound"})
 
+    @abstractmethod
     def _chain(self) -> tuple[Callable[..., TransformationLike], tuple[Any, ...]]:
         """What makes the chain, and the hyperparameters that it is made of."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _slots(self) -> Slots:
         """The state arrays, by the library's names for them."""
-        raise NotImplementedError
 
     def _own(self) -> list[Any]:
         """All of them."""
         return [array for arrays in self._slots().values() for array in arrays or [None]]
 
+    @abstractmethod
     def _take(self, slots: dict[str, list[Any]]) -> None:
         """Have these arrays from now on, which have the values of the old ones."""
-        raise NotImplementedError
 
     def _steps(self, params: Sequence[Any]) -> Steps:
         """Steps over the state that there is now."""

@@ -161,7 +161,7 @@ class _Lists:
         self.current_weights = new
 
 
-class FedAdam(_Messages, AdamStep, _theirs.FedAdam):  # type: ignore[misc]
+class FedAdam(_Messages, AdamStep, _theirs.FedAdam):
     """``flwr.serverapp.strategy.FedAdam`` in one pass: Adam's moments.
 
     Arguments and attributes are those of Flower's.
@@ -173,7 +173,7 @@ class FedAdam(_Messages, AdamStep, _theirs.FedAdam):  # type: ignore[misc]
     """
 
 
-class FedYogi(_Messages, YogiStep, _theirs.FedYogi):  # type: ignore[misc]
+class FedYogi(_Messages, YogiStep, _theirs.FedYogi):
     """``flwr.serverapp.strategy.FedYogi`` in one pass: Yogi's moments.
 
     Arguments and attributes are those of Flower's.
@@ -185,7 +185,7 @@ class FedYogi(_Messages, YogiStep, _theirs.FedYogi):  # type: ignore[misc]
     """
 
 
-class FedAdagrad(_Messages, AdagradStep, _theirs.FedAdagrad):  # type: ignore[misc]
+class FedAdagrad(_Messages, AdagradStep, _theirs.FedAdagrad):
     """``flwr.serverapp.strategy.FedAdagrad`` in one pass: sums of squares.
 
     Arguments and attributes are those of Flower's.
@@ -197,7 +197,7 @@ class FedAdagrad(_Messages, AdagradStep, _theirs.FedAdagrad):  # type: ignore[mi
     """
 
 
-class FedAvgM(_Messages, MomentumStep, _theirs.FedAvgM):  # type: ignore[misc]
+class FedAvgM(_Messages, MomentumStep, _theirs.FedAvgM):
     """``flwr.serverapp.strategy.FedAvgM`` in one pass: averages with momentum.
 
     Arguments and attributes are those of Flower's. Arrays are matched by name.
@@ -221,7 +221,7 @@ class FedAvgM(_Messages, MomentumStep, _theirs.FedAvgM):  # type: ignore[misc]
         return arrays
 
 
-class GradmillStrategy(_Messages, ChainStep, _theirs.FedAvg):  # type: ignore[misc]
+class GradmillStrategy(_Messages, ChainStep, _theirs.FedAvg):
     """A strategy whose server steps with any transformation, from what clients started with.
 
     The gradient is the current arrays minus the aggregate, so a server that takes the aggregate as
@@ -257,7 +257,7 @@ class GradmillStrategy(_Messages, ChainStep, _theirs.FedAvg):  # type: ignore[mi
         return messages
 
 
-class LegacyFedAdam(_Lists, AdamStep, _legacy.FedAdam):  # type: ignore[misc]
+class LegacyFedAdam(_Lists, AdamStep, _legacy.FedAdam):
     """``flwr.server.strategy.FedAdam`` in one pass; see :class:`FedAdam`.
 
     Example:
@@ -268,7 +268,7 @@ class LegacyFedAdam(_Lists, AdamStep, _legacy.FedAdam):  # type: ignore[misc]
     """
 
 
-class LegacyFedYogi(_Lists, YogiStep, _legacy.FedYogi):  # type: ignore[misc]
+class LegacyFedYogi(_Lists, YogiStep, _legacy.FedYogi):
     """``flwr.server.strategy.FedYogi`` in one pass; see :class:`FedYogi`.
 
     Example:
@@ -279,7 +279,7 @@ class LegacyFedYogi(_Lists, YogiStep, _legacy.FedYogi):  # type: ignore[misc]
     """
 
 
-class LegacyFedAdagrad(_Lists, AdagradStep, _legacy.FedAdagrad):  # type: ignore[misc]
+class LegacyFedAdagrad(_Lists, AdagradStep, _legacy.FedAdagrad):
     """``flwr.server.strategy.FedAdagrad`` in one pass; see :class:`FedAdagrad`.
 
     Example:
@@ -290,7 +290,7 @@ class LegacyFedAdagrad(_Lists, AdagradStep, _legacy.FedAdagrad):  # type: ignore
     """
 
 
-class LegacyFedAvgM(_Lists, MomentumStep, _legacy.FedAvgM):  # type: ignore[misc]
+class LegacyFedAvgM(_Lists, MomentumStep, _legacy.FedAvgM):
     """``flwr.server.strategy.FedAvgM`` in one pass; see :class:`FedAvgM`.
 
     Example:
@@ -321,7 +321,7 @@ class LegacyFedAvgM(_Lists, MomentumStep, _legacy.FedAvgM):  # type: ignore[misc
         self.initial_parameters = ndarrays_to_parameters(new)
 
 
-class LegacyGradmillStrategy(_Lists, ChainStep, _legacy.FedAvg):  # type: ignore[misc]
+class LegacyGradmillStrategy(_Lists, ChainStep, _legacy.FedAvg):
     """:class:`GradmillStrategy` for ``flwr.server``; parameters are a dict by position.
 
     Args:

@@ -31,7 +31,7 @@ def _momentum(decay: float, nesterov: bool) -> TransformationLike:
     return chain(rate(), trace(decay, nesterov))
 
 
-class AdamOptimizer(Native, _theirs.AdamOptimizer):  # type: ignore[misc]
+class AdamOptimizer(Native, _theirs.AdamOptimizer):
     """What :class:`MLPClassifier` steps with where its ``solver`` is "adam".
 
     Epsilon stands beside the root of the second moment before that is corrected, other than in
@@ -87,7 +87,7 @@ class AdamOptimizer(Native, _theirs.AdamOptimizer):  # type: ignore[misc]
         self.t, self.learning_rate = t, self.learning_rate_init * corrections
 
 
-class SGDOptimizer(Native, _theirs.SGDOptimizer):  # type: ignore[misc]
+class SGDOptimizer(Native, _theirs.SGDOptimizer):
     """What :class:`MLPClassifier` steps with where its ``solver`` is "sgd".
 
     A velocity has the rates of its steps in it, so a new rate holds for new gradients alone.
@@ -168,7 +168,7 @@ _OURS = {
 }
 
 
-class MLPClassifier(_networks.MLPClassifier):  # type: ignore[misc]
+class MLPClassifier(_networks.MLPClassifier):
     """A multilayer perceptron that classifies: scikit-learn's, with steps in one pass.
 
     Arguments, methods and attributes are those of ``sklearn.neural_network.MLPClassifier``.
@@ -185,7 +185,7 @@ class MLPClassifier(_networks.MLPClassifier):  # type: ignore[misc]
     _optimizer = _Optimizer()
 
 
-class MLPRegressor(_networks.MLPRegressor):  # type: ignore[misc]
+class MLPRegressor(_networks.MLPRegressor):
     """A multilayer perceptron that predicts numbers: scikit-learn's, with steps in one pass.
 
     Arguments, methods and attributes are those of ``sklearn.neural_network.MLPRegressor``.

@@ -98,7 +98,7 @@ class _Rule(NamedTuple):
         )
 
 
-class Optimizer(_theirs.Optimizer):  # type: ignore[misc]
+class Optimizer(_theirs.Optimizer):
     """What a model of thinc's calls with each of its parameters: SGD, Adam or RAdam.
 
     Arguments and attributes are those of ``thinc.optimizers.Optimizer``: numbers or schedules, and
@@ -166,6 +166,7 @@ class Optimizer(_theirs.Optimizer):  # type: ignore[misc]
         b1, b2 = self.b1(step, **known), self.b2(step, **known)
         kind = "radam" if self.use_radam else "adam" if b1 > 0 and b2 > 0 else "sgd"
         if kind == "sgd" and b2 > 0:
+            # As in thinc.
             raise NotImplementedError("beta1 is 0 and beta2 is not: thinc has no such optimizer")
         adds, decays = l2 != 0 and not self.L2_is_weight_decay, l2 != 0 and self.L2_is_weight_decay
         eps, averages = self.eps(step, **known), self.averages is not None
@@ -301,5 +302,5 @@ def SGD(learn_rate: Any, **options: Any) -> Optimizer:  # noqa: N802  (thinc's n
 
 for _make in (Adam, RAdam, SGD):
     # Config files are checked against the signature.
-    _make.__signature__ = inspect.signature(getattr(_theirs, _make.__name__))  # type: ignore[attr-defined]
+    _make.__signature__ = inspect.signature(getattr(_theirs, _make.__name__))  # type: ignore[attr-defined]  # functions have attributes
     _registry.optimizers(f"gradmill.{_make.__name__}.v1")(_make)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[Any]]
 
 NAMES = frozenset(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64"  # noqa: SIM905
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64"  # noqa: SIM905  (a list of strings is harder to read)
     " float16 float32 float64 complex64 complex128 bfloat16".split()
 )
 """The dtypes that files hold."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from gradmill._data.checks import choice, float_dtype, real
+from gradmill._data.checks import float_dtype, is_hat, real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
 from gradmill._ops import ademamix as ops
@@ -112,7 +112,7 @@ def scale_by_ademamix(
         "alpha": real_or_schedule("alpha", alpha),
         "eps": real("eps", eps, at_least=0),
         "eps_root": real("eps_root", eps_root, at_least=0),
-        "hat": choice("eps_mode", eps_mode, "corrected", "hat") == "hat",
+        "hat": is_hat(eps_mode),
         "bias_correction": bool(bias_correction),
     }
     dtype = float_dtype("mu_dtype", mu_dtype)

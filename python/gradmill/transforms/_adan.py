@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from gradmill._data.checks import choice, real
+from gradmill._data.checks import is_hat, real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
 from gradmill._ops import adan as ops
@@ -95,7 +95,7 @@ def scale_by_adan(
         "b3": real("b3", b3, at_least=0, below=1),
         "eps": real("eps", eps, at_least=0),
         "eps_root": real("eps_root", eps_root, at_least=0),
-        "hat": choice("eps_mode", eps_mode, "corrected", "hat") == "hat",
+        "hat": is_hat(eps_mode),
         "bias_correction": bool(bias_correction),
     }
     slots = tuple(map(Slot, "mvng"))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from gradmill._data.checks import choice, float_dtype, real
+from gradmill._data.checks import float_dtype, is_hat, real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
 from gradmill._ops import amsgrad as ops
@@ -100,7 +100,7 @@ def scale_by_amsgrad(
         "eps_root": real("eps_root", eps_root, at_least=0),
         "bias_correction_mu": bool(bias_correction_mu),
         "bias_correction_nu": bool(bias_correction_nu),
-        "hat": choice("eps_mode", eps_mode, "corrected", "hat") == "hat",
+        "hat": is_hat(eps_mode),
     }
     slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), Slot("nu"), Slot("nu_max"))
     return native(Spec(ops.scale_by_amsgrad, ScaleByAmsgradState, hyper, slots))

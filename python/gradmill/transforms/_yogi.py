@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from gradmill._data.checks import choice, real
+from gradmill._data.checks import is_hat, real
 from gradmill._data.recorded import recorded
 from gradmill._data.slots import Slot
 from gradmill._ops import yogi as ops
@@ -69,7 +69,7 @@ def scale_by_yogi(
         "b2": real("b2", b2, at_least=0, below=1),
         "eps": real("eps", eps, at_least=0),
         "eps_root": real("eps_root", eps_root, at_least=0),
-        "hat": choice("eps_mode", eps_mode, "corrected", "hat") == "hat",
+        "hat": is_hat(eps_mode),
         "bias_correction": bool(bias_correction),
     }
     start = real("initial_accumulator_value", initial_accumulator_value, at_least=0)

@@ -30,7 +30,7 @@ UNKNOWN = (
 """Entries of torch's groups that change numbers, and are refused where the rule has none such."""
 
 
-class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not looked into
+class Optimizer(torch.optim.Optimizer):
     """A ``torch.optim.Optimizer`` that takes its steps in the memory of tensors on the CPU.
 
     All parameters of a group take their step in as few passes over memory as the transformation
@@ -174,7 +174,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]  # torch is not lo
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step with all parameters that have a gradient.
 
-        All tensors are looked at before the first is written to.
+        All tensors are looked at before the first is written to. What only a step can see, that two
+        share memory, is an error of their group; groups before it have taken their step then.
 
         Args:
             closure: Evaluates the model anew and returns the loss.

@@ -153,7 +153,7 @@ class Rule:
                 make = inject_hyperparams(tx, static, np.float64)
             tx = make(**settings.numbers, **settings.fixed)
         if not scaled:
-            return tx  # type: ignore[no-any-return]
+            return tx  # type: ignore[no-any-return]  # it was given
         factor = inject_hyperparams(scale, hyperparam_dtype=np.float64)
         return chain(factor(step_size=1.0), tx)
 

@@ -1,21 +1,9 @@
-use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon, flag};
+use super::adam::ADAM;
+use super::op::{Beside, FromScalars, Meta, Op};
 use crate::number::float::Float;
 use crate::number::scalars::{beside_root, correction_if, factors_of_root};
 
-pub const BELIEF: Meta = Meta {
-    name: "scale_by_belief",
-    scalars: &[
-        decay("b1"),
-        decay("b2"),
-        epsilon("eps"),
-        epsilon("eps_root"),
-        flag("hat"),
-        flag("bias_correction"),
-        count("count"),
-    ],
-    slots: &["mu", "nu"],
-    ..Meta::PLAIN
-};
+pub const BELIEF: Meta = Meta { name: "scale_by_belief", ..ADAM };
 pub const BELIEF_NESTEROV: Meta = Meta { name: "scale_by_belief_nesterov", ..BELIEF };
 
 /// `m' = b1 m + (1 - b1) u`, `s' = b2 s + (1 - b2) (u - m')² + eps_root`; emits `m̂ / (√ŝ + eps)`.

@@ -1,21 +1,9 @@
-use super::op::{Beside, FromScalars, Meta, Op, count, decay, epsilon, flag};
+use super::adam::ADAM;
+use super::op::{Beside, FromScalars, Meta, Op};
 use crate::number::float::Float;
 use crate::number::scalars::{beside_root, correction_if, factors_of_root};
 
-pub const YOGI: Meta = Meta {
-    name: "scale_by_yogi",
-    scalars: &[
-        decay("b1"),
-        decay("b2"),
-        epsilon("eps"),
-        epsilon("eps_root"),
-        flag("hat"),
-        flag("bias_correction"),
-        count("count"),
-    ],
-    slots: &["mu", "nu"],
-    ..Meta::PLAIN
-};
+pub const YOGI: Meta = Meta { name: "scale_by_yogi", ..ADAM };
 
 /// `m' = b1 m + (1 - b1) u`, `v' = v - (1 - b2) sign(v - u²) u²`; emits `m̂ / (√(v̂ + eps_root) + eps)`.
 #[derive(Clone, Copy, Debug)]
