@@ -108,6 +108,7 @@ impl Memory for Scattered {
 }
 
 fn with_threads(how: &How, threads: usize) -> How {
+    gradmill_core::sys::par::always_ask(true);
     How { config: Config { threads, ..how.config }, ..*how }
 }
 

@@ -136,6 +136,8 @@ struct Patience {
     alone: AtomicUsize,
     /// How often in a row helpers have come too late.
     late: AtomicUsize,
+    /// Whether helpers are asked however late they come.
+    is_endless: AtomicBool,
 }
 
 impl Patience {
@@ -143,13 +145,18 @@ impl Patience {
     const DOUBLINGS: usize = 6;
 
     const fn new() -> Self {
-        Self { alone: AtomicUsize::new(0), late: AtomicUsize::new(0) }
+        Self {
+            alone: AtomicUsize::new(0),
+            late: AtomicUsize::new(0),
+            is_endless: AtomicBool::new(false),
+        }
     }
 
     /// Whether to ask helpers in the call at hand.
     fn asks(&self) -> bool {
         let one_less = |left: usize| left.checked_sub(1);
-        self.alone.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err()
+        self.is_endless.load(Ordering::Relaxed)
+            || self.alone.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err()
     }
 
     /// Takes note of whether helpers that were asked came too late.
@@ -165,6 +172,11 @@ impl Patience {
 }
 
 static PATIENCE: Patience = Patience::new();
+
+/// Asks helpers in each call from now on, or only where they come in time: for tests, which count them.
+pub fn always_ask(always: bool) {
+    PATIENCE.is_endless.store(always, Ordering::Relaxed);
+}
 
 /// Calls `work` on each of `tasks`, on the calling thread and up to `threads - 1` helpers.
 ///
