@@ -42,14 +42,25 @@ def _apply(moment: str, decays: str, scaled: str = "false", types: str = "f32, f
     return rf"ApplyLoop<f32, .*Fused<f32, .*{moment}, {scaled}, {decays}>, {types}"
 
 
+def _ended(moment: str, decays: str, tail: str) -> str:
+    """One that an op with a slot of its own ends."""
+    return rf"ApplyLoop<f32, .*Ended<.*Fused<f32, .*{moment}, true, {decays}>, .*{tail}<f32>, "
+
+
 LOOPS = {
     "adamw": (_apply(r"ScaleByAdam<f32, false, false>", "false, true"), 3),
     "clip + adamw": (_apply(r"ScaleByAdam<f32, false, false>", "false, true", "true"), 3),
     "nadamw": (_apply(r"ScaleByAdam<f32, true, false>", "false, true"), 3),
-    "sgd": (_apply("NoMoment", "false, false"), 1),
-    "clip + sgd": (_apply("NoMoment", "false, false", "true"), 1),
+    "sgd": (_apply("Nothing", "false, false"), 1),
+    "clip + sgd": (_apply("Nothing", "false, false", "true"), 1),
     "momentum": (_apply(r"Trace<f32, false>", "false, false"), 2),
     "rmsprop": (_apply(r"ScaleByRms<f32>", "false, false"), 2),
+    "three scalings": (_apply("Scale<f32>", "false, false", "true"), 1),
+    "schedule_free_adamw": (_ended("ScaleByRms<f32>", "false, true", "ScheduleFree"), 3),
+    "adamw with an average": (
+        _ended(r"ScaleByAdam<f32, false, true>", "false, true", "ParameterAverage"),
+        4,
+    ),
     "ema": (_apply(r"Ema<f32>", "false, false"), 2),
     "adamw, bf16 with f32 moments": (
         _apply(r"ScaleByAdam<f32, false, false>", "false, true", "true", r"\S*bf16, \S*bf16, f32"),

@@ -14,7 +14,7 @@ import numpy as np
 from gradmill._data.arrays import as_array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -127,9 +127,16 @@ def new_digest() -> Any:
     return blake2b(digest_size=16, person=b"gradmill")
 
 
-def digest_of(array: Array) -> str:
-    """128 bits that stand for the bytes of an array."""
+def digested(parts: Iterable[Any], write: Callable[[Any], object] | None = None) -> str:
+    """128 bits that stand for the bytes in ``parts``; ``write`` gets each of these as well."""
     digest = new_digest()
-    for part in stretches(array):
+    for part in parts:
         digest.update(part)
+        if write is not None:
+            write(part)
     return str(digest.hexdigest())
+
+
+def digest_of(array: Array) -> str:
+    """The same for the bytes of an array."""
+    return digested(stretches(array))

@@ -11,9 +11,9 @@ from numpy.lib import format as npy
 from gradmill.checkpoints._arrays import (
     as_read,
     as_stored,
+    digested,
     fill,
     length_of,
-    new_digest,
     room_for,
     stretches,
 )
@@ -41,15 +41,12 @@ def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray[Any, Any]) -> st
     """Add an array and return its digest."""
     is_text = array.dtype.kind == "S"
     descr = array.dtype.str if is_text else as_stored(array.dtype).str
-    digest = new_digest()
     # With the date that it has by default, equal trees make equal files.
     with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
         start = {"descr": descr, "fortran_order": False, "shape": array.shape}
         npy.write_array_header_1_0(member, start)
-        for part in [array.data.cast("B")] if is_text else stretches(array):
-            digest.update(part)
-            member.write(part)
-    return str(digest.hexdigest())
+        parts = [array.data.cast("B")] if is_text else stretches(array)
+        return digested(parts, member.write)
 
 
 class Reader:

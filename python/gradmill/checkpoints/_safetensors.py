@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from gradmill.checkpoints._arrays import (
     as_read,
+    digested,
     fill,
     length_of,
     name_of,
@@ -94,11 +95,7 @@ def _start(header: str, entries: dict[str, Any]) -> bytes:
 
 def _add(file: IO[bytes], array: np.ndarray[Any, Any]) -> str:
     """Append an array and return its digest."""
-    digest = new_digest()
-    for part in stretches(array):
-        digest.update(part)
-        file.write(part)
-    return str(digest.hexdigest())
+    return digested(stretches(array), file.write)
 
 
 class Reader:
