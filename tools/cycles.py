@@ -58,7 +58,7 @@ LOOPS = {
     "three scalings": (_apply("Scale<f32>", "false, false", "true"), 1),
     "schedule_free_adamw": (_ended("ScaleByRms<f32>", "false, true", "ScheduleFree"), 3),
     "adamw with an average": (
-        _ended(r"ScaleByAdam<f32, false, true>", "false, true", "ParameterAverage"),
+        _ended("ScaleByAdam<f32, false>", "false, true", "ParameterAverage"),
         4,
     ),
     "ema": (_apply(r"Ema<f32>", "false, false"), 2),
