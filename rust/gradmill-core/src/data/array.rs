@@ -66,6 +66,12 @@ impl<'s, 'a> ElementTable for &'s mut Sink<'a> {
     views_by_type!(Sink, f16: F16, bf16: BF16, f32: F32, f64: F64);
 }
 
+impl<'s, 'a> ElementTable for &'s Sink<'a> {
+    type Of<E: Element> = Option<&'s ViewMut<'a, E>>;
+
+    views_by_type!(Sink, f16: F16, bf16: BF16, f32: F32, f64: F64);
+}
+
 /// What `$body` makes of the view inside, whatever its type.
 macro_rules! inside {
     ($value:expr, $view:ident => $body:expr) => {
@@ -263,6 +269,20 @@ impl<'a> Sink<'a> {
     /// Overwrites all elements, rounded to this dtype.
     pub(crate) fn write<T: Float>(&mut self, tier: Tier, from: &[T], rounding: Rounding) {
         inside!(self, view => view.write(tier, from, rounding));
+    }
+
+    /// Overwrites all elements with zeros.
+    pub fn clear(&mut self) {
+        inside!(self, view => view.clear());
+    }
+
+    /// The elements as a slice to read, where they are dense and of this type.
+    #[inline]
+    pub(super) fn slice<T: Element>(&self) -> Option<&[T]> {
+        match T::select(self)? {
+            ViewMut::Dense(slice) => Some(slice),
+            ViewMut::Strided(_) => None,
+        }
     }
 
     /// Whether [`Self::dense`] gives a slice.
