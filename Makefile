@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-rust test-full test-jax-matrix test-adapters fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-adapters bench-kernels cycles check wheel clean
+.PHONY: help build dev demo test test-rust test-full test-jax-matrix test-adapters fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-adapters bench-evolution bench-kernels cycles check wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -140,6 +140,9 @@ bench-optimizers: build ## Time the ten most used optimizers on 10^7 parameters 
 
 bench-adapters: build .venv/adapters.stamp ## Time steps of other programs with their optimizers and with gradmill's
 	PYTHONPATH=python .venv/adapters/bin/python benches/bench_adapters.py $(ARGS)
+
+bench-evolution: build ## Time the noise of evolution strategies against NumPy and jax.random
+	$(BIN)/python benches/bench_evolution.py $(ARGS)
 
 # What the release has, with the names of all types.
 cycles: .venv/packages.stamp ## Cycles an element of the hot loops on eight processors; needs objdump and llvm-mca

@@ -23,6 +23,7 @@ __all__ = [
     "global_norm",
     "in_default_mode",
     "list_ops",
+    "noise_sum",
     "per_example_clip",
     "plant_panic",
     "set_num_threads",
@@ -178,6 +179,14 @@ def force(simd: str | None = None, fuse: bool = True) -> None: ...
 def global_norm(updates: _Leaves, threads: int = 0) -> float: ...
 def in_default_mode(function: Callable[..., _T], /, *args: Any) -> _T: ...
 def list_ops() -> list[_Op]: ...
+def noise_sum(
+    sums: _Leaves,
+    bases: list[Any | None],
+    wide: list[bool],
+    keys: Sequence[_Key],
+    weights: list[float],
+    threads: int = 0,
+) -> None: ...
 def per_example_clip(
     updates: _Leaves,
     l2_norm_clip: float,

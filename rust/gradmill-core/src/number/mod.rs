@@ -7,3 +7,4 @@ pub(crate) mod float;
 pub mod rng;
 pub(crate) mod rounding;
 pub mod scalars;
+pub(crate) mod threefry;
