@@ -12,7 +12,8 @@ SECONDS ?= 60
 # Processes that tests are spread over, file by file; more would each start a JAX of its own.
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 MINUTES ?= 10
-# The extras of programs that adapters are for, and where torch has its builds without CUDA.
+# The extras of programs that adapters are for, and an index with torch's builds without CUDA. Without one, torch and
+# CUDA come from PyPI on Linux: 6 GB.
 ADAPTERS := autograd flower sklearn thinc torch
 TORCH_INDEX ?=
 LIBRARY := $(if $(findstring darwin,$(shell uname -s | tr A-Z a-z)),dylib,so)
@@ -79,7 +80,7 @@ test-jax-matrix: build .venv/jax-oldest.stamp .venv/jax-newest.stamp ## Run the 
 .venv/adapters.stamp: .venv/packages.stamp pyproject.toml
 	$(PYTHON) -m venv .venv/adapters
 	.venv/adapters/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.venv/adapters/bin/python -m pip install --quiet $(addprefix --extra-index-url ,$(TORCH_INDEX)) --group test \
+	.venv/adapters/bin/python -m pip install --quiet $$($(BIN)/python tools/reachable.py $(TORCH_INDEX)) --group test \
 		$$($(BIN)/python tools/requirements.py $(ADAPTERS))
 	touch $@
 

@@ -136,7 +136,9 @@ class Optimizer(Binding):
                 parameter and its state as they are.
             params: The parameters, where they may be in other arrays than in the step before; see
                 :meth:`rebind`. None for those that are bound.
-            zero_grads: Whether the arrays of gradients are zeros afterwards.
+            zero_grads: Whether the arrays of gradients are zeros afterwards. Each is overwritten
+                chunk by chunk, as the step reads it; behind the step where that reads a copy
+                (byte-swapped arrays, subclasses) or a member of the chain in Python takes it.
             report: What to report beside what costs nothing: "update_norm", "param_norm",
                 "update_ratio" (both norms), "learning_rate". Norms are summed as parameters are
                 written, with no further read of memory.
@@ -149,7 +151,7 @@ class Optimizer(Binding):
             TreeError: ``grads`` has another structure than ``params``, or an array where that has
                 None; the message has the first place where they differ.
             LeafValueError: A gradient has the wrong shape, or shares memory with parameters or
-                state.
+                state; with ``zero_grads``, it is read-only or shares memory with another one.
             LeafTypeError: A gradient is no array of floats.
             LeafValueError, TreeError: ``params`` or ``master`` hold other arrays than those that
                 steps write to.
@@ -174,7 +176,7 @@ class Optimizer(Binding):
                 if done is None:
                     done = self._bound.step(self._leaves_of(grads), scoped.get())
             else:
-                done = self._step_by_host(grads, extra_args, measures=False)
+                done = self._step_by_host(grads, extra_args)
         except _core.CoreError as fault:
             raise self._fault(fault, grads) from None
         return make(StepReport, done)
@@ -184,7 +186,9 @@ class Optimizer(Binding):
     ) -> StepReport:
         """A step that does or reports more than usual."""
         asked = asked_for(report)
-        spent: list[Any] = []
+        # What members of the chain in Python hand on is no array of the caller's.
+        spends = zero_grads and not self._runs.head
+        spent: dict[int, Any] = {}
         if zero_grads:
             spent = to_zero(self._treespec, without(self._matched(grads), self._kept))
         asks_rate = "learning_rate" in asked
@@ -192,26 +196,34 @@ class Optimizer(Binding):
         measures = not NORMS.isdisjoint(asked)
         try:
             if self._is_simple:
-                done = self._bound.step(self._leaves_of(grads), scoped.get(), measures)
+                done = self._bound.step(self._leaves_of(grads), scoped.get(), measures, spends)
             else:
-                done = self._step_by_host(grads, extra_args, measures)
+                done = self._step_by_host(grads, extra_args, measures, spends)
         except _core.CoreError as fault:
             raise self._fault(fault, grads) from None
-        for array in spent:
+        for at in self._bound.spent() if spends else ():
+            del spent[at]
+        # Those of which a copy was read, and those that no step reads.
+        for array in spent.values():
             array.fill(0)
         injected = injected_rate(self._states()) if asks_rate else None
         rate = factor if injected is None else injected
         return make(StepReport, (*done[:5], rate))
 
     def _step_by_host(
-        self, grads: PyTree, extra_args: dict[str, Any], measures: bool
+        self,
+        grads: PyTree,
+        extra_args: dict[str, Any],
+        measures: bool = False,
+        spends: bool = False,
     ) -> _core._Report:
         """A step whose host does more than to count, as it is written down where it can be."""
         done = None
         if self._quick is not None and not self._busy:
             states = self._at_step[1] if self._pending is None else self._states()
-            done = self._quick(self.params, self._copies, grads, self._leaves_of, states, measures)
-        return self._step_alone(grads, extra_args, measures) if done is None else done
+            trees = self.params, self._copies, grads
+            done = self._quick(*trees, self._leaves_of, states, measures, spends)
+        return self._step_alone(grads, extra_args, measures, spends) if done is None else done
 
     def _leaves_of(self, grads: PyTree) -> list[Any]:
         """The leaves of gradients in a tree that may be unlike the last one; see ``step``."""
@@ -248,7 +260,7 @@ class Optimizer(Binding):
             return error
 
     def _step_alone(
-        self, grads: PyTree, extra_args: dict[str, Any], measures: bool
+        self, grads: PyTree, extra_args: dict[str, Any], measures: bool, spends: bool
     ) -> _core._Report:
         """A step that the host takes part in, and no other thread meanwhile."""
         if self._busy:
@@ -256,7 +268,7 @@ class Optimizer(Binding):
         self._check_bound()
         self._busy = True
         try:
-            norms, finite = self._step_with_controls(grads, extra_args, measures)
+            norms, finite = self._step_with_controls(grads, extra_args, measures, spends)
             steps, _ = self._at_step
         finally:
             self._busy = False
@@ -265,7 +277,7 @@ class Optimizer(Binding):
         return steps, norm, finite, update_norm, param_norm, None
 
     def _step_with_controls(
-        self, updates: PyTree, extra_args: dict[str, Any], measures: bool
+        self, updates: PyTree, extra_args: dict[str, Any], measures: bool, spends: bool
     ) -> tuple[list[float | None], bool]:
         """A step with parts that are written in Python, or that do not run in each step."""
         if self._kept:
@@ -279,7 +291,7 @@ class Optimizer(Binding):
             return [*states, *new_states(found[2])]
 
         self._pending = after
-        self._bound.step_with(leaves, scalars, off, scoped.get(), measures)
+        self._bound.step_with(leaves, scalars, off, scoped.get(), measures, spends)
         self._states()
         _, last = self._bound.last()
         assert last is not None  # noqa: S101  (for the type checker: the step has been taken)

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use smallvec::SmallVec;
 
-use crate::bound_leaf::{Arrays, BoundLeaf};
+use crate::bound_leaf::{Arrays, BoundLeaf, spend};
 use crate::buffers::{Counter, Writable};
 use crate::compute::compute;
 use crate::fault::{Place, Tree, core_error};
@@ -40,6 +40,8 @@ pub struct InPlace {
     pub found: bool,
     /// What steps work in, and what the last one found.
     pub workspace: Workspace,
+    /// The positions of the updates that the last step zeroed.
+    spent: Vec<usize>,
     /// Whether a step broke off in the middle, which takes a bug.
     pub is_torn: bool,
     /// The arrays of hyperparameters that steps have made.
@@ -60,6 +62,8 @@ pub struct Manner {
     pub threads: usize,
     /// Whether it measures what it adds to the parameters.
     pub measures: bool,
+    /// Whether it zeroes the updates that are the caller's own arrays.
+    pub spends: bool,
 }
 
 /// The count that an op's scalars depend on, if any, and the scalars.
@@ -149,6 +153,7 @@ impl InPlace {
             steps: 0,
             found: false,
             workspace: Workspace::default(),
+            spent: Vec::new(),
             is_torn: false,
             numbers: Vec::new(),
         })
@@ -187,12 +192,13 @@ impl InPlace {
 
     /// One step: `params` and the slots are overwritten and the counts go up, or nothing happens and an
     /// error is raised.
-    #[pyo3(signature = (updates, threads=0, measures=false))]
+    #[pyo3(signature = (updates, threads=0, measures=false, spends=false))]
     fn step(
         slf: &Bound<'_, Self>,
         updates: &Bound<'_, PyList>,
         threads: usize,
         measures: bool,
+        spends: bool,
     ) -> PyResult<Report> {
         let py = slf.py();
         let this = &mut *exclusive(slf)?;
@@ -201,7 +207,7 @@ impl InPlace {
             this.plan(py)?;
         }
         let elements = this.take(updates)?;
-        this.step_by_plan(py, elements, Manner { threads, measures, ..Manner::default() })
+        this.step_by_plan(py, elements, Manner { off: 0, threads, measures, spends })
     }
 
     /// Notes the structures of trees, so that the next ones like them are recognised by `step_soon`.
@@ -217,7 +223,7 @@ impl InPlace {
 
     /// As `step`, with the scalars of all ops in a row, where the host keeps the counts. `off` holds the ops
     /// that pass all leaves by in this step. What was found is there to be asked for by `last`.
-    #[pyo3(signature = (updates, scalars, off=0, threads=0, measures=false))]
+    #[pyo3(signature = (updates, scalars, off=0, threads=0, measures=false, spends=false))]
     fn step_with(
         slf: &Bound<'_, Self>,
         updates: &Bound<'_, PyList>,
@@ -225,14 +231,25 @@ impl InPlace {
         off: u64,
         threads: usize,
         measures: bool,
+        spends: bool,
     ) -> PyResult<()> {
         let this = &mut *exclusive(slf)?;
         let scalars = scalars.iter().map(|scalar| scalar.extract());
         let scalars = scalars.collect::<PyResult<SmallVec<[f64; 32]>>>()?;
         let elements = this.take(updates)?;
-        this.run_given(updates.py(), elements, &scalars, Manner { off, threads, measures })?;
+        this.run_given(
+            updates.py(),
+            elements,
+            &scalars,
+            Manner { off, threads, measures, spends },
+        )?;
         this.found = true;
         Ok(())
+    }
+
+    /// The positions of the updates that the last step zeroed.
+    fn spent(slf: &Bound<'_, Self>) -> PyResult<Vec<usize>> {
+        Ok(exclusive(slf)?.spent.clone())
     }
 
     /// The norms of what the last step added to the parameters and of these before, where it was asked for them.
@@ -339,9 +356,13 @@ impl InPlace {
     /// Runs the program over updates that are taken, with the scalars that are there, and lets go of them.
     fn run(&mut self, py: Python<'_>, elements: usize, manner: Manner) -> PyResult<()> {
         let rounding = self.seed.map(|seed| rng::split(seed, self.steps));
-        let Manner { off, threads, measures } = manner;
+        let Manner { off, threads, measures, spends } = manner;
+        self.spent.clear();
+        if spends {
+            spend(py, &mut self.leaves, &mut self.spent).inspect_err(|_| self.release(py))?;
+        }
         let Self { program, leaves, scalars, workspace, .. } = self;
-        let step = Step { scalars, off, rounding, measures, ..Step::default() };
+        let step = Step { scalars, off, rounding, measures, spends, ..Step::default() };
         let (core, config) = (&program.get().core, config(threads));
         let outcome = compute(py, elements, || run_rows(core, leaves, step, &config, workspace));
         self.is_torn = outcome.is_err();

@@ -36,6 +36,8 @@ pub struct Step<'s> {
     pub noise_before: &'s [u64],
     /// Whether the norms of what is added to the parameters, and of these, are asked for.
     pub measures: bool,
+    /// Whether updates are zeroed where their leaves want it, by the pass that is the last to read them.
+    pub spends: bool,
 }
 
 /// Sends `leaves` through `program`.
@@ -180,6 +182,7 @@ struct Run<'r> {
     known: &'r [Squares],
     noise_before: &'r [u64],
     measures: bool,
+    spends: bool,
     squares: Option<SquaresBefore>,
     work: &'r mut Workspace,
 }
@@ -199,7 +202,7 @@ impl<'r> Run<'r> {
         work: &'r mut Workspace,
     ) -> Self {
         work.clear();
-        let Step { scalars, off, rounding, known, noise_before, measures } = step;
+        let Step { scalars, off, rounding, known, noise_before, measures, spends } = step;
         let (off, squares) = (program.members_of(off), None);
         Self {
             program,
@@ -210,6 +213,7 @@ impl<'r> Run<'r> {
             known,
             noise_before,
             measures,
+            spends,
             squares,
             work,
         }
@@ -473,7 +477,8 @@ impl<'r> Run<'r> {
                 _ => kernels.f32.add(skip, |it| program.bind(pass, skip, binding, it)),
             }
         }
-        let walk = Walk { program, pass, kernels, off, rounding, settled, squares, config };
+        let spends = self.spends && pass.is_last_to_read();
+        let walk = Walk { program, pass, kernels, off, rounding, settled, spends, squares, config };
         walk.over(rows, elements, sums, add)
     }
 }

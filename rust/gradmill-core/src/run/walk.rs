@@ -14,7 +14,7 @@ use super::row::Row;
 use super::staging::{
     Scratch, StagedArrays, add_to_wider, copied, old_states, staged_states, write_back,
 };
-use crate::data::{Dense, Leaf, Origin, Params, ROOM, Sink, Slot, Source};
+use crate::data::{Dense, Leaf, Origin, Params, ROOM, Sink, Slot, Updates};
 use crate::kernels::kernel::{self, Across, Kernel, Sum};
 use crate::kernels::placed::{Placed, Site};
 use crate::kernels::set::{Bound, KernelSet, Kernels};
@@ -46,6 +46,8 @@ pub struct Walk<'w> {
     /// What half precision is rounded at random with; to nearest without.
     pub rounding: Option<Key>,
     pub settled: &'w Settled,
+    /// Whether updates that nobody reads after this pass are zeroed where their leaves want it.
+    pub spends: bool,
     /// Whose squares are summed, of what leaves the pass.
     pub squares: Summed,
     pub config: &'w Config,
@@ -102,6 +104,9 @@ impl Walk<'_> {
             };
             let (taken, active) = if let Some((taken, active, finite)) = together {
                 (0..active).for_each(|_| done(finite, Pair::default()));
+                if self.spends {
+                    super::row::active(&mut rows[..taken]).for_each(Row::spend);
+                }
                 (taken, active)
             } else {
                 let (finite, sum) = self.row(&mut rows[0], position);
@@ -178,9 +183,18 @@ impl Walk<'_> {
         if row.len() <= CHUNK
             && let Some(done) = self.dense(bound, row, position)
         {
+            self.spend(row);
             return done;
         }
         self.views(bound, row, position)
+    }
+
+    /// Zeroes the updates of a leaf that went through the pass, where that is wanted.
+    #[inline]
+    fn spend<R: Row>(&self, row: &mut R) {
+        if self.spends {
+            row.spend();
+        }
     }
 
     /// Sends a leaf through the pass by views of its arrays: whether its updates were finite, and its sum. A function of
@@ -195,12 +209,15 @@ impl Walk<'_> {
         let mut leaf = row.leaf(self.program);
         leaf.origin.leaf = position;
         if !leaf.is_empty() && (leaf.len() <= CHUNK || self.cuts(&leaf, CHUNK).is_some()) {
-            return self.chunk(bound, &mut leaf);
+            let done = self.chunk(bound, &mut leaf);
+            self.spend(&mut leaf);
+            return done;
         }
         let mut finite = true;
         let mut sums = [Pairwise::default(), Pairwise::default()];
         for mut chunk in leaf.chunks(CHUNK) {
             let (own_finite, own_sums) = self.chunk(bound, &mut chunk);
+            self.spend(&mut chunk);
             finite &= own_finite;
             in_default_mode(|| sums.iter_mut().zip(own_sums).for_each(|(sum, own)| sum.add(own)));
         }
@@ -473,7 +490,7 @@ impl Walk<'_> {
 /// The arrays of a stretch of a leaf, but for its slots.
 struct Stretch<'s, 'a> {
     len: usize,
-    updates: &'s Source<'a>,
+    updates: &'s Updates<'a>,
     params: &'s mut Params<'a>,
     out: &'s mut Option<Sink<'a>>,
     copy: &'s mut Option<Sink<'a>>,
