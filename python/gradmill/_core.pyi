@@ -1,9 +1,10 @@
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar, final
+from typing import Any, Final, Protocol, TypeAlias, TypedDict, TypeVar, final
 
 import numpy as np
 
 __all__ = [
+    "CHUNK",
     "CoreError",
     "Count",
     "Curve",
@@ -82,6 +83,8 @@ class _BuildInfo(TypedDict):
     simd: str
     threads: int
     threads_from: str
+
+CHUNK: Final[int]
 
 class CoreError(Exception): ...
 

@@ -118,7 +118,7 @@ class Optimizer(InHalves):
         self._kept = {at for at, leaf in enumerate(leaves) if keeps and is_discrete(leaf)}
         self._masters = masters_of(master, leaves, treespec)
         self._set_up(maximized(tx) if maximize else tx, params)
-        self._bind(leaves, self._runs.layout.parts(tx.init(self._works_on(leaves))), 0)
+        self._bind(leaves, self._runs.layout.parts(self._first_state(self._works_on(leaves))), 0)
 
     def step(
         self,
