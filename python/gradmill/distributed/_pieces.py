@@ -67,9 +67,9 @@ class Arena:
         self.pieces = pieces
         self._starts = list(accumulate((p.stop - p.start for p in pieces), initial=0))
         total = self._starts[-1]
-        # Each process begins at the first piece behind its share of the elements.
-        shares = [-(-total * rank // ranks) for rank in range(ranks)]
-        self._cuts = [bisect_left(self._starts, share) for share in shares]
+        # Each process begins at the piece whose begin is nearest to that of its share.
+        shares = [total * rank // ranks for rank in range(ranks)]
+        self._cuts = [_nearest(self._starts, share) for share in shares]
         self._cuts.append(len(pieces))
         longest = max(stop - start for start, stop in map(self.section, range(ranks)))
         self.length = -(-longest // GROUP) * GROUP
@@ -117,3 +117,9 @@ class Arena:
                 yield piece.leaf, source, slice(place, place + end - start)
                 start = end
             at += 1
+
+
+def _nearest(starts: Sequence[int], share: int) -> int:
+    """The position of the start that is nearest to a number; starts ascend."""
+    at = bisect_left(starts, share)
+    return at - 1 if at and share - starts[at - 1] <= starts[at] - share else at

@@ -205,24 +205,25 @@ class Sharded:
         for arena, sums in zip(self._arenas, self._sums, strict=True):
             self._reduce(arena, flat, sums)
         report = self._step_shard(extra_args)
-        assert report is not None  # noqa: S101  (for the type checker: all was measured)
         for arena in self._arenas:
             self._spread(arena)
-        finite = self._gathered(np.array([report.finite], np.uint8)).all()
-        return report._replace(finite=bool(finite))
+        return report
 
-    def _step_shard(self, extra_args: dict[str, Any]) -> StepReport | None:
+    def _step_shard(self, extra_args: dict[str, Any]) -> StepReport:
         """Step this process's shard, with what all have to know."""
+        report: StepReport | None = None
         try:
             with self._together():
                 self.shard.measure(self._reduced, **extra_args)
-            with self._together():
-                return self.shard.apply()
+                report = self.shard.apply()
         except BaseException:
             # An optimizer that has written a part of its step keeps that in mind.
             with suppress(RuntimeError):
                 self.shard.abort()
             raise
+        assert report is not None  # noqa: S101  (for the type checker: all was measured)
+        finite = self._gathered(np.array([report.finite], np.uint8)).all()
+        return report._replace(finite=bool(finite))
 
     def check(self) -> None:
         """See that all processes hold the same parameters.
