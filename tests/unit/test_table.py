@@ -18,7 +18,7 @@ from tests.cases import CASES
 PUBLIC = sorted(name for name in vars(gm) if not name.startswith("_"))
 MODULES = (
     *("adapters", "checkpoints", "errors", "jax", "optimizer", "optimizers", "projections"),
-    "schedules",
+    *("distributed", "schedules"),
     *("contrib", "experimental", "transforms", "tree", "tree_utils"),
 )
 TYPES = ("MaskOrFn", "OptState", "Params", "ScalarOrSchedule", "Schedule", "Updates")

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from gradmill._data.trees import Flattener, flatten
+from gradmill._plan.masks import Selection
 from gradmill._plan.match import flatten_like
 from gradmill._run.bound import ANYTHING, check_bound, leaves_now, owned, without
 from gradmill._run.copies import copy_all, new_values, read_states
@@ -53,6 +54,14 @@ class Binding:
         own = [leaf if copy is None else copy for leaf, copy in pairs]
         return self._treespec.unflatten(without(own, self._kept))
 
+    def _selection(self, leaves: list[Any]) -> Selection:
+        """What masks leave of these leaves."""
+        return Selection(leaves, self._structure, "params")
+
+    def _first_state(self, params: PyTree) -> PyTree:
+        """The state that steps start from."""
+        return self._tx.init(params)
+
     def _bind(self, leaves: list[Any], states: list[PyTree], steps: int) -> None:
         """Bind the core to ``leaves``, those of ``params``, and states that so many steps led to.
 
@@ -62,7 +71,14 @@ class Binding:
         """
         master = self._works_on(leaves)
         bound, select, unbound = self._runs.bind(
-            self._structure, leaves, master, self._masters, states, self._rounding, self._kept
+            self._structure,
+            leaves,
+            master,
+            self._masters,
+            states,
+            self._rounding,
+            self._kept,
+            self._selection,
         )
         bound.restart(steps)
         # Where a gradient is an error; for what is left out it is not looked at.
@@ -293,7 +309,7 @@ class Binding:
 
 
 _DERIVED = set(
-    "_at_step _bound _busy _copies _flatten_up_to _is_simple _leaves _master _nones"  # noqa: SIM905
-    " _pending _quick _runs _select _structure _treespec".split()
+    "_at_step _bound _busy _copies _due _flatten_up_to _half _half_lock _is_simple _leaves"  # noqa: SIM905
+    " _master _nones _pending _places _quick _runs _select _structure _treespec".split()
 )
 """Attributes that are made anew in a copy."""

@@ -16,7 +16,7 @@ from gradmill._run.bound import to_zero, without
 from gradmill._run.copies import masters_of
 from gradmill._run.report import NORMS, StepReport, asked_for, injected_rate, last_factor, make
 from gradmill._run.update import none_error
-from gradmill.optimizer._binding import Binding
+from gradmill.optimizer._halves import InHalves
 from gradmill.transforms._maximize import maximized
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gradmill._data.types import PyTree, TransformationLike
 
 
-class Optimizer(Binding):
+class Optimizer(InHalves):
     """A transformation bound to parameters, which it updates in place.
 
     A step validates the gradients, runs the whole chain in as few passes over memory as it allows,
@@ -118,7 +118,7 @@ class Optimizer(Binding):
         self._kept = {at for at, leaf in enumerate(leaves) if keeps and is_discrete(leaf)}
         self._masters = masters_of(master, leaves, treespec)
         self._set_up(maximized(tx) if maximize else tx, params)
-        self._bind(leaves, self._runs.layout.parts(tx.init(self._works_on(leaves))), 0)
+        self._bind(leaves, self._runs.layout.parts(self._first_state(self._works_on(leaves))), 0)
 
     def step(
         self,
