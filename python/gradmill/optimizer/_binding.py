@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gradmill._core import _Found
     from gradmill._data.types import PyTree, TransformationLike
+    from gradmill.optimizer._mapped import StateFile
 
 
 def _in_a_list(leaf: Any) -> list[Any]:
@@ -29,6 +30,7 @@ class Binding:
     """A transformation bound to parameters and state: what these are, and how they are replaced."""
 
     _has_digest = False  # parameters and state have one
+    _file: StateFile | None = None  # a copy keeps its arrays in memory
 
     _rounding: tuple[int, int] | None
     _masters: list[Any]
@@ -293,7 +295,7 @@ class Binding:
 
 
 _DERIVED = set(
-    "_at_step _bound _busy _copies _flatten_up_to _is_simple _leaves _master _nones"  # noqa: SIM905
+    "_at_step _bound _busy _copies _file _flatten_up_to _is_simple _leaves _master _nones"  # noqa: SIM905
     " _pending _quick _runs _select _structure _treespec".split()
 )
 """Attributes that are made anew in a copy."""

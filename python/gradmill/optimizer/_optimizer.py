@@ -17,10 +17,12 @@ from gradmill._run.copies import masters_of
 from gradmill._run.report import NORMS, StepReport, asked_for, injected_rate, last_factor, make
 from gradmill._run.update import none_error
 from gradmill.optimizer._binding import Binding
+from gradmill.optimizer._mapped import advise, held_in, maps_of, rest_of
 from gradmill.transforms._maximize import maximized
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from os import PathLike
 
     from gradmill._core import _Found
     from gradmill._data.types import PyTree, TransformationLike
@@ -62,6 +64,9 @@ class Optimizer(Binding):
             number of steps taken, the leaf and the element alone.
         maximize: Whether steps go uphill: as with :func:`maximize` before ``tx``, with no change to
             the structure of the state.
+        state_dir: A directory for the arrays that steps overwrite, moments and master copies, in a
+            file that is mapped into memory: with parameters in such files too, all may be larger
+            than memory. See :meth:`flush`. None to keep them in memory.
         others: What becomes of leaves of integers, bools and strings, such as counters that a
             network keeps among its weights: "refuse" for an error, "keep" to leave them as they
             are, whatever their gradients. To the chain they are None.
@@ -77,7 +82,9 @@ class Optimizer(Binding):
 
     Raises:
         LeafTypeError: A parameter is no NumPy array of floats.
-        LeafValueError: A parameter is read-only, byte-swapped, misaligned or overlaps another.
+        LeafValueError: A parameter is read-only, byte-swapped, misaligned or overlaps another, or
+            ``state_dir`` has a state of other arrays, or one that was written to after its last
+            flush.
         TreeError: ``master`` has another structure than ``params``.
         ValueError: ``rounding`` or ``others`` is neither of its two, or ``seed`` is out of range.
 
@@ -110,6 +117,7 @@ class Optimizer(Binding):
         rounding: str = "nearest",
         seed: int = 0,
         maximize: bool = False,
+        state_dir: str | PathLike[str] | None = None,
         others: Literal["refuse", "keep"] = "refuse",
     ) -> None:
         self._rounding = rounding_key(rounding, seed)
@@ -118,7 +126,14 @@ class Optimizer(Binding):
         self._kept = {at for at, leaf in enumerate(leaves) if keeps and is_discrete(leaf)}
         self._masters = masters_of(master, leaves, treespec)
         self._set_up(maximized(tx) if maximize else tx, params)
-        self._bind(leaves, self._runs.layout.parts(tx.init(self._works_on(leaves))), 0)
+        state, steps = tx.init(self._works_on(leaves)), 0
+        if state_dir is not None:
+            self._file, state, self._masters = held_in(
+                state_dir, self._runs, state, self._masters, treespec
+            )
+            steps = self._file.steps
+            advise(maps_of(leaves), "SEQUENTIAL")
+        self._bind(leaves, self._runs.layout.parts(state), steps)
 
     def step(
         self,
@@ -178,6 +193,36 @@ class Optimizer(Binding):
         except _core.CoreError as fault:
             raise self._fault(fault, grads) from None
         return make(StepReport, done)
+
+    def flush(self) -> None:
+        """Bring parameters and state that lie in files to the disk.
+
+        An optimizer with the same ``state_dir`` goes on from there with the same bits, given the
+        same chain and the parameters as they were. Steps write into files as into memory, and the
+        system brings that to the disk when it likes: what a run leaves behind that was killed
+        behind its last flush may be half a step, and is refused. For something to go back to, copy
+        the files between a flush and the next step, or use :func:`gradmill.save`.
+
+        Raises:
+            OSError: The system could not write.
+
+        Example:
+            >>> import tempfile
+            >>> import numpy as np
+            >>> import gradmill as gm
+            >>> folder = tempfile.mkdtemp()
+            >>> params = np.memmap(f"{folder}/params", np.float32, "w+", shape=(3,))
+            >>> opt = gm.Optimizer(gm.adam(0.1), params, state_dir=f"{folder}/state")
+            >>> _ = opt.step(np.ones(3, np.float32))
+            >>> opt.flush()
+            >>> opt = gm.Optimizer(gm.adam(0.1), params, state_dir=f"{folder}/state")
+            >>> opt.step(np.ones(3, np.float32)).step
+            2
+        """
+        for own in maps_of(self._leaves):
+            own.flush()
+        if self._file is not None:
+            self._file.flush(self._bound.last()[0], rest_of(self.state, self._file))
 
     def _step_with_more(
         self, grads: PyTree, zero_grads: bool, report: Collection[str], extra_args: dict[str, Any]
