@@ -145,15 +145,11 @@ def _step(
     max_growth: float | None,
 ) -> tuple[Any, Any, Any, Any]:
     """The update of matrices, the moments of their projections, and the norms of updates."""
-    largest = xp.maximum(xp.max(x, axis=(1, 2)), -xp.min(x, axis=(1, 2)))
-    # Squares of what this divides stay in range.
-    unit = xp.where(largest < xp.finfo(x.dtype).tiny, 1.0, largest)[:, None]
-    x = x / unit[:, :, None]
     low = _projection(xp, x, key)
-    mu, nu = average(b1, mu, unit * low), average(b2, nu, (unit * low) ** 2)
+    mu, nu = average(b1, mu, low), average(b2, nu, low * low)
     size = root(xp, nu / correction(b2, count + 1.0), 0.0, eps)
     adam = mu / correction(b1, count + 1.0) / size
-    length = _norm(xp, x, (1, 2))
+    length = _norm_of_matrices(xp, x)
     norm = over(xp, _norm(xp, adam, 1) * length, _norm(xp, low, 1))
     if max_growth is not None:
         norm = xp.minimum(norm, xp.where(last > 0, max_growth * last, xp.inf))
@@ -165,15 +161,25 @@ def _step(
 def _projection(xp: Any, x: Any, key: Any) -> Any:
     """Matrices times a random vector each, which adds up over the shorter side."""
     number, rows, columns = x.shape
-    like = xp.zeros((number, min(rows, columns)), x.dtype)
-    drawn = tree.random_like(key, like)
+    drawn = tree.random_like(key, xp.zeros((number, min(rows, columns)), x.dtype))
     if rows <= columns:
-        return (drawn[:, None, :] @ x)[:, 0, :]
-    return (x @ drawn[:, :, None])[:, :, 0]
+        return xp.einsum("ni,nij->nj", drawn, x)
+    return xp.einsum("nij,nj->ni", x, drawn)
+
+
+def _norm_of_matrices(xp: Any, x: Any) -> Any:
+    """The norm of each matrix; of NumPy by the core, without an array of the matrix's size."""
+    if xp is not np:
+        return _norm(xp, x, (1, 2))
+    return np.array([tree.norm(matrix) for matrix in x])
 
 
 def _norm(xp: Any, x: Any, axes: int | tuple[int, int]) -> Any:
-    return xp.sqrt(total(xp, x * x, axes))
+    """Norms, also where squares leave the dtype's range."""
+    largest = xp.max(xp.abs(x), axis=axes, keepdims=True)
+    is_in_range = (largest >= xp.finfo(x.dtype).tiny) & (largest < xp.inf)
+    unit = xp.where(is_in_range, largest, 1.0)
+    return xp.sqrt(total(xp, (x / unit) ** 2, axes)) * xp.squeeze(unit, axes)
 
 
 @recorded
@@ -220,8 +226,7 @@ def scale_by_apollo_mini(
             axes, as for :func:`scale_by_muon`.
 
     Returns:
-        A transformation with state :class:`ScaleByApolloMiniState`. It runs on NumPy; products with
-        vectors are those of its BLAS, and depend on that in their last bits.
+        A transformation with state :class:`ScaleByApolloMiniState`. It runs on NumPy.
 
     Raises:
         TypeError: An argument is of the wrong kind.
