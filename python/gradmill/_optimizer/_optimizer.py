@@ -10,13 +10,13 @@ from gradmill._data.checks import choice
 from gradmill._data.rounding import rounding_key
 from gradmill._data.threads import scoped, threads_asked
 from gradmill._data.trees import flatten
+from gradmill._optimizer._binding import Binding
 from gradmill._plan.context import StepContext
 from gradmill._plan.match import match
 from gradmill._run.bound import to_zero, without
 from gradmill._run.copies import masters_of
 from gradmill._run.report import NORMS, StepReport, asked_for, injected_rate, last_factor, make
 from gradmill._run.update import none_error
-from gradmill.optimizer._binding import Binding
 from gradmill.transforms._maximize import maximized
 
 if TYPE_CHECKING:
