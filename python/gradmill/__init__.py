@@ -18,7 +18,9 @@ from gradmill._data.scope import missing as _missing
 from gradmill._data.threads import num_threads as num_threads
 from gradmill._data.threads import set_num_threads as set_num_threads
 from gradmill._data.trees import MaskedNode as MaskedNode
+from gradmill._data.trees import Path as Path
 from gradmill._data.types import EmptyState as EmptyState
+from gradmill._data.types import Mask as Mask
 from gradmill._data.types import MaskedState as MaskedState
 from gradmill._data.types import MaskOrFn as MaskOrFn
 from gradmill._data.types import OptState as OptState
