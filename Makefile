@@ -33,12 +33,12 @@ help: ## Show this list
 # The extras and groups of pyproject.toml, so that versions are written down once.
 .venv/packages.stamp: .venv/venv.stamp pyproject.toml
 	@$(SHOWN) "[1/3] newer pip in .venv" $(BIN)/python -m pip install --upgrade 'pip>=25.1'
-	@$(SHOWN) "[2/3] packages to build, test and compare with (JAX and others)" $(BIN)/python -m pip install \
+	@$(SHOWN) "[2/3] packages to build and test with" $(BIN)/python -m pip install \
 		'maturin>=1.9,<2' --group test --group lint $$($(BIN)/python tools/requirements.py --without $(ADAPTERS))
 	@touch $@
 
 .venv/build.stamp: .venv/packages.stamp $(RUST)
-	@VIRTUAL_ENV=$(CURDIR)/.venv $(SHOWN) "[3/3] the Rust core, which takes a minute or two" \
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(SHOWN) "[3/3] the Rust core (a minute or two)" \
 		$(BIN)/maturin develop --release --locked
 	@touch $@
 
