@@ -183,7 +183,7 @@ class Binding(Generic[P]):
             {'w': array([2.5, 3.5])}
         """
         if steps is not None and state is None:
-            raise ValueError("steps goes with state, and no state is given")
+            raise ValueError("steps needs a state, and none was given")
         now = leaves_now(self._treespec, self.params, "params")
         given = now
         if params is not None:

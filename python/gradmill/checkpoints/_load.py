@@ -78,7 +78,7 @@ def load(
             return source.plain()
         if optimizer is not None:
             for tree in PARTS & like.keys():
-                raise ValueError(f"{tree} is asked for, and the optimizer takes it")
+                raise ValueError(f"{tree} was asked for twice: the optimizer loads it too")
         fit = Fit(source)
         trees = {name: fit.tree(name, tree) for name, tree in like.items()}
         fit.check()

@@ -163,7 +163,7 @@ def _planes_of(axes: Axes, tree: PyTree, rank: int, name: str) -> _Planes:
 
 def _plane(shape: tuple[int, ...], axes: Any, rank: int) -> _Plane:
     if len(shape) < 2:
-        raise ValueError(f"has {len(shape)} axes, and a matrix two; say None of it")
+        raise ValueError(f"has {len(shape)} axes, but a matrix has two; pass None for it")
     matrix = seen_as(shape, axes)
     said = len(shape) - sum(1 if isinstance(own, int) else len(own) for own in axes)
     if said:
