@@ -120,5 +120,5 @@ def test_arguments(options: Any, message: str) -> None:
 
 
 def test_a_leaf_that_is_no_matrix_is_named() -> None:
-    with pytest.raises(LeafValueError, match=r"\['b'\]: has 1 axes, and a matrix two"):
+    with pytest.raises(LeafValueError, match=r"\['b'\]: has 1 axes, but a matrix has two"):
         gm.contrib.scale_by_apollo_mini().init({"b": np.zeros(3)})

@@ -356,7 +356,7 @@ def test_the_papers_formula(case: Case, dtype: Any) -> None:
         (lambda c: c.soap(0.1, shampoo_beta=1.0), "shampoo_beta must be less than 1"),
         (lambda c: c.adam_mini(0.1, axis=0.5), "axis must be an integer or None"),
         (lambda c: c.adam_mini(0.1, num_blocks=0), "num_blocks must be at least 1"),
-        (lambda c: c.adam_mini(0.1, axis=None, num_blocks=2), "num_blocks needs an axis"),
+        (lambda c: c.adam_mini(0.1, axis=None, num_blocks=2), "num_blocks needs axis, the axis"),
     ],
 )
 def test_arguments(make: Any, message: str) -> None:

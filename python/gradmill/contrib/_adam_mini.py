@@ -15,8 +15,7 @@ from gradmill.transforms._chain import chain
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import (
         GradientTransformation,
         GradientTransformationExtraArgs,
@@ -120,7 +119,7 @@ def scale_by_adam_mini(
     if num_blocks is not None:
         real("num_blocks", num_blocks, at_least=1)
         if axis is None:
-            raise ValueError("num_blocks needs an axis that they are parts of")
+            raise ValueError("num_blocks needs axis, the axis to divide")
     nu = Slot("nu", start=partial(_blocks, axis, num_blocks))
     slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), nu)
     return native(Spec(ops.scale_by_adam_mini, ScaleByAdamState, hyper, slots))
