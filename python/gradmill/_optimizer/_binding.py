@@ -296,7 +296,7 @@ class Binding(Generic[P]):
 
 
 _DERIVED = set(
-    "_at_step _bound _busy _copies _file _flatten_up_to _is_simple _leaves _master _nones"  # noqa: SIM905
-    " _pending _quick _runs _select _structure _treespec".split()
+    "_at_step _bound _busy _copies _due _file _flatten_up_to _half _half_lock _is_simple"  # noqa: SIM905
+    " _leaves _master _nones _pending _places _quick _runs _select _structure _treespec".split()
 )
 """Attributes that are made anew in a copy."""

@@ -11,7 +11,7 @@ from gradmill._data.rounding import rounding_key
 from gradmill._data.threads import scoped, threads_asked
 from gradmill._data.trees import flatten
 from gradmill._data.types import P
-from gradmill._optimizer._binding import Binding
+from gradmill._optimizer._halves import InHalves
 from gradmill._optimizer._mapped import advise, held_in, maps_of, rest_of
 from gradmill._plan.context import StepContext
 from gradmill._plan.match import match
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gradmill._data.types import PyTree, TransformationLike
 
 
-class Optimizer(Binding[P]):
+class Optimizer(InHalves[P]):
     """A transformation bound to parameters, which it updates in place.
 
     A step validates the gradients, runs the whole chain in as few passes over memory as it allows,

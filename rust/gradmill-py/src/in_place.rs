@@ -1,5 +1,7 @@
 //! Programs over arrays that are bound once and then written step after step.
 
+pub mod halves;
+
 use gradmill_core::number::rng::{self, Key};
 use gradmill_core::sys::par::PARALLEL_FROM;
 use gradmill_core::{Outcome, Row, Step, Workspace, run_rows};
@@ -40,7 +42,9 @@ pub struct InPlace {
     pub found: bool,
     /// What steps work in, and what the last one found.
     pub workspace: Workspace,
-    /// Whether a step broke off in the middle, which takes a bug.
+    /// What a step found that is applied part by part, as far as it has come.
+    parts: Option<Outcome>,
+    /// Whether a step broke off in the middle, which takes a bug, or has not come to its end.
     pub is_torn: bool,
     /// The arrays of hyperparameters that steps have made.
     pub numbers: Vec<Option<Py<PyAny>>>,
@@ -150,6 +154,7 @@ impl InPlace {
             steps: 0,
             found: false,
             workspace: Workspace::default(),
+            parts: None,
             is_torn: false,
             numbers: Vec::new(),
         })
@@ -264,7 +269,7 @@ impl InPlace {
     /// Goes on as if so many steps had been taken, with parameters and state that were written from outside.
     fn restart(slf: &Bound<'_, Self>, steps: u64) -> PyResult<()> {
         let this = &mut *exclusive(slf)?;
-        (this.steps, this.is_torn) = (steps, false);
+        (this.steps, this.is_torn, this.parts) = (steps, false, None);
         Ok(())
     }
 }
@@ -278,7 +283,8 @@ impl InPlace {
     /// # Errors
     /// A step broke off in the middle.
     fn check_whole(&self) -> PyResult<()> {
-        if self.is_torn { Err(PyRuntimeError::new_err(TORN)) } else { Ok(()) }
+        let why = if self.parts.is_some() { NOT_ALL } else { TORN };
+        if self.is_torn { Err(PyRuntimeError::new_err(why)) } else { Ok(()) }
     }
 
     /// Makes the scalars of the step to come.
@@ -306,13 +312,19 @@ impl InPlace {
         self.is_planned = false;
         self.check_counts(py).inspect_err(|_| self.release(py))?;
         self.run(py, elements, manner)?;
+        self.count_on(py)?;
+        Ok(self.report())
+    }
+
+    /// Counts a step that was taken.
+    fn count_on(&mut self, py: Python<'_>) -> PyResult<()> {
         for (leaf, (count, _)) in self.clocks.iter().enumerate() {
             if count.as_ref().is_some_and(|count| !count.advance(py)) {
                 self.is_torn = true;
                 return Err(Place { tree: Tree::Count, leaf }.value_error(COUNT_DURING));
             }
         }
-        Ok(self.report())
+        Ok(())
     }
 
     /// Runs the program with scalars that are given, over updates that are taken. Counts are others' affair.
@@ -463,6 +475,9 @@ pub const COUNT_DURING: &str = "was made read-only, or something else than an in
 /// What an optimizer refuses to go on with.
 const TORN: &str =
     "an earlier step broke off in the middle; restore params, and the state with init_from";
+
+/// What it refuses to go on with where that can be mended.
+const NOT_ALL: &str = "a step has parts that are not applied yet: apply them, or restore params, and the state with init_from";
 
 /// How many leaves ahead array objects are asked for.
 const AHEAD: usize = 8;

@@ -38,6 +38,8 @@ mod _core {
     #[pymodule_export]
     use crate::in_place::InPlace;
     #[pymodule_export]
+    use crate::in_place::halves::{half_apply, half_end, half_plan, half_sums, half_total};
+    #[pymodule_export]
     use crate::limit::touch;
     #[pymodule_export]
     use crate::nest::Nest;

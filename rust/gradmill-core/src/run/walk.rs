@@ -45,6 +45,8 @@ pub struct Walk<'w> {
     pub off: u64,
     /// What half precision is rounded at random with; to nearest without.
     pub rounding: Option<Key>,
+    /// How many leaves of the tree come before these, by which that is drawn.
+    pub leaves_before: u64,
     pub settled: &'w Settled,
     /// Whose squares are summed, of what leaves the pass.
     pub squares: Summed,
@@ -363,7 +365,8 @@ impl Walk<'_> {
         match self.rounding {
             None => Rounding::Nearest,
             Some(key) => {
-                let key = rng::split(rng::split(key, origin.leaf as u64), array as u64);
+                let leaf = self.leaves_before + origin.leaf as u64;
+                let key = rng::split(rng::split(key, leaf), array as u64);
                 Rounding::AtRandom { key, start: origin.start as u64 }
             }
         }
