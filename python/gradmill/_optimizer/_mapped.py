@@ -7,7 +7,7 @@ import mmap
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class StateFile:
             size += -(-first.nbytes // _ALIGNED) * _ALIGNED
         found = self._found()
         self._map = _mapped(self._data, max(size, 1), is_new=found is None)
-        advise([self._map], "SEQUENTIAL")
+        Range(self._map, 0, len(self._map)).advise("SEQUENTIAL")
         self.arrays = {path: self._array(path, first) for path, first in arrays.items()}
         if found is None:
             for path in arrays.keys() - zeros:
@@ -208,24 +208,48 @@ def _slots_of(links: Sequence[Link], states: Sequence[PyTree]) -> tuple[dict[str
     return slots, zeros
 
 
-def maps_of(leaves: Iterable[Any]) -> list[mmap.mmap]:
-    """The maps of files that arrays lie in, each once."""
-    found: dict[int, mmap.mmap] = {}
-    for leaf in leaves:
-        base = leaf
-        while isinstance(base, (np.ndarray, memoryview)):
-            base = base.base if isinstance(base, np.ndarray) else base.obj
-        if isinstance(base, mmap.mmap):
-            found[id(base)] = base
-    return list(found.values())
+class Range(NamedTuple):
+    """A part of a file that is mapped into memory.
 
+    Attributes:
+        map: The map.
+        start: Its first byte, at the beginning of a page.
+        size: How many there are.
+    """
 
-def advise(maps: Iterable[mmap.mmap], advice: str) -> None:
-    """Tell the system how maps will be used, where there is a way to."""
-    number: int | None = getattr(mmap, f"MADV_{advice}", None)
-    if number is None:
-        return
-    for own in maps:
+    map: mmap.mmap
+    start: int
+    size: int
+
+    def advise(self, advice: str) -> None:
+        """Tell the system how it will be used, where there is a way to."""
+        number: int | None = getattr(mmap, f"MADV_{advice}", None)
         # It is no more than a hint.
         with suppress(OSError):
-            own.madvise(number)
+            if number is not None:
+                self.map.madvise(number, self.start, self.size)
+
+
+def map_of(leaf: Any) -> mmap.mmap | None:
+    """The map of a file that an array lies in, if it does."""
+    base = leaf
+    while isinstance(base, (np.ndarray, memoryview)):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    return base if isinstance(base, mmap.mmap) else None
+
+
+def range_of(leaf: Any) -> Range | None:
+    """The part of a map that an array lies in, if it does."""
+    own = map_of(leaf)
+    if own is None:
+        return None
+    first = np.frombuffer(own, np.uint8).ctypes.data
+    low, high = (bound - first for bound in np.lib.array_utils.byte_bounds(leaf))
+    start = low // mmap.PAGESIZE * mmap.PAGESIZE
+    return Range(own, start, high - start)
+
+
+def maps_of(leaves: Iterable[Any]) -> list[Range]:
+    """The maps of files that arrays lie in, each once and as a whole."""
+    maps = {id(own): own for own in map(map_of, leaves) if own is not None}
+    return [Range(own, 0, len(own)) for own in maps.values()]

@@ -11,8 +11,8 @@ from gradmill._data.rounding import rounding_key
 from gradmill._data.threads import scoped, threads_asked
 from gradmill._data.trees import flatten
 from gradmill._data.types import P
-from gradmill._optimizer._halves import InHalves
-from gradmill._optimizer._mapped import advise, held_in, maps_of, rest_of
+from gradmill._optimizer._in_groups import InGroups
+from gradmill._optimizer._mapped import held_in, maps_of, rest_of
 from gradmill._plan.context import StepContext
 from gradmill._plan.match import match
 from gradmill._run.bound import to_zero, without
@@ -22,14 +22,14 @@ from gradmill._run.update import none_error
 from gradmill.transforms._maximize import maximized
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from os import PathLike
 
     from gradmill._core import _Found
     from gradmill._data.types import PyTree, TransformationLike
 
 
-class Optimizer(InHalves[P]):
+class Optimizer(InGroups[P]):
     """A transformation bound to parameters, which it updates in place.
 
     A step validates the gradients, runs the whole chain in as few passes over memory as it allows,
@@ -133,7 +133,8 @@ class Optimizer(InHalves[P]):
                 state_dir, self._runs, state, self._masters, treespec
             )
             steps = self._file.steps
-            advise(maps_of(leaves), "SEQUENTIAL")
+            for own in maps_of(leaves):
+                own.advise("SEQUENTIAL")
         self._bind(leaves, self._runs.layout.parts(state), steps)
 
     def step(
@@ -143,6 +144,7 @@ class Optimizer(InHalves[P]):
         params: P | None = None,
         zero_grads: bool = False,
         report: Collection[str] = (),
+        progress: Callable[[int, int], Any] | None = None,
         **extra_args: Any,
     ) -> StepReport:
         """Update parameters and state in place.
@@ -156,6 +158,10 @@ class Optimizer(InHalves[P]):
             report: What to report beside what costs nothing: "update_norm", "param_norm",
                 "update_ratio" (both norms), "learning_rate". Norms are summed as parameters are
                 written, with no further read of memory.
+            progress: Called with how many parameters are written and how many there are, between
+                groups of leaves of a few million parameters; a single leaf is not cut, and a chain
+                that runs in NumPy or Python in part is done at once. All is validated before the
+                first call. What it raises is raised once the step has come to its end.
             **extra_args: Handed to the members of the chain that take extra arguments.
 
         Returns:
@@ -170,6 +176,7 @@ class Optimizer(InHalves[P]):
             LeafValueError, TreeError: ``params`` or ``master`` hold other arrays than those that
                 steps write to.
             RuntimeError: Another thread is inside a step of this optimizer.
+            ValueError: ``progress`` comes with ``report``.
 
         Example:
             >>> import numpy as np
@@ -182,6 +189,8 @@ class Optimizer(InHalves[P]):
         """
         if params is not None:
             self.rebind(params)
+        if progress is not None:
+            return self._step_with_progress(grads, zero_grads, report, progress, extra_args)
         if zero_grads or report:
             return self._step_with_more(grads, zero_grads, report, extra_args)
         try:
@@ -221,9 +230,31 @@ class Optimizer(InHalves[P]):
             2
         """
         for own in maps_of(self._leaves):
-            own.flush()
+            own.map.flush()
         if self._file is not None:
             self._file.flush(self._bound.last()[0], rest_of(self.state, self._file))
+
+    def _step_with_progress(
+        self,
+        grads: PyTree,
+        zero_grads: bool,
+        report: Collection[str],
+        progress: Callable[[int, int], Any],
+        extra_args: dict[str, Any],
+    ) -> StepReport:
+        """A step that tells how far it is."""
+        if report:
+            raise ValueError("a step with progress has no report of norms; leave one of them out")
+        updates = self._matched(grads)
+        spent = to_zero(self._treespec, without(updates, self._kept)) if zero_grads else []
+        made = self._step_in_groups(grads, updates, progress, extra_args)
+        if made is None:
+            made = self.step(grads, **extra_args)
+            total = sum(self._leaves[at].size for at in self._due)
+            progress(total, total)
+        for array in spent:
+            array.fill(0)
+        return made
 
     def _step_with_more(
         self, grads: PyTree, zero_grads: bool, report: Collection[str], extra_args: dict[str, Any]
