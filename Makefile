@@ -16,6 +16,8 @@ MINUTES ?= 10
 # CUDA come from PyPI on Linux: 6 GB.
 ADAPTERS := autograd flower sklearn thinc torch
 TORCH_INDEX ?=
+# One line at a time of what says much; see the file.
+SHOWN := $(BIN)/python tools/shown.py
 LIBRARY := $(if $(findstring darwin,$(shell uname -s | tr A-Z a-z)),dylib,so)
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 SANITIZE := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/sanitize
@@ -25,20 +27,21 @@ help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .venv/venv.stamp:
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "gradmill needs Python 3.11 or newer"'
-	$(PYTHON) -m venv .venv
-	touch $@
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "gradmill needs Python 3.11 or newer"'
+	@$(PYTHON) -m venv .venv
+	@touch $@
 
 # The extras and groups of pyproject.toml, so that versions are written down once.
 .venv/packages.stamp: .venv/venv.stamp pyproject.toml
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet 'maturin>=1.9,<2' --group test --group lint
-	$(BIN)/python -m pip install --quiet $$($(BIN)/python tools/requirements.py --without $(ADAPTERS) mpi)
-	touch $@
+	@$(SHOWN) "[1/3] newer pip in .venv" $(BIN)/python -m pip install --upgrade 'pip>=25.1'
+	@$(SHOWN) "[2/3] packages to build and test with" $(BIN)/python -m pip install \
+		'maturin>=1.9,<2' --group test --group lint $$($(BIN)/python tools/requirements.py --without $(ADAPTERS) mpi)
+	@touch $@
 
 .venv/build.stamp: .venv/packages.stamp $(RUST)
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --locked --quiet
-	touch $@
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(SHOWN) "[3/3] the Rust core (a minute or two)" \
+		$(BIN)/maturin develop --release --locked
+	@touch $@
 
 build: .venv/build.stamp ## Build the release extension into .venv
 

@@ -76,7 +76,8 @@ class CheckpointError(GradmillError, ValueError):
         >>> gm.load(path)
         Traceback (most recent call last):
             ...
-        gradmill.errors.CheckpointError: ...foreign.npz: is no checkpoint that gradmill.save wrote
+        gradmill.errors.CheckpointError: ...foreign.npz: is not a checkpoint written by
+        gradmill.save
     """
 
 

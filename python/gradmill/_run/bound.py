@@ -63,8 +63,9 @@ def check_bound(spec: Treespec, tree: PyTree, name: str, leaves: Sequence[Any]) 
         if not is_own and leaves[index] is not ANYTHING:
             path = leaf_path(spec, index, name)
             raise LeafValueError(
-                f"{path}: is another array than the one that steps write to; write into that one,"
-                f" as in {path}[...] = values, or call opt.load(opt.params) to go on with this one"
+                f"{path}: was replaced by another array; write into the original,"
+                f" as in {path}[...] = values, or call opt.load(opt.params) to continue with the"
+                " new one"
             )
 
 

@@ -49,7 +49,9 @@ def _master(source: Any, shape: tuple[int, ...], path: Callable[[], str]) -> np.
         with np.errstate(over="raise"):
             return np.array(array, np.float32)
     except FloatingPointError:
-        raise errors.LeafValueError(f"{path()}: has numbers beyond those of float32") from None
+        raise errors.LeafValueError(
+            f"{path()}: holds values that float32 cannot represent"
+        ) from None
 
 
 def copied(old: Any, new: Any, path: Callable[[], str], dtype: Any = None) -> Any:
@@ -73,7 +75,7 @@ def copied(old: Any, new: Any, path: Callable[[], str], dtype: Any = None) -> An
         # An array in a file, which is damaged.
         raise
     except Exception as error:  # noqa: BLE001  (an __array__ may raise anything)
-        raise errors.LeafTypeError(f"{path()}: is no array: {error}") from None
+        raise errors.LeafTypeError(f"{path()}: is not an array: {error}") from None
     if array.dtype.kind == "O":
         raise errors.LeafTypeError(f"{path()}: is a {type(new).__name__}, expected an array")
     _check_same(array, old.shape, dtype or old.dtype, path)
@@ -113,7 +115,7 @@ def new_values(
         if new is own is old or (old is ANYTHING and (new is own or not is_array)):
             continue
         if not is_array or old is None:
-            raise errors.LeafTypeError(f"{path()}: only an array takes the values of another")
+            raise errors.LeafTypeError(f"{path()}: cannot be loaded, because it is not an array")
         if old is not ANYTHING:
             _check_same(own, old.shape, old.dtype, path)
         array = own

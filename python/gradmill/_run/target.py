@@ -193,7 +193,7 @@ def _average(new: Array, old: Array, share: float, path: LeafPath) -> Array:
         dtype = np.promote_types(new.dtype, old.dtype)
     except TypeError:
         raise LeafTypeError(
-            f"{path('new_tensors')}: dtype {new.dtype}, which no dtype holds together with the"
+            f"{path('new_tensors')}: dtype {new.dtype}, which has no common dtype with the"
             f" {old.dtype} of old_tensors"
         ) from None
     if dtype.kind in "biu":

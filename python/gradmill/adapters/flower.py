@@ -81,7 +81,9 @@ class _Messages:
         old = self._now()
         if old.keys() != sent[0].keys():
             odd = min(old.keys() ^ sent[0].keys())
-            raise AggregationError(reason=f"{odd!r}: not both server and clients have it")
+            raise AggregationError(
+                reason=f"{odd!r}: the server and the clients do not both have it"
+            )
         aggregate = [_mean(sent, parts, key, own.shape) for key, own in old.items()]
         current = list(old.values())
         return _record(old, self._stepped(server_round, list(old), current, aggregate))
@@ -92,7 +94,7 @@ class _Messages:
     def _now(self: Any) -> dict[str, Array]:
         """The arrays that clients started from."""
         if self.current_arrays is None:
-            raise AggregationError(reason="configure_train comes first: no current arrays")
+            raise AggregationError(reason="call configure_train first: there are no current arrays")
         arrays = self.current_arrays.items()
         return {k: a if isinstance(a, np.ndarray) else a.numpy() for k, a in arrays}
 
@@ -313,7 +315,7 @@ class LegacyFedAvgM(_Lists, MomentumStep, _legacy.FedAvgM):
 
     def _now(self) -> list[Array]:
         if self.initial_parameters is None:
-            raise ValueError("a server that steps needs initial_parameters")
+            raise ValueError("a server that takes steps needs initial_parameters")
         arrays: list[Array] = parameters_to_ndarrays(self.initial_parameters)
         return arrays
 

@@ -150,7 +150,7 @@ class _Optimizer:
         try:
             found = vars(estimator)["_optimizer"]
         except KeyError:
-            raise AttributeError("_optimizer: nothing has been fitted by steps") from None
+            raise AttributeError("_optimizer: no steps have been fitted yet") from None
         ours: Any = _OURS.get(type(found))
         if ours is not None:
             theirs, found = found, ours.__new__(ours)

@@ -75,7 +75,7 @@ def content_of(text: str | bytes, file: str) -> dict[str, Any]:
             f"{file}: has version {version!r:.20}, this gradmill reads version {VERSION}"
         )
     if not is_whole:
-        raise CheckpointError(f"{file}: the header is damaged, it does not have its digest")
+        raise CheckpointError(f"{file}: the header is damaged: its digest does not match")
     return {**content, "digest": digest}
 
 
@@ -101,7 +101,7 @@ def decode(text: str | bytes, file: str) -> Header:
 
 def foreign(file: str) -> CheckpointError:
     """The error for a file of somebody else's."""
-    return CheckpointError(f"{file}: is no checkpoint that gradmill.save wrote")
+    return CheckpointError(f"{file}: is not a checkpoint written by gradmill.save")
 
 
 def _entry(entry: Any) -> Entry:

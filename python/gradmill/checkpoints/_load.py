@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradmill._data.types import PyTree
-    from gradmill.optimizer import Optimizer
+    from gradmill._optimizer import Optimizer
 
 
 def load(
@@ -78,7 +78,7 @@ def load(
             return source.plain()
         if optimizer is not None:
             for tree in PARTS & like.keys():
-                raise ValueError(f"{tree} is asked for, and the optimizer takes it")
+                raise ValueError(f"{tree} was asked for twice: the optimizer loads it too")
         fit = Fit(source)
         trees = {name: fit.tree(name, tree) for name, tree in like.items()}
         fit.check()

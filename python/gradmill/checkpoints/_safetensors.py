@@ -118,7 +118,7 @@ class Reader:
         file.seek(0)
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, LONGEST):
-            raise CheckpointError(f"{name}: is cut off, or no file of safetensors")
+            raise CheckpointError(f"{name}: is cut off, or is not a safetensors file")
         self._start, self._size = 8 + length, size
         try:
             self._entries = json.loads(file.read(length))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gradmill._data.types import PyTree
-    from gradmill.optimizer import Optimizer
+    from gradmill._optimizer import Optimizer
 
 _UNSAFE = re.compile(r"[%/\\\x00-\x1f\x7f\ud800-\udfff]|^\.+$|\.(?=npy$)")
 """What names in files do without."""
@@ -71,7 +71,7 @@ def save(
     about = None
     if optimizer is not None:
         for name in PARTS & trees.keys():
-            raise ValueError(f"{name} is given, and the optimizer has such a tree itself")
+            raise ValueError(f"{name} was given twice: the optimizer saves it too")
         own, about = parts_of(optimizer)
         trees = {**own, **trees}
     arrays: dict[str, np.ndarray[Any, Any]] = {}
@@ -91,7 +91,7 @@ def save(
 def _described(name: str, tree: PyTree, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
     """The structure of a tree, whose arrays are added to ``arrays`` by their names in the file."""
     if not name or name.startswith("__"):
-        raise ValueError(f"a tree may not be called {name!r}")
+        raise ValueError(f"a tree cannot be named {name!r}")
 
     def keep(leaf: Any, path: str, keys: tuple[Any, ...]) -> Any:
         if isinstance(leaf, Other):

@@ -15,8 +15,7 @@ from gradmill.transforms._chain import chain
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import (
         GradientTransformation,
         GradientTransformationExtraArgs,
@@ -68,7 +67,8 @@ def scale_by_adam_mini(
 
     with :math:`t` from 1. It halves the state of Adam and does about as well where a block is a
     part of the network in which curvature is alike: an output neuron, an attention head, a token.
-    Vectors and scalars are one block.
+    Vectors and scalars are one block. In float32 that is 4 bytes for each parameter and 4 for each
+    block instead of 8 for each parameter; :func:`scale_by_apollo_mini` keeps next to none.
 
     Args:
         b1: Decay of the first moment, between -1 and 1.
@@ -119,7 +119,7 @@ def scale_by_adam_mini(
     if num_blocks is not None:
         real("num_blocks", num_blocks, at_least=1)
         if axis is None:
-            raise ValueError("num_blocks needs an axis that they are parts of")
+            raise ValueError("num_blocks needs axis, the axis to divide")
     nu = Slot("nu", start=partial(_blocks, axis, num_blocks))
     slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"), nu)
     return native(Spec(ops.scale_by_adam_mini, ScaleByAdamState, hyper, slots))
@@ -143,6 +143,7 @@ def adam_mini(
 
     :func:`scale_by_adam_mini`, then :func:`gradmill.add_decayed_weights`, then
     :func:`gradmill.scale_by_learning_rate`. Its hyperparameters are those that are good for AdamW.
+    A matrix of 1,000 rows and 4,000 columns has 16 MB of state in float32, where Adam keeps 32 MB.
 
     Args:
         learning_rate: A number or a schedule.

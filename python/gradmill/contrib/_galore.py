@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gradmill._data.trees import Treespec
-    from gradmill._data.types import PyTree, ScalarOrSchedule, TransformationLike
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, PyTree, ScalarOrSchedule, TransformationLike
     from gradmill._run.transformation import GradientTransformationExtraArgs
     from gradmill.contrib._matrices import Axes
 
@@ -164,7 +163,7 @@ def _planes_of(axes: Axes, tree: PyTree, rank: int, name: str) -> _Planes:
 
 def _plane(shape: tuple[int, ...], axes: Any, rank: int) -> _Plane:
     if len(shape) < 2:
-        raise ValueError(f"has {len(shape)} axes, and a matrix two; say None of it")
+        raise ValueError(f"has {len(shape)} axes, but a matrix has two; pass None for it")
     matrix = seen_as(shape, axes)
     said = len(shape) - sum(1 if isinstance(own, int) else len(own) for own in axes)
     if said:

@@ -192,7 +192,7 @@ def sam(
         raise TypeError(f"sync_period must be an integer, got {sync_period!r:.80}")
     if batch_axis_name is not None:
         raise ValueError(
-            "sam takes no batch_axis_name: average gradients over devices before they come in"
+            "sam takes no batch_axis_name: average gradients over devices before you pass them in"
         )
     hyper = {
         "optimizer": with_extra_args_support(optimizer),

@@ -130,7 +130,7 @@ def _moved(
     wide, normal = widened(op, "x", x), widened(op, "a", a)
     norm = length(normal)
     if needs_normal and not is_traced(norm) and norm == 0:
-        raise ValueError("a must have an element that is not 0, or there is no such plane")
+        raise ValueError("a must have a nonzero element; otherwise there is no such plane")
     divisor = functions_of(normal).where(norm == 0, 1.0, norm)
     unit = mapped(op, lambda _, leaf: leaf / divisor, {"a": normal}, promotes=False)
     of_x = trees.vdot(unit, wide)

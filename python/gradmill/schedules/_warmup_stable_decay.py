@@ -120,7 +120,7 @@ def warmup_stable_decay_schedule(
     start, end = number("init_value", init_value), number("end_value", end_value)
     peak, warmup = number("peak_value", peak_value), steps["warmup_steps"]
     if decay == "exponential" and any(not is_traced(v) and v <= 0 for v in (peak, end)):
-        raise ValueError(f"{name}: an exponential fall is between values above 0")
+        raise ValueError(f"{name}: an exponential decay needs positive values")
     stay = constant_schedule(peak)
     rise = _Way("linear", start, peak, warmup) if warmup else stay
     fall = _Way(decay, peak, end, steps["decay_steps"]) if steps["decay_steps"] else stay

@@ -40,7 +40,7 @@ def chain(*args: TransformationLike) -> GradientTransformationExtraArgs:
     """
     for position, member in enumerate(args):
         if not is_transformation(member):
-            raise TypeError(f"chain: argument {position} is no transformation: {member!r}")
+            raise TypeError(f"chain: argument {position} is not a transformation: {member!r}")
     return native_with_extra(Chained(args))
 
 
@@ -82,7 +82,7 @@ def named_chain(
     names = tuple(name for name, _ in row)
     for name, member in row:
         if not is_transformation(member):
-            raise TypeError(f"named_chain: {name!r} is no transformation: {member!r}")
+            raise TypeError(f"named_chain: {name!r} is not a transformation: {member!r}")
         if names.count(name) > 1:
-            raise ValueError(f"named_chain: the name {name!r} stands twice")
+            raise ValueError(f"named_chain: the name {name!r} is used twice")
     return native_with_extra(Chained(tuple(member for _, member in row), names))

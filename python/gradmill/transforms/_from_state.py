@@ -56,7 +56,7 @@ def value_and_grad_from_state(
     ) -> tuple[Any, PyTree]:
         value, grad = (tree.get(state, name) for name in ("value", "grad"))
         if value is None or grad is None:
-            raise ValueError(f"{_NAME}: the state has no value and gradient; see store_grad")
+            raise ValueError(f"{_NAME}: the state holds no value and gradient; see store_grad")
         if math.isfinite(checked_value(_NAME, "the state has the value", value)):
             return value, grad
         return value_and_grad_fn(params, *fn_args, **fn_kwargs)

@@ -56,7 +56,7 @@ def power_iteration(
     product: Callable[[PyTree], PyTree]
     if callable(matrix):
         if v0 is None:
-            raise ValueError("v0 must be given where the matrix is a function")
+            raise ValueError("v0 is required when the matrix is a function")
         product = matrix
     else:
         own = _square("power_iteration", matrix)
@@ -155,7 +155,7 @@ def _inverse_root(
     shifted = values + ridge
     if shifted[0] <= 0:
         raise ValueError(
-            f"matrix has the eigenvalue {values[0]:.3g}, and has to be positive semidefinite; a"
+            f"matrix has the eigenvalue {values[0]:.3g}, but must be positive semidefinite; a"
             f" larger ridge_epsilon would help ({op})"
         )
     root = (vectors * shifted ** (-1.0 / power)) @ vectors.T

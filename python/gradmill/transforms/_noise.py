@@ -80,7 +80,7 @@ def _words_of(key: Any) -> tuple[int, int]:
     """The two words of the key in a state."""
     words = np.asarray(key)
     if words.shape != (2,) or words.dtype.kind not in "iu":
-        raise FieldError("rng_key", f"{key!r:.60} is no pair of integers", LeafTypeError)
+        raise FieldError("rng_key", f"{key!r:.60} is not a pair of integers", LeafTypeError)
     first, second = map(int, words)
     if not (0 <= first < 2**32 and 0 <= second < 2**32):
         raise FieldError("rng_key", f"{key!r:.60} is not made of 32-bit words", LeafValueError)

@@ -14,8 +14,7 @@ from gradmill._plan.spec import Coded
 from gradmill._run.fused import native_with_extra
 
 if TYPE_CHECKING:
-    from gradmill._data.types import PyTree, TransformationLike
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, PyTree, TransformationLike
     from gradmill._run.transformation import GradientTransformationExtraArgs
 
 

@@ -119,7 +119,7 @@ class Zoom:
         """Return scaled updates and the new state."""
         objective = Objective(_NAME, value_fn, value_and_grad_fn, extra_args)
         if not objective.has_grad:
-            raise TypeError(f"{_NAME} needs value_and_grad_fn, as it looks at slopes")
+            raise TypeError(f"{_NAME} needs value_and_grad_fn, because it uses slopes")
         line = Line(_NAME, updates, params, value, grad, objective)
         # A search that found nothing leaves a rate of zero, from which no factor leads away.
         keeps = self.initial_guess_strategy == "keep"

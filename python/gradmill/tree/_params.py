@@ -49,8 +49,8 @@ def map_params(
         The new state.
 
     Raises:
-        TreeError: ``state`` is none of this transformation, or a tree of ``rest`` has another
-            structure than the parameters.
+        TreeError: ``state`` does not belong to this transformation, or a tree in ``rest`` does not
+            have the structure of the parameters.
 
     Example:
         >>> import numpy as np
@@ -87,7 +87,9 @@ class _Mapping(NamedTuple):
         if like is None and node is None:
             return state if self.other is None or state is None else self.other(state)
         if like is None or node is None or like.steps != node.steps:
-            raise TreeError(f"state{shown(path)}: is none of this transformation (map_params)")
+            raise TreeError(
+                f"state{shown(path)}: does not belong to this transformation (map_params)"
+            )
         rows = zip(node.steps, like.children, node.children, strict=True)
         return node.build([self.over(one, child, (*path, step)) for step, one, child in rows])
 

@@ -243,7 +243,7 @@ class Optimizer(torch.optim.Optimizer):
             raise ValueError("max_norm needs the gradients of all parameters: call step()")
         members = next((m for m in self._look() if param in m), None)
         if members is None:
-            raise ValueError("the parameter is in none of this optimizer's param_groups")
+            raise ValueError("the parameter is not in this optimizer's param_groups")
         if param.grad is None:
             return
         try:
@@ -341,7 +341,7 @@ class States(MutableMapping[torch.Tensor, Any]):
             if param in members:
                 members.put(param, saved)
                 return
-        raise KeyError("the parameter is in none of this optimizer's param_groups")
+        raise KeyError("the parameter is not in this optimizer's param_groups")
 
     def __delitem__(self, param: torch.Tensor) -> None:
         """Start anew with the next gradient."""

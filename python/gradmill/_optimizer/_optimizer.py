@@ -10,23 +10,26 @@ from gradmill._data.checks import choice
 from gradmill._data.rounding import rounding_key
 from gradmill._data.threads import scoped, threads_asked
 from gradmill._data.trees import flatten
+from gradmill._data.types import P
+from gradmill._optimizer._in_groups import InGroups
+from gradmill._optimizer._mapped import held_in, maps_of, rest_of
 from gradmill._plan.context import StepContext
 from gradmill._plan.match import match
 from gradmill._run.bound import to_zero, without
 from gradmill._run.copies import masters_of
 from gradmill._run.report import NORMS, StepReport, asked_for, injected_rate, last_factor, make
 from gradmill._run.update import none_error
-from gradmill.optimizer._halves import InHalves
 from gradmill.transforms._maximize import maximized
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
+    from os import PathLike
 
     from gradmill._core import _Found
     from gradmill._data.types import PyTree, TransformationLike
 
 
-class Optimizer(InHalves):
+class Optimizer(InGroups[P]):
     """A transformation bound to parameters, which it updates in place.
 
     A step validates the gradients, runs the whole chain in as few passes over memory as it allows,
@@ -62,6 +65,9 @@ class Optimizer(InHalves):
             number of steps taken, the leaf and the element alone.
         maximize: Whether steps go uphill: as with :func:`maximize` before ``tx``, with no change to
             the structure of the state.
+        state_dir: A directory for the arrays that steps overwrite, moments and master copies, in a
+            file that is mapped into memory: with parameters in such files too, all may be larger
+            than memory. See :meth:`flush`. None to keep them in memory.
         others: What becomes of leaves of integers, bools and strings, such as counters that a
             network keeps among its weights: "refuse" for an error, "keep" to leave them as they
             are, whatever their gradients. To the chain they are None.
@@ -77,7 +83,9 @@ class Optimizer(InHalves):
 
     Raises:
         LeafTypeError: A parameter is no NumPy array of floats.
-        LeafValueError: A parameter is read-only, byte-swapped, misaligned or overlaps another.
+        LeafValueError: A parameter is read-only, byte-swapped, misaligned or overlaps another, or
+            ``state_dir`` has a state of other arrays, or one that was written to after its last
+            flush.
         TreeError: ``master`` has another structure than ``params``.
         ValueError: ``rounding`` or ``others`` is neither of its two, or ``seed`` is out of range.
 
@@ -104,12 +112,13 @@ class Optimizer(InHalves):
     def __init__(
         self,
         tx: TransformationLike,
-        params: PyTree,
+        params: P,
         *,
         master: bool | PyTree = False,
         rounding: str = "nearest",
         seed: int = 0,
         maximize: bool = False,
+        state_dir: str | PathLike[str] | None = None,
         others: Literal["refuse", "keep"] = "refuse",
     ) -> None:
         self._rounding = rounding_key(rounding, seed)
@@ -118,15 +127,24 @@ class Optimizer(InHalves):
         self._kept = {at for at, leaf in enumerate(leaves) if keeps and is_discrete(leaf)}
         self._masters = masters_of(master, leaves, treespec)
         self._set_up(maximized(tx) if maximize else tx, params)
-        self._bind(leaves, self._runs.layout.parts(self._first_state(self._works_on(leaves))), 0)
+        state, steps = self._first_state(self._works_on(leaves)), 0
+        if state_dir is not None:
+            self._file, state, self._masters = held_in(
+                state_dir, self._runs, state, self._masters, treespec
+            )
+            steps = self._file.steps
+            for own in maps_of(leaves):
+                own.advise("SEQUENTIAL")
+        self._bind(leaves, self._runs.layout.parts(state), steps)
 
     def step(
         self,
         grads: PyTree,
         *,
-        params: PyTree = None,
+        params: P | None = None,
         zero_grads: bool = False,
         report: Collection[str] = (),
+        progress: Callable[[int, int], Any] | None = None,
         **extra_args: Any,
     ) -> StepReport:
         """Update parameters and state in place.
@@ -142,6 +160,10 @@ class Optimizer(InHalves):
             report: What to report beside what costs nothing: "update_norm", "param_norm",
                 "update_ratio" (both norms), "learning_rate". Norms are summed as parameters are
                 written, with no further read of memory.
+            progress: Called with how many parameters are written and how many there are, between
+                groups of leaves of a few million parameters; a single leaf is not cut, and a chain
+                that runs in NumPy or Python in part is done at once. All is validated before the
+                first call. What it raises is raised once the step has come to its end.
             **extra_args: Handed to the members of the chain that take extra arguments.
 
         Returns:
@@ -156,6 +178,7 @@ class Optimizer(InHalves):
             LeafValueError, TreeError: ``params`` or ``master`` hold other arrays than those that
                 steps write to.
             RuntimeError: Another thread is inside a step of this optimizer.
+            ValueError: ``progress`` comes with ``report``.
 
         Example:
             >>> import numpy as np
@@ -168,6 +191,8 @@ class Optimizer(InHalves):
         """
         if params is not None:
             self.rebind(params)
+        if progress is not None:
+            return self._step_with_progress(grads, zero_grads, report, progress, extra_args)
         if zero_grads or report:
             return self._step_with_more(grads, zero_grads, report, extra_args)
         try:
@@ -180,6 +205,58 @@ class Optimizer(InHalves):
         except _core.CoreError as fault:
             raise self._fault(fault, grads) from None
         return make(StepReport, done)
+
+    def flush(self) -> None:
+        """Bring parameters and state that lie in files to the disk.
+
+        An optimizer with the same ``state_dir`` goes on from there with the same bits, given the
+        same chain and the parameters as they were. Steps write into files as into memory, and the
+        system brings that to the disk when it likes: what a run leaves behind that was killed
+        behind its last flush may be half a step, and is refused. For something to go back to, copy
+        the files between a flush and the next step, or use :func:`gradmill.save`.
+
+        Raises:
+            OSError: The system could not write.
+
+        Example:
+            >>> import tempfile
+            >>> import numpy as np
+            >>> import gradmill as gm
+            >>> folder = tempfile.mkdtemp()
+            >>> params = np.memmap(f"{folder}/params", np.float32, "w+", shape=(3,))
+            >>> opt = gm.Optimizer(gm.adam(0.1), params, state_dir=f"{folder}/state")
+            >>> _ = opt.step(np.ones(3, np.float32))
+            >>> opt.flush()
+            >>> opt = gm.Optimizer(gm.adam(0.1), params, state_dir=f"{folder}/state")
+            >>> opt.step(np.ones(3, np.float32)).step
+            2
+        """
+        for own in maps_of(self._leaves):
+            own.map.flush()
+        if self._file is not None:
+            self._file.flush(self._bound.last()[0], rest_of(self.state, self._file))
+
+    def _step_with_progress(
+        self,
+        grads: PyTree,
+        zero_grads: bool,
+        report: Collection[str],
+        progress: Callable[[int, int], Any],
+        extra_args: dict[str, Any],
+    ) -> StepReport:
+        """A step that tells how far it is."""
+        if report:
+            raise ValueError("a step with progress has no report of norms; leave one of them out")
+        updates = self._matched(grads)
+        spent = to_zero(self._treespec, without(updates, self._kept)) if zero_grads else []
+        made = self._step_in_groups(grads, updates, progress, extra_args)
+        if made is None:
+            made = self.step(grads, **extra_args)
+            total = sum(self._leaves[at].size for at in self._due)
+            progress(total, total)
+        for array in spent:
+            array.fill(0)
+        return made
 
     def _step_with_more(
         self, grads: PyTree, zero_grads: bool, report: Collection[str], extra_args: dict[str, Any]

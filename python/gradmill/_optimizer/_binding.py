@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import operator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from gradmill._data.trees import Flattener, flatten
+from gradmill._data.types import P
 from gradmill._plan.masks import Selection
 from gradmill._plan.match import flatten_like
 from gradmill._run.bound import ANYTHING, check_bound, leaves_now, owned, without
@@ -20,22 +21,24 @@ if TYPE_CHECKING:
 
     from gradmill._core import _Found
     from gradmill._data.types import PyTree, TransformationLike
+    from gradmill._optimizer._mapped import StateFile
 
 
 def _in_a_list(leaf: Any) -> list[Any]:
     return [leaf]
 
 
-class Binding:
+class Binding(Generic[P]):
     """A transformation bound to parameters and state: what these are, and how they are replaced."""
 
     _has_digest = False  # parameters and state have one
+    _file: StateFile | None = None  # a copy keeps its arrays in memory
 
     _rounding: tuple[int, int] | None
     _masters: list[Any]
     _kept: set[int]
 
-    def _set_up(self, tx: TransformationLike, params: PyTree) -> None:
+    def _set_up(self, tx: TransformationLike, params: P) -> None:
         """Take ``params`` and derive what does not depend on the state."""
         self.params = params
         self._tx = tx
@@ -164,7 +167,7 @@ class Binding:
         self._go_on(taken, states)
 
     def load(
-        self, params: PyTree = None, state: PyTree = None, *, steps: int | None = None
+        self, params: P | None = None, state: PyTree = None, *, steps: int | None = None
     ) -> None:
         """Continue from parameters and state, such as those of a checkpoint.
 
@@ -198,7 +201,7 @@ class Binding:
             {'w': array([2.5, 3.5])}
         """
         if steps is not None and state is None:
-            raise ValueError("steps goes with state, and no state is given")
+            raise ValueError("steps needs a state, and none was given")
         now = leaves_now(self._treespec, self.params, "params")
         given = now
         if params is not None:
@@ -216,7 +219,7 @@ class Binding:
         if state is not None:
             self._go_on(taken, states)
 
-    def rebind(self, params: PyTree) -> None:
+    def rebind(self, params: P) -> None:
         """Go on with other arrays: their values are the parameters from now on.
 
         State, steps taken and schedules stay. Master copies take the values of their parameters.
@@ -309,7 +312,7 @@ class Binding:
 
 
 _DERIVED = set(
-    "_at_step _bound _busy _copies _due _flatten_up_to _half _half_lock _is_simple _leaves"  # noqa: SIM905
-    " _master _nones _pending _places _quick _runs _select _structure _treespec".split()
+    "_at_step _bound _busy _copies _due _file _flatten_up_to _half _half_lock _is_simple"  # noqa: SIM905
+    " _leaves _master _nones _pending _places _quick _runs _select _structure _treespec".split()
 )
 """Attributes that are made anew in a copy."""
