@@ -17,6 +17,8 @@ ADAPTERS := autograd flower sklearn thinc torch
 TORCH_INDEX ?=
 # What wheels for Linux promise to run on, glibc 2.28 of 2018, for which zig links whatever this machine has.
 COMPATIBILITY := $(if $(findstring linux,$(shell uname -s | tr A-Z a-z)),--zig --compatibility manylinux_2_28)
+# One line at a time of what says much; see the file.
+SHOWN := $(BIN)/python tools/shown.py
 LIBRARY := $(if $(findstring darwin,$(shell uname -s | tr A-Z a-z)),dylib,so)
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 SANITIZE := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/sanitize
@@ -26,20 +28,21 @@ help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .venv/venv.stamp:
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "gradmill needs Python 3.11 or newer"'
-	$(PYTHON) -m venv .venv
-	touch $@
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "gradmill needs Python 3.11 or newer"'
+	@$(PYTHON) -m venv .venv
+	@touch $@
 
 # The extras and groups of pyproject.toml, so that versions are written down once.
 .venv/packages.stamp: .venv/venv.stamp pyproject.toml
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet 'maturin>=1.9,<2' --group test --group lint
-	$(BIN)/python -m pip install --quiet $$($(BIN)/python tools/requirements.py --without $(ADAPTERS))
-	touch $@
+	@$(SHOWN) "[1/3] newer pip in .venv" $(BIN)/python -m pip install --upgrade 'pip>=25.1'
+	@$(SHOWN) "[2/3] packages to build and test with" $(BIN)/python -m pip install \
+		'maturin>=1.9,<2' --group test --group lint $$($(BIN)/python tools/requirements.py --without $(ADAPTERS))
+	@touch $@
 
 .venv/build.stamp: .venv/packages.stamp $(RUST)
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --locked --quiet
-	touch $@
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(SHOWN) "[3/3] the Rust core (a minute or two)" \
+		$(BIN)/maturin develop --release --locked
+	@touch $@
 
 build: .venv/build.stamp ## Build the release extension into .venv
 
@@ -181,7 +184,8 @@ docs: build .venv/docs.stamp ## Build the site into dist/site; a warning, a dead
 
 wheel: .venv/maturin.stamp ## Build a wheel into dist/
 	rm -f dist/*.whl
-	$(BIN)/maturin build --release --strip --locked --quiet --compression-level 9 $(COMPATIBILITY) --out dist
+	@$(SHOWN) "a wheel (minutes)" $(BIN)/maturin build --release --strip --locked \
+		--compression-level 9 $(COMPATIBILITY) --out dist
 	$(BIN)/python tools/check_dist.py dist/*.whl
 
 sdist: .venv/maturin.stamp ## Build a source distribution into dist/

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections.abc
 import inspect
-import io
 import re
 import typing
 import warnings
@@ -296,9 +295,7 @@ def _runs() -> dict[str, Run]:
 
 def _run(tx: Any) -> Run:
     params = random_tree(0, shapes={**SHAPES, "kernel": (400, 250)})
-    text = io.StringIO()
-    gm.explain(tx, params, text)
-    first, *lines = text.getvalue().splitlines()
+    first, *lines = str(gm.explain(tx, params)).splitlines()
     counts = [int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", first)]
     passes = [
         int(found[1]) for line in lines if (found := re.match(r"pass \d+ +(\d+) B/param", line))

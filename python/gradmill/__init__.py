@@ -18,7 +18,9 @@ from gradmill._data.scope import missing as _missing
 from gradmill._data.threads import num_threads as num_threads
 from gradmill._data.threads import set_num_threads as set_num_threads
 from gradmill._data.trees import MaskedNode as MaskedNode
+from gradmill._data.trees import Path as Path
 from gradmill._data.types import EmptyState as EmptyState
+from gradmill._data.types import Mask as Mask
 from gradmill._data.types import MaskedState as MaskedState
 from gradmill._data.types import MaskOrFn as MaskOrFn
 from gradmill._data.types import OptState as OptState
@@ -31,9 +33,11 @@ from gradmill._data.types import TransformInitFn as TransformInitFn
 from gradmill._data.types import TransformUpdateExtraArgsFn as TransformUpdateExtraArgsFn
 from gradmill._data.types import TransformUpdateFn as TransformUpdateFn
 from gradmill._data.types import Updates as Updates
+from gradmill._optimizer import Optimizer as Optimizer
 from gradmill._plan.scalars import safe_increment as safe_increment
 from gradmill._run.digest import state_digest as state_digest
 from gradmill._run.explain import explain as explain
+from gradmill._run.explanation import Explanation as Explanation
 from gradmill._run.report import StepReport as StepReport
 from gradmill._run.sums import weighted_sum as weighted_sum
 from gradmill._run.target import incremental_update as incremental_update
@@ -46,7 +50,6 @@ from gradmill._run.update import apply_updates as apply_updates
 from gradmill._run.update import global_norm as global_norm
 from gradmill.checkpoints import load as load
 from gradmill.checkpoints import save as save
-from gradmill.optimizer import Optimizer as Optimizer
 from gradmill.optimizers import adabelief as adabelief
 from gradmill.optimizers import adadelta as adadelta
 from gradmill.optimizers import adafactor as adafactor

@@ -266,7 +266,7 @@ def test_load_refuses_arrays_that_cannot_be_written_to() -> None:
     assert bits((opt.params, opt.state)) == before
     buffer = np.zeros(4)
     for overlapping in itertools.permutations([buffer[:3], buffer[2:]]):
-        opt = gm.Optimizer(gm.adam(0.1), [np.zeros(part.size) for part in overlapping])
-        opt.params[:] = overlapping
+        parts = gm.Optimizer(gm.adam(0.1), [np.zeros(part.size) for part in overlapping])
+        parts.params[:] = overlapping
         with pytest.raises(LeafValueError, match="memory"):
-            opt.load(opt.params)
+            parts.load(parts.params)

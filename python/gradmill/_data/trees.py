@@ -169,8 +169,8 @@ class Path(str):
     """The way to a leaf: its keys joined by ``/``, with the keys themselves in ``keys``.
 
     Example:
-        >>> from gradmill._data.trees import Path
-        >>> path = Path(("dense", "bias"))
+        >>> import gradmill as gm
+        >>> path = gm.Path(("dense", "bias"))
         >>> path, path.keys, "bias" in path
         ('dense/bias', ('dense', 'bias'), True)
     """

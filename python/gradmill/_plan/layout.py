@@ -27,9 +27,8 @@ from gradmill.errors import TreeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
-    from gradmill._data.types import PyTree, TransformationLike
+    from gradmill._data.types import Mask, PyTree, TransformationLike
     from gradmill._plan.cells import Pattern
-    from gradmill._plan.spec import Mask
 
 Inner: TypeAlias = "tuple[str, Callable[[], Pattern]] | None"
 """The field of a state that holds that of another part, and what makes the pattern of it."""

@@ -10,10 +10,10 @@ from gradmill._core import Scalars
 from gradmill._plan.scalars import step_scalars
 
 if TYPE_CHECKING:
-    from gradmill._data.types import TransformationLike
+    from gradmill._data.types import Mask, TransformationLike
     from gradmill._ops.op import Finds, Op
     from gradmill._plan.control import Control
-    from gradmill._plan.spec import Mask, Spec
+    from gradmill._plan.spec import Spec
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from gradmill.errors import TreeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from gradmill._data.types import PyTree
-    from gradmill._plan.spec import Labels, Mask
+    from gradmill._data.types import Mask, PyTree
+    from gradmill._plan.spec import Labels
 
 
 class Kept:

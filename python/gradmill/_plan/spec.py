@@ -9,11 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
     from gradmill._data.slots import Slot
-    from gradmill._data.types import PyTree, ScalarOrSchedule, TransformationLike
+    from gradmill._data.types import Mask, ScalarOrSchedule, TransformationLike
     from gradmill._ops.op import Op
     from gradmill._plan.control import Control
-
-Mask: TypeAlias = "PyTree | Callable[..., PyTree]"
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradmill import _core
 from gradmill._data.arrays import as_native, is_float
 from gradmill._data.trees import Structure, flatten, leaf_path
 from gradmill._plan.masks import Selection
+from gradmill._run.explanation import Explanation, Pass
 from gradmill._run.formulas import FormulaRun
 from gradmill._run.ops import is_float_array, left_out, off_plan
 from gradmill._run.runs import PythonRun, runs_in_place
@@ -21,36 +22,43 @@ if TYPE_CHECKING:
     from gradmill._core import _Pass
     from gradmill._data.types import PyTree, TransformationLike
     from gradmill._ops.op import Finds
+    from gradmill._plan.links import Link
     from gradmill._run.native import NativeRun
-from gradmill._run.runs import Run
+    from gradmill._run.runs import Run
 
 
-def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) -> None:
-    """Print how a step of :class:`Optimizer` over ``params`` runs.
+def explain(tx: TransformationLike, params: PyTree) -> Explanation:
+    """Say how a step of :class:`Optimizer` over ``params`` runs, before you take one.
 
-    Each pass over memory, the ops in it, whether they run as one loop in registers or op by op in
-    small blocks, and the bytes that a parameter costs; the ops that run in NumPy, since the core
-    does not have them; the transformations that run in Python; the bytes of state. Where masks
-    leave a leaf to no transformation at all, so that its gradient is added to it as it is, a
-    warning says so.
+    A step is a row of passes. A native pass walks over memory once and runs its ops either as one
+    loop in registers, the fastest, or op by op in small blocks. Ops that the core does not have run
+    in NumPy, and transformations of your own in Python; both make new arrays. Where masks leave a
+    leaf to no transformation at all, so that its raw gradient is added to it, a warning says so.
 
     Args:
         tx: The transformation.
         params: The parameters.
-        file: Where to print; None for standard output.
+
+    Returns:
+        An object to print, with the same facts as fields: ``passes``, ``bytes_per_param``,
+        ``state_bytes``, ``fused``, ``warnings``. Each pass says which arrays it reads and writes,
+        whether it is fused, and why not. Notebooks show it as a table.
 
     Raises:
-        LeafTypeError: A parameter that needs state is no array of floats.
+        LeafTypeError: A parameter that needs state is not a float array.
 
     Example:
         >>> import numpy as np
         >>> import gradmill as gm
         >>> tx = gm.chain(gm.clip_by_global_norm(1.0), gm.adamw(1e-3))
-        >>> gm.explain(tx, {"w": np.ones((4, 4), np.float32), "b": np.ones(4, np.float32)})
+        >>> plan = gm.explain(tx, {"w": np.ones((4, 4), np.float32), "b": np.ones(4, np.float32)})
+        >>> print(plan)
         2 leaves, 20 parameters, 160 bytes of state
         pass 1   4 B/param  reads updates; global norm for clip_by_global_norm
         pass 2  28 B/param  reads updates, params, mu, nu; writes params, mu, nu
                 one loop: clip_by_global_norm, scale_by_adam, add_decayed_weights, scale
+        >>> plan.fused, plan.bytes_per_param
+        (True, 32.0)
     """
     *head, tail = runs_in_place(tx)
     leaves, treespec = flatten(params)
@@ -62,30 +70,34 @@ def explain(tx: TransformationLike, params: PyTree, file: TextIO | None = None) 
     slots = [leaf for leaf in state_leaves if isinstance(leaf, np.ndarray) and is_float(leaf.dtype)]
     size = sum(array.size for array in arrays)
     bytes_each = sum(array.nbytes for array in arrays) / max(size, 1)
-    state_bytes = sum(slot.nbytes for slot in slots)
-    lines = [f"{len(arrays)} leaves, {size:,} parameters, {state_bytes:,} bytes of state"]
-    passes, shapes = 0, {array.shape for array in arrays}
+    shapes = {array.shape for array in arrays}
+    passes: list[Pass] = []
     for run in (*head, tail):
         if isinstance(run, PythonRun):
-            lines.append(f"{_member(run.links[0].tx)}: new arrays")
-            continue
-        if isinstance(run, FormulaRun):
-            names = ", ".join(op.name for op in run.own_ops)
-            lines.append(f"NumPy               {names}: new arrays")
-            continue
-        for entry in run.program.passes(_first_scalars(run)):
-            passes += 1
-            lines += _pass(passes, run, entry, bytes_each, shapes, in_place=run is tail)
-    lines += _warnings((*head, tail), select, passed)
-    print(*lines, sep="\n", file=file or sys.stdout)
+            passes.append(_member(run.links[0].tx))
+        elif isinstance(run, FormulaRun):
+            passes.append(Pass("NumPy", tuple(op.name for op in run.own_ops), why_not=_NO_KERNEL))
+        else:
+            passes += [
+                _pass(run, entry, bytes_each, shapes, in_place=run is tail)
+                for entry in run.program.passes(_first_scalars(run))
+            ]
+    return Explanation(
+        leaves=len(arrays),
+        parameters=size,
+        state_bytes=sum(slot.nbytes for slot in slots),
+        passes=tuple(passes),
+        warnings=tuple(_warnings((*head, tail), select, passed)),
+    )
 
 
 def _first_scalars(run: NativeRun) -> list[float]:
     """The numbers of the first step, as far as no control has them."""
-    values: list[float] = []
-    for link in run.ops:
-        values += off_plan(link.op).scalars if link.control is not None else link.scalars_of(0)
-    return values
+    return [value for link in run.ops for value in _own_scalars(link)]
+
+
+def _own_scalars(link: Link) -> Sequence[float]:
+    return off_plan(link.op).scalars if link.control is not None else link.scalars_of(0)
 
 
 def _warnings(runs: Sequence[Run], select: Selection, passed: set[int]) -> list[str]:
@@ -106,19 +118,18 @@ def _warnings(runs: Sequence[Run], select: Selection, passed: set[int]) -> list[
     if not has_masks or not left:
         return []
     shown = ", ".join(left[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
-    return [f"warning: no transformation takes {shown}; gradients pass as they are, see freeze"]
+    return [f"no transformation takes {shown}; gradients pass as they are, see freeze"]
 
 
 def _pass(
-    number: int,
     run: NativeRun,
     entry: _Pass,
     bytes_each: float,
     shapes: set[tuple[int, ...]],
     *,
     in_place: bool,
-) -> list[str]:
-    """The lines for one walk over memory, with what is measured at its end."""
+) -> Pass:
+    """One walk over memory, with what is measured at its end."""
     links = [run.ops[index] for index in entry["ops"]]
     ops = [run.own_ops[index] for index in entry["ops"]]
     own = [slot for link in links if link.spec is not None for slot in link.spec.slots]
@@ -136,24 +147,44 @@ def _pass(
         *["carried"] * entry["carries"],
         *slots,
     ]
-    end = ""
     if at_end is not None:
         reads += at_end.summed
-        end = f"; {_ENDS[at_end.finds]} for {at_end.name}"
         update = "carried" if entry["carries"] else entry["source"]
         reads += [update if of == "updates" else of for of in entry["measures"]]
-    text = f"pass {number} {bytes_each * (len(reads) + len(writes)):3.0f} B/param"
-    text += f"  reads {', '.join(reads)}"
-    if writes:
-        text += f"; writes {', '.join(writes)}"
-    text += end
-    how = "one loop" if entry["fused"] else "in blocks"
     notes = {"masked leaves skip theirs": any(link.masks for link in links)}
     notes["not all in every step"] = any(link.gates for link in links)
-    note = ", ".join(note for note, holds in notes.items() if holds)
-    names = ", ".join(op.name for op in ops) + (f" ({note})" if note else "")
-    return [text, *([f"        {how}: {names}"] if ops else [])]
+    return Pass(
+        kind="native",
+        ops=tuple(op.name for op in ops),
+        reads=tuple(reads),
+        writes=tuple(writes),
+        bytes_per_param=bytes_each * (len(reads) + len(writes)),
+        ends_with="" if at_end is None else f"{_ENDS[at_end.finds]} for {at_end.name}",
+        fused=entry["fused"] or not ops,
+        why_not="" if entry["fused"] else _why_in_blocks(links),
+        notes=tuple(note for note, holds in notes.items() if holds),
+    )
 
+
+def _why_in_blocks(links: Sequence[Link]) -> str:
+    """Why these do not run as one loop: some have none even alone, or there is none for all."""
+    lacking = [link.op.name for link in links if link.op and not _has_loop(link)]
+    if lacking:
+        return f"{', '.join(dict.fromkeys(lacking))} {_NO_LOOP[len(lacking) > 1]}"
+    return "no loop in registers has these ops in this order" if links else ""
+
+
+def _has_loop(link: Link) -> bool:
+    """Whether the core has a loop for the op of a link alone."""
+    assert link.op is not None  # noqa: S101  (for the type checker: the caller has looked)
+    assert link.spec is not None  # noqa: S101  (for the type checker: it has an op)
+    alone = _core.Program([(link.op.name, 0, link.spec.axes)])
+    return all(one["fused"] for one in alone.passes(list(_own_scalars(link))) if one["ops"])
+
+
+_NO_LOOP = ("has no loop in registers", "have no loop in registers")
+
+_NO_KERNEL = "the core has no kernel for it"
 
 _ENDS: dict[Finds | None, str] = {
     "norm": "global norm",
@@ -164,10 +195,11 @@ _ENDS: dict[Finds | None, str] = {
 }
 
 
-def _member(tx: TransformationLike) -> str:
-    """What runs a transformation without a description, and its name."""
+def _member(tx: TransformationLike) -> Pass:
+    """The call of a transformation without a description."""
     formula = formula_of(tx)
     if formula is not None:
-        return f"NumPy               {formula.name}"
+        return Pass("NumPy", (formula.name,), why_not="it couples leaves or multiplies matrices")
     name = getattr(tx.update, "__qualname__", repr(tx.update))
-    return f"Python              {getattr(tx.update, '__module__', '?')}.{name}"
+    module = getattr(tx.update, "__module__", "?")
+    return Pass("Python", (f"{module}.{name}",), why_not="it is written in Python")

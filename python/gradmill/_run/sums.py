@@ -34,7 +34,7 @@ def weighted_sum(trees: Sequence[PyTree], weights: Sequence[float], out: PyTree 
     of threads.
 
     Args:
-        trees: Trees of float16, bfloat16, float32 or float64 arrays, all of the same structure and
+        trees: Trees of float arrays of 16, 32 or 64 bits, all of the same structure and
             shapes; mappings of any kind match by key. None stays None.
         weights: A number for each tree. They are taken as they are; for an average they add up
             to 1.

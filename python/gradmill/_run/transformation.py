@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from gradmill._data.types import PyTree, TransformInitFn
     from gradmill._plan.spec import Description
+    from gradmill._run.explanation import Explanation
 
 
 class _InitUpdate(NamedTuple):
@@ -70,9 +71,9 @@ class GradientTransformation(_InitUpdate):
         """What a native transformation does, as data; None for one written in Python."""
         return self._description
 
-    def explain(self, params: PyTree) -> None:
-        """Print how a step over ``params`` runs; see :func:`gradmill.explain`."""
-        explain(self, params)
+    def explain(self, params: PyTree) -> Explanation:
+        """Say how a step over ``params`` runs; see :func:`gradmill.explain`."""
+        return explain(self, params)
 
 
 class GradientTransformationExtraArgs(GradientTransformation):

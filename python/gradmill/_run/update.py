@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from gradmill.errors import LeafTypeError, TreeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradmill._data.types import PyTree
+    from gradmill._data.types import P, PyTree
 
 
 _flatten_params = Flattener()
@@ -34,14 +34,14 @@ def leaf_error(
     return errors.from_fault(fault, lambda place: leaf_path(treespec, place[2], place[0]), hint)
 
 
-def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
+def apply_updates(params: P, updates: PyTree) -> P:
     """Add updates to parameters.
 
     The sum is formed in the wider dtype of the two and rounded to the parameter's. Complex leaves,
     for which :func:`gradmill.contrib.split_real_and_imaginary` makes updates, are added as well.
 
     Args:
-        params: A tree of float32 or float64 arrays of any shape.
+        params: A tree of float arrays of 16, 32 or 64 bits, of any shape.
         updates: A tree of the same structure and shapes; mappings of any kind match by key. None
             leaves its parameter as it is, and so does an update of zeros where the parameter is no
             array of floats, such as a count, a flag or a key.
@@ -76,7 +76,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
         for at, (param, update) in enumerate(zip(leaves, steps, strict=True)):
             if param is None and update is not None:
                 raise none_error(update, structure.spec, at)
-    return structure.spec.unflatten(_summed(leaves, steps, structure.spec))
+    return cast("P", structure.spec.unflatten(_summed(leaves, steps, structure.spec)))
 
 
 def _summed(leaves: list[Any], steps: list[Any], spec: Treespec) -> list[Any]:
@@ -168,7 +168,7 @@ def global_norm(updates: PyTree) -> float:
     the norm itself does; it is the same on any number of threads.
 
     Args:
-        updates: A tree of float32 or float64 arrays of any shape.
+        updates: A tree of float arrays of 16, 32 or 64 bits, of any shape.
 
     Returns:
         The norm; NaN or infinity where the updates have such elements.

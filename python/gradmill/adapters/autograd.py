@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradmill._data.trees import flatten
-from gradmill.optimizer import Optimizer
+from gradmill._optimizer import Optimizer
 from gradmill.optimizers import adam as _adam
 from gradmill.transforms import ema, scale_by_learning_rate, scale_by_rms
 from gradmill.transforms._chain import chain

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradmill._data.types import PyTree
-    from gradmill.optimizer import Optimizer
+    from gradmill._optimizer import Optimizer
 
 
 def load(

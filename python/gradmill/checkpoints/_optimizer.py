@@ -8,11 +8,11 @@ import numpy as np
 
 from gradmill._data.rounding import rounding_key
 from gradmill._data.trees import flatten
+from gradmill._optimizer import Optimizer
 from gradmill._run.copies import number_of_steps
 from gradmill.checkpoints._fit import Fit
 from gradmill.checkpoints._structure import CONSTANTS, Other
 from gradmill.errors import CheckpointError
-from gradmill.optimizer import Optimizer
 
 if TYPE_CHECKING:
     from gradmill._data.types import PyTree

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gradmill._data.types import PyTree
-    from gradmill.optimizer import Optimizer
+    from gradmill._optimizer import Optimizer
 
 _UNSAFE = re.compile(r"[%/\\\x00-\x1f\x7f\ud800-\udfff]|^\.+$|\.(?=npy$)")
 """What names in files do without."""

@@ -12,8 +12,7 @@ from gradmill.transforms import ScaleByBeliefState, add_decayed_weights, scale_b
 from gradmill.transforms._chain import chain
 
 if TYPE_CHECKING:
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import (
         GradientTransformation,
         GradientTransformationExtraArgs,

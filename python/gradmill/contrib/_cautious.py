@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from gradmill._data.types import PyTree, ScalarOrSchedule, TransformationLike
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, PyTree, ScalarOrSchedule, TransformationLike
     from gradmill._run.transformation import (
         GradientTransformation,
         GradientTransformationExtraArgs,

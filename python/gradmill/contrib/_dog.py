@@ -20,9 +20,8 @@ from gradmill.transforms._chain import chain
 from gradmill.transforms._identity import identity
 
 if TYPE_CHECKING:
-    from gradmill._data.types import PyTree, ScalarOrSchedule
+    from gradmill._data.types import Mask, PyTree, ScalarOrSchedule
     from gradmill._plan.control import Context, Plan
-    from gradmill._plan.spec import Mask
     from gradmill._run.transformation import GradientTransformationExtraArgs
 
 _KINDS = ("distance", "learning_rate", "heuristic")

@@ -14,8 +14,7 @@ from gradmill.transforms._chain import chain
 from gradmill.transforms._identity import identity
 
 if TYPE_CHECKING:
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformationExtraArgs
 
 

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gradmill._data.trees import Treespec
-    from gradmill._data.types import PyTree, ScalarOrSchedule, TransformationLike
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, PyTree, ScalarOrSchedule, TransformationLike
     from gradmill._run.transformation import GradientTransformationExtraArgs
     from gradmill.contrib._matrices import Axes
 

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from gradmill._data.types import PyTree, ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, PyTree, ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformationExtraArgs
     from gradmill.contrib._matrices import Axes, Matrices
     from gradmill.contrib._newton_schulz import Preconditioning

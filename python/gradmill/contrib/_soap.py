@@ -21,8 +21,7 @@ from gradmill.transforms._masking import partition
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gradmill._data.types import PyTree, ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, PyTree, ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformationExtraArgs
     from gradmill.contrib._matrices import Axes, Matrices
 

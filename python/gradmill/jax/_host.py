@@ -9,7 +9,7 @@ import numpy as np
 from jax.experimental import io_callback
 
 from gradmill._data.trees import tree_map
-from gradmill.optimizer import Optimizer
+from gradmill._optimizer import Optimizer
 
 if TYPE_CHECKING:
     from gradmill._data.types import PyTree, TransformationLike

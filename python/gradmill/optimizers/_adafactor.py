@@ -23,8 +23,7 @@ from gradmill.transforms._chain import chain
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import (
         GradientTransformation,
         GradientTransformationExtraArgs,

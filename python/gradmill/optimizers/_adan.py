@@ -9,8 +9,7 @@ from gradmill.transforms import add_decayed_weights, scale_by_adan, scale_by_lea
 from gradmill.transforms._chain import chain
 
 if TYPE_CHECKING:
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformationExtraArgs
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -112,6 +112,26 @@ def _pick(name: str, *candidates: Any) -> tuple[Any, Any]:
     return transformations[0], conditions[0]
 
 
+@overload
+def conditionally_transform(
+    inner: TransformationLike,
+    should_transform_fn: Callable[..., Any],
+    forward_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
+@overload
+def conditionally_transform(
+    condition_fn: Callable[..., Any],
+    transformation: TransformationLike,
+    /,
+    forward_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
+@overload
+def conditionally_transform(
+    *,
+    condition_fn: Callable[..., Any],
+    transformation: TransformationLike,
+    forward_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
 @recorded
 def conditionally_transform(
     inner: TransformationLike | Callable[..., Any] | None = None,
@@ -158,6 +178,26 @@ def conditionally_transform(
     return native_with_extra(Gated(spec, tx, "inner_state"))
 
 
+@overload
+def conditionally_mask(
+    inner: TransformationLike,
+    should_transform_fn: Callable[..., Any],
+    forward_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
+@overload
+def conditionally_mask(
+    condition_fn: Callable[..., Any],
+    transformation: TransformationLike,
+    /,
+    forward_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
+@overload
+def conditionally_mask(
+    *,
+    condition_fn: Callable[..., Any],
+    transformation: TransformationLike,
+    forward_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
 @recorded
 def conditionally_mask(
     inner: TransformationLike | Callable[..., Any] | None = None,

@@ -10,8 +10,7 @@ from gradmill._run.fused import native
 from gradmill.schedules._named import real_or_schedule
 
 if TYPE_CHECKING:
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformation
 
 

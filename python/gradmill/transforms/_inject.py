@@ -24,6 +24,7 @@ from gradmill.transforms._arguments import sort_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import ParamSpec, Protocol, overload
 
     from numpy.typing import DTypeLike
 
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
     from gradmill._plan.cells import After, Cells
     from gradmill._run.transformation import GradientTransformationExtraArgs
     from gradmill.schedules import StatefulSchedule
+
+    _A = ParamSpec("_A")
+
+    class _Injected(Protocol[_A]):
+        """What takes the arguments of a factory; a schedule may stand for any of its numbers."""
+
+        @overload
+        def __call__(
+            self, *args: _A.args, **kwargs: _A.kwargs
+        ) -> GradientTransformationExtraArgs: ...
+        @overload
+        def __call__(self, *args: Any, **kwargs: Any) -> GradientTransformationExtraArgs: ...
 
 
 class InjectStatefulHyperparamsState(NamedTuple):
@@ -272,10 +285,10 @@ def _rounded(array: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def inject_hyperparams(
-    inner_factory: Callable[..., TransformationLike],
+    inner_factory: Callable[_A, TransformationLike],
     static_args: str | Iterable[str] = (),
     hyperparam_dtype: DTypeLike | None = None,
-) -> Callable[..., GradientTransformationExtraArgs]:
+) -> _Injected[_A]:
     """Keep the hyperparameters of a transformation in its state, where they can be changed.
 
     ``inject_hyperparams(adam)(learning_rate=0.1)`` is ``adam(learning_rate=0.1)`` with numbers and

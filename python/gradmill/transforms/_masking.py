@@ -16,11 +16,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from gradmill._data.trees import Path
-    from gradmill._data.types import PyTree, TransformationLike
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, PyTree, TransformationLike
     from gradmill._run.transformation import GradientTransformation, GradientTransformationExtraArgs
 
 
+@overload
+def masked(
+    inner: TransformationLike, mask: Mask, *, mask_compatible_extra_args: bool = False
+) -> GradientTransformationExtraArgs: ...
+@overload
+def masked(
+    mask_fn: Mask,
+    transformation: TransformationLike,
+    /,
+    *,
+    mask_compatible_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
+@overload
+def masked(
+    *,
+    mask_fn: Mask,
+    transformation: TransformationLike,
+    mask_compatible_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
 @recorded
 def masked(
     inner: TransformationLike | Mask | None = None,

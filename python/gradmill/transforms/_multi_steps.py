@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, overload
 
 import numpy as np
 
@@ -162,9 +162,41 @@ class MultiSteps:
         (array([0.]), array([-2.]))
     """
 
-    skip_not_finite = staticmethod(skip_not_finite)
-    skip_large_updates = staticmethod(skip_large_updates)
+    skip_not_finite: ClassVar[Callable[..., Any]] = staticmethod(skip_not_finite)
+    skip_large_updates: ClassVar[Callable[..., Any]] = staticmethod(skip_large_updates)
 
+    @overload
+    def __init__(
+        self,
+        opt: TransformationLike,
+        every_k_schedule: int | Callable[[Any], float],
+        use_grad_mean: bool | None = None,
+        should_skip_update_fn: Callable[..., Any] | None = None,
+        accumulator_dtype: DTypeLike | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, every_k_schedule: int | Callable[[Any], float], use_grad_mean: bool, /
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        every_k_schedule: int | Callable[[Any], float],
+        /,
+        *,
+        use_grad_mean: bool | None = None,
+        should_skip_update_fn: Callable[..., Any] | None = None,
+        accumulator_dtype: DTypeLike | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        *,
+        every_k_schedule: int | Callable[[Any], float],
+        use_grad_mean: bool | None = None,
+        should_skip_update_fn: Callable[..., Any] | None = None,
+        accumulator_dtype: DTypeLike | None = None,
+    ) -> None: ...
     def __init__(
         self,
         opt: TransformationLike | int | Callable[[int], float] | None = None,

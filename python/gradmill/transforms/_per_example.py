@@ -68,8 +68,8 @@ def per_example_global_norm_clip(
     element NaN, all as in optax: a NaN in one element lets the others of its example pass unshrunk.
 
     Args:
-        grads: A tree of float32 or float64 arrays whose first axis runs over the examples, the same
-            number in all. In the specification's form the bound.
+        grads: A tree of float arrays of 16, 32 or 64 bits. The first axis of each runs over the
+            examples, the same number in all. In the specification's form the bound.
         l2_norm_clip: The bound :math:`C` of an example's norm. In the specification's form, where
             the bound is given first, the value of ``single_batch_element``.
         single_batch_element: Whether updates have no batch axis and are one example.
@@ -132,8 +132,8 @@ def per_example_layer_norm_clip(
     leaf, :math:`D` in all. The norm of all leaves together is then at most :math:`C`.
 
     Args:
-        grads: A tree of float32 or float64 arrays whose first axis runs over the examples, the same
-            number in all.
+        grads: A tree of float arrays of 16, 32 or 64 bits. The first axis of each runs over the
+            examples, the same number in all.
         global_l2_norm_clip: The bound :math:`C`.
         uniform: Whether all leaves have the same bound.
 

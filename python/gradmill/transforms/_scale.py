@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from gradmill._data.checks import real
 from gradmill._data.recorded import recorded
@@ -58,6 +58,10 @@ def scale(step_size: float) -> GradientTransformation:
     return native(Spec(ops.scale, EmptyState, {"step_size": real("step_size", step_size)}))
 
 
+@overload
+def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation: ...
+@overload
+def scale_by_schedule(*, schedule: Schedule) -> GradientTransformation: ...
 @recorded
 def scale_by_schedule(
     step_size_fn: Schedule | None = None, *, schedule: Schedule | None = None

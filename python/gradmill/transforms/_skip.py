@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -14,11 +14,28 @@ from gradmill._data.trees import flatten, tree_map
 from gradmill._run.update import global_norm, leaf_error
 
 if TYPE_CHECKING:
-    from gradmill._data.types import PyTree
+    from typing import TypeAlias, TypeVar
+
+    from gradmill._data.types import P, PyTree
+
+    _Count: TypeAlias = int | np.integer[Any]
+    _State = TypeVar("_State")
 
 _MISSING: Any = object()
 
 
+@overload
+def skip_not_finite(
+    updates: PyTree, gradient_step: _Count, /, params: PyTree | None = None
+) -> tuple[Any, dict[str, Any]]: ...
+@overload
+def skip_not_finite(
+    updates: PyTree, *, gradient_step: _Count, params: PyTree | None = None
+) -> tuple[Any, dict[str, Any]]: ...
+@overload
+def skip_not_finite(
+    updates: P, state: _State, params: PyTree | None = None
+) -> tuple[P, _State]: ...
 def skip_not_finite(
     updates: PyTree,
     state: Any = _MISSING,
@@ -34,7 +51,7 @@ def skip_not_finite(
     is a predicate for :class:`MultiSteps`.
 
     Args:
-        updates: A tree of float32 or float64 arrays of any shape.
+        updates: A tree of float arrays of 16, 32 or 64 bits, of any shape.
         state: The optimizer's state, or the number of steps.
         params: The parameters, which do not matter.
         gradient_step: The number of steps by name.
@@ -78,6 +95,18 @@ def skip_not_finite(
     return tree_map(np.zeros_like if number else np.array, updates), state
 
 
+@overload
+def skip_large_updates(
+    updates: PyTree, gradient_step: _Count, /, params: PyTree | None, max_squared_norm: float
+) -> tuple[Any, dict[str, Any]]: ...
+@overload
+def skip_large_updates(
+    updates: PyTree, gradient_step: _Count, /, params: PyTree | None = None, *, max_norm: float
+) -> tuple[Any, dict[str, Any]]: ...
+@overload
+def skip_large_updates(updates: P, state: _State, max_norm: float, /) -> tuple[P, _State]: ...
+@overload
+def skip_large_updates(updates: P, state: _State, *, max_norm: float) -> tuple[P, _State]: ...
 def skip_large_updates(
     updates: PyTree,
     state: Any = _MISSING,
@@ -95,7 +124,7 @@ def skip_large_updates(
     :class:`MultiSteps`, and the bound is that of the squared norm.
 
     Args:
-        updates: A tree of float32 or float64 arrays of any shape.
+        updates: A tree of float arrays of 16, 32 or 64 bits, of any shape.
         state: The optimizer's state, or the number of steps.
         params: In the first form the bound of the norm, in the second the parameters, which do not
             matter.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -154,6 +154,14 @@ class _IfFinite(Control):
         }
 
 
+@overload
+def apply_if_finite(
+    inner: TransformationLike, max_consecutive_errors: int | None = None
+) -> GradientTransformationExtraArgs: ...
+@overload
+def apply_if_finite(
+    *, transformation: TransformationLike, max_consecutive_errors: int | None = None
+) -> GradientTransformationExtraArgs: ...
 @recorded
 def apply_if_finite(
     inner: TransformationLike | None = None,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from gradmill._optimizer import Optimizer
 from gradmill.adapters.torch._slots import MASTER, STEP, Slots
 from gradmill.adapters.torch._views import Name, array_of, place, tensor_of
-from gradmill.optimizer import Optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,13 +10,14 @@ from gradmill._data.checks import choice
 from gradmill._data.rounding import rounding_key
 from gradmill._data.threads import scoped, threads_asked
 from gradmill._data.trees import flatten
+from gradmill._data.types import P
+from gradmill._optimizer._binding import Binding
 from gradmill._plan.context import StepContext
 from gradmill._plan.match import match
 from gradmill._run.bound import to_zero, without
 from gradmill._run.copies import masters_of
 from gradmill._run.report import NORMS, StepReport, asked_for, injected_rate, last_factor, make
 from gradmill._run.update import none_error
-from gradmill.optimizer._binding import Binding
 from gradmill.transforms._maximize import maximized
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from gradmill._data.types import PyTree, TransformationLike
 
 
-class Optimizer(Binding):
+class Optimizer(Binding[P]):
     """A transformation bound to parameters, which it updates in place.
 
     A step validates the gradients, runs the whole chain in as few passes over memory as it allows,
@@ -104,7 +105,7 @@ class Optimizer(Binding):
     def __init__(
         self,
         tx: TransformationLike,
-        params: PyTree,
+        params: P,
         *,
         master: bool | PyTree = False,
         rounding: str = "nearest",
@@ -124,7 +125,7 @@ class Optimizer(Binding):
         self,
         grads: PyTree,
         *,
-        params: PyTree = None,
+        params: P | None = None,
         zero_grads: bool = False,
         report: Collection[str] = (),
         **extra_args: Any,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import operator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from gradmill._data.trees import Flattener, flatten
+from gradmill._data.types import P
 from gradmill._plan.match import flatten_like
 from gradmill._run.bound import ANYTHING, check_bound, leaves_now, owned, without
 from gradmill._run.copies import copy_all, new_values, read_states
@@ -25,7 +26,7 @@ def _in_a_list(leaf: Any) -> list[Any]:
     return [leaf]
 
 
-class Binding:
+class Binding(Generic[P]):
     """A transformation bound to parameters and state: what these are, and how they are replaced."""
 
     _has_digest = False  # parameters and state have one
@@ -34,7 +35,7 @@ class Binding:
     _masters: list[Any]
     _kept: set[int]
 
-    def _set_up(self, tx: TransformationLike, params: PyTree) -> None:
+    def _set_up(self, tx: TransformationLike, params: P) -> None:
         """Take ``params`` and derive what does not depend on the state."""
         self.params = params
         self._tx = tx
@@ -148,7 +149,7 @@ class Binding:
         self._go_on(taken, states)
 
     def load(
-        self, params: PyTree = None, state: PyTree = None, *, steps: int | None = None
+        self, params: P | None = None, state: PyTree = None, *, steps: int | None = None
     ) -> None:
         """Continue from parameters and state, such as those of a checkpoint.
 
@@ -200,7 +201,7 @@ class Binding:
         if state is not None:
             self._go_on(taken, states)
 
-    def rebind(self, params: PyTree) -> None:
+    def rebind(self, params: P) -> None:
         """Go on with other arrays: their values are the parameters from now on.
 
         State, steps taken and schedules stay. Master copies take the values of their parameters.
