@@ -8,7 +8,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools" / "site"))
 
 project = "gradmill"
-copyright = "The gradmill authors"  # noqa: A001  (what Sphinx calls it)
+author = "The gradmill authors"
+copyright = author  # noqa: A001  (what Sphinx calls it)
 release = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
 
 extensions = [
@@ -24,6 +25,7 @@ suppress_warnings = ["myst.xref_missing"]
 # Docstrings are Google's, their annotations those of the sources.
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
@@ -47,5 +49,6 @@ html_theme_options = {
     "repository_url": "https://github.com/gradmill/gradmill",
     "use_repository_button": True,
     "show_navbar_depth": 1,
+    "navbar_persistent": [],  # the search is at the side
     "show_toc_level": 2,
 }

@@ -49,6 +49,7 @@ LARGE = 60
 def setup(app: Sphinx) -> dict[str, Any]:
     """Take part in the build."""
     app.connect("builder-inited", write_pages)
+    app.connect("doctree-read", end_examples)
     app.connect("missing-reference", resolve)
     app.connect("env-check-consistency", every_name_has_its_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -99,37 +100,51 @@ def listed(path: str, names: list[Name]) -> str:
         for name in taken:
             lines += [f"   * - :py:obj:`~{name.path}`", f"     - {name.summary}"]
         lines.append("")
-    pages = [f"   {name.short} <{name.path}>" for name in sorted(names, key=lambda n: n.short.lower())]
-    return "\n".join([*lines, ".. toctree::", "   :hidden:", "", *pages, ""])
+    return "\n".join(lines)
 
 
 def page(name: Name) -> str:
-    """The page of a name."""
-    lines = [name.short, "=" * len(name.short), "", f".. currentmodule:: {name.module}", ""]
+    """The page of a name, which no table of contents has: these would be longer than all pages."""
+    lines = [":orphan:", "", name.short, "=" * len(name.short), ""]
+    lines += [f"In :doc:`{name.module} <{name.module}.list>`.", ""]
+    lines += [f".. currentmodule:: {name.module}", ""]
     if inspect.isfunction(name.value):
         lines += [f".. autofunction:: {name.path}", ""]
         lines += _formulas(name)
     elif isinstance(name.value, type):
         lines += [f".. autoclass:: {name.path}", *_members(name.value), ""]
     else:
-        lines += [f".. py:data:: {name.path}", f"   :type: {_printed(name.value)}", ""]
+        lines += [f".. py:data:: {name.short}", f"   :type: {_printed(name.value)}", ""]
         lines += [f"   {name.documentation}", ""]
     if name.others:
         lines += ["Also " + ", ".join(f"``{other}``" for other in name.others) + ".", ""]
     return "\n".join(lines)
 
 
+def end_examples(app: Sphinx, doctree: nodes.document) -> None:
+    """Leave out the empty line that ends the last output of an example in Markdown."""
+    for block in doctree.findall(nodes.literal_block):
+        text = block.astext().rstrip()
+        block.rawsource = text
+        block.children = [nodes.Text(text)]
+
+
 def resolve(
     app: Sphinx, env: BuildEnvironment, node: Any, contnode: nodes.TextElement
 ) -> nodes.Element | None:
-    """Find a name that is not where the reference says, by its last part."""
+    """Find a name that is not where the reference says, by its last part.
+
+    Private types in signatures stay plain text; what a docstring refers to has to be there.
+    """
     if node.get("refdomain") != "py":
         return None
+    # What a class has is said on its page, without a place of its own.
+    is_plain = not isinstance(contnode, nodes.literal) or node["reftype"] == "attr"
     target = node["reftarget"].removeprefix("gm.")
     known = _known()
     path = known.get(target) or known.get(target.rpartition(".")[2])
     if path is None:
-        return None
+        return contnode if is_plain else None
     found = env.get_domain("py").objects.get(path)  # type: ignore[attr-defined]  # of Python's domain
     if found is None:
         return None
@@ -167,7 +182,22 @@ def _members(value: type) -> list[str]:
     """What of a class is on its page: nothing of a NamedTuple, whose docstring has the fields."""
     if issubclass(value, (tuple, BaseException)):
         return ["   :no-members:"]
-    return ["   :members:", "   :inherited-members: object"]
+    ours = [base for base in value.mro() if _is_ours(base)]
+    members = dict.fromkeys(
+        name
+        for base in ours
+        for name, member in vars(base).items()
+        if not name.startswith("_") and _is_ours(member) and inspect.getdoc(member)
+    )
+    if not members:
+        return ["   :no-members:"]
+    return [f"   :members: {', '.join(members)}", "   :inherited-members:"]
+
+
+def _is_ours(value: Any) -> bool:
+    """Whether it is not from the program that an adapter is for."""
+    function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+    return str(getattr(function, "__module__", "")).startswith("gradmill")
 
 
 def _formulas(name: Name) -> list[str]:

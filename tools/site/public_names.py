@@ -29,7 +29,6 @@ MODULES = {
     "gradmill.experimental.aggregating": "",
     "gradmill.transforms": "",
     "gradmill.optimizers": "",
-    "gradmill.optimizer": "",
     "gradmill.tree_utils": "",
     "gradmill.jax": "optax",
     "gradmill.adapters.autograd": "",
@@ -96,7 +95,7 @@ def public_names() -> list[Name]:
 
 
 def names_in(module: ModuleType) -> list[str]:
-    """What a module offers, modules left out."""
+    """What a module offers: what it lists, or else what it defines; modules left out."""
 
     def is_offered(name: str) -> bool:
         value = getattr(module, name)
@@ -104,7 +103,7 @@ def names_in(module: ModuleType) -> list[str]:
             return False
         if hasattr(module, "__all__") or module.__name__ == "gradmill":
             return True
-        return str(getattr(value, "__module__", "")).startswith("gradmill")
+        return getattr(value, "__module__", "") == module.__name__
 
     return sorted(filter(is_offered, getattr(module, "__all__", vars(module))))
 
