@@ -87,7 +87,9 @@ def _write(page: Path, name: str, example: Example) -> None:
     if page.exists() and page.stat().st_mtime > program.stat().st_mtime:
         return
     source = program.read_text(encoding="utf-8")
-    about = (ast.get_docstring(ast.parse(source)) or "").replace("``", "`")
+    parsed = ast.parse(source)
+    about = (ast.get_docstring(parsed) or "").replace("``", "`")
+    code = "\n".join(source.splitlines()[parsed.body[0].end_lineno :]).strip()
     prose, commands = _split(about)
     lines = [f"# {example.title}", "", prose, "", "```sh"]
     lines += [*(commands or [f"python examples/{name}.py"]), "```", ""]
@@ -96,11 +98,11 @@ def _write(page: Path, name: str, example: Example) -> None:
         lines += [f"It needs {' and '.join(missing)}, which this site is built without.", ""]
     else:
         plot = page.with_suffix(".png")
-        printed = _run(program, [example.plots, str(plot)] if example.plots else [])
+        printed = _run(program, [example.plots, plot.name] if example.plots else [], page.parent)
         if example.plots:
             lines += [f"![What {name}.py plots]({plot.name})", ""]
         lines += ["```text", printed, "```", ""]
-    lines += ["```python", source.rstrip(), "```", ""]
+    lines += ["```python", code, "```", ""]
     page.write_text("\n".join(lines), encoding="utf-8")
 
 
@@ -112,15 +114,15 @@ def _split(about: str) -> tuple[str, list[str]]:
     return re.sub(r"\n{3,}", "\n\n", prose).strip(), commands
 
 
-def _run(program: Path, arguments: list[str]) -> str:
-    """What a program prints, without its progress."""
+def _run(program: Path, arguments: list[str], folder: Path) -> str:
+    """What a program prints, in the folder that its plot goes to, without its progress."""
     log.info("running examples/%s", program.name)
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "python"), "MPLBACKEND": "agg"}
     done = subprocess.run(  # noqa: S603  (our own examples)
         [sys.executable, str(program), *arguments],
         capture_output=True,
         check=False,
-        cwd=program.parent,
+        cwd=folder,
         env=environment,
         text=True,
         timeout=600,
