@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from gradmill._data.trees import HOLE, flatten
 from gradmill._plan.masks import Kept, Selection
 from gradmill._plan.states import init_link
-from gradmill.optimizer import Optimizer
-from gradmill.optimizer._half_step import out_of_reach
+from gradmill._optimizer import Optimizer
+from gradmill._optimizer._half_step import out_of_reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gradmill._plan.links import Link
     from gradmill._plan.spec import Mask
     from gradmill._run.in_place import InPlaceRuns
-    from gradmill.optimizer._half_step import Total
+    from gradmill._optimizer._half_step import Total
 
 
 class _OfPieces(Selection):
