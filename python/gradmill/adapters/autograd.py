@@ -117,8 +117,11 @@ def adam(
         callback: Called before each step.
         num_iters: The number of steps.
         step_size: The learning rate.
-        b1: Decay of the first moment.
-        b2: Decay of the second moment.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size.
         eps: Added to the root.
 
     Returns:

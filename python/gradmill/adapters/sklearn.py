@@ -98,7 +98,8 @@ class SGDOptimizer(Native, _theirs.SGDOptimizer):
         lr_schedule: "constant"; "invscaling", by a power of the number of examples seen; or
             "adaptive", a fifth each time that training gets no further.
         momentum: Decay of the velocities.
-        nesterov: Whether to use Nesterov's momentum.
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
         power_t: The power of "invscaling".
 
     Attributes:

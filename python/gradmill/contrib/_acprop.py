@@ -39,9 +39,13 @@ def scale_by_acprop(
     it where gradients are rare or noisy.
 
     Args:
-        b1: Decay of the first moment, between -1 and 1.
-        b2: Decay of the moment of squares, from 0 to below 1.
-        eps: Added outside the root, not negative.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. Between
+            -1 and 1.
+        b2: How much of the running mean of squared deviations each step keeps, over about
+            ``1 / (1 - b2)`` steps. In [0, 1).
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
         eps_root: Added to the moment of squares in each step, :math:`\bar\epsilon`, not negative.
 
     Returns:
@@ -91,13 +95,20 @@ def acprop(
     :func:`gradmill.scale_by_learning_rate`.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: Decay of the first moment, between -1 and 1.
-        b2: Decay of the moment of squares, from 0 to below 1.
-        eps: Added outside the root, not negative.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. Between
+            -1 and 1.
+        b2: How much of the running mean of squared deviations each step keeps, over about
+            ``1 / (1 - b2)`` steps. In [0, 1).
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
         eps_root: Added to the moment of squares in each step, not negative.
-        weight_decay: The multiple of the parameters, or a schedule of it.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule. A
+            step subtracts this multiple of the parameters, times the learning rate: with 0.1 and a
+            rate of 1e-3, one part in 10,000.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.

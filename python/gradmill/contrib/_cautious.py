@@ -144,8 +144,9 @@ def cautious_weight_decay(
     :func:`gradmill.add_decayed_weights` would stand: before the learning rate turns the sign.
 
     Args:
-        weight_decay: The multiple :math:`\lambda`, or a schedule of it.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        weight_decay: The multiple :math:`\lambda` of the parameters, a number or a schedule.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         A transformation with state ``EmptyState()``; :class:`gradmill.WeightDecaySchedule` for a
@@ -195,16 +196,27 @@ def cautious_adamw(
     :func:`gradmill.scale_by_learning_rate`. Its hyperparameters are those that are good for AdamW.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: Decay of the first moment, between -1 and 1.
-        b2: Decay of the second moment, from 0 to below 1.
-        eps: Added outside the root, not negative.
-        eps_root: Added inside the root, not negative.
-        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
-            that is of half precision.
-        weight_decay: The multiple of the parameters, or a schedule of it.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
-        nesterov: Whether to use Nesterov's momentum.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. Between
+            -1 and 1.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1).
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
+        eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the step
+            finite, for meta-learning. Not negative.
+        mu_dtype: The dtype in which the first moments are stored. bfloat16 saves two bytes a
+            parameter, at little cost. None for the parameters' own dtype (float32 where that is 16
+            bits wide).
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule. A
+            step subtracts this multiple of the parameters, times the learning rate: with 0.1 and a
+            rate of 1e-3, one part in 10,000.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
         cautious_decay: Whether weights decay only where the update shrinks them too.
         least_share: The least divisor of what is left, as for :func:`cautious`.
 

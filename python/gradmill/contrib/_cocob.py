@@ -106,12 +106,14 @@ def cocob(
     the sign, then :func:`scale_by_cocob`.
 
     Args:
-        learning_rate: What gradients are multiplied by, a number or a schedule. As sizes of
-            gradients cancel, only that it changes matters.
+        learning_rate: A factor for gradients, a number or a schedule. Cocob does not depend on the
+            scale of gradients, so only changes of this factor during a run matter.
         alpha: What keeps first bets small, not negative.
         eps: The first size of a gradient, not negative.
-        weight_decay: The multiple of the parameters that is added to gradients, or a schedule.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        weight_decay: An L2 penalty, a number or a schedule: this multiple of the parameters is
+            added to the gradients.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.

@@ -92,8 +92,10 @@ def dog(
             first distance; ``"learning_rate"`` for the rate of the first step; ``"heuristic"`` for
             the first distance in multiples of :math:`1 + \|p_0\|`.
         eps: The number :math:`\epsilon` added inside the root, not negative.
-        weight_decay: The multiple of the parameters that is added to gradients; None for none.
-        mask: Which leaves decay, as for :func:`add_decayed_weights`.
+        weight_decay: An L2 penalty: this multiple of the parameters is added to the gradients; None
+            for none.
+        mask: Which leaves decay; see :func:`add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         A chain whose second state is a :class:`DoGState`, and whose ``update`` needs ``params``.

@@ -59,8 +59,10 @@ def dowg(
         learning_rate: A number or a schedule :math:`\gamma`, which multiplies the rate found.
         init_estim_sq_dist: The first :math:`r^2`, not negative; None for ``eps``.
         eps: The number :math:`\epsilon` added outside the root, not negative.
-        weight_decay: The multiple of the parameters that is added to gradients; None for none.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        weight_decay: An L2 penalty: this multiple of the parameters is added to the gradients; None
+            for none.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         A chain whose second state is a :class:`DoWGState`, and whose ``update`` needs ``params``.

@@ -248,10 +248,12 @@ def scale_by_galore(
     with Adam inside, state has :math:`r (m + 2 n)` numbers instead of :math:`2 m n`.
 
     Args:
-        rank: The rank :math:`r`, at least 1; no more than the shorter side is used.
-        update_proj_gap: In how many steps the projection is formed anew, at least 1.
+        rank: The rank :math:`r` of the projection, at least 1, at most the shorter side: how many
+            directions of each matrix's gradient the optimizer sees. State shrinks in proportion.
+        update_proj_gap: How many steps to keep a projection before it is computed again, at least
+            1; the paper uses 200.
         scale: The factor :math:`\alpha` for matrices.
-        base_optimizer: The transformation inside, which sees no parameters; None for
+        base_optimizer: The optimizer in the small space; it sees no parameters. None for
             :func:`scale_by_adam`.
         weight_dimension_numbers: Which leaves are matrices, and how: None for those with two axes;
             a :class:`GaLoreDimensionNumbers` for all with two or more; or a tree of these with the
@@ -315,14 +317,18 @@ def galore(
     :func:`scale_by_galore`, then :func:`add_decayed_weights` and :func:`scale_by_learning_rate`.
 
     Args:
-        learning_rate: A number or a schedule.
-        rank: The rank, at least 1.
-        update_proj_gap: In how many steps the projection is formed anew, at least 1.
-        scale: A factor for updates of matrices.
-        base_optimizer: The transformation inside, which sees no parameters; None for
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        rank: The rank of the projection, at least 1: how many directions of each matrix's gradient
+            the optimizer sees. State shrinks in proportion.
+        update_proj_gap: How many steps to keep a projection before it is computed again, at least
+            1; the paper uses 200.
+        scale: A factor for the updates of matrices; the paper uses 0.25.
+        base_optimizer: The optimizer in the small space; it sees no parameters. None for
             :func:`scale_by_adam`.
-        weight_decay: The multiple of the parameters that is added.
-        mask: Which leaves decay, as for :func:`add_decayed_weights`.
+        weight_decay: How strongly parameters are pulled towards zero: this multiple of them is
+            added to the update before the learning rate.
+        mask: Which leaves decay; see :func:`add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
         weight_dimension_numbers: Which leaves are matrices, as for :func:`scale_by_galore`.
 
     Returns:

@@ -104,7 +104,8 @@ def madgrad(
     Args:
         learning_rate: A number or a schedule, not negative.
         momentum: The share of the old parameters, from 0 to below 1.
-        weight_decay: The multiple of the parameters that is added to gradients, or a schedule.
+        weight_decay: An L2 penalty, a number or a schedule: this multiple of the parameters is
+            added to the gradients.
         eps: Added to learning rates and to cube roots, not negative.
 
     Returns:

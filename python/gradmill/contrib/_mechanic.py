@@ -139,12 +139,12 @@ def mechanize(
     transformation inside a learning rate of 1, or a schedule that decays from there.
 
     Args:
-        base_optimizer: The transformation; none that normalizes its updates.
+        base_optimizer: The optimizer to tune; not one that normalizes its updates.
         weight_decay: The share :math:`\lambda` of the parameters in gradients, for the rewards
             :math:`h` alone.
         eps: The number :math:`\epsilon` that keeps scales finite, not negative.
         s_init: The first scale :math:`s_0`, above 0.
-        num_betas: The number :math:`n` of decays, at least 1.
+        num_betas: The number :math:`n` of memories of different lengths, at least 1.
 
     Returns:
         A transformation with state :class:`MechanicState`, whose ``update`` needs ``params``. It

@@ -128,8 +128,9 @@ def momo(
     ``opt.step(grads, value=loss)``.
 
     Args:
-        learning_rate: The largest rate :math:`\gamma`, a number or a schedule, not negative.
-        beta: Decay of all three averages, from 0 to below 1.
+        learning_rate: The largest step size :math:`\gamma`, a number or a schedule, not negative.
+            The method lowers it by itself, so choose it generously.
+        beta: How much of the three running means each step keeps. In [0, 1).
         lower_bound: The lower bound :math:`f_*` of the loss.
         weight_decay: The number :math:`\lambda`; parameters shrink by
             :math:`1 / (1 + \gamma \lambda)` in each step. Not negative.

@@ -150,9 +150,13 @@ def momo_adam(
     ``opt.step(grads, value=loss)``.
 
     Args:
-        learning_rate: The largest rate :math:`\gamma`, a number or a schedule, not negative.
-        b1: Decay of the first moment, of losses and of products, from 0 to below 1.
-        b2: Decay of the second moment, from 0 to below 1.
+        learning_rate: The largest step size :math:`\gamma`, a number or a schedule, not negative.
+            The method lowers it by itself, so choose it generously.
+        b1: How much of the running means (of gradients, losses and inner products) each step keeps;
+            they span about ``1 / (1 - b1)`` steps. In [0, 1).
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1).
         eps: The number :math:`\epsilon` added outside the root, not negative.
         lower_bound: The lower bound :math:`f_*` of the loss.
         weight_decay: The number :math:`\lambda`; parameters shrink by

@@ -115,12 +115,13 @@ def scale_by_normuon(
     Args:
         ns_coeffs: The coefficients of the iterations, as for :func:`scale_by_muon`.
         ns_steps: The number of iterations.
-        beta: Decay of momentum, at least 0 and below 1.
-        b2: Decay :math:`\beta_2` of mean squares, at least 0 and below 1.
+        beta: How much of momentum each step keeps, in [0, 1). 0.95 spans 20 steps.
+        b2: How much of each neuron's running mean square each step keeps, :math:`\beta_2`. In [0,
+            1).
         eps: Added to roots and norms, not negative.
-        mu_dtype: The dtype of momentum; None for the parameters' own, or float32 where that is of
-            half precision.
-        nesterov: Whether to use Nesterov's momentum, as the authors' code does and the paper does
+        mu_dtype: The dtype in which momentum is stored. bfloat16 saves two bytes a parameter. None
+            for the parameters' own dtype (float32 where that is 16 bits wide).
+        nesterov: Whether to use Nesterov momentum, as the authors' code does and the paper does
             not.
         preconditioning: As for :func:`scale_by_muon`.
         weight_dimension_numbers: A :class:`MuonDimensionNumbers` for each leaf with more than two
@@ -202,22 +203,26 @@ def normuon(
     may do for both; :func:`muon` is the same without a look at neurons.
 
     Args:
-        learning_rate: A number or a schedule.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
         ns_coeffs: The coefficients, as for :func:`scale_by_muon`, or ``"standard"`` or ``"dion"``.
         ns_steps: The number of iterations.
-        beta: Decay of momentum, at least 0 and below 1.
-        b2: Decay of the mean squares of neurons, at least 0 and below 1.
+        beta: How much of momentum each step keeps, in [0, 1). 0.95 spans 20 steps.
+        b2: How much of each neuron's running mean square each step keeps. In [0, 1).
         eps: Added to roots and norms of matrices, and in Adam outside the root.
-        weight_decay: The multiple of the matrices, or a schedule of it.
+        weight_decay: How strongly matrices are pulled towards zero, a number or a schedule, as in
+            :func:`gradmill.adamw`.
         weight_decay_mask: Which of them decay, as for :func:`gradmill.add_decayed_weights`.
         mu_dtype: The dtype of momentum and of Adam's first moments, as for :func:`scale_by_muon`.
-        nesterov: Whether to use Nesterov's momentum, in both.
+        nesterov: Whether to use Nesterov momentum, for the matrices and in Adam.
         preconditioning: As for :func:`scale_by_muon`.
-        adam_b1: Decay of Adam's first moment.
-        adam_b2: Decay of Adam's second moment.
-        adam_eps_root: Added inside the root.
-        adam_weight_decay: The multiple of the other parameters, or a schedule of it.
-        adam_learning_rate: The learning rate of these; None for the same.
+        adam_b1: ``b1`` of Adam, for the other parameters.
+        adam_b2: ``b2`` of Adam, for the other parameters.
+        adam_eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the
+            step finite, for meta-learning.
+        adam_weight_decay: The weight decay of the parameters that Adam updates, a number or a
+            schedule.
+        adam_learning_rate: The learning rate of the parameters that Adam updates; None for the same
+            one.
         weight_dimension_numbers: A tree with a :class:`MuonDimensionNumbers` for each matrix, of
             two axes or more, and None for each other parameter; or a function of the parameters
             that returns one. None for all parameters with two axes.

@@ -86,11 +86,12 @@ def differentially_private_aggregate(
     to within a few roundings, and may be foreseen by who knows the seed.
 
     Args:
-        l2_norm_clip: The bound :math:`C` of an example's norm, not negative.
-        noise_multiplier: The standard deviation :math:`\sigma` in multiples of the bound, not
-            negative.
+        l2_norm_clip: The largest norm :math:`C` that one example's gradients may have, not
+            negative. It sets the scale of the noise too.
+        noise_multiplier: The standard deviation :math:`\sigma` of the noise in units of
+            ``l2_norm_clip``, not negative. Larger is more private.
         key: A seed or a key, as for :func:`gradmill.add_noise`; None for the seed 0.
-        seed: Another name for ``key``.
+        seed: ``key`` by another name.
 
     Returns:
         A transformation with state :class:`DifferentiallyPrivateAggregateState`.
@@ -134,14 +135,16 @@ def dpsgd(
     :func:`gradmill.scale_by_learning_rate`. Gradients have a first axis of examples.
 
     Args:
-        learning_rate: A number or a schedule.
-        l2_norm_clip: The bound of an example's norm, not negative.
-        noise_multiplier: The standard deviation of the noise in multiples of the bound, not
-            negative.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        l2_norm_clip: The largest norm that one example's gradients may have, not negative. It sets
+            the scale of the noise too.
+        noise_multiplier: The standard deviation of the noise in units of ``l2_norm_clip``, not
+            negative. Larger is more private.
         key: A seed or a key, as for :func:`gradmill.add_noise`; None for the seed 0.
-        momentum: Decay of the momentum; None for none.
-        nesterov: Whether to use Nesterov's momentum.
-        seed: Another name for ``key``.
+        momentum: How much of the running sum of updates each step keeps; None for no momentum.
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
+        seed: ``key`` by another name.
 
     Returns:
         The chain of the three.

@@ -69,14 +69,21 @@ def prodigy(
     schedule that ends with 1 or comes from it.
 
     Args:
-        learning_rate: A number or a schedule, which multiplies the estimate.
-        betas: Decays of both moments, each at least 0 and below 1.
-        beta3: Decay :math:`\beta_3` of the sums; None for the root of the second of ``betas``.
+        learning_rate: A number or a schedule that multiplies the estimate. Leave it at 1, or let it
+            decay.
+        betas: How much of the two running means (of gradients and of their squares) each step
+            keeps, each in [0, 1).
+        beta3: How much of the sums each step keeps, :math:`\beta_3`; None for the root of the
+            second of ``betas``.
         eps: The number :math:`\epsilon` added outside the root, not negative.
-        estim_lr0: The first estimate :math:`d_0`, above 0. Better far too small than too large.
-        estim_lr_coef: The factor :math:`c`.
-        weight_decay: The multiple of the parameters, which the learning rate multiplies.
-        safeguard_warmup: Whether to leave the learning rate out of :math:`s`, as a warm-up needs.
+        estim_lr0: The first estimate :math:`d_0`, above 0. It grows by itself: far too small is
+            better than too large.
+        estim_lr_coef: The factor :math:`c` of the estimate. Lower it (0.5) if training is unstable,
+            raise it (2) if it is slow.
+        weight_decay: How strongly parameters are pulled towards zero: a step subtracts this
+            multiple of them, times the learning rate.
+        safeguard_warmup: Whether to leave the learning rate out of :math:`s`. Set it if the
+            learning rate warms up.
 
     Returns:
         A transformation with state :class:`ProdigyState`, whose ``update`` needs ``params`` and

@@ -144,13 +144,15 @@ def reduce_on_plateau(
     make up an average. Such an average is what counts in all the above then.
 
     Args:
-        factor: What the number is multiplied by, between 0 and 1.
-        patience: After how many losses that are not better it falls, at least 1.
-        rtol: The tolerance in multiples of the best loss, from 0 to 1.
-        atol: The tolerance as it is, not negative. One of both is above zero.
-        cooldown: How many losses do not count after it fell.
-        accumulation_size: The number of losses in an average, at least 1.
-        min_scale: What it never falls below, not negative.
+        factor: The factor of each reduction, between 0 and 1.
+        patience: How many losses in a row may fail to improve before the scale is reduced, at least
+            1.
+        rtol: How much better than the best loss a loss has to be, relative to it, from 0 to 1.
+        atol: How much better than the best loss a loss has to be, absolutely. Not negative; one of
+            the two tolerances must be above 0.
+        cooldown: How many losses to ignore after a reduction.
+        accumulation_size: How many losses to average before they are compared, at least 1.
+        min_scale: The scale never falls below this. Not negative.
 
     Returns:
         A transformation with state :class:`ReduceLROnPlateauState`, whose ``update`` needs

@@ -152,13 +152,14 @@ def sam(
     come in float32 at least.
 
     Args:
-        optimizer: The transformation that approaches the minimum.
-        adv_optimizer: That of the adversary, as if it approached the minimum as well:
+        optimizer: The optimizer that descends, such as ``gradmill.sgd(0.1)``.
+        adv_optimizer: The optimizer of the ascent, written as if it descended:
             ``chain(contrib.normalize(), sgd(rho))`` for the algorithm of the paper.
-        sync_period: The number of steps in a round, at least 1.
-        reset_state: Whether the adversary begins each round with a new state.
-        opaque_mode: Whether a round is one update.
-        batch_axis_name: None. Average gradients over devices before they come in.
+        sync_period: The number of gradients in a round, at least 1; 2 is one ascent and one
+            descent.
+        reset_state: Whether the ascent starts each round with fresh state.
+        opaque_mode: Whether one call of ``update`` is a whole round; it then needs ``grad_fn``.
+        batch_axis_name: None. Average gradients over devices before you pass them in.
 
     Returns:
         A transformation with state :class:`SAMState`, whose ``update`` needs ``params``, and

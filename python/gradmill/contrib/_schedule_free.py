@@ -118,12 +118,14 @@ def schedule_free(
 
     Args:
         base_optimizer: The transformation, with the same learning rate.
-        learning_rate: The learning rate :math:`\gamma`, a number, or a schedule that warms up and
-            then stays. It is called with counts from 1, that inside with counts from 0.
-        b1: The share :math:`b_1` of the average in the parameters, above 0 and at most 1.
+        learning_rate: The learning rate :math:`\gamma`: a number, or a schedule that warms up and
+            then stays constant (no decay is needed). It is called with counts from 1; the schedule
+            of ``base_optimizer`` is called with counts from 0.
+        b1: How far the point at which gradients are taken lies towards the average, :math:`b_1`,
+            above 0 and at most 1. It plays the part of momentum: 0.9 is usual, 0.98 for long runs.
         weight_lr_power: The power :math:`k` of the learning rate by which a step weighs.
-        state_dtype: The dtype of :math:`z`; None for the parameters' own, or float32 where that is
-            of half precision.
+        state_dtype: The dtype in which :math:`z` is stored. None for the parameters' own dtype
+            (float32 where that is 16 bits wide).
 
     Returns:
         A transformation with state :class:`ScheduleFreeState`, whose ``update`` needs ``params``.
@@ -178,12 +180,14 @@ def schedule_free_sgd(
     """Gradient descent inside of :func:`schedule_free`.
 
     Args:
-        learning_rate: The learning rate.
+        learning_rate: The learning rate. No decay is needed; set ``warmup_steps`` for a warm-up.
         warmup_steps: In how many steps it rises from zero; None for none.
-        b1: The share of the average in the parameters, above 0 and at most 1.
-        weight_decay: The multiple of the parameters that is added to gradients; None for none.
+        b1: How far the point at which gradients are taken lies towards the average, above 0 and at
+            most 1. It plays the part of momentum: 0.9 is usual, 0.98 for long runs.
+        weight_decay: An L2 penalty: this multiple of the parameters is added to the gradients; None
+            for none.
         weight_lr_power: The power of the learning rate by which a step weighs.
-        state_dtype: The dtype of the iterates, as for :func:`schedule_free`.
+        state_dtype: The dtype in which the iterates are stored, as for :func:`schedule_free`.
 
     Returns:
         A transformation with state :class:`ScheduleFreeState`, whose ``update`` needs ``params``.
@@ -226,14 +230,19 @@ def schedule_free_adamw(
     """AdamW without its first moment inside of :func:`schedule_free`.
 
     Args:
-        learning_rate: The learning rate.
+        learning_rate: The learning rate. No decay is needed; set ``warmup_steps`` for a warm-up.
         warmup_steps: In how many steps it rises from zero; None for none.
-        b1: The share of the average in the parameters, above 0 and at most 1.
-        b2: Decay of the second moment.
-        eps: Added outside the root.
-        weight_decay: The multiple of the parameters, which the learning rate multiplies.
+        b1: How far the point at which gradients are taken lies towards the average, above 0 and at
+            most 1. It plays the part of momentum: 0.9 is usual, 0.98 for long runs.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
+        weight_decay: How strongly parameters are pulled towards zero: a step subtracts this
+            multiple of them, times the learning rate.
         weight_lr_power: The power of the learning rate by which a step weighs.
-        state_dtype: The dtype of the iterates, as for :func:`schedule_free`.
+        state_dtype: The dtype in which the iterates are stored, as for :func:`schedule_free`.
 
     Returns:
         A transformation with state :class:`ScheduleFreeState`, whose ``update`` needs ``params``.

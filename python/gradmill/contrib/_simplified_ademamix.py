@@ -61,11 +61,17 @@ def scale_by_simplified_ademamix(
     the last gradient should count for less than the sum, to about 100 with large ones.
 
     Args:
-        b1: Decay of the sum, between -1 and 1.
-        b2: Decay of the second moment, from 0 to below 1.
-        alpha: The multiple of the last update, or a schedule.
-        eps: Added outside the root, not negative.
-        eps_root: Added inside the root, :math:`\bar\epsilon`, not negative.
+        b1: How much of the running sum of gradients each step keeps: about ``1 / (1 - b1)`` steps.
+            Between -1 and 1. The sum is ``1 / (1 - b1)`` times as large as a mean, so learning
+            rates are smaller.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1).
+        alpha: How much the current gradient counts beside the running sum, a number or a schedule.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
+        eps_root: Added inside the root, :math:`\bar\epsilon`. Usually 0; a small value keeps the
+            derivative of the step finite, for meta-learning. Not negative.
 
     Returns:
         A transformation with state :class:`ScaleBySimplifiedAdEMAMixState`. It does not change the
@@ -115,14 +121,23 @@ def simplified_ademamix(
     :func:`gradmill.scale_by_learning_rate`.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: Decay of the sum, between -1 and 1.
-        b2: Decay of the second moment, from 0 to below 1.
-        alpha: The multiple of the last update, or a schedule.
-        eps: Added outside the root, not negative.
-        eps_root: Added inside the root, not negative.
-        weight_decay: The multiple of the parameters, or a schedule of it.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much of the running sum of gradients each step keeps: about ``1 / (1 - b1)`` steps.
+            Between -1 and 1. The sum is ``1 / (1 - b1)`` times as large as a mean, so learning
+            rates are smaller.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1).
+        alpha: How much the current gradient counts beside the running sum, a number or a schedule.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
+        eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the step
+            finite, for meta-learning. Not negative.
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule. A
+            step subtracts this multiple of the parameters, times the learning rate: with 0.1 and a
+            rate of 1e-3, one part in 10,000.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.

@@ -166,20 +166,27 @@ def sophia(
 
     Args:
         learning_rate: A number or a schedule :math:`\gamma_t`.
-        b1: Decay of the first moment, from 0 to below 1.
-        b2: Decay of the average of the Hessian, from 0 to below 1.
-        eps: The least denominator :math:`\epsilon`, not negative.
-        weight_decay: The multiple :math:`\lambda` of the parameters, or a schedule of it.
-        weight_decay_mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. In [0,
+            1).
+        b2: How much of the running mean of Hessian estimates each estimate keeps. In [0, 1).
+        eps: The smallest denominator :math:`\epsilon`, not negative.
+        weight_decay: How strongly parameters are pulled towards zero, :math:`\lambda`, a number or
+            a schedule.
+        weight_decay_mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and
+            the scales of normalization layers are usually left out:
+            ``lambda path, leaf: leaf.ndim > 1``.
         gamma: The factor :math:`\gamma` of the Hessian.
-        clip_threshold: The bound :math:`c`, not negative; None for none.
+        clip_threshold: The bound :math:`c` of each element of the step, not negative; None for no
+            bound.
         update_interval: How many steps there are from one estimate to the next, at least 1.
         hessian_diagonal_fn: A transformation that turns updates into the estimate. It gets
             parameters and all extra arguments.
-        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
-            that is of half precision.
-        verbose: False. Nothing is printed.
-        print_win_rate_every_n_steps: Without effect.
+        mu_dtype: The dtype in which the first moments are stored. bfloat16 saves two bytes a
+            parameter, at little cost. None for the parameters' own dtype (float32 where that is 16
+            bits wide).
+        verbose: Must be False; nothing is printed.
+        print_win_rate_every_n_steps: Accepted for compatibility with optax, and ignored.
 
     Returns:
         A chain whose first state is a :class:`SophiaState`, and whose ``update`` needs ``params``.

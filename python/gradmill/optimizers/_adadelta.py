@@ -32,12 +32,15 @@ def adadelta(
     :func:`scale_by_learning_rate`.
 
     Args:
-        learning_rate: A number, usually 1, or a schedule. None leaves out the last member, and with
-            it the change of sign: such steps go uphill.
-        rho: The weight of the past, from 0 to 1.
-        eps: Sets the size of the first steps; not negative.
-        weight_decay: The multiple of the parameters to add to gradients, or a schedule.
-        weight_decay_mask: Which leaves decay; see :func:`add_decayed_weights`.
+        learning_rate: A number (usually 1) or a schedule. None drops the last member of the chain,
+            and the change of sign with it: such steps go uphill.
+        rho: How much of both running means each step keeps, in [0, 1].
+        eps: Sets the size of the first steps: they are proportional to its root. Not negative.
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule: this
+            multiple of them is added to the updates.
+        weight_decay_mask: Which leaves decay; see :func:`add_decayed_weights`. Biases and the
+            scales of normalization layers are usually left out:
+            ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.

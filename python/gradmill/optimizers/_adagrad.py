@@ -26,10 +26,12 @@ def adagrad(
     For sparse features: an element that is rarely other than zero keeps large steps.
 
     Args:
-        learning_rate: A number or a schedule.
-        initial_accumulator_value: What the sums of squares start with.
-        eps: Added inside the root.
-        eps_in_sqrt: Whether it is; else it is added to the root, as torch does.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        initial_accumulator_value: The sum of squares before the first step. Larger values temper
+            the first steps.
+        eps: Added inside the root, so that parameters with tiny gradients do not take huge steps.
+        eps_in_sqrt: Whether ``eps`` is added inside the root; otherwise it is added to the root, as
+            torch does.
 
     Returns:
         The chain of the two.

@@ -53,7 +53,7 @@ def fromage(
 
     Args:
         learning_rate: A number or a schedule :math:`\gamma`.
-        min_norm: The least norm that weights and updates count for.
+        min_norm: Smaller norms of weights and updates count as this.
 
     Returns:
         The chain of :func:`scale_by_trust_ratio`, :func:`scale_by_learning_rate` and

@@ -34,10 +34,12 @@ def lbfgs(
     functions with exact gradients, where it needs far fewer steps than gradient descent.
 
     Args:
-        learning_rate: A number or a schedule, by which the line search starts out; None for 1.
-        memory_size: How many steps are remembered, at least 1.
-        scale_init_precond: Whether the inverse Hessian begins with the last curvature, or with 1.
-        linesearch: What scales the steps; None for nothing.
+        learning_rate: A number or a schedule that scales the direction before the line search; None
+            for 1, which is usual.
+        memory_size: How many past steps approximate the curvature, at least 1; 5 to 20 is usual.
+        scale_init_precond: Whether the inverse Hessian starts from the last curvature (usual) or
+            from 1.
+        linesearch: Scales each step; None to take the direction as it is, which may diverge.
 
     Returns:
         A chain whose states are a :class:`ScaleByLBFGSState`, that of the scaling, and that of the

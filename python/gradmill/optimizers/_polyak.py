@@ -27,8 +27,9 @@ def polyak_sgd(
 
     Args:
         max_learning_rate: The largest step size.
-        scaling: A number or a schedule, which multiplies gradients before they are measured.
-        f_min: The least loss, or a bound below it.
+        scaling: A number or a schedule that multiplies gradients before they are measured.
+        f_min: The smallest loss that can be reached, or a lower bound; 0 for models that can fit
+            the data exactly.
         eps: Added to the squared norm of gradients.
         variant: ``"sps"``, or ``"sps+"`` to take a loss below ``f_min`` for ``f_min``.
 

@@ -23,7 +23,7 @@ def sign_sgd(learning_rate: ScalarOrSchedule) -> GradientTransformationExtraArgs
     :func:`scale_by_sign`, then :func:`scale_by_learning_rate`.
 
     Args:
-        learning_rate: A number or a schedule.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
 
     Returns:
         The chain of the two.
@@ -57,10 +57,11 @@ def signum(
     :func:`ema` without ``debias``, then :func:`scale_by_sign`, then :func:`scale_by_learning_rate`.
 
     Args:
-        learning_rate: A number or a schedule.
-        beta: Decay of the average.
-        accumulator_dtype: The dtype of the average; None for the parameters' own, or float32 where
-            that is of half precision.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        beta: How much of the running mean of gradients each step keeps, over about
+            ``1 / (1 - beta)`` steps.
+        accumulator_dtype: The dtype in which the average is stored. None for the parameters' own
+            dtype (float32 where that is 16 bits wide).
 
     Returns:
         The chain of the three.

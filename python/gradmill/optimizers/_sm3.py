@@ -18,8 +18,8 @@ def sm3(learning_rate: float, momentum: float = 0.9) -> GradientTransformationEx
     """SM3: :func:`scale_by_sm3`, then ``scale(-learning_rate)``.
 
     Args:
-        learning_rate: A number.
-        momentum: Decay of the first moment, between -1 and 1.
+        learning_rate: A number; schedules are not accepted.
+        momentum: How much of the running mean of updates each step keeps, between -1 and 1.
 
     Returns:
         The chain of the two.

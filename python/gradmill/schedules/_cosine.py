@@ -35,10 +35,10 @@ def cosine_decay_schedule(
         \left(\tfrac12 (1 + \cos(\pi \min(t, T) / T))\right)^p + \alpha\right)
 
     Args:
-        init_value: The first value :math:`v_0`.
-        decay_steps: The number of steps :math:`T`; the value is constant afterwards.
-        alpha: The last value as a fraction of the first.
-        exponent: The exponent :math:`p`.
+        init_value: The value :math:`v_0` at step 0.
+        decay_steps: The number of steps :math:`T` of the decay; the value is constant afterwards.
+        alpha: The final value as a fraction of ``init_value``. 0 decays to zero.
+        exponent: The exponent :math:`p`. Above 1 the value falls sooner.
 
     Returns:
         A function of the step count.

@@ -26,11 +26,11 @@ def linear_onecycle_schedule(
 
     Args:
         transition_steps: The number of steps of the whole cycle.
-        peak_value: The largest value.
-        pct_start: The share of the steps, from 0 to 1, at which the peak is.
-        pct_final: The share of the steps at which the first value is reached again.
-        div_factor: The peak over the first value.
-        final_div_factor: The first value over the last.
+        peak_value: The largest value of the cycle.
+        pct_start: At what fraction of the steps the peak is reached, from 0 to 1.
+        pct_final: At what fraction of the steps the value is back at its start.
+        div_factor: The peak divided by the first value.
+        final_div_factor: The first value divided by the last.
 
     Returns:
         A function of the step count. In a cycle so short that two of its corners fall on one step,
@@ -77,10 +77,10 @@ def cosine_onecycle_schedule(
 
     Args:
         transition_steps: The number of steps of the whole cycle.
-        peak_value: The largest value.
-        pct_start: The share of the steps, from 0 to 1, at which the peak is.
-        div_factor: The peak over the first value.
-        final_div_factor: The first value over the last.
+        peak_value: The largest value of the cycle.
+        pct_start: At what fraction of the steps the peak is reached, from 0 to 1.
+        div_factor: The peak divided by the first value.
+        final_div_factor: The first value divided by the last.
 
     Returns:
         A function of the step count. In a cycle whose peak falls on its last step, the last factor

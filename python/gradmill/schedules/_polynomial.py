@@ -40,9 +40,11 @@ def polynomial_schedule(
     Args:
         init_value: The value :math:`v_0` up to step ``transition_begin``.
         end_value: The value :math:`v_1` from ``transition_begin + transition_steps`` on.
-        power: The exponent :math:`p`.
-        transition_steps: The number of steps :math:`T`; the value is constant if not positive.
-        transition_begin: The step :math:`b` at which to leave ``init_value``; 0 if negative.
+        power: The exponent :math:`p`: 1 is linear, 2 falls fast at first.
+        transition_steps: The number of steps :math:`T` of the change. If it is not positive, the
+            value is constant.
+        transition_begin: The step :math:`b` at which to leave ``init_value``; a negative number
+            counts as 0.
 
     Returns:
         A function of the step count.
@@ -76,8 +78,10 @@ def linear_schedule(
     Args:
         init_value: The value :math:`v_0` up to step ``transition_begin``.
         end_value: The value :math:`v_1` from ``transition_begin + transition_steps`` on.
-        transition_steps: The number of steps :math:`T`; the value is constant if not positive.
-        transition_begin: The step :math:`b` at which to leave ``init_value``; 0 if negative.
+        transition_steps: The number of steps :math:`T` of the change. If it is not positive, the
+            value is constant.
+        transition_begin: The step :math:`b` at which to leave ``init_value``; a negative number
+            counts as 0.
 
     Returns:
         A function of the step count.

@@ -45,7 +45,7 @@ class WrappedSchedule:
     """A function of the step count as a :class:`StatefulSchedule`, with the count for a state.
 
     Args:
-        schedule_fn: The function.
+        schedule_fn: A function of the step count.
 
     Example:
         >>> import gradmill as gm

@@ -44,8 +44,9 @@ def scale_by_adadelta(rho: float = 0.9, eps: float = 1e-6) -> GradientTransforma
     at about :math:`\sqrt\epsilon`, and grow.
 
     Args:
-        rho: The weight :math:`\rho` of the past, from 0 to 1.
-        eps: Sets the size of the first steps, and keeps the denominator from zero; not negative.
+        rho: How much of both running means each step keeps, :math:`\rho`, in [0, 1].
+        eps: Sets the size of the first steps, which are proportional to its root, and keeps the
+            denominator away from zero. Not negative.
 
     Returns:
         A transformation with state :class:`ScaleByAdaDeltaState`. It does not change the sign.

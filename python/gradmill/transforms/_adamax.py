@@ -30,9 +30,12 @@ def scale_by_adamax(
     update.
 
     Args:
-        b1: Decay of the first moment.
-        b2: Decay of the maximum.
-        eps: Added to sizes before they are compared.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn.
+        b2: How much of the running maximum of gradient sizes each step keeps. A spike is forgotten
+            over about ``1 / (1 - b2)`` steps.
+        eps: Added to the size of the gradient before the maximum is taken, which keeps the
+            denominator away from zero.
 
     Returns:
         A transformation with state :class:`ScaleByAdamState`, whose ``nu`` is the maximum. It does

@@ -61,14 +61,22 @@ def scale_by_adan(
     arrays of state buy larger learning rates than Adam's.
 
     Args:
-        b1: Decay of the moment of updates.
-        b2: Decay of the moment of differences.
-        b3: Decay of the moment of squares.
-        eps: Added outside the root.
-        eps_root: Added inside the root, :math:`\bar\epsilon`.
-        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
-            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
-        bias_correction: Whether to make up for moments that start at zero.
+        b1: How much of the running mean of gradients each step keeps. Adan's values are high: 0.98
+            spans 50 steps.
+        b2: How much of the running mean of gradient differences each step keeps, over about
+            ``1 / (1 - b2)`` steps.
+        b3: How much of the running mean of squares each step keeps, over about ``1 / (1 - b3)``
+            steps.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
+        eps_root: Added inside the root, :math:`\bar\epsilon`. Usually 0; a small value keeps the
+            derivative of the step finite, for meta-learning.
+        eps_mode: Where the epsilons go. "corrected" adds them to the bias-corrected second moment,
+            as in the algorithm of the paper. "hat" adds them to the uncorrected moment and corrects
+            the quotient, as scikit-learn and many other programs do; choose it to reproduce their
+            numbers.
+        bias_correction: Whether to divide the moments by :math:`1 - \beta^t`, to make up for their
+            start at zero. Without it the first steps are too small or too large.
 
     Returns:
         A transformation with state :class:`ScaleByAdanState`. It does not change the sign.

@@ -22,7 +22,8 @@ def chain(*args: TransformationLike) -> GradientTransformationExtraArgs:
     in Python runs between two such calls. Neither changes a result.
 
     Args:
-        *args: The transformations, in the order in which updates pass them; none is the identity.
+        *args: The transformations, in the order in which updates pass through them. None at all
+            makes the identity.
 
     Returns:
         A transformation whose state is the tuple of the members' states. Its ``update`` hands extra
@@ -54,8 +55,8 @@ def named_chain(
     ``named_chain(("clip", ...), ("adam", ...))``, or both: pairs come first.
 
     Args:
-        *pairs: Pairs of a name and a transformation.
-        **transformations: Transformations by name, in the order of the call.
+        *pairs: Pairs of a name and a transformation, in order.
+        **transformations: More transformations, by name, in the order of the call.
 
     Returns:
         A transformation whose state is an ``OrderedDict`` of the members' states.

@@ -20,8 +20,8 @@ def clip(max_delta: float) -> GradientTransformation:
     .. math:: u' = \min(\max(u, -\delta), \delta)
 
     Args:
-        max_delta: The largest absolute value, at least 0. NaN passes through; infinity becomes
-            ``max_delta``.
+        max_delta: The largest absolute value an element may have, at least 0. Infinity becomes
+            ``max_delta``; NaN stays NaN.
 
     Returns:
         A transformation with state ``EmptyState()``. Updates keep their dtype.

@@ -150,11 +150,12 @@ def conditionally_transform(
 
     Args:
         inner: The transformation, or the condition.
-        should_transform_fn: The other of the two. The condition is called with the number of steps
-            taken, an int64 of NumPy from 0, and returns a bool.
-        forward_extra_args: Whether the condition is called with extra arguments of ``update``, too.
-        transformation: Another name for the transformation.
-        condition_fn: Another name for the condition.
+        should_transform_fn: The condition, or the transformation. The condition is called with the
+            number of steps taken, an int64 of NumPy that starts at 0, and returns a bool.
+        forward_extra_args: Whether to call the condition with the extra arguments of ``update`` as
+            well.
+        transformation: The transformation by name.
+        condition_fn: The condition by name.
 
     Returns:
         A transformation with state :class:`ConditionallyTransformState`.
@@ -213,11 +214,12 @@ def conditionally_mask(
 
     Args:
         inner: The transformation, or the condition.
-        should_transform_fn: The other of the two. The condition is called with the number of steps
-            taken, an int64 of NumPy from 0, and returns a bool.
-        forward_extra_args: Whether the condition is called with extra arguments of ``update``, too.
-        transformation: Another name for the transformation.
-        condition_fn: Another name for the condition.
+        should_transform_fn: The condition, or the transformation. The condition is called with the
+            number of steps taken, an int64 of NumPy that starts at 0, and returns a bool.
+        forward_extra_args: Whether to call the condition with the extra arguments of ``update`` as
+            well.
+        transformation: The transformation by name.
+        condition_fn: The condition by name.
 
     Returns:
         A transformation with state :class:`ConditionallyMaskState`.

@@ -38,10 +38,12 @@ def add_decayed_weights(
     .. math:: u' = u + \lambda_t \cdot p
 
     Args:
-        weight_decay: The multiple, or a schedule of it.
-        mask: Which leaves decay: a tree of bools with the structure of the parameters or of its
-            upper part, a function of the tree that returns such a tree, or a function of path and
-            leaf that returns a bool. It may depend on paths, shapes and dtypes alone.
+        weight_decay: How strongly parameters are pulled towards zero: the multiple of them that is
+            added, a number or a schedule.
+        mask: Which leaves decay; None for all. A tree of bools with the structure of the parameters
+            or of its upper part, a function of the tree that returns such a tree, or a function of
+            path and leaf that returns a bool. Decide by path, shape and dtype only: functions see
+            updates in place of parameters in some calls.
 
     Returns:
         A transformation with state ``EmptyState()``; :class:`WeightDecaySchedule` for a schedule;

@@ -69,8 +69,8 @@ def scale_by_distance_over_gradients(
 
     Args:
         reps_rel: The first distance, in multiples of one more than the norm of the parameters.
-        eps: Added inside the root.
-        param_dtype: The dtype in which the first parameters are kept; None for their own.
+        eps: Added inside the root, so that parameters with tiny gradients do not take huge steps.
+        param_dtype: The dtype in which the initial parameters are kept; None for their own.
         global_scale: The factor :math:`c`.
 
     Returns:

@@ -45,10 +45,12 @@ def ema(
     :func:`gradmill.incremental_update`. Subnormal averages are flushed to zero.
 
     Args:
-        decay: The weight :math:`\beta` of the past.
-        debias: Whether to make up for an average that starts at zero.
-        accumulator_dtype: The dtype of the averages; None for the parameters' own, or float32 where
-            that is of half precision.
+        decay: How much of the running value each step keeps, :math:`\beta`. It remembers about
+            :math:`1 / (1 - \beta)` steps: 0.9 is 10 steps, 0.99 is 100.
+        debias: Whether to make up for an average that starts at zero, by dividing it by :math:`1 -
+            \beta^t`.
+        accumulator_dtype: The dtype in which the averages are stored. None for the parameters' own
+            dtype (float32 where that is 16 bits wide).
 
     Returns:
         A transformation with state :class:`EmaState`.

@@ -89,8 +89,8 @@ def apply_every(
     Sums begin anew in each round, so a NaN lasts no longer than its round.
 
     Args:
-        k: The number of steps.
-        transformation: What the sums pass; None for nothing.
+        k: The number of steps to add up.
+        transformation: Receives the sum; None to pass it on as it is.
 
     Returns:
         A transformation with state :class:`ApplyEvery`, or :class:`ApplyEveryInner` around a

@@ -109,10 +109,13 @@ def scale_by_factored_rms(
     :math:`u' = u / \sqrt{v'}`.
 
     Args:
-        factored: Whether to keep sums instead of an average for each element.
+        factored: Whether to keep row and column means of squares instead of one value per element:
+            that is what saves memory.
         decay_rate: The power :math:`\rho`, not negative.
-        step_offset: What to take off the count of steps, such as its value when fine-tuning began.
-        min_dim_size_to_factor: How long the second longest axis has to be at least.
+        step_offset: Subtracted from the step count; set it to the count at which fine-tuning
+            begins.
+        min_dim_size_to_factor: Leaves whose second longest axis is shorter than this keep a value
+            per element.
         epsilon: Added to squares, :math:`\epsilon`, not negative.
         decay_rate_fn: A function of the steps taken, less ``step_offset``, and of ``decay_rate``
             that returns the decay; None for that above.

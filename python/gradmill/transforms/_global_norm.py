@@ -24,7 +24,8 @@ def clip_by_global_norm(max_norm: float) -> GradientTransformation:
     zero stay zero, under a bound of zero as well.
 
     Args:
-        max_norm: The bound, at least 0; infinity for none.
+        max_norm: The largest global norm, at least 0. 1.0 is usual; infinity for no bound (the norm
+            is still reported).
 
     Returns:
         A transformation with state ``EmptyState()``. It costs one more read of the updates; its

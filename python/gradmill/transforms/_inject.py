@@ -302,13 +302,13 @@ def inject_hyperparams(
     is assigned is what the state can hold of it.
 
     Args:
-        inner_factory: A function that returns a transformation.
-        static_args: The name or names of arguments to leave as they are. No need to name what is
-            neither a number nor a schedule, such as keys, dtypes and masks: a function is a
-            schedule if the annotation of its argument allows a number; if it does not tell, unless
-            the argument is called ``mask``, ``label_fn`` or the like.
-        hyperparam_dtype: float32 or float64 for the values; None for the widest dtype among the
-            parameters, and at least float32. Arrays keep their own.
+        inner_factory: A function that returns a transformation, such as :func:`adam`.
+        static_args: The name or names of arguments to pass on unchanged. Keys, dtypes and masks are
+            recognised without being named. A function counts as a schedule if the annotation of its
+            argument allows a number, or, without a telling annotation, unless the argument has a
+            name such as ``mask`` or ``label_fn``.
+        hyperparam_dtype: float32 or float64 for the values in the state; None for the widest dtype
+            among the parameters, but at least float32. Arrays keep their own dtype.
 
     Returns:
         A function that takes the arguments of ``inner_factory`` and returns a transformation with

@@ -186,8 +186,9 @@ def scale_by_lbfgs(
     in :func:`lbfgs`, keeps :math:`\rho` positive.
 
     Args:
-        memory_size: The number :math:`m` of steps that are remembered, at least 1.
-        scale_init_precond: Whether to begin with :math:`\gamma`, or with 1.
+        memory_size: How many past steps :math:`m` approximate the curvature, at least 1; 5 to 20 is
+            usual.
+        scale_init_precond: Whether to start from :math:`\gamma` (usual) or from 1.
 
     Returns:
         A transformation with state :class:`ScaleByLBFGSState`, whose ``update`` needs ``params``.

@@ -54,10 +54,12 @@ def scale_by_lion(
     where gradients do.
 
     Args:
-        b1: The weight of the moment in the direction of a step.
-        b2: Decay of the moment.
-        mu_dtype: The dtype of the moments; None for the parameters' own, or float32 where that is
-            of half precision.
+        b1: How much the running mean counts, against the current gradient, in the direction of a
+            step. Lower reacts faster.
+        b2: How much of the running mean each step keeps. It spans about ``1 / (1 - b2)`` steps and
+            may be longer than the direction's memory: 0.99 is usual, 0.98 for noisy gradients.
+        mu_dtype: The dtype in which the moments are stored. bfloat16 saves two bytes a parameter,
+            at little cost. None for the parameters' own dtype (float32 where that is 16 bits wide).
         mode: What the direction becomes.
         smooth_beta: The multiple :math:`\beta` of mode ``"smooth"``.
 

@@ -140,10 +140,13 @@ def lookahead(
     are :class:`LookaheadParams`; gradients are taken at the fast ones.
 
     Args:
-        fast_optimizer: The transformation that makes the updates :math:`u` of the fast parameters.
-        sync_period: The number :math:`k` of steps from one meeting to the next, at least 1.
-        slow_step_size: The share :math:`\alpha` of the way that slow parameters take.
-        reset_state: Whether the transformation begins from the start after each meeting.
+        fast_optimizer: The optimizer of the fast parameters, such as :func:`adam`. It makes the
+            updates :math:`u`.
+        sync_period: The number :math:`k` of fast steps between two synchronizations, at least 1; 5
+            to 10 is usual.
+        slow_step_size: How far the slow parameters move towards the fast ones, :math:`\alpha`; 0.5
+            is usual.
+        reset_state: Whether the fast optimizer starts over after each synchronization.
 
     Returns:
         A transformation with state :class:`LookaheadState`, whose ``update`` takes gradients of the

@@ -55,16 +55,16 @@ def masked(
 
     Args:
         inner: The transformation, or the mask.
-        mask: The other of the two. A mask is a tree of bools with the structure of the parameters
-            or of its upper part, one bool, a function of the tree that returns such a tree, or a
-            function of path and leaf that returns a bool. Trees are matched by key, whatever
-            kinds of mapping meet. Functions see the parameters, or the updates where there are
-            none, less what masks around this one leave out, and may depend on paths, shapes and
-            dtypes alone.
-        mask_compatible_extra_args: Whether extra arguments that are trees like the updates are
-            masked as well.
-        transformation: Another name for the transformation.
-        mask_fn: Another name for the mask.
+        mask: The mask, or the transformation. A mask is a tree of bools with the structure of the
+            parameters or of its upper part, a single bool, a function of the tree that returns such
+            a tree, or a function of path and leaf that returns a bool. Trees are matched by key,
+            whatever kinds of mapping meet. Functions see the parameters (the updates if there are
+            none) without what the masks around this one leave out, and may depend on paths, shapes
+            and dtypes only.
+        mask_compatible_extra_args: Whether to mask extra arguments too, if they are trees like the
+            updates.
+        transformation: The transformation by name.
+        mask_fn: The mask by name.
 
     Returns:
         A transformation with state :class:`MaskedState`. The transformation inside, and functions
@@ -104,7 +104,7 @@ def freeze(mask: Mask) -> GradientTransformationExtraArgs:
     """Set the updates of some leaves to zero.
 
     Args:
-        mask: Which leaves, as for :func:`masked`.
+        mask: Which leaves to freeze, as a mask for :func:`masked`.
 
     Returns:
         A transformation with state :class:`MaskedState`.
@@ -142,17 +142,17 @@ def partition(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
     two ``partition(selector_fn, transforms)``.
 
     Args:
-        *args: Either a selector and transformations. The selector is called with the path and the
-            parameter of each leaf; of two transformations, true means the first and false the
-            second; of any number, an integer is a position. Or a mapping from labels to
-            transformations, and the labels: a tree of labels with the structure of the parameters
-            or of its upper part, or a function of the tree that returns one. Or a selector that
-            returns labels, and a mapping. A path is a string of keys joined by "/", with the keys
-            themselves in ``path.keys``. Functions may depend on paths, shapes and dtypes alone:
-            they see the parameters, or the updates where there are none.
+        *args: One of three forms. *A selector and transformations*: the selector is called with the
+            path and the parameter of each leaf. With two transformations it returns a bool, and
+            True picks the first; with any number it may return a position. *A mapping and labels*:
+            the mapping has a transformation for each label; the labels are a tree with the
+            structure of the parameters or of its upper part, or a function of the tree that returns
+            one. *A selector and a mapping*: the selector returns labels. A path is a string of keys
+            joined by "/"; ``path.keys`` has the keys themselves. Functions may depend on paths,
+            shapes and dtypes only: they see the parameters, or the updates where there are none.
         **kwargs: ``selector_fn``, ``transforms`` and ``param_labels`` by name, and
-            ``mask_compatible_extra_args``: whether extra arguments that are trees like the updates
-            are masked as well.
+            ``mask_compatible_extra_args``: whether to mask extra arguments too, if they are trees
+            like the updates.
 
     Returns:
         A transformation with state :class:`PartitionState`. All native groups run in one pass.

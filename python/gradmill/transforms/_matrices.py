@@ -35,7 +35,7 @@ def power_iteration(
         v0: The first vector, a tree of arrays; None for a random one.
         num_iters: The largest number of steps.
         error_tolerance: Ends when no element of :math:`A v - \lambda v` is larger.
-        precision: Taken for the sake of optax; products are exact to float64.
+        precision: Accepted for compatibility with optax; products are always computed in float64.
         key: What the first vector is drawn with, for :func:`gradmill.tree.random_like`.
 
     Returns:
@@ -109,10 +109,10 @@ def matrix_inverse_pth_root(
     Args:
         matrix: A symmetric, positive semidefinite matrix :math:`A`, as far as its dtype can say.
         p: The root to take, at least 1.
-        num_iters: Taken for the sake of optax.
+        num_iters: Accepted for compatibility with optax, and ignored.
         ridge_epsilon: The share :math:`\epsilon` of the largest eigenvalue that is added to all.
-        error_tolerance: Taken for the sake of optax.
-        precision: Taken for the sake of optax.
+        error_tolerance: Accepted for compatibility with optax, and ignored.
+        precision: Accepted for compatibility with optax, and ignored.
 
     Returns:
         The root in the dtype of the matrix, and the largest element of

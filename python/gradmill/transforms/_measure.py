@@ -149,10 +149,12 @@ def measure_with_ema(
     Args:
         measure: The function :math:`f` of a tree of updates, which returns a number or a tree of
             arrays.
-        decay: The weight :math:`\beta` of the past.
-        debias: Whether to make up for an average that starts at zero.
-        accumulator_dtype: The dtype of the averages; None for that of what is measured, or float32
-            where that is of half precision, or of integers.
+        decay: How much of the running value each step keeps, :math:`\beta`. It remembers about
+            :math:`1 / (1 - \beta)` steps: 0.9 is 10 steps, 0.99 is 100.
+        debias: Whether to make up for an average that starts at zero, by dividing it by :math:`1 -
+            \beta^t`.
+        accumulator_dtype: The dtype in which the averages are stored; None for the dtype of the
+            measurement (float32 where that is 16 bits wide, or integer).
 
     Returns:
         A transformation with state ``(EmptyState(), EmaState(count, ema))``.

@@ -137,16 +137,16 @@ class MultiSteps:
     A NaN or an infinity lasts no longer than its round.
 
     Args:
-        opt: The transformation, or ``every_k_schedule``.
-        every_k_schedule: The number ``k`` of steps in a round, or a function of the number of
-            rounds that are done, an int64 of NumPy. After ``every_k_schedule`` alone,
-            ``use_grad_mean``.
-        use_grad_mean: Whether to hand on the mean rather than the sum.
-        should_skip_update_fn: Called with updates, rounds done (an int64) and parameters; returns
-            whether to leave the update out, and a tree of arrays to keep in the state. See
-            :func:`skip_not_finite` and :func:`skip_large_updates`.
-        accumulator_dtype: float32 or float64 for the accumulator; None for the wider one of float32
-            and the parameter's.
+        opt: The transformation to run once a round; or ``every_k_schedule``.
+        every_k_schedule: The number ``k`` of steps in a round: gradients of ``k`` small batches
+            make one large batch. An integer, or a function of the number of completed rounds, an
+            int64 of NumPy. If ``every_k_schedule`` came first, ``use_grad_mean``.
+        use_grad_mean: Whether to pass on the mean of the updates rather than their sum.
+        should_skip_update_fn: Called with the updates, the completed rounds (an int64) and the
+            parameters. It returns whether to leave these updates out, and a tree of arrays to keep
+            in the state. See :func:`skip_not_finite` and :func:`skip_large_updates`.
+        accumulator_dtype: float32 or float64 for the accumulator; None for the wider of float32 and
+            the parameter's dtype.
 
     Raises:
         TypeError: The arguments have neither form.

@@ -104,12 +104,12 @@ def add_noise(
     seed)`` and optax's ``add_noise(eta, gamma, key)``.
 
     Args:
-        eta: The variance :math:`\eta` in the first step.
-        gamma: The exponent :math:`\gamma` with which it fades.
+        eta: The variance :math:`\eta` of the noise in the first step.
+        gamma: How fast the variance fades, :math:`\gamma`. The paper uses 0.55.
         key: An integer seed, of which the low 32 bits count as in JAX without its 64-bit mode; a
             key of two uint32 or of JAX; or a NumPy ``Generator`` or ``SeedSequence`` to draw one
             from. None for the seed 0.
-        seed: Another name for ``key``.
+        seed: ``key`` by another name.
 
     Returns:
         A transformation with state :class:`AddNoiseState`.

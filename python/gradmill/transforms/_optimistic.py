@@ -74,7 +74,7 @@ def scale_by_optimistic_gradient(alpha: float = 1.0, beta: float = 1.0) -> Gradi
 
     Args:
         alpha: The factor :math:`\alpha` of the update.
-        beta: The factor :math:`\beta` of its change.
+        beta: The factor :math:`\beta` of its change since the last step.
 
     Returns:
         A transformation with state :class:`ScaleByOptimisticGradientState`. It does not change the

@@ -61,11 +61,12 @@ def parameter_average(
     the parameters for a while, as to evaluate them.
 
     Args:
-        decay: The weight :math:`\beta` of the past, from 0 to 1, or a schedule of it; or "polyak"
-            for the mean of all parameters since ``start``.
+        decay: How much of the average each step keeps, :math:`\beta`, a number in [0, 1] or a
+            schedule. It spans about :math:`1 / (1 - \beta)` steps: 0.999 is 1,000. Or "polyak" for
+            the plain mean of all parameters since ``start``.
         start: How many steps to take before the average begins; until then it is the parameters.
-        dtype: The dtype of the average; None for the parameters' own, or float32 where that is of
-            half precision.
+        dtype: The dtype in which the average is stored. None for the parameters' own dtype (float32
+            where that is 16 bits wide).
 
     Returns:
         A transformation with state :class:`ParameterAverageState`, whose ``update`` needs

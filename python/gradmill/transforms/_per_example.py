@@ -134,7 +134,7 @@ def per_example_layer_norm_clip(
     Args:
         grads: A tree of float arrays of 16, 32 or 64 bits. The first axis of each runs over the
             examples, the same number in all.
-        global_l2_norm_clip: The bound :math:`C`.
+        global_l2_norm_clip: The largest norm :math:`C` over all leaves of one example.
         uniform: Whether all leaves have the same bound.
 
     Returns:

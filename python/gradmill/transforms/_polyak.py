@@ -70,7 +70,8 @@ def scale_by_polyak(
     :math:`f^*`.
 
     Args:
-        f_min: The least loss :math:`f^*`, or a bound below it.
+        f_min: The smallest loss :math:`f^*` that can be reached, or a lower bound; 0 for models
+            that can fit the data exactly.
         max_learning_rate: The largest factor :math:`\gamma`.
         eps: The number :math:`\epsilon` added to the squared norm, not negative.
         variant: ``"sps"``, or ``"sps+"`` to take a loss below :math:`f^*` for :math:`f^*`.

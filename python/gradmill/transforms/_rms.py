@@ -113,11 +113,16 @@ def scale_by_rms(
     where :math:`\hat v` is :math:`v'`, or :math:`v' / (1 - \beta^t)` with bias correction.
 
     Args:
-        decay: The weight :math:`\beta` of the past.
-        eps: Keeps the denominator from zero.
-        initial_scale: The value of :math:`v` before the first step.
-        eps_in_sqrt: Whether ``eps`` stands inside the root.
-        bias_correction: Whether to make up for an average that starts at zero.
+        decay: How much of the running value each step keeps, :math:`\beta`. It remembers about
+            :math:`1 / (1 - \beta)` steps: 0.9 is 10 steps, 0.99 is 100.
+        eps: Keeps the denominator away from zero. Raise it (1e-6 to 1e-3) if updates of rarely used
+            parameters are too large.
+        initial_scale: The value of :math:`v` before the first step. Above 0, it tempers the first
+            steps.
+        eps_in_sqrt: Whether ``eps`` is added inside the root, as optax does, or outside, as torch
+            does.
+        bias_correction: Whether to make up for an average that starts at zero, by dividing it by
+            :math:`1 - \beta^t`.
 
     Returns:
         A transformation with state :class:`ScaleByRmsState`, or :class:`ScaleByRmsWithCountState`
@@ -163,11 +168,16 @@ def scale_by_stddev(
     variance that rounding makes negative counts as zero.
 
     Args:
-        decay: The weight :math:`\beta` of the past.
-        eps: Keeps the denominator from zero.
-        initial_scale: The value of :math:`v` before the first step.
-        eps_in_sqrt: Whether ``eps`` stands inside the root.
-        bias_correction: Whether to make up for averages that start at zero.
+        decay: How much of the running value each step keeps, :math:`\beta`. It remembers about
+            :math:`1 / (1 - \beta)` steps: 0.9 is 10 steps, 0.99 is 100.
+        eps: Keeps the denominator away from zero. Raise it (1e-6 to 1e-3) if updates of rarely used
+            parameters are too large.
+        initial_scale: The value of :math:`v` before the first step. Above 0, it tempers the first
+            steps.
+        eps_in_sqrt: Whether ``eps`` is added inside the root, as optax does, or outside, as torch
+            does.
+        bias_correction: Whether to make up for averages that start at zero, by dividing them by
+            :math:`1 - \beta^t`.
 
     Returns:
         A transformation with state :class:`ScaleByRStdDevState`, or

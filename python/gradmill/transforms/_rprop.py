@@ -54,11 +54,14 @@ def scale_by_rprop(
     sets; the signs of those of batches change too often.
 
     Args:
-        learning_rate: The size of the first steps, not negative.
-        eta_minus: What a size is multiplied by when the sign has changed, not negative.
-        eta_plus: What a size is multiplied by when the sign has stayed, not negative.
-        min_step_size: The least size, not negative.
-        max_step_size: The largest size, not negative.
+        learning_rate: The size of the first step of every parameter, not negative. The algorithm
+            adapts the sizes from there.
+        eta_minus: The factor of a step size when the sign of its gradient has changed: below 1, not
+            negative.
+        eta_plus: The factor of a step size when the sign of its gradient has stayed: above 1, not
+            negative.
+        min_step_size: The smallest step size, not negative.
+        max_step_size: The largest step size, not negative.
 
     Returns:
         A transformation with state :class:`ScaleByRpropState`. It does not change the sign.

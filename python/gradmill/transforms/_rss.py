@@ -43,8 +43,9 @@ def scale_by_rss(
 
     Args:
         initial_accumulator_value: The value of :math:`s` before the first step.
-        eps: Added inside the root.
-        eps_in_sqrt: Whether it is; else it is added to the root, as torch does.
+        eps: Added inside the root, so that parameters with tiny gradients do not take huge steps.
+        eps_in_sqrt: Whether ``eps`` is added inside the root; otherwise it is added to the root, as
+            torch does.
 
     Returns:
         A transformation with state :class:`ScaleByRssState`. It does not change the sign.

@@ -39,7 +39,7 @@ def scale(step_size: float) -> GradientTransformation:
     .. math:: u' = \text{step\_size} \cdot u
 
     Args:
-        step_size: The factor; negative for descent.
+        step_size: The factor. Make it negative to descend.
 
     Returns:
         A transformation with state ``EmptyState()``. Updates keep their dtype.
@@ -75,7 +75,7 @@ def scale_by_schedule(
     Args:
         step_size_fn: Maps the count, from 0, to a real number. A count is an int64 of NumPy, with
             the methods and the arithmetic of an array; this package's own schedules take ints.
-        schedule: Another name for ``step_size_fn``.
+        schedule: ``step_size_fn`` by another name.
 
     Returns:
         A transformation with state :class:`ScaleByScheduleState`.
@@ -125,8 +125,8 @@ def scale_by_learning_rate(
     .. math:: u' = -\eta_t \cdot u
 
     Args:
-        learning_rate: A number, a schedule, or None for no change at all.
-        flip_sign: Whether to negate; False for ascent.
+        learning_rate: A number or a schedule; None leaves updates unchanged, sign included.
+        flip_sign: Whether to negate updates, which makes steps descend; False to ascend.
 
     Returns:
         A transformation with state ``EmptyState()``, or :class:`ScaleByScheduleState` for a

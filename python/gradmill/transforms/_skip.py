@@ -53,7 +53,7 @@ def skip_not_finite(
     Args:
         updates: A tree of float arrays of 16, 32 or 64 bits, of any shape.
         state: The optimizer's state, or the number of steps.
-        params: The parameters, which do not matter.
+        params: The parameters, which are not used.
         gradient_step: The number of steps by name.
 
     Returns:
@@ -126,11 +126,11 @@ def skip_large_updates(
     Args:
         updates: A tree of float arrays of 16, 32 or 64 bits, of any shape.
         state: The optimizer's state, or the number of steps.
-        params: In the first form the bound of the norm, in the second the parameters, which do not
-            matter.
+        params: In the first form, the bound of the norm; in the second, the parameters, which are
+            not used.
         max_squared_norm: The bound of the squared norm.
         gradient_step: The number of steps by name.
-        max_norm: The bound of the norm by name, in either form.
+        max_norm: The bound of the norm, by name, in either form.
 
     Returns:
         Updates and state; or whether to skip, and a dict of ``should_skip`` and ``norm_squared``.

@@ -112,9 +112,13 @@ def scale_by_sm3(
     where :math:`s` is zero gets zero.
 
     Args:
-        b1: Decay of the first moment, between -1 and 1.
-        b2: Decay of the squares, from 0 to 1, which keeps all.
-        eps: Added inside the root, not negative.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. Between
+            -1 and 1.
+        b2: How much of the squares each step keeps, in [0, 1]. With 1 all squares are kept, as in
+            AdaGrad.
+        eps: Added inside the root, so that parameters with tiny gradients do not take huge steps.
+            Not negative.
 
     Returns:
         A transformation with state :class:`ScaleBySM3State`. It does not change the sign.

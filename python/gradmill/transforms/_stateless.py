@@ -20,7 +20,7 @@ def init_empty_state(params: PyTree) -> EmptyState:  # noqa: ARG001  (every init
     """Make the state of a transformation that remembers nothing.
 
     Args:
-        params: The parameters, which do not matter.
+        params: The parameters, which are not used.
 
     Returns:
         ``EmptyState()``.

@@ -42,10 +42,11 @@ def trace(
     There is no factor of :math:`1 - \beta`. Subnormal accumulators are flushed to zero.
 
     Args:
-        decay: The weight :math:`\beta` of the past.
-        nesterov: Whether to look one step ahead.
-        accumulator_dtype: The dtype of the accumulators; None for the parameters' own, or float32
-            where that is of half precision.
+        decay: How much of the running value each step keeps, :math:`\beta`. It remembers about
+            :math:`1 / (1 - \beta)` steps: 0.9 is 10 steps, 0.99 is 100.
+        nesterov: Whether to use Nesterov momentum: the update looks one step ahead.
+        accumulator_dtype: The dtype in which the accumulators are stored. None for the parameters'
+            own dtype (float32 where that is 16 bits wide).
 
     Returns:
         A transformation with state :class:`TraceState`.

@@ -31,7 +31,7 @@ def clip_by_block_rms(threshold: float) -> GradientTransformation:
     The mean is accumulated in float64 and cannot overflow. Leaves that are all zero stay zero.
 
     Args:
-        threshold: The bound :math:`\tau`, at least 0.
+        threshold: The largest root mean square :math:`\tau` of a leaf, at least 0.
 
     Returns:
         A transformation with state ``EmptyState()``. It costs one more read of the updates.
@@ -75,9 +75,11 @@ def adaptive_grad_clip(
     axis 0, also for rank 3), and all axes but the last of a kernel of rank 4 or 5.
 
     Args:
-        clipping: The multiple :math:`\lambda`.
-        eps: The least norm :math:`\epsilon` that weights count for.
-        axis: The axis or axes over which to take norms, in place of those.
+        clipping: The largest ratio :math:`\lambda` of gradient norm to weight norm. The paper uses
+            0.01 for large batches, and more for small ones.
+        eps: Weight norms below this count as :math:`\epsilon`, so that weights that start at zero
+            can move.
+        axis: The axis or axes to take norms over, instead of those above.
 
     Returns:
         A transformation with state ``EmptyState()``. Its ``update`` needs ``params``.
@@ -157,9 +159,10 @@ def scale_by_trust_ratio(
     float64 and cannot overflow; nor does their ratio, which is at most the largest float.
 
     Args:
-        min_norm: The least norm :math:`n` that either counts for. If positive, no norm is zero.
-        trust_coefficient: The factor :math:`c`.
-        eps: Added to the norm of the update.
+        min_norm: Smaller norms count as :math:`n`. If it is positive, no norm is zero.
+        trust_coefficient: The factor :math:`c`: how much a layer may change in one step, relative
+            to the size of its weights.
+        eps: Added to the norm of the update in the denominator of the trust ratio.
 
     Returns:
         A transformation with state ``EmptyState()``. Its ``update`` needs ``params``.
@@ -195,8 +198,7 @@ def unitwise_norm(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
 
     Args:
         x: An array of NumPy or JAX, of real numbers.
-        axis: The axis or axes over which to take norms; None for those of
-            :func:`adaptive_grad_clip`.
+        axis: The axis or axes to take norms over; None for those of :func:`adaptive_grad_clip`.
 
     Returns:
         An array of the shape and the dtype of ``x``.

@@ -176,10 +176,11 @@ def apply_if_finite(
     max_consecutive_errors)``.
 
     Args:
-        inner: The transformation.
-        max_consecutive_errors: After so many skipped steps in a row, further ones are applied, NaN
-            and all; None to go on skipping.
-        transformation: Another name for ``inner``.
+        inner: The transformation to protect.
+        max_consecutive_errors: How many steps in a row may be skipped. After that, updates are
+            applied, NaN and all, so that a run that is beyond rescue fails visibly. None to skip
+            for as long as it takes.
+        transformation: ``inner`` by another name.
 
     Returns:
         A transformation with state :class:`ApplyIfFiniteState`. It costs one more read of the

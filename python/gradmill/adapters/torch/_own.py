@@ -79,8 +79,10 @@ class AdamW(Optimizer):
         params: As for :class:`Optimizer`.
         lr: The learning rate.
         betas: Decays of the first and the second moment.
-        eps: Added outside the root.
-        weight_decay: The multiple of the parameters, which the learning rate multiplies.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
+        weight_decay: How strongly parameters are pulled towards zero: a step subtracts this
+            multiple of them, times the learning rate.
         **options: ``maximize``, and the options of :class:`Optimizer`.
 
     Raises:
@@ -120,7 +122,8 @@ class Adam(Optimizer):
         params: As for :class:`Optimizer`.
         lr: The learning rate.
         betas: Decays of the first and the second moment.
-        eps: Added outside the root.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
         weight_decay: The multiple of the parameters that is added to the gradients.
         **options: ``maximize``, and the options of :class:`Optimizer`.
 
@@ -165,7 +168,8 @@ class Adagrad(Optimizer):
         lr: The learning rate.
         weight_decay: The multiple of the parameters that is added to the gradients.
         initial_accumulator_value: What sums of squares start with.
-        eps: Added outside the root.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
         **options: ``maximize``, and the options of :class:`Optimizer`.
 
     Raises:
@@ -209,7 +213,7 @@ class SGD(Optimizer):
         lr: The learning rate.
         momentum: The weight of past gradients.
         weight_decay: The multiple of the parameters that is added to the gradients.
-        nesterov: Whether to look one step ahead.
+        nesterov: Whether to use Nesterov momentum: the update looks one step ahead.
         **options: ``maximize``, and the options of :class:`Optimizer`.
 
     Raises:
