@@ -26,10 +26,10 @@ def adadelta(
     weight_decay: ScalarOrSchedule = 0.0,
     weight_decay_mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Adadelta: steps of the size that those before them had.
+    """Adadelta: adapts the size of each element's steps, so that there is no learning rate to tune.
 
     :func:`add_decayed_weights`, then :func:`scale_by_adadelta`, then
-    :func:`scale_by_learning_rate`.
+    :func:`scale_by_learning_rate`. Steps start tiny and grow; :func:`adam` is usually faster.
 
     Args:
         learning_rate: A number (usually 1) or a schedule. None drops the last member of the chain,

@@ -45,9 +45,11 @@ def adafactor(
     factored: bool = True,
     weight_decay_mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Adafactor: Adam without momentum, with a number for each row and column of a matrix.
+    r"""Adafactor: Adam without momentum, storing one value per row and column of a matrix.
 
-    :func:`scale_by_factored_rms`, then what the arguments ask for, then ``scale(-1.0)``.
+    Pick it when optimizer state does not fit in memory: a matrix of :math:`m \times n` parameters
+    needs :math:`m + n` numbers instead of Adam's :math:`2 m n`. :func:`scale_by_factored_rms`, then
+    the steps that the arguments ask for, then ``scale(-1.0)``.
 
     Args:
         learning_rate: A number or a schedule; None leaves it out.

@@ -21,9 +21,11 @@ def adagrad(
     *,
     eps_in_sqrt: bool = True,
 ) -> GradientTransformationExtraArgs:
-    """Adagrad: :func:`scale_by_rss`, then :func:`scale_by_learning_rate`.
+    """Adagrad: divides each element by the root of the sum of its squared gradients so far.
 
-    For sparse features: an element that is rarely other than zero keeps large steps.
+    :func:`scale_by_rss`, then :func:`scale_by_learning_rate`. Pick it for sparse features: elements
+    that rarely receive a gradient keep large steps. All steps shrink over time, so long runs on
+    dense gradients are better served by :func:`adam`.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

@@ -33,7 +33,14 @@ def adam(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
-    r"""Adam: :func:`scale_by_adam`, then :func:`scale_by_learning_rate`.
+    r"""Adam: momentum, with each element divided by the size of its recent gradients.
+
+    .. math:: p' = p - \eta \, \frac{\hat m}{\sqrt{\hat v + \bar\epsilon} + \epsilon}
+
+    Here :math:`\hat m` and :math:`\hat v` are running means of gradients and of their squares,
+    corrected for their start at zero; :func:`scale_by_adam` has the details. Steps are about as
+    large as the learning rate, whatever the scale of the loss: start with 1e-3. With weight decay,
+    use :func:`adamw`. State is two arrays per parameter.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.
@@ -111,9 +118,16 @@ def adamw(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
-    r"""Adam with decoupled weight decay, which the learning rate multiplies.
+    r"""AdamW: Adam with decoupled weight decay. The first choice for most networks.
 
+    .. math::
+        p' = p - \eta \left(\frac{\hat m}{\sqrt{\hat v + \bar\epsilon} + \epsilon}
+        + \lambda p\right)
+
+    The decay is not divided by gradient sizes, so all weights shrink at the same rate.
     :func:`scale_by_adam`, then :func:`add_decayed_weights`, then :func:`scale_by_learning_rate`.
+    Start with a learning rate of 1e-3 (3e-4 for transformers), a warm-up and a decay, such as
+    :func:`warmup_cosine_decay_schedule`.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def adamax(
     learning_rate: ScalarOrSchedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
 ) -> GradientTransformationExtraArgs:
-    """Adamax: :func:`scale_by_adamax`, then :func:`scale_by_learning_rate`.
+    """Adamax: Adam with a running maximum of gradient sizes in place of the mean square.
 
-    Adam with a maximum of sizes in place of an average of squares, for updates that are mostly
-    zero.
+    :func:`scale_by_adamax`, then :func:`scale_by_learning_rate`. Pick it for updates that are
+    mostly zero, such as those of embeddings: the maximum bounds every step.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.
@@ -62,7 +62,7 @@ def adamaxw(
     weight_decay: ScalarOrSchedule = 1e-4,
     mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Adamax with decoupled weight decay, which the learning rate multiplies.
+    """Adamax with decoupled weight decay, multiplied by the learning rate.
 
     :func:`scale_by_adamax`, then :func:`add_decayed_weights`, then :func:`scale_by_learning_rate`.
 

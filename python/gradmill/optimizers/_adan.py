@@ -27,9 +27,11 @@ def adan(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
-    r"""Adan: Nesterov's momentum from differences of gradients, with decoupled weight decay.
+    r"""Adan: Nesterov momentum from differences of gradients, with decoupled weight decay.
 
-    :func:`scale_by_adan`, then :func:`add_decayed_weights`, then :func:`scale_by_learning_rate`.
+    :func:`scale_by_adan`, then :func:`add_decayed_weights`, then :func:`scale_by_learning_rate`. It
+    tolerates learning rates several times those of AdamW, at the price of four arrays of state per
+    parameter.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

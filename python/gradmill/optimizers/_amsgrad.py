@@ -28,9 +28,11 @@ def amsgrad(
     *,
     eps_mode: Literal["corrected", "hat"] = "corrected",
 ) -> GradientTransformationExtraArgs:
-    """AMSGrad: :func:`scale_by_amsgrad`, then :func:`scale_by_learning_rate`.
+    """AMSGrad: Adam whose denominator never shrinks.
 
-    Adam whose steps never grow because gradients were small for a while.
+    :func:`scale_by_amsgrad`, then :func:`scale_by_learning_rate`. A quiet stretch of small
+    gradients does not inflate the steps that follow, which guarantees convergence on convex
+    problems. It costs one array more than :func:`adam`.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

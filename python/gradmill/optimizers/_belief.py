@@ -25,9 +25,10 @@ def adabelief(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
-    r"""AdaBelief: :func:`scale_by_belief`, then :func:`scale_by_learning_rate`.
+    r"""AdaBelief: Adam that takes large steps where gradients are as predicted.
 
-    Its steps are large where gradients are what was expected of them.
+    :func:`scale_by_belief`, then :func:`scale_by_learning_rate`. It divides by the deviation of
+    gradients from their running mean, not by their size.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

@@ -34,7 +34,11 @@ def lamb(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
-    r"""LAMB: Adam with weight decay, then :func:`scale_by_trust_ratio`, for large batches.
+    r"""LAMB: Adam with weight decay, rescaled per layer, for very large batches.
+
+    :func:`scale_by_adam`, then :func:`add_decayed_weights`, then :func:`scale_by_trust_ratio`, then
+    :func:`scale_by_learning_rate`. Each leaf changes in proportion to the norm of its weights,
+    which keeps training stable at batch sizes in the thousands.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.
@@ -97,7 +101,10 @@ def lars(
     momentum: float = 0.9,
     nesterov: bool = False,
 ) -> GradientTransformationExtraArgs:
-    """LARS: weight decay and :func:`scale_by_trust_ratio`, then momentum, for large batches.
+    """LARS: gradient descent with momentum, rescaled per layer, for very large batches.
+
+    Weight decay, then :func:`scale_by_trust_ratio`, then :func:`scale_by_learning_rate`, then
+    momentum. :func:`lamb` is its counterpart for Adam.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

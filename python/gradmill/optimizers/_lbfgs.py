@@ -26,12 +26,13 @@ def lbfgs(
         20, initial_guess_strategy="one"
     ),
 ) -> GradientTransformationExtraArgs:
-    r"""L-BFGS: a Newton step with an inverse Hessian made of the last steps, and a line search.
+    r"""L-BFGS: Newton steps with curvature estimated from the last few steps, and a line search.
 
     .. math:: u = -\eta \, H_t \, g_t
 
-    :func:`scale_by_lbfgs`, then :func:`scale_by_learning_rate`, then the line search. For smooth
-    functions with exact gradients, where it needs far fewer steps than gradient descent.
+    :func:`scale_by_lbfgs`, then :func:`scale_by_learning_rate`, then the line search. Pick it for
+    smooth functions with exact gradients: full batches, physics, fitting. There it needs far fewer
+    steps than gradient descent. It does not cope with the noise of small batches.
 
     Args:
         learning_rate: A number or a schedule that scales the direction before the line search; None

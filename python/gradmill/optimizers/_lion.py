@@ -24,11 +24,11 @@ def lion(
     weight_decay: ScalarOrSchedule = 1e-3,
     mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Lion: the sign of momentum, with decoupled weight decay.
+    """Lion: steps by the sign of momentum, with decoupled weight decay.
 
     :func:`scale_by_lion`, then :func:`add_decayed_weights`, then :func:`scale_by_learning_rate`.
-    Its steps are of one size in each element, so a third to a tenth of AdamW's learning rate goes
-    with three to ten times its weight decay. It keeps one array of state.
+    Every element moves by the learning rate, so use a third to a tenth of AdamW's rate and three to
+    ten times its weight decay. It keeps one array of state per parameter, half of AdamW's.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

@@ -27,7 +27,10 @@ def nadam(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
-    r"""NAdam: :func:`adam` with Nesterov's momentum, which looks a step ahead.
+    r"""NAdam: :func:`adam` with Nesterov momentum.
+
+    Each step adds the current gradient once more on top of the running mean, which often speeds up
+    the start of training.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.
@@ -98,7 +101,10 @@ def nadamw(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
-    r"""NAdamW: :func:`adamw` with Nesterov's momentum, which looks a step ahead.
+    r"""NAdamW: :func:`adamw` with Nesterov momentum.
+
+    Each step adds the current gradient once more on top of the running mean, which often speeds up
+    the start of training.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

@@ -22,7 +22,10 @@ def novograd(
     eps_root: float = 0.0,
     weight_decay: float = 0.0,
 ) -> GradientTransformationExtraArgs:
-    """NovoGrad: :func:`scale_by_novograd`, then :func:`scale_by_learning_rate`.
+    """NovoGrad: momentum over gradients that are normalized layer by layer.
+
+    :func:`scale_by_novograd`, then :func:`scale_by_learning_rate`. The second moment is one number
+    per leaf, so state is half of Adam's. It was made for speech models and large batches.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

@@ -28,6 +28,9 @@ def optimistic_gradient_descent(
 ) -> GradientTransformationExtraArgs:
     """Optimistic gradient descent, for games: it converges where gradient descent circles.
 
+    :func:`scale_by_optimistic_gradient`, then :func:`scale_by_learning_rate`. It extrapolates the
+    last change of the gradient. Pick it for two players with opposing losses.
+
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.
         alpha: The factor of the current gradient.
@@ -69,7 +72,10 @@ def optimistic_adam_v2(
     mu_dtype: DTypeLike | None = None,
     nesterov: bool = True,
 ) -> GradientTransformationExtraArgs:
-    """Adam whose direction is taken optimistically, for games and adversarial networks.
+    """Adam with an optimistic step, for games and adversarial networks.
+
+    It adds the last change of Adam's direction to each step, which damps the circling of two
+    players around an equilibrium.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.
@@ -129,9 +135,9 @@ def optimistic_adam(
     *,
     nesterov: bool = True,
 ) -> GradientTransformationExtraArgs:
-    """Adam whose direction is taken optimistically; :func:`optimistic_adam_v2` has schedules.
+    """The older optimistic Adam; prefer :func:`optimistic_adam_v2`, which takes schedules.
 
-    It warns, as optax does, that the other one is to be preferred.
+    As in optax, it warns that it is deprecated.
 
     Args:
         learning_rate: A number; schedules are not accepted.

@@ -23,7 +23,10 @@ def polyak_sgd(
     eps: float = 0.0,
     variant: Literal["sps", "sps+"] = "sps",
 ) -> GradientTransformationExtraArgs:
-    """Gradient descent with Polyak's step size, which follows from how large the loss still is.
+    """Gradient descent with Polyak's step size, from how far the loss is above its minimum.
+
+    Pick it when you know the smallest possible loss, such as zero for a network that can fit all
+    examples. Pass the loss to each step: ``opt.step(grads, value=loss)``.
 
     Args:
         max_learning_rate: The largest step size.

@@ -26,9 +26,10 @@ def radam(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
-    r"""RAdam: :func:`scale_by_radam`, then :func:`scale_by_learning_rate`.
+    r"""RAdam: Adam that needs no warm-up.
 
-    Adam without a need for a warmup: its first steps are those of momentum.
+    :func:`scale_by_radam`, then :func:`scale_by_learning_rate`. As long as the second moment has
+    seen too few gradients to be trusted, steps are plain momentum.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

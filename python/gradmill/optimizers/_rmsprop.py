@@ -32,7 +32,13 @@ def rmsprop(
     nesterov: bool = False,
     bias_correction: bool = False,
 ) -> GradientTransformationExtraArgs:
-    r"""RMSProp: :func:`scale_by_rms`, :func:`scale_by_learning_rate`, then :func:`trace`.
+    r"""RMSProp: divides gradients by the root of their running mean square.
+
+    .. math:: p' = p - \eta \, \frac{g}{\sqrt{v' + \epsilon}}, \qquad v' = \beta v + (1 - \beta) g^2
+
+    :func:`scale_by_rms` (or :func:`scale_by_stddev`), then :func:`scale_by_learning_rate`, then
+    :func:`trace`. Common in reinforcement learning, where gradients change in size all the time.
+    :func:`adam` adds momentum and a correction for the start.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

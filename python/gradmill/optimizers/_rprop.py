@@ -20,7 +20,10 @@ def rprop(
     min_step_size: float = 1e-6,
     max_step_size: float = 50.0,
 ) -> GradientTransformationExtraArgs:
-    """Rprop: :func:`scale_by_rprop`, then ``scale(-1.0)``. For gradients of whole data sets.
+    """Rprop: step sizes that follow the signs of gradients, for full batches.
+
+    :func:`scale_by_rprop`, then ``scale(-1.0)``. A size grows while the sign of its gradient stays
+    and shrinks when it flips. Do not use it with small batches, whose signs flip by chance.
 
     Args:
         learning_rate: The size of the first step of every parameter, a number. The algorithm adapts

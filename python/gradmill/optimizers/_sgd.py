@@ -28,7 +28,13 @@ def sgd(
     nesterov: bool = False,
     accumulator_dtype: DTypeLike | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Stochastic gradient descent: :func:`trace`, then :func:`scale_by_learning_rate`.
+    r"""Stochastic gradient descent, plain, with momentum, or with Nesterov momentum.
+
+    .. math:: t' = g + \beta t, \qquad p' = p - \eta \, t'
+
+    :func:`trace`, then :func:`scale_by_learning_rate`. With ``momentum=0.9`` and a decaying
+    learning rate it often generalizes best for convolutional networks, but its learning rate needs
+    more tuning than Adam's. Plain, it has no state at all.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.
@@ -75,7 +81,9 @@ def noisy_sgd(
     *,
     seed: Any = None,
 ) -> GradientTransformationExtraArgs:
-    """Stochastic gradient descent with fading noise on the gradients.
+    """Gradient descent with noise that fades, to escape poor regions early in training.
+
+    :func:`add_noise`, then :func:`scale_by_learning_rate`.
 
     Args:
         learning_rate: A number or a schedule. It scales the noise as well.

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def sign_sgd(learning_rate: ScalarOrSchedule) -> GradientTransformationExtraArgs:
     """Steps by the sign of the gradient.
 
-    :func:`scale_by_sign`, then :func:`scale_by_learning_rate`.
+    :func:`scale_by_sign`, then :func:`scale_by_learning_rate`. Every element moves by the learning
+    rate, however large its gradient.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.
@@ -55,6 +56,7 @@ def signum(
     """Steps by the sign of momentum.
 
     :func:`ema` without ``debias``, then :func:`scale_by_sign`, then :func:`scale_by_learning_rate`.
+    Every element moves by the learning rate; :func:`lion` refines the idea.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

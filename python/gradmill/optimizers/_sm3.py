@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @recorded
 def sm3(learning_rate: float, momentum: float = 0.9) -> GradientTransformationExtraArgs:
-    """SM3: :func:`scale_by_sm3`, then ``scale(-learning_rate)``.
+    """SM3: Adagrad with one number per row and column instead of one per element.
+
+    :func:`scale_by_sm3`, then ``scale(-learning_rate)``. Pick it for large embeddings whose
+    optimizer state would not fit in memory.
 
     Args:
         learning_rate: A number; schedules are not accepted.

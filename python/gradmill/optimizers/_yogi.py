@@ -23,9 +23,10 @@ def yogi(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
-    r"""Yogi: :func:`scale_by_yogi`, then :func:`scale_by_learning_rate`.
+    r"""Yogi: Adam whose second moment changes by bounded amounts.
 
-    Adam whose second moment moves by bounded steps.
+    :func:`scale_by_yogi`, then :func:`scale_by_learning_rate`. After a burst of large gradients,
+    steps recover slowly instead of jumping back.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

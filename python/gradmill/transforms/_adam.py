@@ -48,15 +48,16 @@ def scale_by_adam(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformation:
-    r"""Rescale updates as Adam does.
+    r"""Divide the running mean of updates by the root of their running mean square, as in Adam.
 
     .. math::
         m' &= \beta_1 m + (1 - \beta_1) u, \qquad v' = \beta_2 v + (1 - \beta_2) u^2 \\
         u' &= \frac{m' / (1 - \beta_1^t)}{\sqrt{v' / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
 
-    with :math:`t` from 1. With ``nesterov`` the numerator is
-    :math:`\beta_1 m' / (1 - \beta_1^{t+1}) + (1 - \beta_1) u / (1 - \beta_1^t)`. The corrections
-    are computed in float64. Subnormal moments are flushed to zero.
+    Here :math:`t` counts from 1. With ``nesterov`` the numerator is :math:`\beta_1 m' / (1 -
+    \beta_1^{t+1}) + (1 - \beta_1) u / (1 - \beta_1^t)`. The corrections are computed in float64,
+    and subnormal moments are flushed to zero. :func:`adam` adds the learning rate; use this one to
+    build a chain of your own.
 
     Args:
         b1: How much of the running mean of gradients each step keeps. The mean spans about

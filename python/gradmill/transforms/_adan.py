@@ -48,7 +48,7 @@ def scale_by_adan(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformation:
-    r"""Rescale updates as Adan does, with Nesterov's momentum from differences of gradients.
+    r"""Rescale updates as Adan does, with Nesterov momentum from differences of gradients.
 
     .. math::
         d &= u - g, \qquad m' = \beta_1 m + (1 - \beta_1) u, \qquad
@@ -57,8 +57,8 @@ def scale_by_adan(
         u' &= \frac{m' / (1 - \beta_1^t) + (1 - \beta_2) v' / (1 - \beta_2^t)}
         {\sqrt{n' / (1 - \beta_3^t) + \bar\epsilon} + \epsilon}
 
-    where :math:`d` is zero in the first step. The decays are one minus those of the paper. Four
-    arrays of state buy larger learning rates than Adam's.
+    In the first step :math:`d` is zero. The decays are one minus those of the paper. Four arrays of
+    state per parameter buy larger learning rates than Adam's.
 
     Args:
         b1: How much of the running mean of gradients each step keeps. Adan's values are high: 0.98

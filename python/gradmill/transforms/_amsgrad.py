@@ -49,15 +49,15 @@ def scale_by_amsgrad(
     *,
     eps_mode: Literal["corrected", "hat"] = "corrected",
 ) -> GradientTransformation:
-    r"""Rescale updates as AMSGrad does: by Adam's second moment where it was largest.
+    r"""Rescale updates as AMSGrad does, by the largest second moment so far.
 
     .. math::
         m' &= \beta_1 m + (1 - \beta_1) u, \qquad v' = \beta_2 v + (1 - \beta_2) u^2, \qquad
         w' = \max\left(w, \frac{v'}{1 - \beta_2^t}\right) \\
         u' &= \frac{m' / (1 - \beta_1^t)}{\sqrt{w' + \bar\epsilon} + \epsilon}
 
-    so that steps never grow because gradients were small for a while, which costs one array more
-    than :func:`scale_by_adam`. The paper has neither correction.
+    Steps never grow just because gradients were small for a while. That costs one array more than
+    :func:`scale_by_adam`. The paper has neither correction.
 
     Args:
         b1: How much of the running mean of gradients each step keeps. The mean spans about

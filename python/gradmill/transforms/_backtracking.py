@@ -144,15 +144,16 @@ def scale_by_backtracking_linesearch(
     store_grad: bool = False,
     verbose: bool = False,
 ) -> GradientTransformationExtraArgs:
-    r"""Scale updates by the first of ever smaller learning rates that lowers the value enough.
+    r"""Shrink the learning rate until the step lowers the loss enough, then scale by it.
 
     .. math::
         f(p + \eta u) \le (1 + \delta) \, f(p) + c \, \eta \, \langle u, \nabla f(p) \rangle
         + \epsilon
 
-    For functions that are cheap beside their gradients, and updates that lead downhill, such as
-    those of ``sgd(1.0)``. Its ``update`` takes the function: ``update(updates, state, params,
-    value=..., grad=..., value_fn=...)``, and so does ``Optimizer.step``.
+    Pick it when the loss is cheap to evaluate compared with its gradient. Updates have to point
+    downhill, such as those of ``sgd(1.0)``. Pass the function to each call:
+    ``update(updates, state, params, value=..., grad=..., value_fn=...)``, or the same keywords to
+    ``Optimizer.step``.
 
     Args:
         max_backtracking_steps: How many more learning rates to try after the first, at least 0.

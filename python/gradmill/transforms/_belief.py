@@ -44,15 +44,15 @@ def scale_by_belief(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformation:
-    r"""Rescale updates as AdaBelief does: by how far they are from their average.
+    r"""Divide the running mean of updates by their deviation from it, as in AdaBelief.
 
     .. math::
         m' &= \beta_1 m + (1 - \beta_1) u, \qquad
         s' = \beta_2 s + (1 - \beta_2) (u - m')^2 + \bar\epsilon \\
         u' &= \frac{m' / (1 - \beta_1^t)}{\sqrt{s' / (1 - \beta_2^t)} + \epsilon}
 
-    Steps are large where gradients are what was expected, be they small or not. With ``nesterov``
-    the numerator is :math:`\beta_1 m' / (1 - \beta_1^{t+1}) + (1 - \beta_1) u / (1 - \beta_1^t)`.
+    Steps are large where gradients are as predicted, whatever their size. With ``nesterov`` the
+    numerator is :math:`\beta_1 m' / (1 - \beta_1^{t+1}) + (1 - \beta_1) u / (1 - \beta_1^t)`.
 
     Args:
         b1: How much of the running mean of gradients each step keeps. The mean spans about

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def chain(*args: TransformationLike) -> GradientTransformationExtraArgs:
     """Apply transformations one after the other, in as few passes over memory as possible.
 
-    Consecutive native transformations, nested chains included, run as one native call. One written
-    in Python runs between two such calls. Neither changes a result.
+    Neighbouring native transformations, nested chains included, run as a single native call; a
+    transformation written in Python runs between two such calls. This changes the speed, never the
+    result.
 
     Args:
         *args: The transformations, in the order in which updates pass through them. None at all
@@ -49,10 +50,10 @@ def chain(*args: TransformationLike) -> GradientTransformationExtraArgs:
 def named_chain(
     *pairs: tuple[str, TransformationLike], **transformations: TransformationLike
 ) -> GradientTransformationExtraArgs:
-    """Apply transformations one after the other, as :func:`chain` does, with states by name.
+    """Apply transformations one after the other, as :func:`chain` does, and name their states.
 
-    Takes the specification's ``named_chain(clip=..., adam=...)`` and optax's
-    ``named_chain(("clip", ...), ("adam", ...))``, or both: pairs come first.
+    Call it as ``named_chain(clip=..., adam=...)`` (the specification's form), as
+    ``named_chain(("clip", ...), ("adam", ...))`` (optax's), or mix the two: pairs come first.
 
     Args:
         *pairs: Pairs of a name and a transformation, in order.

@@ -141,12 +141,12 @@ def conditionally_transform(
     transformation: TransformationLike | None = None,
     condition_fn: Callable[..., Any] | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Apply a transformation in the steps in which a condition holds.
+    """Apply a transformation only in the steps in which a condition holds.
 
-    In other steps updates pass as they are, and the inner state stays as it is; see
-    :func:`conditionally_mask` for zeros. Takes the specification's
-    ``conditionally_transform(condition_fn, transformation)`` and optax's
-    ``conditionally_transform(inner, should_transform_fn)``.
+    In other steps updates pass unchanged and the inner state stays as it is;
+    :func:`conditionally_mask` gives zeros instead. Call it as
+    ``conditionally_transform(condition_fn, transformation)`` (the specification's form) or as
+    ``conditionally_transform(inner, should_transform_fn)`` (optax's).
 
     Args:
         inner: The transformation, or the condition.
@@ -208,9 +208,9 @@ def conditionally_mask(
     transformation: TransformationLike | None = None,
     condition_fn: Callable[..., Any] | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Apply a transformation in the steps in which a condition holds, with zeros in others.
+    """Apply a transformation in the steps in which a condition holds; updates are zero in others.
 
-    As :func:`conditionally_transform`, in both orders of arguments.
+    Arguments may come in either order, as for :func:`conditionally_transform`.
 
     Args:
         inner: The transformation, or the condition.

@@ -33,9 +33,12 @@ class WeightDecaySchedule(NamedTuple):
 def add_decayed_weights(
     weight_decay: ScalarOrSchedule = 0.0, mask: Mask | None = None
 ) -> GradientTransformation:
-    r"""Add a multiple of the parameters to the updates.
+    r"""Add a multiple of the parameters to the updates: weight decay.
 
     .. math:: u' = u + \lambda_t \cdot p
+
+    Its place in a chain matters. After Adam and before the learning rate it is the decoupled decay
+    of AdamW; before Adam it is an L2 penalty.
 
     Args:
         weight_decay: How strongly parameters are pulled towards zero: the multiple of them that is

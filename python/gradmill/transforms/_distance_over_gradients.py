@@ -57,15 +57,15 @@ def scale_by_distance_over_gradients(
     param_dtype: DTypeLike | None = np.float32,
     global_scale: float = 1.0,
 ) -> GradientTransformation:
-    r"""Scale each leaf by how far it has come, over the norm of all its updates.
+    r"""Scale each leaf by how far it has moved, over the norm of all its updates.
 
     .. math::
         d' = \max\left(d, \|p - p_0\|\right), \qquad s' = s + \|u\|^2, \qquad
         u' = c \, u \, \frac{d'}{\sqrt{s' + \epsilon}}
 
-    for each leaf on its own, where :math:`d` starts as ``reps_rel`` times :math:`1 + \|p_0\|`. It
-    needs no tuned learning rate; :func:`contrib.dog` does the same for all leaves together. It does
-    not change the sign: put ``scale(-1.0)`` behind it.
+    This holds for each leaf on its own; :math:`d` starts at ``reps_rel`` times :math:`1 + \|p_0\|`.
+    There is no learning rate to tune. :func:`contrib.dog` does the same for all leaves together.
+    The sign does not change: put ``scale(-1.0)`` after it.
 
     Args:
         reps_rel: The first distance, in multiples of one more than the norm of the parameters.

@@ -37,12 +37,13 @@ class EmaState(NamedTuple):
 def ema(
     decay: float = 0.9, debias: bool = True, accumulator_dtype: DTypeLike | None = None
 ) -> GradientTransformation:
-    r"""Average updates with exponentially fading weights.
+    r"""Replace updates by their exponential moving average.
 
     .. math:: e' = \beta e + (1 - \beta) u, \qquad u' = e' / (1 - \beta^t) \;\text{ or }\; e'
 
-    It averages the updates that reach it; for an average of parameters see
-    :func:`gradmill.incremental_update`. Subnormal averages are flushed to zero.
+    It averages the updates that reach it; for an average of parameters use
+    :func:`parameter_average`. :func:`trace` is the sum without the factor :math:`1 - \beta`.
+    Subnormal averages are flushed to zero.
 
     Args:
         decay: How much of the running value each step keeps, :math:`\beta`. It remembers about

@@ -96,7 +96,7 @@ def scale_by_factored_rms(
     epsilon: float = 1e-30,
     decay_rate_fn: Callable[[Any, Any], Any] | None = None,
 ) -> GradientTransformation:
-    r"""Divide updates by the root of an average of their squares, kept as its sums.
+    r"""Divide updates by their root mean square, estimated from row and column means.
 
     .. math::
         d_t &= 1 - t^{-\rho}, \qquad s = u^2 + \epsilon \\
@@ -104,8 +104,8 @@ def scale_by_factored_rms(
         c' = d_t c + (1 - d_t) \operatorname{mean}_{columns}(s) \\
         u' &= \frac{u}{\sqrt{r' / \operatorname{mean}(r')} \sqrt{c'}}
 
-    with :math:`t` from 1. A matrix needs a number for each row and column instead of each element.
-    Leaves without two long axes have :math:`v' = d_t v + (1 - d_t) s` and
+    Here :math:`t` counts from 1. A matrix needs one number per row and column instead of one per
+    element. Leaves without two long axes have :math:`v' = d_t v + (1 - d_t) s` and
     :math:`u' = u / \sqrt{v'}`.
 
     Args:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 @recorded
 def flatten(inner: TransformationLike) -> GradientTransformationExtraArgs:
-    """Apply a transformation to all leaves as one vector.
+    """Apply a transformation to all leaves joined into one vector.
 
-    What the transformation measures of a leaf, it measures of the whole. Updates come back in the
-    widest dtype among the leaves, as one vector has one dtype.
+    What the transformation would measure leaf by leaf, such as a norm, it measures over the whole
+    tree. A vector has one dtype, so updates come back in the widest dtype among the leaves.
 
     Args:
         inner: The transformation.

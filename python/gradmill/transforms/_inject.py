@@ -70,7 +70,7 @@ class InjectStatefulHyperparamsState(NamedTuple):
 
 
 class InjectHyperparamsState(NamedTuple):
-    """A state of optax's before schedules had states of their own; no transformation makes it.
+    """A state of older versions of optax, before schedules had state; gradmill never makes one.
 
     Attributes:
         count: Steps taken.
@@ -289,17 +289,17 @@ def inject_hyperparams(
     static_args: str | Iterable[str] = (),
     hyperparam_dtype: DTypeLike | None = None,
 ) -> _Injected[_A]:
-    """Keep the hyperparameters of a transformation in its state, where they can be changed.
+    """Put the hyperparameters of a transformation into its state, where you can change them.
 
-    ``inject_hyperparams(adam)(learning_rate=0.1)`` is ``adam(learning_rate=0.1)`` with numbers and
-    schedules among its arguments, defaults included, in ``state.hyperparams``. A number assigned
-    there holds from the next step on; that of a schedule is evaluated anew in each step, with a
+    ``inject_hyperparams(adam)(learning_rate=0.1)`` is ``adam(learning_rate=0.1)`` with all numbers
+    and schedules among its arguments, defaults included, in ``state.hyperparams``. Assign a number
+    there, and it holds from the next step on. A schedule is evaluated anew in each step, with a
     count from 0. Nothing is compiled, and the transformation stays native.
 
-    Updates have the bits of ``adam(learning_rate=0.1)``. For float32 parameters the state shows
-    0.1 as a float32, as optax's does; as long as it holds that, a step uses the 0.1 that the
-    factory was given. What a schedule returns is rounded for the state alone. Only a number that
-    is assigned is what the state can hold of it.
+    Updates have the bits of ``adam(learning_rate=0.1)``. For float32 parameters the state shows 0.1
+    as a float32, as optax does, but a step uses the exact 0.1 that you gave the factory for as long
+    as the state is unchanged. The result of a schedule is rounded only in the state. A number that
+    you assign has the precision of the state.
 
     Args:
         inner_factory: A function that returns a transformation, such as :func:`adam`.

@@ -169,7 +169,7 @@ def _preconditioned(xp: Any, updates: PyTree, pairs: Sequence[_Pair], scale: Any
 def scale_by_lbfgs(
     memory_size: int = 10, scale_init_precond: bool = True
 ) -> GradientTransformationExtraArgs:
-    r"""Multiply gradients by an estimate of the inverse Hessian, made of the last steps.
+    r"""Multiply gradients by an inverse Hessian estimated from the last few steps.
 
     .. math::
         u = H_t \, g_t, \qquad
@@ -181,9 +181,9 @@ def scale_by_lbfgs(
         \rho_j = 1 / \langle y_j, s_j \rangle, \quad
         \gamma = \langle y_{t-1}, s_{t-1} \rangle / \|y_{t-1}\|^2
 
-    For smooth functions whose gradients are exact, of parameters few enough to keep twenty copies
-    of. In the first step :math:`\gamma` is :math:`\min(1, 1 / \|g\|)`. A line search behind it, as
-    in :func:`lbfgs`, keeps :math:`\rho` positive.
+    For smooth functions with exact gradients, and few enough parameters that :math:`2 m` copies of
+    them fit in memory. In the first step :math:`\gamma` is :math:`\min(1, 1 / \|g\|)`. A line
+    search after it, as in :func:`lbfgs`, keeps :math:`\rho` positive.
 
     Args:
         memory_size: How many past steps :math:`m` approximate the curvature, at least 1; 5 to 20 is

@@ -42,16 +42,16 @@ def scale_by_lion(
     mode: Literal["hard", "smooth", "refined"] = "hard",
     smooth_beta: float = 1.0,
 ) -> GradientTransformation:
-    r"""Take the sign of momentum, as Lion does.
+    r"""Replace updates by the sign of momentum, as in Lion.
 
     .. math::
         c = \beta_1 m + (1 - \beta_1) u, \qquad u' = \operatorname{sign}(c), \qquad
         m' = \beta_2 m + (1 - \beta_2) u
 
-    with one moment where Adam has two. Steps are of one size in each element, so learning rates are
-    smaller than Adam's, and weight decay larger. In mode ``"smooth"`` the update is
-    :math:`\tanh(\beta c)`, in mode ``"refined"`` :math:`c` between -1 and 1, so that steps fade
-    where gradients do.
+    There is one moment where Adam has two. All elements move by the same amount, so learning rates
+    are smaller than Adam's, and weight decay is larger. In mode ``"smooth"`` the update is
+    :math:`\tanh(\beta c)`, and in mode ``"refined"`` it is :math:`c` clipped to between -1 and 1,
+    so that steps fade where gradients do.
 
     Args:
         b1: How much the running mean counts, against the current gradient, in the direction of a

@@ -130,14 +130,14 @@ def lookahead(
     slow_step_size: float,
     reset_state: bool = False,
 ) -> GradientTransformationExtraArgs:
-    r"""Let slow parameters follow fast ones, which start from them anew every few steps.
+    r"""Let slow parameters follow fast ones, and restart the fast ones from them every few steps.
 
     .. math::
         f' = f + u, \quad s' = s \qquad \text{and, in each } k\text{-th step,} \qquad
         s' = s + \alpha (f + u - s), \quad f' = s'
 
-    It steadies an optimizer that oscillates, at the cost of a second copy of the parameters. These
-    are :class:`LookaheadParams`; gradients are taken at the fast ones.
+    It steadies an optimizer that oscillates, at the cost of a second copy of the parameters.
+    Parameters are :class:`LookaheadParams`; take gradients at the fast ones.
 
     Args:
         fast_optimizer: The optimizer of the fast parameters, such as :func:`adam`. It makes the

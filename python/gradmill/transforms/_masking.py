@@ -48,10 +48,11 @@ def masked(
     transformation: TransformationLike | None = None,
     mask_fn: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Apply a transformation to some leaves and leave the others as they are.
+    """Apply a transformation to some leaves and pass the updates of the others on unchanged.
 
-    Takes the specification's ``masked(mask_fn, transformation)`` and optax's
-    ``masked(inner, mask)``.
+    Leaves that no transformation takes get their raw gradient added, which is seldom meant: combine
+    it with :func:`freeze`, or use :func:`partition`. Call it as ``masked(mask_fn, transformation)``
+    (the specification's form) or ``masked(inner, mask)`` (optax's).
 
     Args:
         inner: The transformation, or the mask.
@@ -101,7 +102,7 @@ def masked(
 
 @recorded
 def freeze(mask: Mask) -> GradientTransformationExtraArgs:
-    """Set the updates of some leaves to zero.
+    """Set the updates of some leaves to zero, so that these parameters stay as they are.
 
     Args:
         mask: Which leaves to freeze, as a mask for :func:`masked`.
@@ -135,11 +136,11 @@ def partition(
 ) -> GradientTransformationExtraArgs: ...
 @recorded
 def partition(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
-    """Apply a transformation of its own to each group of leaves.
+    """Apply a different transformation to each group of leaves, such as biases and kernels.
 
-    Takes the specification's ``partition(selector_fn, *transformations)`` and optax's
-    ``partition(transforms, param_labels, *, mask_compatible_extra_args=False)``, and between the
-    two ``partition(selector_fn, transforms)``.
+    Call it as ``partition(selector_fn, *transformations)`` (the specification's form), as
+    ``partition(transforms, param_labels, *, mask_compatible_extra_args=False)`` (optax's), or as
+    ``partition(selector_fn, transforms)``, with a selector that returns labels.
 
     Args:
         *args: One of three forms. *A selector and transformations*: the selector is called with the

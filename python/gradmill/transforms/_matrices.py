@@ -26,7 +26,7 @@ def power_iteration(
     precision: object = None,  # noqa: ARG001  (it is that of float64)
     key: Any = None,
 ) -> tuple[Any, PyTree]:
-    r"""The eigenvalue of largest size, and its eigenvector.
+    r"""The eigenvalue of largest magnitude of a matrix, and its eigenvector.
 
     .. math:: v' = A v / \|A v\|, \qquad \lambda = \langle v, A v \rangle
 
@@ -100,11 +100,12 @@ def matrix_inverse_pth_root(
     error_tolerance: float = 1e-6,  # noqa: ARG001  (it is as small as can be)
     precision: object = None,  # noqa: ARG001  (it is that of float64)
 ) -> tuple[Any, Any]:
-    r"""A root of the inverse of a matrix, as preconditioners need it.
+    r"""The inverse :math:`p`-th root of a matrix, as preconditioners need it.
 
     .. math:: (A + r I)^{-1/p}, \qquad r = \epsilon \max(\lambda_{\max}(A), 10^{-6})
 
-    By eigenvalues, where optax iterates: exact to float64 whatever the condition of the matrix.
+    It is computed from eigenvalues, where optax iterates: exact to float64, however badly
+    conditioned the matrix is.
 
     Args:
         matrix: A symmetric, positive semidefinite matrix :math:`A`, as far as its dtype can say.

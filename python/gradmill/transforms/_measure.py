@@ -66,9 +66,9 @@ class MonitorState(NamedTuple):
 
 @recorded
 def snapshot(measure_name: str, measure: Callable[[PyTree], PyTree]) -> GradientTransformation:
-    """Keep in the state what a function finds in the updates, which pass as they are.
+    """Record what a function finds in the updates, which pass unchanged.
 
-    It stands anywhere in a chain, to see what reaches that place. It is found again by its name,
+    Put it anywhere in a chain to see what arrives there. Read the result by its name:
     ``gm.tree.get(state, name)``.
 
     Args:
@@ -100,10 +100,9 @@ def snapshot(measure_name: str, measure: Callable[[PyTree], PyTree]) -> Gradient
 def monitor(
     measures: Mapping[str, TransformationLike | Callable[[PyTree], PyTree]],
 ) -> GradientTransformationExtraArgs:
-    """Keep in the state what functions and transformations find in the updates.
+    """Record what several functions or transformations find in the updates, which pass unchanged.
 
-    The updates pass as they are. Each measurement is found again by its name,
-    ``gm.tree.get(state, name)``, from the first step on.
+    Read each measurement by its name, ``gm.tree.get(state, name)``, from the first step on.
 
     Args:
         measures: By name, a function of a tree of updates that returns a number or a tree of
@@ -140,11 +139,11 @@ def measure_with_ema(
     debias: bool = True,
     accumulator_dtype: DTypeLike | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Average what a function finds in the updates, with exponentially fading weights.
+    r"""The exponential moving average of what a function finds in the updates.
 
     .. math:: e' = \beta e + (1 - \beta) f(u), \qquad e' / (1 - \beta^t) \;\text{ or }\; e'
 
-    It returns the average in place of the updates, so it is of use in :func:`monitor` alone.
+    It returns the average in place of the updates, so use it only inside :func:`monitor`.
 
     Args:
         measure: The function :math:`f` of a tree of updates, which returns a number or a tree of

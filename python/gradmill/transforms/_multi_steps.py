@@ -121,18 +121,18 @@ class _Collect(Control):
 
 
 class MultiSteps:
-    r"""Collect the updates of ``k`` steps and hand on their mean in the last of them.
+    r"""Collect the gradients of ``k`` small batches and take one step with their mean.
 
     .. math:: a' = a + (u - a) / i, \qquad i = 1, \dots, k
 
-    or :math:`a' = a + u`. In the last step of a round :math:`a'` passes the transformation and the
-    accumulator starts again from zero; in the others updates are zero and the transformation's
-    state stays as it is. Takes the specification's ``MultiSteps(every_k_schedule,
-    use_grad_mean=True)``, which collects alone, and optax's ``MultiSteps(opt, every_k_schedule)``.
-    An instance can be used wherever a transformation can.
+    or :math:`a' = a + u` for the sum. In the last step of a round the transformation receives
+    :math:`a'`, and the accumulator starts again from zero. In the other steps updates are zero, and
+    the transformation's state stays as it is. Call it as ``MultiSteps(opt, every_k_schedule)``
+    (optax's form), or as ``MultiSteps(every_k_schedule, use_grad_mean=True)`` (the
+    specification's), which only collects. Use an instance wherever a transformation can stand.
 
-    In ``chain(MultiSteps(4), adam(0.1))`` Adam still sees the zeros of the steps that only
-    accumulate; wrap it, ``MultiSteps(adam(0.1), 4)``, for a step of Adam every fourth time.
+    In ``chain(MultiSteps(4), adam(0.1))`` Adam still sees zeros in the steps that only collect.
+    Wrap the optimizer instead, ``MultiSteps(adam(0.1), 4)``, for one step of Adam in four.
 
     A NaN or an infinity lasts no longer than its round.
 
@@ -247,7 +247,7 @@ class MultiSteps:
 
     @property
     def inner_opt(self) -> GradientTransformation:
-        """The transformation inside."""
+        """The transformation that runs once a round."""
         return self._inner
 
     @property
@@ -268,7 +268,7 @@ class MultiSteps:
         params: PyTree | None = None,
         **extra_args: Any,
     ) -> tuple[PyTree, MultiStepsState]:
-        """Return zeros, or in the last step of a round the new updates, and the new state."""
+        """Return zeros, or the new updates at the end of a round, and the new state."""
         new, new_state = self._tx.update(updates, state, params, **extra_args)
         return new, new_state
 
@@ -277,5 +277,5 @@ class MultiSteps:
         return np.bool_(int(state.mini_step) == 0 and int(state.gradient_step) > 0)
 
     def gradient_transformation(self) -> GradientTransformationExtraArgs:
-        """The same as a pair of functions."""
+        """The same transformation as a pair of functions."""
         return self._tx

@@ -94,14 +94,14 @@ _FORMS = ": add_noise(eta, gamma, seed) or add_noise(eta, gamma, key)"
 def add_noise(
     eta: float, gamma: float, key: Any = None, *, seed: Any = None
 ) -> GradientTransformation:
-    r"""Add normally distributed noise whose variance fades.
+    r"""Add normally distributed noise whose variance fades over time.
 
     .. math:: u' = u + z \sqrt{\eta / t^\gamma}, \qquad z \sim \mathcal N(0, 1), \quad t = 1, 2, …
 
-    The noise is that of ``jax.random`` for the same seed (threefry), to within a few roundings. It
-    depends on the seed, the step, the position of the leaf and of the element alone: neither on
-    threads nor on the transformations around it. Takes the specification's ``add_noise(eta, gamma,
-    seed)`` and optax's ``add_noise(eta, gamma, key)``.
+    For the same seed, the noise is that of ``jax.random`` (threefry) to within a few roundings. It
+    depends only on the seed, the step, and the positions of the leaf and the element: not on
+    threads, nor on other transformations. Call it as ``add_noise(eta, gamma, seed)`` (the
+    specification's form) or ``add_noise(eta, gamma, key)`` (optax's).
 
     Args:
         eta: The variance :math:`\eta` of the noise in the first step.

@@ -20,12 +20,12 @@ def safe_norm(
     axis: int | tuple[int, ...] | None = None,
     keepdims: bool = False,
 ) -> Any:
-    r"""The norm of an array, or a bound where that is larger.
+    r"""The norm of an array, or a lower bound if the norm is smaller.
 
     .. math:: \max(\|x\|, m)
 
-    Of NumPy's arrays it is computed in float64, so it overflows only where it is too large itself.
-    Inside a program of JAX its derivative is 0 where the bound holds.
+    For NumPy arrays it is computed in float64, so it overflows only if the result itself does.
+    Inside a JAX program its derivative is 0 where the bound applies.
 
     Args:
         x: An array of NumPy or JAX.
@@ -68,7 +68,7 @@ def _bounded(x: Any, least: float, order: Any, axis: Any, keepdims: bool) -> Any
 
 
 def safe_root_mean_squares(x: Any, min_rms: float) -> Any:
-    r"""The root of the mean of squares of an array, or a bound where that is larger.
+    r"""The root mean square of an array, or a lower bound if that is smaller.
 
     .. math:: \max\Bigl(\sqrt{\tfrac{1}{n} \sum_i |x_i|^2}, m\Bigr)
 

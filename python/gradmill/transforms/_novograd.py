@@ -49,15 +49,15 @@ def scale_by_novograd(
     weight_decay: float = 0.0,
     mu_dtype: DTypeLike | None = None,
 ) -> GradientTransformation:
-    r"""Divide each leaf by an average of its norm over time, then accumulate.
+    r"""Divide each leaf by a running mean of its norm, then accumulate, as in NovoGrad.
 
     .. math::
         v' &= \beta_2 v + (1 - \beta_2) \|u\|^2, \qquad
         d = \frac{u}{\sqrt{v' + \bar\epsilon} + \epsilon} + \lambda p \\
         u' &= m' = \beta_1 m + d
 
-    In the first step :math:`v' = \|u\|^2`. The second moment is one number for a leaf, so that the
-    state is half of Adam's.
+    In the first step :math:`v' = \|u\|^2`. The second moment is one number per leaf, so state is
+    half of Adam's.
 
     Args:
         b1: How much of the running mean of gradients each step keeps. The mean spans about

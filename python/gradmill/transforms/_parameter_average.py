@@ -51,14 +51,13 @@ def parameter_average(
     start: int = 0,
     dtype: DTypeLike | None = None,
 ) -> GradientTransformation:
-    r"""Keep an average of the parameters, which steps write on their way.
+    r"""Keep a running average of the parameters, updated in the pass that writes them.
 
     .. math:: a' = \beta_t a + (1 - \beta_t) (p + u), \qquad u' = u
 
-    It belongs at the end of a chain, where updates are what is added to the parameters. The average
-    often does better on new data than the parameters themselves, and lets the learning rate stay
-    high. It costs its own bytes and no pass of its own; :func:`use_params` puts it in the place of
-    the parameters for a while, as to evaluate them.
+    Put it last in a chain, where updates are what is added to the parameters. The average often
+    does better on new data than the parameters themselves, and lets the learning rate stay high. It
+    costs memory but no extra pass. :func:`use_params` swaps it in for a while, for evaluation.
 
     Args:
         decay: How much of the average each step keeps, :math:`\beta`, a number in [0, 1] or a
@@ -105,7 +104,7 @@ def parameter_average(
 
 @contextmanager
 def use_params(params: PyTree, values: PyTree) -> Iterator[PyTree]:
-    """Give parameters other values for a while, as those of an average.
+    """Give parameters other values for a while, such as their running average.
 
     Args:
         params: A tree of arrays, which are written to.

@@ -59,15 +59,14 @@ def scale_by_polyak(
     eps: float = 0.0,
     variant: Literal["sps", "sps+"] = "sps",
 ) -> GradientTransformationExtraArgs:
-    r"""Scale updates by Polyak's step size, which follows from how large the loss still is.
+    r"""Scale updates by Polyak's step size, from how far the loss is above its minimum.
 
     .. math::
         u' = u \min\left(\frac{f - f^*}{\|u\|^2 + \epsilon}, \gamma\right)
 
-    It needs no tuned learning rate where the least loss :math:`f^*` is known, such as that of a
-    network which can fit all examples: zero. Where :math:`\|u\|^2 + \epsilon` is at most
-    2.2e-16, the update is zero. It does not change the sign of updates, unless the loss is below
-    :math:`f^*`.
+    It needs no tuned learning rate if the smallest loss :math:`f^*` is known, such as zero for a
+    network that can fit all examples. Where :math:`\|u\|^2 + \epsilon` is at most 2.2e-16, the
+    update is zero. The sign of updates stays, unless the loss is below :math:`f^*`.
 
     Args:
         f_min: The smallest loss :math:`f^*` that can be reached, or a lower bound; 0 for models

@@ -36,8 +36,8 @@ def scale_by_radam(
         {\sqrt{v' / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
         \;\text{ where } \rho \ge \rho_0, \text{ else }\; \frac{m'}{1 - \beta_1^t}
 
-    with the moments of :func:`scale_by_adam`, also those of ``nesterov``. It takes the place of a
-    warmup. There is no :math:`r` up to :math:`\rho = 4`, so thresholds below that are as good as 4.
+    The moments are those of :func:`scale_by_adam`, with ``nesterov`` too. It replaces a warm-up. Up
+    to :math:`\rho = 4` there is no :math:`r`, so a lower threshold acts like 4.
 
     Args:
         b1: How much of the running mean of gradients each step keeps. The mean spans about

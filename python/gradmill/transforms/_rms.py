@@ -104,13 +104,13 @@ def scale_by_rms(
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
 ) -> GradientTransformation:
-    r"""Divide updates by the root of an average of their squares.
+    r"""Divide updates by the root of their running mean square.
 
     .. math::
         v' = \beta v + (1 - \beta) u^2, \qquad
         u' = \frac{u}{\sqrt{\hat v + \epsilon}} \;\text{ or }\; \frac{u}{\sqrt{\hat v} + \epsilon}
 
-    where :math:`\hat v` is :math:`v'`, or :math:`v' / (1 - \beta^t)` with bias correction.
+    Here :math:`\hat v` is :math:`v'`, or :math:`v' / (1 - \beta^t)` with bias correction.
 
     Args:
         decay: How much of the running value each step keeps, :math:`\beta`. It remembers about
@@ -164,8 +164,8 @@ def scale_by_stddev(
         m' = \beta m + (1 - \beta) u, \qquad v' = \beta v + (1 - \beta) u^2, \qquad
         u' = \frac{u}{\sqrt{\hat v - \hat m^2 + \epsilon}}
 
-    or :math:`u / (\sqrt{\hat v - \hat m^2} + \epsilon)`, with corrected averages if asked for. A
-    variance that rounding makes negative counts as zero.
+    or :math:`u / (\sqrt{\hat v - \hat m^2} + \epsilon)`, with corrected averages on request. If
+    rounding makes a variance negative, it counts as zero.
 
     Args:
         decay: How much of the running value each step keeps, :math:`\beta`. It remembers about

@@ -39,7 +39,7 @@ def scale_by_rprop(
     min_step_size: float = 1e-6,
     max_step_size: float = 50.0,
 ) -> GradientTransformation:
-    r"""Take steps whose sizes change with the signs of updates alone, not with their sizes.
+    r"""Take steps whose sizes depend on the signs of updates, not on their magnitudes.
 
     .. math::
         s' = \begin{cases}
@@ -50,8 +50,8 @@ def scale_by_rprop(
         d' = \begin{cases} 0 & u d < 0 \\ s' \operatorname{sign}(u) & \text{else} \end{cases} \qquad
         u' = \begin{cases} 0 & u d < 0 \\ d & \text{else} \end{cases}
 
-    As in optax a step is one behind: the first update is zero. It is for gradients of whole data
-    sets; the signs of those of batches change too often.
+    As in optax, updates lag by one step: the first one is zero. Use it with full batches only; the
+    signs of small batches flip too often.
 
     Args:
         learning_rate: The size of the first step of every parameter, not negative. The algorithm

@@ -38,8 +38,8 @@ def scale_by_rss(
     .. math::
         s' = s + u^2, \qquad u' = \frac{u}{\sqrt{s' + \epsilon}}
 
-    so that elements which are rarely other than zero keep large steps, and all steps shrink in
-    time. Where :math:`s' = 0`, so is the update.
+    Elements that rarely receive a gradient keep large steps, and all steps shrink over time. Where
+    :math:`s' = 0`, the update is zero too.
 
     Args:
         initial_accumulator_value: The value of :math:`s` before the first step.

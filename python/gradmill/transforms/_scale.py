@@ -70,7 +70,8 @@ def scale_by_schedule(
 
     .. math:: u' = \text{step\_size\_fn}(t) \cdot u, \qquad t = 0, 1, \dots
 
-    The sign is not changed: for descent the function has to be negative.
+    It does not change the sign: to descend, the function has to be negative.
+    :func:`scale_by_learning_rate` negates for you.
 
     Args:
         step_size_fn: Maps the count, from 0, to a real number. A count is an int64 of NumPy, with
@@ -120,9 +121,11 @@ class _Negated:
 def scale_by_learning_rate(
     learning_rate: ScalarOrSchedule | None = None, *, flip_sign: bool = True
 ) -> GradientTransformation:
-    r"""Multiply updates by the negative learning rate.
+    r"""Multiply updates by the negative learning rate, which makes gradients into descent steps.
 
     .. math:: u' = -\eta_t \cdot u
+
+    Usually the last member of a chain.
 
     Args:
         learning_rate: A number or a schedule; None leaves updates unchanged, sign included.

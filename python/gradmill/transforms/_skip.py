@@ -43,12 +43,12 @@ def skip_not_finite(
     *,
     gradient_step: Any = _MISSING,
 ) -> tuple[Any, Any]:
-    """Leave out updates with an infinity or a NaN.
+    """Leave out updates that contain an infinity or a NaN.
 
-    In the specification's form, ``skip_not_finite(updates, state, params=None)``, all updates are
-    zero if one is not finite, and the state comes back as it is. In optax's form,
-    ``skip_not_finite(updates, gradient_step, params)``, where the second argument is an integer, it
-    is a predicate for :class:`MultiSteps`.
+    ``skip_not_finite(updates, state, params=None)`` (the specification's form) returns zeros if any
+    element is not finite, and the state unchanged.
+    ``skip_not_finite(updates, gradient_step, params)`` (optax's), with an integer as second
+    argument, is a predicate for :class:`MultiSteps`. In a chain, use :func:`apply_if_finite`.
 
     Args:
         updates: A tree of float arrays of 16, 32 or 64 bits, of any shape.
@@ -118,10 +118,10 @@ def skip_large_updates(
 ) -> tuple[Any, Any]:
     r"""Leave out updates whose norm is not below a bound; a NaN is not.
 
-    In the specification's form, ``skip_large_updates(updates, state, max_norm)``, updates are zero
-    unless :math:`\lVert u \rVert < m`, and the state comes back as it is. In optax's form,
-    ``skip_large_updates(updates, gradient_step, params, max_squared_norm)``, it is a predicate for
-    :class:`MultiSteps`, and the bound is that of the squared norm.
+    ``skip_large_updates(updates, state, max_norm)`` (the specification's form) returns zeros unless
+    :math:`\lVert u \rVert < m`, and the state unchanged. ``skip_large_updates(updates,
+    gradient_step, params, max_squared_norm)`` (optax's) is a predicate for :class:`MultiSteps`,
+    with a bound on the squared norm.
 
     Args:
         updates: A tree of float arrays of 16, 32 or 64 bits, of any shape.

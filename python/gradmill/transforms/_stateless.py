@@ -35,7 +35,7 @@ def init_empty_state(params: PyTree) -> EmptyState:  # noqa: ARG001  (every init
 
 @recorded
 def stateless(f: Callable[[PyTree, PyTree | None], PyTree]) -> GradientTransformation:
-    """Make a transformation of a function of updates and parameters.
+    """Make a transformation from a function of updates and parameters.
 
     Args:
         f: Takes the tree of updates and the tree of parameters, or None where ``update`` was given
@@ -59,7 +59,7 @@ def stateless(f: Callable[[PyTree, PyTree | None], PyTree]) -> GradientTransform
 
 @recorded
 def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> GradientTransformation:
-    """Make a transformation of a function of one leaf of the updates and its parameter.
+    """Make a transformation from a function of one leaf of the updates and its parameter.
 
     Args:
         f: Takes a leaf of the updates and that of the parameters, or None where ``update`` was
@@ -85,7 +85,7 @@ def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> GradientTransformat
 
 @recorded
 def with_extra_args_support(tx: TransformationLike) -> GradientTransformationExtraArgs:
-    """Let a transformation be called with extra arguments, which it does not see.
+    """Let a transformation be called with extra arguments, which it ignores.
 
     Args:
         tx: The transformation. It is called with updates, state and parameters.

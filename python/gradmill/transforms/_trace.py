@@ -35,11 +35,13 @@ class TraceState(NamedTuple):
 def trace(
     decay: float = 0.9, nesterov: bool = False, accumulator_dtype: DTypeLike | None = None
 ) -> GradientTransformation:
-    r"""Accumulate updates with exponentially fading weights: momentum.
+    r"""Accumulate updates into a decaying sum: momentum.
 
     .. math:: t' = u + \beta t, \qquad u' = t' \;\text{ or }\; u + \beta t' \text{ (Nesterov)}
 
-    There is no factor of :math:`1 - \beta`. Subnormal accumulators are flushed to zero.
+    There is no factor of :math:`1 - \beta`, so a constant gradient ends up multiplied by
+    :math:`1 / (1 - \beta)`; :func:`ema` has that factor. Subnormal accumulators are flushed to
+    zero.
 
     Args:
         decay: How much of the running value each step keeps, :math:`\beta`. It remembers about

@@ -71,8 +71,9 @@ def adaptive_grad_clip(
         u \, \frac{m}{\max(\lVert u \rVert, 10^{-6})}, \qquad
         m = \lambda \max(\lVert p \rVert, \epsilon)
 
-    A unit is what leads to one output: a whole vector, a column of a matrix (norms are taken over
-    axis 0, also for rank 3), and all axes but the last of a kernel of rank 4 or 5.
+    It lets networks without batch normalization train with large batches. A unit is everything that
+    leads to one output: a whole vector, a column of a matrix (norms are taken over axis 0, also for
+    rank 3), and all axes but the last of a kernel of rank 4 or 5.
 
     Args:
         clipping: The largest ratio :math:`\lambda` of gradient norm to weight norm. The paper uses
@@ -122,7 +123,7 @@ def adaptive_grad_clip(
 
 @recorded
 def centralize() -> GradientTransformation:
-    r"""Subtract from each row of the updates its mean.
+    r"""Subtract the mean from each row of the updates.
 
     .. math:: u' = u - \operatorname{mean}(u, \text{all axes but the first})
 
@@ -155,8 +156,9 @@ def scale_by_trust_ratio(
 
     .. math:: u' = u \, c \, \frac{\max(\lVert p \rVert, n)}{\max(\lVert u \rVert, n) + \epsilon}
 
-    and :math:`u' = u` where either of the two norms, so bounded, is zero. Norms are accumulated in
-    float64 and cannot overflow; nor does their ratio, which is at most the largest float.
+    and :math:`u' = u` where either of the two bounded norms is zero. Each layer then changes by a
+    fixed fraction of its size, which is what large batches need. Norms are accumulated in float64
+    and cannot overflow; nor can their ratio, which is at most the largest float.
 
     Args:
         min_norm: Smaller norms count as :math:`n`. If it is positive, no norm is zero.
@@ -192,7 +194,7 @@ def scale_by_trust_ratio(
 
 
 def unitwise_norm(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
-    r"""The norm of each unit of an array, in the place of each of its elements.
+    r"""The norm of each unit of an array, repeated for each of its elements.
 
     .. math:: \sqrt{\sum_{j \in \text{unit}(i)} |x_j|^2}
 
@@ -224,7 +226,7 @@ def unitwise_norm(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
 
 
 def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: float = 1e-6) -> Any:
-    r"""Shrink elements whose unit has too large a norm.
+    r"""Shrink the elements of units whose norm is too large.
 
     .. math:: g \min\Bigl(1, \frac{m}{\max(\|g\|, \epsilon)}\Bigr)
 

@@ -25,14 +25,15 @@ def scale_by_yogi(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformation:
-    r"""Rescale updates as Yogi does, whose second moment moves by bounded steps.
+    r"""Rescale updates as Yogi does: Adam with a second moment that changes by bounded amounts.
 
     .. math::
         m' &= \beta_1 m + (1 - \beta_1) u, \qquad
         v' = v - (1 - \beta_2) \operatorname{sign}(v - u^2) u^2 \\
         u' &= \frac{m' / (1 - \beta_1^t)}{\sqrt{v' / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
 
-    After large gradients :math:`v` falls more slowly than Adam's, so steps do not grow at once.
+    After large gradients :math:`v` falls more slowly than Adam's, so steps do not jump back at
+    once.
 
     Args:
         b1: How much of the running mean of gradients each step keeps. The mean spans about

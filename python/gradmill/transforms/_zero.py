@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @recorded
 def set_to_zero() -> GradientTransformation:
-    """Replace each update by zero; NaN and infinities as well.
+    """Replace all updates by zeros, whatever they are, NaN and infinities included.
 
     Returns:
         A transformation with state ``EmptyState()``.
@@ -169,11 +169,11 @@ def apply_if_finite(
     *,
     transformation: TransformationLike | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Apply a transformation in steps whose updates are all finite, and skip others.
+    """Apply a transformation only in steps whose updates are all finite.
 
-    In a skipped step updates are zero and the inner state stays as it is. Takes the specification's
-    ``apply_if_finite(transformation)`` and optax's ``apply_if_finite(inner,
-    max_consecutive_errors)``.
+    In other steps updates are zero and the inner state stays as it is. Call it as
+    ``apply_if_finite(transformation)`` (the specification's form) or
+    ``apply_if_finite(inner, max_consecutive_errors)`` (optax's).
 
     Args:
         inner: The transformation to protect.
