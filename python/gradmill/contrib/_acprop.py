@@ -26,17 +26,17 @@ def scale_by_acprop(
     eps: float = 1e-16,
     eps_root: float = 1e-16,
 ) -> GradientTransformation:
-    r"""Rescale updates by how far those before them were from their average.
+    r"""Divide updates by how far earlier updates were from their running mean, as in ACProp.
 
     .. math::
         u' = \frac{u}{\sqrt{s / (1 - \beta_2^t)} + \epsilon}, \qquad
         s' = \beta_2 s + (1 - \beta_2) (u - m)^2 + \bar\epsilon, \qquad
         m' = \beta_1 m + (1 - \beta_1) u
 
-    with :math:`t` from 0, where the root of the first step counts as one. As
-    :func:`gradmill.scale_by_belief` it takes large steps where gradients are what was expected. Its
-    denominator has not seen the gradient that it divides, so that it converges for any ``b2``; pick
-    it where gradients are rare or noisy.
+    Here :math:`t` counts from 0, and the root of the first step counts as one. Like
+    :func:`gradmill.scale_by_belief`, it takes large steps where gradients are as predicted. The
+    denominator has not seen the gradient that it divides, so the method converges for any ``b2``.
+    Pick it if gradients are sparse or noisy.
 
     Args:
         b1: How much of the running mean of gradients each step keeps. The mean spans about
@@ -89,7 +89,7 @@ def acprop(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    """ACProp: gradients over the root of a moment that has not seen them.
+    """ACProp: gradients over the root of a second moment that has not seen them yet.
 
     :func:`scale_by_acprop`, then :func:`gradmill.add_decayed_weights`, then
     :func:`gradmill.scale_by_learning_rate`.

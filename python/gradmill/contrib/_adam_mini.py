@@ -65,9 +65,9 @@ def scale_by_adam_mini(
         u_i' = \frac{m_i' / (1 - \beta_1^t)}{\sqrt{v_{b(i)}' / (1 - \beta_2^t) + \bar\epsilon}
             + \epsilon}
 
-    with :math:`t` from 1. It halves the state of Adam and does about as well where a block is a
-    part of the network in which curvature is alike: an output neuron, an attention head, a token.
-    Vectors and scalars are one block.
+    Here :math:`t` counts from 1. It halves the state of Adam, and does about as well if curvature
+    is alike within a block: an output neuron, an attention head, a token. Vectors and scalars are
+    one block.
 
     Args:
         b1: How much of the running mean of gradients each step keeps. The mean spans about
@@ -148,7 +148,7 @@ def adam_mini(
     """Adam-mini: AdamW with one second moment for each block of a leaf.
 
     :func:`scale_by_adam_mini`, then :func:`gradmill.add_decayed_weights`, then
-    :func:`gradmill.scale_by_learning_rate`. Its hyperparameters are those that are good for AdamW.
+    :func:`gradmill.scale_by_learning_rate`. Keep the hyperparameters that work for AdamW.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

@@ -60,7 +60,7 @@ def scale_by_ademamix(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformation:
-    r"""Rescale updates as Adam does, with a second first moment that remembers for long.
+    r"""Rescale updates as Adam does, with a second, much slower running mean.
 
     .. math::
         m_1' &= \beta_1 m_1 + (1 - \beta_1) u, \qquad m_2' = \beta_3 m_2 + (1 - \beta_3) u, \qquad
@@ -68,9 +68,9 @@ def scale_by_ademamix(
         u' &= \frac{m_1' / (1 - \beta_1^t) + \alpha m_2'}
             {\sqrt{v' / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
 
-    with :math:`t` from 1. The slow moment is not corrected: it fills over
-    :math:`1 / (1 - \beta_3)` steps. A gradient of thousands of steps ago still counts in it, which
-    pays in long runs; for short ones, lower ``b3``.
+    Here :math:`t` counts from 1. The slow mean is not corrected: it fills over about
+    :math:`1 / (1 - \beta_3)` steps. Gradients from thousands of steps ago still count in it, which
+    pays in long runs. For short ones, lower ``b3``.
 
     Args:
         b1: How much of the fast running mean of gradients each step keeps. Between -1 and 1.
@@ -146,7 +146,7 @@ def ademamix(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
-    r"""AdEMAMix: AdamW with a second first moment that remembers for long.
+    r"""AdEMAMix: AdamW with a second, much slower running mean of gradients, for long runs.
 
     :func:`scale_by_ademamix`, then :func:`gradmill.add_decayed_weights`, then
     :func:`gradmill.scale_by_learning_rate`.

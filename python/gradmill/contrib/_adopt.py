@@ -44,15 +44,15 @@ def scale_by_adopt(
     use_clipping: bool = True,
     clip_value_fn: Callable[[Any], Any] | None = None,
 ) -> GradientTransformation:
-    r"""Rescale updates as Adam does, but by a second moment that has not seen them.
+    r"""Rescale updates as Adam does, by a second moment that has not seen them yet.
 
     .. math::
         d = \operatorname{clip}\!\left(\frac{u}{\max(\sqrt v, \epsilon)}, \pm c_t\right), \qquad
         u' = m' = \beta_1 m + (1 - \beta_1) d, \qquad v' = \beta_2 v + (1 - \beta_2) u^2
 
-    with :math:`t` from 0. The first step only sets :math:`v' = u^2`, and its update is zero. It
-    converges for any ``b2``, where Adam needs one that fits the problem. With ``nesterov`` the
-    update is :math:`\beta_1 m' + (1 - \beta_1) d`.
+    Here :math:`t` counts from 0. The first step only sets :math:`v' = u^2`, and its update is zero.
+    The method converges for any ``b2``, where Adam needs one that fits the problem. With
+    ``nesterov`` the update is :math:`\beta_1 m' + (1 - \beta_1) d`.
 
     Args:
         b1: How much of the running mean of gradients each step keeps. The mean spans about
@@ -119,7 +119,9 @@ def adopt(
     use_clipping: bool = True,
     clip_value_fn: Callable[[Any], Any] | None = None,
 ) -> GradientTransformationExtraArgs:
-    """ADOPT: :func:`scale_by_adopt`, then :func:`gradmill.scale_by_learning_rate`.
+    """ADOPT: Adam that converges for any ``b2``.
+
+    :func:`scale_by_adopt`, then :func:`gradmill.scale_by_learning_rate`.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

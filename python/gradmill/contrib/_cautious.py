@@ -88,10 +88,10 @@ def cautious(
         u' = \frac{\phi \, u}{\max(\operatorname{mean}(\phi), c)}, \qquad
         \phi = [-u \, g > 0]
 
-    for each leaf, where :math:`u` is the update of the transformation inside and :math:`g` the
-    gradient. Momentum overshoots where the gradient has turned; such elements wait, and the others
-    are made larger by as much as is missing. Put it around any optimizer with momentum: it keeps
-    its hyperparameters, and often takes fewer steps.
+    This holds for each leaf; :math:`u` is the update of the inner transformation and :math:`g` the
+    gradient. Momentum overshoots where the gradient has turned. Such elements wait, and the others
+    grow to make up for them. Wrap any optimizer with momentum: keep its hyperparameters, and it
+    often needs fewer steps.
 
     Args:
         inner: The transformation, an optimizer such as :func:`gradmill.adam`.
@@ -139,9 +139,9 @@ def cautious_weight_decay(
 
     .. math:: u' = u + \lambda_t [u \, p \ge 0] \, p
 
-    Weights decay only where the optimizer is about to shrink them, so that decay never undoes what
-    the loss asks for, and a stationary point of the loss stays one. Put it where
-    :func:`gradmill.add_decayed_weights` would stand: before the learning rate turns the sign.
+    Weights decay only where the optimizer shrinks them anyway, so decay never works against the
+    loss, and a stationary point of the loss stays one. Put it where
+    :func:`gradmill.add_decayed_weights` would stand: before the learning rate flips the sign.
 
     Args:
         weight_decay: The multiple :math:`\lambda` of the parameters, a number or a schedule.
@@ -189,11 +189,11 @@ def cautious_adamw(
     cautious_decay: bool = False,
     least_share: float = 1e-3,
 ) -> GradientTransformationExtraArgs:
-    """C-AdamW: AdamW whose steps go along the gradient in each element.
+    """C-AdamW: AdamW without the elements of a step that go against the gradient.
 
     :func:`cautious` around :func:`gradmill.scale_by_adam`, then
     :func:`gradmill.add_decayed_weights` or :func:`cautious_weight_decay`, then
-    :func:`gradmill.scale_by_learning_rate`. Its hyperparameters are those that are good for AdamW.
+    :func:`gradmill.scale_by_learning_rate`. Keep the hyperparameters that work for AdamW.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

@@ -53,8 +53,8 @@ def scale_by_cocob(alpha: float = 100.0, eps: float = 1e-8) -> GradientTransform
 
     .. math:: u' = p_0 - p + \frac{C'}{L' \max(G' + L', \alpha L')} (L' + R')
 
-    Each element is a gambler, who bets a share of what was won so far on the next gradient. Pick it
-    where nobody can tune a learning rate; steps grow as fast as they pay.
+    Each element is a gambler who bets a share of its winnings on the next gradient. Pick it if
+    nobody can tune a learning rate; steps grow as fast as they pay off.
 
     Args:
         alpha: The number :math:`\alpha` that keeps first bets small, not negative.
@@ -102,8 +102,8 @@ def cocob(
 ) -> GradientTransformationExtraArgs:
     """COCOB: steps without a learning rate, by betting on the signs of gradients.
 
-    :func:`gradmill.add_decayed_weights`, then :func:`gradmill.scale_by_learning_rate` that leaves
-    the sign, then :func:`scale_by_cocob`.
+    :func:`gradmill.add_decayed_weights`, then :func:`gradmill.scale_by_learning_rate` without the
+    change of sign, then :func:`scale_by_cocob`.
 
     Args:
         learning_rate: A factor for gradients, a number or a schedule. Cocob does not depend on the

@@ -59,9 +59,9 @@ def dadapt_adamw(
         d' = \max\left(d, \frac{r'}{(1 - \beta) \|s'\|_1}\right), \quad
         u = -\frac{m'}{\sqrt{v'} + \epsilon}
 
-    :math:`m` is Adam's first moment of :math:`\gamma d \, g`, :math:`v` the second one of
+    :math:`m` is Adam's first moment of :math:`\gamma d \, g`, :math:`v` the second moment of
     gradients, :math:`\beta` the root of the latter's decay, and :math:`\gamma` the learning rate
-    times both bias corrections. :func:`prodigy` finds larger estimates sooner.
+    times both bias corrections. :func:`prodigy` finds larger estimates sooner; try it first.
 
     Args:
         learning_rate: A number or a schedule that multiplies the estimate. Leave it at 1, or let it

@@ -78,13 +78,14 @@ def dog(
     weight_decay: float | None = None,
     mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Gradient descent with the distance from the start over the norm of all gradients as rate.
+    r"""DoG: gradient descent whose rate is the distance moved over the norm of all gradients.
 
     .. math::
         u_t = -\gamma \, g_t
         \frac{\max_{s \le t} \|p_s - p_0\|}{\sqrt{\sum_{s \le t} \|g_s\|^2 + \epsilon}}
 
-    It needs no tuned learning rate; its authors recommend to average parameters over steps.
+    It needs no tuned learning rate. Its authors recommend averaging parameters over steps; see
+    :func:`gradmill.parameter_average`.
 
     Args:
         learning_rate: A number or a schedule :math:`\gamma`, which multiplies the rate found.

@@ -46,14 +46,14 @@ def dowg(
     weight_decay: float | None = None,
     mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Gradient descent with the distance from the start over a norm weighted by it as rate.
+    r"""DoWG: :func:`dog` with gradients weighted by the distance moved.
 
     .. math::
         u_t = -\gamma \, g_t \frac{r_t^2}{\sqrt{\sum_{s \le t} r_s^2 \|g_s\|^2} + \epsilon}, \qquad
         r_t = \max_{s \le t} \|p_s - p_0\|
 
-    As :func:`dog`, with distances inside the sum as well, for which larger steps are safe. It needs
-    no tuned learning rate, whether the loss is smooth or not.
+    Its steps are larger than those of :func:`dog`, and safely so. It needs no tuned learning rate,
+    whether the loss is smooth or not.
 
     Args:
         learning_rate: A number or a schedule :math:`\gamma`, which multiplies the rate found.

@@ -30,7 +30,7 @@ _NAME = "scale_by_galore"
 
 
 class GaLoreDimensionNumbers(NamedTuple):
-    """Which axes of a parameter are the rows and the columns of a matrix; all are the one or other.
+    """Which axes of a parameter are rows and which are columns; each axis is one or the other.
 
     Attributes:
         reduction_axis: The axis or the axes over which a layer adds up: the rows.
@@ -237,14 +237,14 @@ def scale_by_galore(
     base_optimizer: TransformationLike | None = None,
     weight_dimension_numbers: PyTree | Callable[[PyTree], PyTree] | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Transform gradients of matrices in a space of low rank, where state takes less memory.
+    r"""Run an optimizer on low-rank projections of gradients, where its state takes less memory.
 
     .. math::
         u = \alpha \, P \, \mathrm{base}(P^\top G) \quad (m \ge n), \qquad
         u = \alpha \, \mathrm{base}(G P) \, P^\top \quad (m < n)
 
-    :math:`P` holds the first singular vectors of a gradient of :math:`m` rows and :math:`n`
-    columns, and is formed anew now and then, with the signs that turn it least. For large layers:
+    :math:`P` holds the leading singular vectors of a gradient with :math:`m` rows and :math:`n`
+    columns. It is recomputed now and then, with the signs that turn it least. For large layers:
     with Adam inside, state has :math:`r (m + 2 n)` numbers instead of :math:`2 m n`.
 
     Args:
@@ -312,7 +312,7 @@ def galore(
     mask: Mask | None = None,
     weight_dimension_numbers: PyTree | Callable[[PyTree], PyTree] | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Adam, or another transformation, for matrices in a space of low rank.
+    """GaLore: Adam, or another transformation, on low-rank projections of matrices.
 
     :func:`scale_by_galore`, then :func:`add_decayed_weights` and :func:`scale_by_learning_rate`.
 

@@ -54,7 +54,7 @@ def scale_by_mars(
     max_norm: float | None = 1.0,
     mu_dtype: DTypeLike | None = None,
 ) -> GradientTransformation:
-    r"""Rescale gradients as Adam does, once a multiple of their change has reduced their variance.
+    r"""Rescale gradients as Adam does, after reducing their variance with the previous gradient.
 
     .. math::
         c &= g_t + \gamma \frac{\beta_1}{1 - \beta_1} (g_t - g_{t-1}), \qquad
@@ -63,9 +63,9 @@ def scale_by_mars(
         v' = \beta_2 v + (1 - \beta_2) \tilde c^2, \qquad
         u = \frac{m' / (1 - \beta_1^t)}{\sqrt{v' / (1 - \beta_2^t)} + \epsilon}
 
-    with :math:`t` from 1 and :math:`g_0 = g_1`; the norm is that of each leaf. This is the paper's
-    approximate form: :math:`g_{t-1}` is the gradient of the batch before, so that a step needs one
-    gradient, as Adam's does. Take it where batches are small beside their noise.
+    Here :math:`t` counts from 1 and :math:`g_0 = g_1`; the norm is that of each leaf. This is the
+    paper's approximate form: :math:`g_{t-1}` is the gradient of the previous batch, so a step needs
+    one gradient, like Adam's. Pick it if gradients are noisy because batches are small.
 
     Args:
         b1: How much of the running mean of gradients each step keeps. The mean spans about
@@ -131,8 +131,8 @@ def mars(
     """MARS-AdamW: AdamW on gradients whose variance is reduced.
 
     :func:`scale_by_mars`, then :func:`gradmill.add_decayed_weights`, then
-    :func:`gradmill.scale_by_learning_rate`. Its authors use AdamW for vectors;
-    :func:`gradmill.partition` does so here.
+    :func:`gradmill.scale_by_learning_rate`. Its authors use AdamW for vectors; combine the two with
+    :func:`gradmill.partition`.
 
     Args:
         learning_rate: A number or a schedule; the paper uses 3e-3, higher than usual for AdamW.

@@ -21,9 +21,9 @@ Axes: TypeAlias = "PyTree | Callable[[PyTree], PyTree] | None"
 
 
 class MuonDimensionNumbers(NamedTuple):
-    """Which axes of a parameter are the rows and the columns of a matrix.
+    """Which axes of a parameter are the rows and which are the columns of a matrix.
 
-    All other axes count matrices, each of which stands for itself.
+    All other axes enumerate matrices, each of which is treated separately.
 
     Attributes:
         reduction_axis: The axis or the axes over which a layer adds up: the rows.

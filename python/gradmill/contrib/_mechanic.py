@@ -123,7 +123,7 @@ def mechanize(
     s_init: float = 1e-6,
     num_betas: int = 6,
 ) -> GradientTransformationExtraArgs:
-    r"""Learn by what to multiply the updates of a transformation.
+    r"""Learn the learning rate of any optimizer while it runs.
 
     .. math::
         h = \langle g + \lambda \, s \|g\| \, p / \|p\|, \Delta \rangle, \quad
@@ -135,8 +135,8 @@ def mechanize(
         s'_i = \frac{\frac{s_0}{n} m'_i + \max(0, r'_i)}{\sqrt{v'_i} + \epsilon}, \qquad
         p' = p_0 + s' (u - \Delta), \qquad \Delta = \frac{p_0 - p}{s + \epsilon}
 
-    :math:`s` is the sum of all :math:`s_i`, and :math:`\beta_i = 1 - 10^{-i}`. Give the
-    transformation inside a learning rate of 1, or a schedule that decays from there.
+    :math:`s` is the sum of all :math:`s_i`, and :math:`\beta_i = 1 - 10^{-i}`. Give the inner
+    optimizer a learning rate of 1, or a schedule that decays from 1.
 
     Args:
         base_optimizer: The optimizer to tune; not one that normalizes its updates.

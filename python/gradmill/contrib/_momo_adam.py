@@ -135,7 +135,7 @@ def momo_adam(
     weight_decay: float = 0.0,
     adapt_lower_bound: bool = False,
 ) -> GradientTransformationExtraArgs:
-    r"""Adam with a rate that a lower bound of the loss tells.
+    r"""MoMo-Adam: Adam with a step size derived from a lower bound of the loss.
 
     .. math::
         u = -\tau \frac{m'}{D}, \qquad
@@ -143,10 +143,10 @@ def momo_adam(
         \tau = \min\left(\frac{\gamma}{c}, \frac{\max(\bar f' + \langle m', p \rangle - g' - c f_*,
             0)}{\langle m', m' / D \rangle}\right)
 
-    with :math:`c = 1 - \beta_1^t` and :math:`t` from 1. All else is as in :func:`momo`, whose
-    momentum has Adam's preconditioner here.
+    with :math:`c = 1 - \beta_1^t`, and :math:`t` from 1. The rest is as in :func:`momo`, with
+    Adam's preconditioner for its momentum.
 
-    Each step needs the loss, ``update(grads, state, params, value=loss)`` or
+    Each step needs the loss: ``update(grads, state, params, value=loss)`` or
     ``opt.step(grads, value=loss)``.
 
     Args:

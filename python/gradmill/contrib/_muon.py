@@ -128,7 +128,7 @@ def scale_by_muon(
     preconditioning: Preconditioning = "frobenius",
     weight_dimension_numbers: PyTree | Callable[[PyTree], PyTree] | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Make momentum orthogonal: its singular values all come close to one.
+    r"""Orthogonalize the momentum of matrices: all its singular values come close to one.
 
     .. math::
         m' = \beta m + (1 - \beta) g, \qquad
@@ -136,7 +136,9 @@ def scale_by_muon(
         X_{k + 1} = a X_k + (b X_k X_k^\top + c (X_k X_k^\top)^2) X_k, \qquad
         u = X_n
 
-    :math:`\hat m` is the momentum with its bias corrected, one step ahead for Nesterov's.
+    :math:`\hat m` is the bias-corrected momentum, one step ahead with Nesterov. Every direction of
+    a matrix then moves by the same amount. Use it for the hidden layers of a network; :func:`muon`
+    leaves everything else to AdamW.
 
     Args:
         ns_coeffs: The coefficients :math:`(a, b, c)` of all iterations, or a row for each.
@@ -274,8 +276,10 @@ def muon(
 ) -> GradientTransformationExtraArgs:
     r"""Muon for matrices, AdamW for all other parameters.
 
-    Matrices: :func:`scale_by_muon`, then a factor of :math:`\sqrt{\max(1, n / m)}` for :math:`m`
-    rows and :math:`n` columns, :func:`add_decayed_weights` and :func:`scale_by_learning_rate`.
+    Matrices get :func:`scale_by_muon`, then a factor of :math:`\sqrt{\max(1, n / m)}` for :math:`m`
+    rows and :math:`n` columns, then :func:`add_decayed_weights` and :func:`scale_by_learning_rate`.
+    Pick it for the hidden layers of transformers and other large networks. Leave embeddings and
+    output layers to Adam: name the matrices in ``muon_weight_dimension_numbers``.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

@@ -100,7 +100,7 @@ def scale_by_normuon(
     weight_dimension_numbers: PyTree | Callable[[PyTree], PyTree] | None = None,
     consistent_rms: float = 0.2,
 ) -> GradientTransformationExtraArgs:
-    r"""Make momentum orthogonal, then divide each neuron's part by what its size has been.
+    r"""Orthogonalize momentum, then divide each neuron's part by its recent size.
 
     .. math::
         O = \operatorname{Muon}(g), \qquad
@@ -108,9 +108,9 @@ def scale_by_normuon(
         \hat O_{ij} = \frac{O_{ij}}{\sqrt{v_j'} + \epsilon}, \qquad
         u = r \sqrt{m n} \, \frac{\hat O}{\lVert \hat O \rVert}
 
-    for a matrix of :math:`m` rows and :math:`n` columns, a column for each output of a layer: a
-    neuron. All singular values of Muon's updates are alike, but the norms of their columns are
-    not, and some neurons take over; here they move alike, at the cost of a number for each.
+    for a matrix of :math:`m` rows and :math:`n` columns, with one column per output of a layer: a
+    neuron. Muon's updates have equal singular values, but their columns have unequal norms, so some
+    neurons dominate. Here they all move alike, at the cost of one number each.
 
     Args:
         ns_coeffs: The coefficients of the iterations, as for :func:`scale_by_muon`.
@@ -198,9 +198,9 @@ def normuon(
 ) -> GradientTransformationExtraArgs:
     """NorMuon for matrices, AdamW for all other parameters.
 
-    Matrices: :func:`scale_by_normuon`, :func:`gradmill.add_decayed_weights` and
-    :func:`gradmill.scale_by_learning_rate`. As updates are as large as Adam's, one learning rate
-    may do for both; :func:`muon` is the same without a look at neurons.
+    Matrices get :func:`scale_by_normuon`, :func:`gradmill.add_decayed_weights` and
+    :func:`gradmill.scale_by_learning_rate`. Updates are as large as Adam's, so one learning rate
+    may do for both. :func:`muon` is the same without the normalization of neurons.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

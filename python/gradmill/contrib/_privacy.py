@@ -69,21 +69,20 @@ def _update(
 def differentially_private_aggregate(
     l2_norm_clip: float, noise_multiplier: float, key: Any = None, *, seed: Any = None
 ) -> GradientTransformation:
-    r"""Average the gradients of examples such that none of them can be told from the result.
+    r"""Average clipped gradients and add noise, so that no single example shows in the result.
 
     .. math::
         \frac{1}{B} \left( \sum_{b=1}^B \min\left(\frac{C}{\lVert g_b \rVert}, 1\right) g_b
         + C \sigma z \right), \qquad z \sim \mathcal N(0, 1)
 
-    It has to stand first in a chain: what comes in has a first axis of examples, which what goes
-    out has no more. How private it is depends on the noise, the share of examples in a batch and
-    the number of steps; an accountant for Gaussian noise says by how much. An example with an
-    infinity or a NaN in its gradients makes a NaN, which :func:`gradmill.zero_nans` in front does
-    away with.
+    Put it first in a chain: incoming gradients have a leading axis of examples, and outgoing ones
+    do not. How private the result is depends on the noise, the sampling rate and the number of
+    steps; use an accountant for Gaussian noise to find out. An example with an infinity or a NaN in
+    its gradients makes a NaN; put :func:`gradmill.zero_nans` before it to avoid that.
 
-    Norms and sums are those of :func:`gradmill.per_example_global_norm_clip`, which makes no array
-    of the size of what comes in. The noise is that of ``jax.random`` for the same seed (threefry),
-    to within a few roundings, and may be foreseen by who knows the seed.
+    Norms and sums are those of :func:`gradmill.per_example_global_norm_clip`, which allocates
+    nothing of the size of the input. The noise is that of ``jax.random`` for the same seed
+    (threefry), to within a few roundings. Whoever knows the seed can predict it.
 
     Args:
         l2_norm_clip: The largest norm :math:`C` that one example's gradients may have, not
@@ -129,10 +128,10 @@ def dpsgd(
     *,
     seed: Any = None,
 ) -> GradientTransformationExtraArgs:
-    """Gradient descent by private averages of the gradients of examples.
+    """DP-SGD: differentially private gradient descent.
 
-    :func:`differentially_private_aggregate`, then :func:`gradmill.trace` if there is momentum, then
-    :func:`gradmill.scale_by_learning_rate`. Gradients have a first axis of examples.
+    :func:`differentially_private_aggregate`, then :func:`gradmill.trace` with momentum, then
+    :func:`gradmill.scale_by_learning_rate`. Gradients have a leading axis of examples.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

@@ -56,7 +56,7 @@ def prodigy(
     weight_decay: float = 0.0,
     safeguard_warmup: bool = False,
 ) -> GradientTransformationExtraArgs:
-    r"""Adam that estimates its learning rate, from how far parameters have come and where to.
+    r"""Prodigy: Adam that finds its own learning rate.
 
     .. math::
         r' = \beta_3 r + \tfrac{d}{d_0} \gamma d \, \langle g, p_0 - p \rangle, \quad
@@ -65,8 +65,9 @@ def prodigy(
         u = -\gamma d \, m' / (\sqrt{v'} + d' \epsilon)
 
     :math:`m` and :math:`v` are Adam's moments of :math:`d \, g`, and :math:`\gamma` is the learning
-    rate times both bias corrections. It needs no tuned learning rate: leave that at 1, or at a
-    schedule that ends with 1 or comes from it.
+    rate times both bias corrections. The estimate :math:`d` grows with the distance that parameters
+    have moved. Leave the learning rate at 1, or use a schedule that starts from 1 or warms up to
+    it.
 
     Args:
         learning_rate: A number or a schedule that multiplies the estimate. Leave it at 1, or let it

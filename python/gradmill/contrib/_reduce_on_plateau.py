@@ -132,16 +132,16 @@ def reduce_on_plateau(
     accumulation_size: int = 1,
     min_scale: float = 0.0,
 ) -> GradientTransformationExtraArgs:
-    r"""Multiply updates by a number that falls whenever the loss does so no more.
+    r"""Multiply updates by a scale that is reduced whenever the loss stops improving.
 
-    A loss is better than the best one so far if it is less than :math:`(1 - r) f - a`, with the
-    tolerances :math:`r` and :math:`a`. After ``patience`` of them in a row that are not, the
-    number, which begins with 1, is multiplied by ``factor``. Put it behind an optimizer in a chain;
-    pick it where nobody knows in advance when a learning rate should fall.
+    A loss counts as an improvement if it is less than :math:`(1 - r) f - a`, with the best loss
+    :math:`f` and the tolerances :math:`r` and :math:`a`. After ``patience`` losses in a row without
+    improvement, the scale, which starts at 1, is multiplied by ``factor``. Put it after an
+    optimizer in a chain; pick it if nobody knows in advance when the learning rate should fall.
 
-    Each step needs the loss, ``update(grads, state, params, value=loss)`` or
-    ``opt.step(grads, value=loss)``. Losses of batches are noisy: let ``accumulation_size`` of them
-    make up an average. Such an average is what counts in all the above then.
+    Each step needs the loss: ``update(grads, state, params, value=loss)`` or
+    ``opt.step(grads, value=loss)``. Losses of batches are noisy: average ``accumulation_size`` of
+    them, and the average is what counts in all of the above.
 
     Args:
         factor: The factor of each reduction, between 0 and 1.

@@ -137,19 +137,18 @@ def sam(
     opaque_mode: bool = False,
     batch_axis_name: str | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Take gradients where the loss near the parameters is high, to end where it is flat.
+    r"""SAM: take gradients where the loss nearby is high, to end up in a flat minimum.
 
     .. math:: \hat p = p - u_{\mathrm{adv}}(\nabla f(p)), \qquad p' = p + u(\nabla f(\hat p))
 
-    A round is ``sync_period - 1`` steps of the adversary against their sign, away from the minimum,
-    and then a step of the optimizer from where the round began. Flat minima generalize better, at
-    the cost of twice as many gradients.
+    A round is ``sync_period - 1`` steps of ascent, away from the minimum, and then one step of the
+    optimizer from where the round began. Flat minima generalize better, at the cost of twice as
+    many gradients.
 
-    In the usual mode a round is as many updates: parameters between them are those of the
-    adversary, and each has to get gradients at the parameters that it left. In opaque mode a round
-    is one update, which needs a function: ``update(grads, state, params, grad_fn=grad_fn)``.
-    ``grad_fn(params, step)`` returns gradients at other parameters, with ``step`` from 0; these
-    come in float32 at least.
+    In the usual mode each of these steps is one update, and each needs the gradients at the
+    parameters that the last one left. In opaque mode a round is a single update, which needs a
+    function: ``update(grads, state, params, grad_fn=grad_fn)``. ``grad_fn(params, step)`` returns
+    gradients at other parameters, with ``step`` from 0; these parameters are float32 at least.
 
     Args:
         optimizer: The optimizer that descends, such as ``gradmill.sgd(0.1)``.

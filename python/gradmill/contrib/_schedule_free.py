@@ -104,7 +104,7 @@ def schedule_free(
     weight_lr_power: float = 2.0,
     state_dtype: DTypeLike | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Average the iterates of a transformation instead of decaying its learning rate.
+    r"""Average the iterates of an optimizer instead of decaying its learning rate.
 
     .. math::
         z' = z + u, \qquad
@@ -112,9 +112,10 @@ def schedule_free(
         p' = b_1 \, x' + (1 - b_1) \, z', \qquad
         c = w_t / \sum_{s \le t} w_s, \quad w_t = (\max_{s \le t} \gamma_s)^k
 
-    :math:`u` is the update of the transformation for gradients at the parameters :math:`p`; the
-    average :math:`x`, which :func:`schedule_free_eval_params` gives, is what to evaluate with. It
-    takes the place of momentum, so the transformation inside should have none.
+    :math:`u` is the update of the inner optimizer for gradients at the parameters :math:`p`.
+    Evaluate with the average :math:`x`, which :func:`schedule_free_eval_params` returns. Averaging
+    replaces momentum, so the inner optimizer should have none. Pick it if the length of the run is
+    not known in advance.
 
     Args:
         base_optimizer: The transformation, with the same learning rate.
@@ -177,7 +178,7 @@ def schedule_free_sgd(
     weight_lr_power: float = 2.0,
     state_dtype: DTypeLike | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Gradient descent inside of :func:`schedule_free`.
+    """Gradient descent without a learning rate schedule, by :func:`schedule_free`.
 
     Args:
         learning_rate: The learning rate. No decay is needed; set ``warmup_steps`` for a warm-up.
@@ -227,7 +228,7 @@ def schedule_free_adamw(
     weight_lr_power: float = 2.0,
     state_dtype: DTypeLike | None = None,
 ) -> GradientTransformationExtraArgs:
-    """AdamW without its first moment inside of :func:`schedule_free`.
+    """AdamW without a learning rate schedule, by :func:`schedule_free`.
 
     Args:
         learning_rate: The learning rate. No decay is needed; set ``warmup_steps`` for a warm-up.

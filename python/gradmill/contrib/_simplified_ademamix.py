@@ -55,10 +55,10 @@ def scale_by_simplified_ademamix(
         m' = \beta_1 m + u, \qquad v' = \beta_2 v + (1 - \beta_2) u^2, \qquad
         u' = \frac{m' + \alpha u}{\sqrt{v' / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
 
-    with :math:`t` from 1. The slow moment is a sum, not an average: it grows to
+    Here :math:`t` counts from 1. The slow moment is a sum, not a mean: it grows to
     :math:`1 / (1 - \beta_1)` times an update, so learning rates are that much smaller than Adam's.
-    It takes one array less than :func:`scale_by_ademamix`. Raise ``alpha`` for small batches, where
-    the last gradient should count for less than the sum, to about 100 with large ones.
+    It takes one array less than :func:`scale_by_ademamix`. Raise ``alpha`` with the batch size:
+    small batches want the sum to dominate; large ones go up to about 100.
 
     Args:
         b1: How much of the running sum of gradients each step keeps: about ``1 / (1 - b1)`` steps.
@@ -115,7 +115,7 @@ def simplified_ademamix(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    """AdEMAMix with one moment: a long sum of gradients, and more of the last one.
+    """Simplified AdEMAMix: a long sum of gradients, plus a multiple of the current one.
 
     :func:`scale_by_simplified_ademamix`, then :func:`gradmill.add_decayed_weights`, then
     :func:`gradmill.scale_by_learning_rate`.

@@ -31,8 +31,8 @@ _SLOTS = ("mu", "nu", "left", "right", "left_basis", "right_basis")
 class ScaleBySoapState(NamedTuple):
     """The state of :func:`scale_by_soap`.
 
-    Factors and bases have a square for each matrix, of its rows or of its columns; of length 0
-    where that side is too long.
+    Factors and bases hold one square matrix per matrix, for its rows or its columns; its side is 0
+    where that dimension is too long.
 
     Attributes:
         count: Steps taken, a 0-d int32 array.
@@ -242,10 +242,10 @@ def scale_by_soap(
         Q' = \operatorname{QR}(L' Q) \text{ for both sides, every } f \text{ steps}
 
     The first step finds the eigenvectors of :math:`L` and :math:`R`, and its update is zero;
-    :math:`t` counts from the second. Take it for matrices of moderate size with gradients that are
-    correlated along rows or columns, where it needs fewer steps than Adam; a step costs products
-    of matrices, and its state for :math:`m` rows and :math:`n` columns
-    :math:`2 m n + 2 m^2 + 2 n^2` numbers.
+    :math:`t` counts from the second. Use it for matrices of moderate size whose gradients are
+    correlated along rows or columns: it then needs fewer steps than Adam. A step costs a few matrix
+    products, and state for :math:`m` rows and :math:`n` columns is :math:`2 m n + 2 m^2 + 2 n^2`
+    numbers.
 
     Args:
         b1: How much of the running mean of gradients each step keeps. The mean spans about
@@ -328,8 +328,9 @@ def soap(
 ) -> GradientTransformationExtraArgs:
     r"""SOAP for matrices, AdamW for all other parameters.
 
-    Matrices: :func:`scale_by_soap`, :func:`gradmill.add_decayed_weights` and
-    :func:`gradmill.scale_by_learning_rate`. The others have the same hyperparameters.
+    Matrices get :func:`scale_by_soap`, :func:`gradmill.add_decayed_weights` and
+    :func:`gradmill.scale_by_learning_rate`. Other parameters get Adam with the same
+    hyperparameters.
 
     Args:
         learning_rate: A number or a schedule; the paper uses 3e-3, higher than usual for AdamW.

@@ -147,7 +147,7 @@ def sophia(
     verbose: bool = False,
     print_win_rate_every_n_steps: int = 0,  # noqa: ARG001  (of optax's signature)
 ) -> GradientTransformationExtraArgs:
-    r"""Sophia: the first moment over the diagonal of the Hessian, with a bound on each element.
+    r"""Sophia: momentum divided by the diagonal of the Hessian, with each element clipped.
 
     .. math::
         m' = \beta_1 m + (1 - \beta_1) g, \qquad
@@ -156,10 +156,10 @@ def sophia(
             + \lambda p \right), \qquad
         h' = \beta_2 h + (1 - \beta_2) \hat h
 
-    The last of these only in the first of each ``update_interval`` steps. Steps are large where the
-    loss is flat; where the estimate is wrong, or the loss curves down, the bound keeps them small.
-    It is for language models. Choose ``gamma`` such that between a tenth and half of the elements
-    are not at the bound.
+    The Hessian is estimated only once every ``update_interval`` steps. Steps are large where the
+    loss is flat. Where the estimate is wrong, or the loss curves down, the bound keeps them small.
+    It was made for language models. Choose ``gamma`` such that between a tenth and half of the
+    elements stay below the bound.
 
     The estimate :math:`\hat h` needs a function: ``update(grads, state, params, hvp_fn=hvp_fn)``;
     see :func:`hutchinson_estimator_diag_hessian`.
