@@ -9,7 +9,7 @@ def rounding_key(rounding: str, seed: int) -> tuple[int, int] | None:
     """What to draw with for rounding at random, or None for rounding to nearest.
 
     Raises:
-        TypeError: ``seed`` is no integer.
+        TypeError: ``seed`` is not an integer.
         ValueError: ``rounding`` is none of the two, or ``seed`` is out of range.
     """
     if rounding not in {"nearest", "stochastic"}:

@@ -31,56 +31,56 @@ class Optimizer(Binding[P]):
     """A transformation bound to parameters, which it updates in place.
 
     A step validates the gradients, runs the whole chain in as few passes over memory as it allows,
-    and overwrites parameters and state. A step that raises leaves both bit for bit as they were.
-    Where a chain has members written in Python, the part behind the last of them runs in place, and
-    what comes before returns new state.
+    and overwrites parameters and state. A step that raises leaves both bit for bit as they were. In
+    a chain with members written in Python, the part after the last of them runs in place; the part
+    before returns new state.
 
-    An optimizer can be copied and pickled, with parameters, state, master copies, steps taken and
-    what rounding draws with; the copy has arrays of its own and goes on with the same bits. What
-    else the same ``deepcopy`` or pickle holds of these arrays, it holds in the copy as well.
+    Optimizers can be copied and pickled, with parameters, state, master copies, step count and
+    random seed. The copy has arrays of its own and continues with the same bits. If the same
+    ``deepcopy`` or pickle holds other references to these arrays, they refer to the copies too.
 
-    Steps allocate nothing once a few have been taken. Where a chain has to know its update as a
-    whole behind an op with state, as for a clip behind Adam, the optimizer keeps memory of that
-    size.
+    After the first few, steps allocate nothing. A chain that measures its update after an op with
+    state, such as a clip after Adam, keeps a buffer of the size of the parameters.
 
-    Two optimizers may be bound to the same parameters, as for two losses. Their steps then follow
-    each other on the same numbers; from two threads at once they are torn.
+    Two optimizers may share parameters, for two losses say. Step them in turn, never from two
+    threads at once.
 
     Args:
         tx: The transformation.
         params: A tree of float arrays: one flat vector, a list, a dict, a NamedTuple, or any class
-            registered with optree. The arrays are kept and overwritten; none may share memory with
-            another. They may be strided, Fortran-ordered or memory-mapped. None is passed over, and
-            so is what is frozen, and what masks leave to nobody and is no array of floats: these
-            are not looked at, nor are their gradients.
-        master: Whether to keep a float32 copy of each float16 or bfloat16 parameter, on which the
-            chain works and which the parameter is rounded from, in the same pass. Steps too small
-            for half precision add up there. Or a tree like ``params`` of such copies, from
-            :attr:`master` of another optimizer; float32 and float64 parameters need none.
+            registered with optree. The arrays are kept and overwritten; no two may share memory.
+            They may be strided, Fortran-ordered or memory-mapped. Some leaves are not looked at,
+            nor are their gradients: None, frozen leaves, and leaves that masks leave to nobody and
+            that are not float arrays.
+        master: Whether to keep a float32 copy of each float16 or bfloat16 parameter. The chain
+            works on the copy, where steps too small for 16 bits add up, and the parameter is
+            rounded from it in the same pass. Or a tree like ``params`` of such copies, from
+            :attr:`master` of another optimizer. float32 and float64 parameters need none.
         rounding: How float16 and bfloat16 parameters and state are rounded: "nearest", with ties to
-            even, or "stochastic", up or down with the chances that make it right on average.
-        seed: What stochastic rounding draws with, from 0 to 2**64 - 1. It depends on the seed, the
-            number of steps taken, the leaf and the element alone.
-        maximize: Whether steps go uphill: as with :func:`maximize` before ``tx``, with no change to
-            the structure of the state.
-        others: What becomes of leaves of integers, bools and strings, such as counters that a
-            network keeps among its weights: "refuse" for an error, "keep" to leave them as they
-            are, whatever their gradients. To the chain they are None.
+            even, or "stochastic", up or down at random so that it is right on average.
+        seed: The seed of stochastic rounding, from 0 to 2**64 - 1. The outcome depends only on the
+            seed, the number of steps taken, the leaf and the element.
+        maximize: Whether steps go uphill, as with :func:`maximize` before ``tx``, but without a
+            change to the structure of the state.
+        others: What to do with leaves of integers, bools and strings, such as counters that a
+            network keeps among its weights: "refuse" them with an error, or "keep" them unchanged,
+            whatever their gradients. The chain sees None in their place.
 
     Attributes:
-        params: The tree that was passed in. Write into its arrays to change them. Where one has
-            been replaced by another array, the next step says so; see :meth:`load`.
-        state: The state, of the same structure as ``tx.init(params)`` gives. Native states are
-            overwritten by each step; copy them for a snapshot, and write into their arrays.
-        master: The parameters that the chain works on: the float32 copies, and the parameters
-            themselves where there are none. Steps round parameters from them and overwrite what is
-            written into a parameter that has such a copy; :meth:`load` writes both.
+        params: The tree that you passed in. Write into its arrays to change them. If you replace an
+            array by another, the next step raises; see :meth:`load`.
+        state: The state, with the structure of ``tx.init(params)``. Native states are overwritten
+            by each step: copy them for a snapshot, and write into their arrays to change them.
+        master: The parameters that the chain works on: float32 copies, or the parameters themselves
+            where there are none. A step overwrites what you write into a parameter that has a
+            copy; :meth:`load` writes both.
 
     Raises:
-        LeafTypeError: A parameter is no NumPy array of floats.
+        LeafTypeError: A parameter is not a NumPy array of floats.
         LeafValueError: A parameter is read-only, byte-swapped, misaligned or overlaps another.
         TreeError: ``master`` has another structure than ``params``.
-        ValueError: ``rounding`` or ``others`` is neither of its two, or ``seed`` is out of range.
+        ValueError: ``rounding`` or ``others`` is not one of its two values, or ``seed`` is out of
+            range.
 
     Example:
         >>> import numpy as np
@@ -92,7 +92,7 @@ class Optimizer(Binding[P]):
         >>> params
         {'w': array([0.9, 2.1]), 'b': array(0.4)}
 
-        A ten-thousandth is too little for a float16 of one:
+        Near 1, a float16 cannot hold a step of a ten-thousandth:
 
         >>> half = np.ones(1, np.float16)
         >>> opt = gm.Optimizer(gm.sgd(1e-4), half, master=True)
@@ -133,25 +133,25 @@ class Optimizer(Binding[P]):
         """Update parameters and state in place.
 
         Args:
-            grads: A tree like ``params``; mappings of any kind match by key. A None leaves its
-                parameter and its state as they are.
-            params: The parameters, where they may be in other arrays than in the step before; see
-                :meth:`rebind`. None for those that are bound.
-            zero_grads: Whether the arrays of gradients are zeros afterwards.
-            report: What to report beside what costs nothing: "update_norm", "param_norm",
-                "update_ratio" (both norms), "learning_rate". Norms are summed as parameters are
-                written, with no further read of memory.
-            **extra_args: Handed to the members of the chain that take extra arguments.
+            grads: A tree like ``params``; mappings of any kind match by key. None leaves its
+                parameter and that parameter's state as they are.
+            params: The parameters, if they may be in other arrays than in the last step; see
+                :meth:`rebind`. None for the arrays that are bound.
+            zero_grads: Whether to set the gradient arrays to zero afterwards.
+            report: What to report besides what is free: "update_norm", "param_norm", "update_ratio"
+                (both norms), "learning_rate". Norms are summed while parameters are written,
+                without another read of memory.
+            **extra_args: Passed to the members of the chain that take extra arguments.
 
         Returns:
-            What the step met on its way.
+            What the step found out on its way.
 
         Raises:
             TreeError: ``grads`` has another structure than ``params``, or an array where that has
                 None; the message has the first place where they differ.
             LeafValueError: A gradient has the wrong shape, or shares memory with parameters or
                 state.
-            LeafTypeError: A gradient is no array of floats.
+            LeafTypeError: A gradient is not an array of floats.
             LeafValueError, TreeError: ``params`` or ``master`` hold other arrays than those that
                 steps write to.
             RuntimeError: Another thread is inside a step of this optimizer.

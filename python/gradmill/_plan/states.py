@@ -29,7 +29,7 @@ def init_link(link: Link, own: PyTree, as_array: Callable[[object], Any] = as_na
         as_array: Makes an array of a parameter, or raises a TypeError.
 
     Raises:
-        LeafTypeError: A parameter that needs a slot is no array of floats.
+        LeafTypeError: A parameter that needs a slot is not an array of floats.
         LeafValueError: There is no slot for one of its shape.
     """
     spec = link.spec
@@ -67,7 +67,7 @@ def check_counts(link: Link, state: PyTree) -> None:
     """See that all counts in the state of a link are such.
 
     Raises:
-        FieldError: One is no integer, or negative.
+        FieldError: One is not an integer, or negative.
     """
     of_control = () if link.control is None else link.control.counts
     for field in link.counts or of_control:
@@ -78,7 +78,7 @@ def steps_counted(links: Sequence[Link], states: Sequence[PyTree]) -> int:
     """The largest count of steps among the states of links.
 
     Raises:
-        LeafTypeError: A count is no integer; the message has its path.
+        LeafTypeError: A count is not an integer; the message has its path.
         LeafValueError: A count is negative.
     """
     counts = [0]

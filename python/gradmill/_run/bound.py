@@ -35,7 +35,7 @@ def to_zero(spec: Treespec, updates: Sequence[Any]) -> list[np.ndarray[Any, Any]
     """The arrays of gradients, which are to be overwritten.
 
     Raises:
-        LeafTypeError: One is no NumPy array.
+        LeafTypeError: One is not a NumPy array.
         LeafValueError: One is read-only.
     """
     found: list[np.ndarray[Any, Any]] = []

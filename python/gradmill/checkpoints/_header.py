@@ -37,7 +37,7 @@ class Header(NamedTuple):
     Attributes:
         trees: The structures of its trees.
         arrays: Its arrays by name.
-        optimizer: Of an optimizer what is no tree, or None.
+        optimizer: Of an optimizer what is not a tree, or None.
     """
 
     trees: dict[str, Any]

@@ -59,7 +59,7 @@ def parts_of(optimizer: Optimizer) -> tuple[dict[str, PyTree], dict[str, Any]]:
 
 
 def _kept(leaf: Any) -> Any:
-    """A parameter; one that is no array is looked at by no step, and need not be written."""
+    """A parameter; one that is not an array is looked at by no step, and need not be written."""
     is_known = hasattr(leaf, "__array__") or type(leaf) in CONSTANTS
     return leaf if is_known else Other(type(leaf).__name__)
 

@@ -94,7 +94,7 @@ def scale_by_adam_mini(
         have a length of 1 along all axes but ``axis``. It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, ``mu_dtype`` is no dtype of floats, or
+        TypeError: A hyperparameter is not a real number, ``mu_dtype`` is not a dtype of floats, or
             ``axis`` or ``num_blocks`` no integer.
         ValueError: A hyperparameter is out of bounds, or there are parts and no axis.
         LeafValueError: From ``init``: a leaf has no such axis, or no such parts.
@@ -178,7 +178,7 @@ def adam_mini(
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
         LeafValueError: From ``init``: a leaf has no such axis, or no such parts.
 

@@ -98,7 +98,7 @@ def scale_by_ademamix(
         A transformation with state :class:`ScaleByAdemamixState`. It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is no dtype of floats.
+        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is not a dtype of floats.
         ValueError: A hyperparameter is out of bounds.
 
     Example:
@@ -183,7 +183,7 @@ def ademamix(
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

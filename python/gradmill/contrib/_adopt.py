@@ -75,7 +75,7 @@ def scale_by_adopt(
         A transformation with state :class:`gradmill.ScaleByAdamState`. It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, ``mu_dtype`` is no dtype of floats, or
+        TypeError: A hyperparameter is not a real number, ``mu_dtype`` is not a dtype of floats, or
             ``clip_value_fn`` no function.
         ValueError: A hyperparameter is out of bounds.
 
@@ -145,7 +145,7 @@ def adopt(
         The chain of the two. The first step is zero.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

@@ -35,7 +35,7 @@ class CautiousState(NamedTuple):
     """The state of :func:`cautious`.
 
     Attributes:
-        inner_state: The state of the transformation inside.
+        inner_state: The state of the inner transformation.
 
     Example:
         >>> import numpy as np
@@ -106,7 +106,7 @@ def cautious(
         :func:`cautious_adamw` leaves it out, as the paper does.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``least_share`` is out of bounds or NaN.
 
     Example:
@@ -224,7 +224,7 @@ def cautious_adamw(
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

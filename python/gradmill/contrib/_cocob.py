@@ -119,7 +119,7 @@ def cocob(
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

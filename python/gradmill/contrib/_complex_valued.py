@@ -24,7 +24,7 @@ class SplitRealAndImaginaryState(NamedTuple):
     """The state of :func:`split_real_and_imaginary`.
 
     Attributes:
-        inner_state: The state of the transformation inside.
+        inner_state: The state of the inner transformation.
 
     Example:
         >>> import numpy as np
@@ -138,7 +138,7 @@ def split_real_and_imaginary(inner: TransformationLike) -> GradientTransformatio
         each step, in Python.
 
     Raises:
-        TypeError: ``inner`` is no transformation.
+        TypeError: ``inner`` is not a transformation.
 
     Example:
         >>> import numpy as np

@@ -79,7 +79,7 @@ def dadapt_adamw(
         which turns the sign of gradients. While all gradients are zero the estimate stays.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
 
     Example:

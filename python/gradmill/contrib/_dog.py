@@ -102,7 +102,7 @@ def dog(
         A chain whose second state is a :class:`DoGState`, and whose ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``init_step`` has another name, or a number is out of bounds or NaN.
 
     Example:

@@ -68,7 +68,7 @@ def dowg(
         A chain whose second state is a :class:`DoWGState`, and whose ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
 
     Example:

@@ -51,7 +51,7 @@ class GaLoreState(NamedTuple):
 
     Attributes:
         count: Steps taken, a 0-d int32 array.
-        base_optimizer_state: The state of the transformation inside, for matrices of low rank.
+        base_optimizer_state: The state of the inner transformation, for matrices of low rank.
         projector: For each matrix the basis of the space that its gradients are projected on, in
             columns; of shape (0, 0) for other leaves.
 
@@ -263,10 +263,10 @@ def scale_by_galore(
     Returns:
         A transformation with state :class:`GaLoreState`. It runs on NumPy, the one inside as it
         does by itself. Singular vectors come from NumPy's LAPACK, on which their first signs and
-        last bits depend. Other leaves pass through the transformation inside as they are.
+        last bits depend. Other leaves pass through the inner transformation as they are.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
         LeafValueError: A leaf cannot be seen as it is said.
         TreeError: ``weight_dimension_numbers`` has another structure.
@@ -335,7 +335,7 @@ def galore(
         A chain whose first state is a :class:`GaLoreState`, and whose ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
 
     Example:

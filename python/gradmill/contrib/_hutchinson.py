@@ -99,7 +99,7 @@ def hutchinson_estimator_diag_hessian(random_seed: Any = None) -> GradientTransf
 
     Raises:
         TypeError: ``random_seed`` is neither a seed nor a key.
-        ValueError: From a call: there is no function.
+        ValueError: From a call: there is not a function.
 
     Example:
         >>> import numpy as np

@@ -88,7 +88,7 @@ def scale_by_mars(
         updates of another one. It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is no dtype of floats.
+        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is not a dtype of floats.
         ValueError: A hyperparameter is out of bounds.
 
     Example:
@@ -159,7 +159,7 @@ def mars(
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

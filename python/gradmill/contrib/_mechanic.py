@@ -26,7 +26,7 @@ class MechanicState(NamedTuple):
     """The state of :func:`mechanize`.
 
     Attributes:
-        base_optimizer_state: The state of the transformation inside.
+        base_optimizer_state: The state of the inner transformation.
         count: Steps taken, a 0-d int32 array.
         r: Rewards, an array with an element for each decay.
         m: Largest rewards of a step, likewise.
@@ -151,7 +151,7 @@ def mechanize(
         runs on NumPy, the one inside as it does by itself.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
 
     Example:

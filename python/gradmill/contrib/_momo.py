@@ -141,7 +141,7 @@ def momo(
         ``value``, and which turns the sign of gradients. It runs on NumPy.
 
     Raises:
-        TypeError: An argument is of the wrong kind; or, from a step, ``value`` is.
+        TypeError: An argument has the wrong type; or, from a step, ``value`` is.
         ValueError: A number is out of bounds or NaN; or, from a step, there is no ``value``.
 
     Example:

@@ -163,7 +163,7 @@ def scale_by_muon(
         those of its BLAS, and depend on that in their last bits.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN, ``ns_coeffs`` has another shape, or there is
             no such ``preconditioning``.
         LeafValueError: From ``update``: a leaf is no matrix, and nothing says how it is made up.
@@ -313,7 +313,7 @@ def muon(
         Its ``update`` needs ``params``. The first part runs on NumPy, the second natively.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN, or there is no such preset or
             ``preconditioning``.
         LeafValueError: From ``update``: a leaf cannot be seen as matrices.

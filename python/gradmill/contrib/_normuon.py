@@ -134,7 +134,7 @@ def scale_by_normuon(
         A chain with the states :class:`MuonState` and :class:`NorMuonState`. It runs on NumPy.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN, ``ns_coeffs`` has another shape, or there is
             no such ``preconditioning``.
         LeafValueError: A leaf is no matrix, and nothing says how it is made up.
@@ -234,7 +234,7 @@ def normuon(
         NumPy, the second natively.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN, or there is no such preset or
             ``preconditioning``.
         LeafValueError: A leaf cannot be seen as matrices.

@@ -96,7 +96,7 @@ def differentially_private_aggregate(
         A transformation with state :class:`DifferentiallyPrivateAggregateState`.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds, or both ``key`` and ``seed`` are given.
 
     Example:
@@ -149,7 +149,7 @@ def dpsgd(
         The chain of the three.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds, or both ``key`` and ``seed`` are given.
 
     Example:

@@ -159,7 +159,7 @@ def reduce_on_plateau(
         ``value``. It does not change the sign.
 
     Raises:
-        TypeError: An argument is of the wrong kind; or, from a step, ``value`` is.
+        TypeError: An argument has the wrong type; or, from a step, ``value`` is.
         ValueError: An argument is out of bounds; or, from a step, there is no ``value``.
 
     Example:

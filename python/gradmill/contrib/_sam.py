@@ -166,7 +166,7 @@ def sam(
         NumPy, those inside as they do by themselves.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``sync_period`` is less than 1, or ``batch_axis_name`` not None; or, from a step
             in opaque mode, there is no ``grad_fn``.
 

@@ -37,7 +37,7 @@ class ScheduleFreeState(NamedTuple):
         weight_sum: The sum of the weights so far, a 0-d array.
         step_count: One more than the number of steps taken, a 0-d int32 array.
         max_lr: The largest learning rate so far, a 0-d array.
-        base_optimizer_state: The state of the transformation inside.
+        base_optimizer_state: The state of the inner transformation.
         z: What that moves, a tree like the parameters.
 
     Example:
@@ -133,7 +133,7 @@ def schedule_free(
         It is one pass with the one inside.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``b1`` is out of bounds, or a number is NaN.
 
     Example:
@@ -194,7 +194,7 @@ def schedule_free_sgd(
         A transformation with state :class:`ScheduleFreeState`, whose ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``b1`` is out of bounds, or a number is NaN.
 
     Example:
@@ -249,7 +249,7 @@ def schedule_free_adamw(
         A transformation with state :class:`ScheduleFreeState`, whose ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``b1`` or ``b2`` is out of bounds, or a number is NaN.
 
     Example:

@@ -271,7 +271,7 @@ def scale_by_soap(
         the sign.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
         LeafValueError: A leaf is no matrix, and nothing says how it is made up.
         TreeError: ``weight_dimension_numbers`` has another structure.
@@ -363,7 +363,7 @@ def soap(
         first step leaves matrices as they are, but for their decay.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
         LeafValueError: A leaf cannot be seen as matrices.
         TreeError: ``weight_dimension_numbers`` has another structure.

@@ -193,7 +193,7 @@ def sophia(
         What estimates and averages the Hessian runs on NumPy.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN, or ``verbose`` is true.
 
     Example:

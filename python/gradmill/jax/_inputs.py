@@ -89,7 +89,7 @@ def inputs_of(
 
     Raises:
         TreeError: A tree has another structure than the updates.
-        LeafTypeError: A leaf that an op looks at is no array of floats.
+        LeafTypeError: A leaf that an op looks at is not an array of floats.
         LeafValueError: An array has another shape than its update.
         ValueError: There are no parameters, and they are needed.
     """

@@ -1,4 +1,4 @@
-"""A transformation as operations of JAX, from the same descriptions and formulas."""
+"""A transformation as JAX operations, from the same descriptions and formulas."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _HOLE = optax.MaskedNode()
 
 
 class Lowering:
-    """The two functions of a transformation on arrays of JAX."""
+    """The two functions of a transformation on JAX arrays."""
 
     def __init__(self, tx: TransformationLike) -> None:
         self.tx = tx
@@ -221,7 +221,7 @@ class _Walk:
 
 
 def _lowered(tx: TransformationLike) -> TransformationLike:
-    """``tx``, or what does the same to arrays of JAX where it runs on those of NumPy alone."""
+    """``tx``, or what does the same to JAX arrays where it runs on those of NumPy alone."""
     formula = formula_of(tx)
     if formula is not None:
         on_jax = formula.on(jnp, Lowering)

@@ -79,7 +79,7 @@ def adafactor(
         The chain, as long as the arguments make it. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds.
 
     Example:

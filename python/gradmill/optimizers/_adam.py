@@ -72,7 +72,7 @@ def adam(
         The chain of the two.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np
@@ -164,7 +164,7 @@ def adamw(
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np

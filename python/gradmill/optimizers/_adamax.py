@@ -35,7 +35,7 @@ def adamax(
         The chain of the two.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: One is out of bounds, as for :func:`scale_by_adamax`.
 
     Example:
@@ -84,7 +84,7 @@ def adamaxw(
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: One is out of bounds, as for :func:`scale_by_adamax`.
 
     Example:

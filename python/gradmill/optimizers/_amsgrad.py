@@ -59,7 +59,7 @@ def amsgrad(
         The chain of the two.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: One is out of bounds, as for :func:`scale_by_amsgrad`.
 
     Example:

@@ -60,7 +60,7 @@ def fromage(
         :func:`add_decayed_weights`. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``min_norm`` is negative or NaN.
 
     Example:

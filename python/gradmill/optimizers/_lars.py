@@ -68,7 +68,7 @@ def lamb(
         ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np
@@ -127,7 +127,7 @@ def lars(
         :func:`scale_by_learning_rate` and :func:`trace`. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np

@@ -48,7 +48,7 @@ def lbfgs(
         ``grad`` and ``value_and_grad_fn``, where optax has ``value_fn`` and differentiates it.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``memory_size`` is below 1.
 
     Example:

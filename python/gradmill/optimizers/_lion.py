@@ -48,7 +48,7 @@ def lion(
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: One is out of bounds, as for :func:`scale_by_lion`.
 
     Example:

@@ -59,7 +59,7 @@ def nadam(
         What :func:`adam` returns.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np
@@ -138,7 +138,7 @@ def nadamw(
         What :func:`adamw` returns. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np

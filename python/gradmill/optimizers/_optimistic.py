@@ -40,7 +40,7 @@ def optimistic_gradient_descent(
         The chain of :func:`scale_by_optimistic_gradient` and :func:`scale_by_learning_rate`.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np
@@ -101,7 +101,7 @@ def optimistic_adam_v2(
         :func:`scale_by_learning_rate`.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np
@@ -161,7 +161,7 @@ def optimistic_adam(
         The chain of :func:`scale_by_adam`, :func:`scale_by_optimistic_gradient` and :func:`scale`.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: The learning rate is a schedule.
 
     Example:

@@ -41,7 +41,7 @@ def polyak_sgd(
         step as ``value``.
 
     Raises:
-        TypeError: An argument is of the wrong kind. From ``update``: there is no ``value``.
+        TypeError: An argument has the wrong type. From ``update``: there is no ``value``.
         ValueError: One is out of bounds, as for :func:`scale_by_polyak`.
 
     Example:

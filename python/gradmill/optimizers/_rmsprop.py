@@ -63,7 +63,7 @@ def rmsprop(
         The chain of the three, with :func:`identity` in place of a trace without momentum.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np

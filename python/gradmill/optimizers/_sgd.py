@@ -49,7 +49,7 @@ def sgd(
         The chain of the two, with :func:`identity` in place of a trace without momentum.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np
@@ -96,7 +96,7 @@ def noisy_sgd(
         The chain of :func:`add_noise` and :func:`scale_by_learning_rate`.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: Both ``key`` and ``seed`` are given.
 
     Example:

@@ -69,7 +69,7 @@ def signum(
         The chain of the three.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np

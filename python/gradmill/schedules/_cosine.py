@@ -28,7 +28,7 @@ class _CosineDecay(BuiltinSchedule):
 def cosine_decay_schedule(
     init_value: float, decay_steps: int, alpha: float = 0.0, exponent: float = 1.0
 ) -> BuiltinSchedule:
-    r"""Fall from a value along half a wave of the cosine.
+    r"""Decay from a value along half a cosine wave. The usual choice for a run of known length.
 
     .. math::
         v_0 \left((1 - \alpha)

@@ -47,7 +47,7 @@ def exponential_decay(
     staircase: bool = False,
     end_value: float | None = None,
 ) -> BuiltinSchedule:
-    r"""Multiply by the same rate in every period of steps.
+    r"""Multiply by the same factor every ``transition_steps``, smoothly or in jumps.
 
     .. math:: v_0\, r^{\max(t - b, 0) / T}
 

@@ -42,7 +42,7 @@ class _Joined(BuiltinSchedule):
 
 @recorded
 def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> BuiltinSchedule:
-    """Follow one schedule after the other; each counts from 0.
+    """Follow one schedule after another; each counts from 0.
 
     Args:
         schedules: The schedules. Each one is called with the count since it took over.
@@ -82,7 +82,7 @@ def warmup_cosine_decay_schedule(
     end_value: float = 0.0,
     exponent: float = 1.0,
 ) -> BuiltinSchedule:
-    """Rise in equal steps, then fall along half a wave of the cosine.
+    """Rise linearly, then decay along half a cosine wave. The usual choice for transformers.
 
     :func:`linear_schedule` for ``warmup_steps``, then :func:`cosine_decay_schedule`.
 

@@ -19,10 +19,10 @@ def linear_onecycle_schedule(
     div_factor: float = 25.0,
     final_div_factor: float = 1e4,
 ) -> BuiltinSchedule:
-    """Rise to a peak, fall back to the first value and then much lower, all along lines.
+    """One cycle: rise linearly to a peak, fall back to the start, then much lower.
 
-    The values are ``peak_value / div_factor`` at step 0, ``peak_value``, again
-    ``peak_value / div_factor``, and last ``peak_value / (div_factor * final_div_factor)``.
+    The values are ``peak_value / div_factor`` at step 0, then ``peak_value``, then
+    ``peak_value / div_factor`` again, and finally ``peak_value / (div_factor * final_div_factor)``.
 
     Args:
         transition_steps: The number of steps of the whole cycle.
@@ -70,9 +70,9 @@ def cosine_onecycle_schedule(
     div_factor: float = 25.0,
     final_div_factor: float = 1e4,
 ) -> BuiltinSchedule:
-    """Rise to a peak and fall much lower than the first value, along half waves of the cosine.
+    """One cycle: rise to a peak and fall far below the start, along half cosine waves.
 
-    The values are ``peak_value / div_factor`` at step 0, ``peak_value``, and last
+    The values are ``peak_value / div_factor`` at step 0, then ``peak_value``, and finally
     ``peak_value / (div_factor * final_div_factor)``.
 
     Args:

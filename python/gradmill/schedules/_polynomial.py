@@ -33,7 +33,7 @@ def polynomial_schedule(
     transition_steps: int,
     transition_begin: int = 0,
 ) -> BuiltinSchedule:
-    r"""Go from one value to another along a power of the remaining share of steps.
+    r"""Go from one value to another along a power of the remaining steps.
 
     .. math:: (v_0 - v_1) \left(1 - \frac{\min(\max(t - b, 0), T)}{T}\right)^{p} + v_1
 
@@ -71,7 +71,7 @@ def polynomial_schedule(
 def linear_schedule(
     init_value: float, end_value: float, transition_steps: int, transition_begin: int = 0
 ) -> BuiltinSchedule:
-    r"""Go from one value to another in equal steps.
+    r"""Go from one value to another linearly.
 
     .. math:: v_0 + (v_1 - v_0) \min(\max(t - b, 0), T) / T
 

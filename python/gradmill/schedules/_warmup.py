@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def warmup_constant_schedule(
     init_value: float, peak_value: float, warmup_steps: int
 ) -> BuiltinSchedule:
-    r"""Rise in equal steps, then stay.
+    r"""Rise linearly, then stay.
 
     .. math:: v_0 + (v_1 - v_0) \min(t, T) / T
 
@@ -56,7 +56,7 @@ def warmup_exponential_decay_schedule(
     staircase: bool = False,
     end_value: float | None = None,
 ) -> BuiltinSchedule:
-    """Rise in equal steps, then multiply by the same rate in every period of steps.
+    """Rise linearly, then decay exponentially.
 
     :func:`linear_schedule` for ``warmup_steps``, then :func:`exponential_decay`.
 

@@ -174,10 +174,10 @@ def scale_by_backtracking_linesearch(
         ``value_and_grad_fn``: functions of parameters, and of other extra arguments by their names,
         that return the value, or value and gradient. With ``store_grad`` there has to be the
         latter, which is called for the last point alone if there is the former. It runs in Python
-        on NumPy arrays, outside of programs of JAX. Where no value is finite, updates are zero.
+        on NumPy arrays, outside of JAX programs. Where no value is finite, updates are zero.
 
     Raises:
-        TypeError: An argument is of the wrong kind; from ``update``: something is missing, traced
+        TypeError: An argument has the wrong type; from ``update``: something is missing, traced
             by JAX, or meant for no function.
         ValueError: A number is out of bounds or NaN.
 

@@ -31,7 +31,7 @@ def chain(*args: TransformationLike) -> GradientTransformationExtraArgs:
         keyword arguments to the members that are :class:`GradientTransformationExtraArgs`.
 
     Raises:
-        TypeError: An argument is no transformation.
+        TypeError: An argument is not a transformation.
 
     Example:
         >>> import numpy as np
@@ -63,8 +63,8 @@ def named_chain(
         A transformation whose state is an ``OrderedDict`` of the members' states.
 
     Raises:
-        TypeError: A positional argument is no such pair, or a value is no transformation.
-        ValueError: A name stands twice.
+        TypeError: A positional argument is not such a pair, or a value is not a transformation.
+        ValueError: A name is used twice.
 
     Example:
         >>> import numpy as np

@@ -27,7 +27,7 @@ class ConditionallyTransformState(NamedTuple):
     """The state of :func:`conditionally_transform`.
 
     Attributes:
-        inner_state: The state of the transformation inside.
+        inner_state: The state of the inner transformation.
         step: Steps taken, a 0-d int32 array.
 
     Example:
@@ -45,7 +45,7 @@ class ConditionallyMaskState(NamedTuple):
 
     Attributes:
         step: Steps taken, a 0-d int32 array.
-        inner_state: The state of the transformation inside.
+        inner_state: The state of the inner transformation.
 
     Example:
         >>> import gradmill as gm
@@ -151,7 +151,7 @@ def conditionally_transform(
     Args:
         inner: The transformation, or the condition.
         should_transform_fn: The condition, or the transformation. The condition is called with the
-            number of steps taken, an int64 of NumPy that starts at 0, and returns a bool.
+            number of steps taken, a NumPy int64 that starts at 0, and returns a bool.
         forward_extra_args: Whether to call the condition with the extra arguments of ``update`` as
             well.
         transformation: The transformation by name.
@@ -162,7 +162,7 @@ def conditionally_transform(
 
     Raises:
         TypeError: There are not exactly one transformation and one condition; or, from a step, the
-            condition returned no bool. Such a step changes nothing.
+            condition returned something other than a bool. Such a step changes nothing.
 
     Example:
         >>> import numpy as np
@@ -215,7 +215,7 @@ def conditionally_mask(
     Args:
         inner: The transformation, or the condition.
         should_transform_fn: The condition, or the transformation. The condition is called with the
-            number of steps taken, an int64 of NumPy that starts at 0, and returns a bool.
+            number of steps taken, a NumPy int64 that starts at 0, and returns a bool.
         forward_extra_args: Whether to call the condition with the extra arguments of ``update`` as
             well.
         transformation: The transformation by name.
@@ -226,7 +226,7 @@ def conditionally_mask(
 
     Raises:
         TypeError: There are not exactly one transformation and one condition; or, from a step, the
-            condition returned no bool. Such a step changes nothing.
+            condition returned something other than a bool. Such a step changes nothing.
 
     Example:
         >>> import numpy as np

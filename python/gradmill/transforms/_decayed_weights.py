@@ -54,7 +54,7 @@ def add_decayed_weights(
 
     Raises:
         TypeError: ``weight_decay`` is neither a number nor callable; or, from a step, a schedule
-            returned no real number. Such a step changes nothing.
+            returned something other than a real number. Such a step changes nothing.
         ValueError: ``weight_decay`` is NaN; or, from a step, a schedule returned that.
 
     Example:

@@ -78,7 +78,7 @@ def scale_by_distance_over_gradients(
         ``params``.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or ``param_dtype`` is no dtype of floats.
+        TypeError: A hyperparameter is not a real number, or ``param_dtype`` is not a float dtype.
         ValueError: ``reps_rel`` or ``eps`` is negative or NaN.
 
     Example:

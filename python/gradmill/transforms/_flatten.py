@@ -37,9 +37,9 @@ def flatten(inner: TransformationLike) -> GradientTransformationExtraArgs:
         each step, in Python, so it is for what cannot be had leaf by leaf.
 
     Raises:
-        TypeError: ``inner`` is no transformation.
+        TypeError: ``inner`` is not a transformation.
         ValueError: From ``init`` and ``update``: there is no leaf.
-        LeafTypeError: From ``init`` and ``update``: a leaf is no array of floats.
+        LeafTypeError: From ``init`` and ``update``: a leaf is not an array of floats.
         LeafValueError: From ``update``: a leaf has not the shape of its parameter.
 
     Example:

@@ -33,7 +33,7 @@ def value_and_grad_from_state(
         value or no gradient, and KeyError where it has several.
 
     Raises:
-        TypeError: ``value_and_grad_fn`` is no function.
+        TypeError: ``value_and_grad_fn`` is not a function.
 
     Example:
         >>> import numpy as np

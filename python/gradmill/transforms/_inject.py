@@ -53,7 +53,7 @@ class InjectStatefulHyperparamsState(NamedTuple):
         count: Steps taken, a 0-d int32 array.
         hyperparams: The hyperparameters by name, 0-d arrays; assign to change one.
         hyperparams_states: The states of those that are schedules.
-        inner_state: The state of the transformation inside.
+        inner_state: The state of the inner transformation.
 
     Example:
         >>> import numpy as np
@@ -75,7 +75,7 @@ class InjectHyperparamsState(NamedTuple):
     Attributes:
         count: Steps taken.
         hyperparams: The hyperparameters by name.
-        inner_state: The state of the transformation inside.
+        inner_state: The state of the inner transformation.
 
     Example:
         >>> import gradmill as gm
@@ -89,7 +89,7 @@ class InjectHyperparamsState(NamedTuple):
 
 
 class _Injection(Control):
-    """Builds the transformation inside from what the state says at the moment."""
+    """Builds the inner transformation from what the state says at the moment."""
 
     counts = ("count",)
 
@@ -144,7 +144,7 @@ class _Injection(Control):
     def _stored(self, name: str, value: Any, params: PyTree) -> Any:
         """A number as the state has it: a 0-d array of the dtype asked for, or of the widest one.
 
-        Integers stay such where the factory was given one, int32 as in a program of JAX.
+        Integers stay such where the factory was given one, int32 as in a JAX program.
         """
         if self.dtype is None and _is_stored(value):
             return value.copy()
@@ -315,10 +315,10 @@ def inject_hyperparams(
         state :class:`InjectStatefulHyperparamsState`.
 
     Raises:
-        TypeError: ``hyperparam_dtype`` is no such dtype.
+        TypeError: ``hyperparam_dtype`` is not such a dtype.
         ValueError: ``static_args`` names no argument of ``inner_factory``; or, from ``update``,
             the ops of the transformation depend on a hyperparameter's value.
-        LeafTypeError: From ``update``: what was assigned is no real number.
+        LeafTypeError: From ``update``: what was assigned is not a real number.
         TreeError: From ``update``: a hyperparameter was removed, or one added.
 
     Example:

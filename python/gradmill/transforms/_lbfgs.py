@@ -195,7 +195,7 @@ def scale_by_lbfgs(
         It runs on NumPy. A step along which gradients did not change weighs nothing.
 
     Raises:
-        TypeError: ``memory_size`` is no integer.
+        TypeError: ``memory_size`` is not an integer.
         ValueError: It is below 1.
 
     Example:

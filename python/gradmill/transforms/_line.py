@@ -84,7 +84,7 @@ def checked_value(name: str, what: str, value: Any) -> float:
     """A value as a float; it may be a NaN.
 
     Raises:
-        TypeError: It is no number at hand.
+        TypeError: It is not a number at hand.
     """
     if is_traced(value):
         raise TypeError(f"{name} {ON_THE_HOST}")
@@ -148,7 +148,7 @@ class Line:
         ValueError: There are no parameters.
         TypeError: There is no value or gradient, or something is traced.
         TreeError: ``grad`` has another structure than the updates.
-        LeafTypeError: A leaf is no array of floats.
+        LeafTypeError: A leaf is not an array of floats.
         LeafValueError: A gradient has another shape than its update.
     """
 

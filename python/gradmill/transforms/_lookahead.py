@@ -154,7 +154,7 @@ def lookahead(
         one inside as it does by itself.
 
     Raises:
-        TypeError: An argument is of the wrong kind; or, from ``update``, ``params`` are no
+        TypeError: An argument has the wrong type; or, from ``update``, ``params`` are no
             ``LookaheadParams``.
         ValueError: A number is out of bounds or NaN; or, from ``update``, there are no ``params``.
 

@@ -68,7 +68,7 @@ def masked(
         mask_fn: The mask by name.
 
     Returns:
-        A transformation with state :class:`MaskedState`. The transformation inside, and functions
+        A transformation with state :class:`MaskedState`. The inner transformation, and functions
         that decide about it, see ``MaskedNode()`` in place of each leaf or subtree that the mask
         leaves out, and so does the state. Native ones skip them in the same pass. Leaves that masks
         leave to nobody, or to :func:`set_to_zero` alone, are not looked at: they may be counts,
@@ -76,7 +76,7 @@ def masked(
 
     Raises:
         TypeError: There are not exactly one transformation and one mask, or a mask has a leaf that
-            is no bool.
+            is not a bool.
         TreeError: From ``init`` and ``update``: the mask has another structure; the message has the
             first place where it differs.
 
@@ -254,7 +254,7 @@ def selective_transform(
         A transformation with state :class:`PartitionState` and the labels "train" and "freeze".
 
     Raises:
-        TypeError: ``optimizer`` is no transformation.
+        TypeError: ``optimizer`` is not a transformation.
 
     Example:
         >>> import numpy as np

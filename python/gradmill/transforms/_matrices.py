@@ -43,7 +43,7 @@ def power_iteration(
         of zeros it is 0, and any vector.
 
     Raises:
-        LeafTypeError: A leaf is no array of floats.
+        LeafTypeError: A leaf is not an array of floats.
         ValueError: The matrix is not square; or it is a function, and there is no ``v0``.
 
     Example:
@@ -120,7 +120,7 @@ def matrix_inverse_pth_root(
         :math:`X^p (A + r I) - I`, signs aside, for the root :math:`X` in float64.
 
     Raises:
-        TypeError: ``matrix`` is no array of floats, or ``p`` no integer.
+        TypeError: ``matrix`` is not an array of floats, or ``p`` no integer.
         ValueError: The matrix is not square or not positive semidefinite, or ``p`` is below 1.
 
     Example:

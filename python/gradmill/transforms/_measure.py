@@ -80,7 +80,7 @@ def snapshot(measure_name: str, measure: Callable[[PyTree], PyTree]) -> Gradient
         A transformation with state :class:`SnapshotState`, written in Python.
 
     Raises:
-        TypeError: ``measure`` is no function.
+        TypeError: ``measure`` is not a function.
 
     Example:
         >>> import numpy as np
@@ -159,8 +159,8 @@ def measure_with_ema(
         A transformation with state ``(EmptyState(), EmaState(count, ema))``.
 
     Raises:
-        TypeError: ``measure`` is no function, ``decay`` no real number, or ``accumulator_dtype`` no
-            dtype of floats.
+        TypeError: ``measure`` is not a function, ``decay`` is not a real number, or
+            ``accumulator_dtype`` is not a float dtype.
         ValueError: ``decay`` is NaN, or with ``debias`` not between -1 and 1.
 
     Example:

@@ -35,7 +35,7 @@ class MultiStepsState(NamedTuple):
     Attributes:
         mini_step: Updates collected in this round, a 0-d int32 array.
         gradient_step: Rounds that are done, a 0-d int32 array.
-        inner_opt_state: The state of the transformation inside.
+        inner_opt_state: The state of the inner transformation.
         acc_grads: The means or sums of this round, a tree like the parameters.
         skip_state: What the function that skips updates had to say last; ``()`` without one.
 

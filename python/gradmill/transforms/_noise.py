@@ -115,7 +115,7 @@ def add_noise(
         A transformation with state :class:`AddNoiseState`.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or ``key`` is none of these.
+        TypeError: A hyperparameter is not a real number, or ``key`` is not one of these.
         ValueError: Both ``key`` and ``seed`` are given, or ``eta`` is negative or NaN.
 
     Example:

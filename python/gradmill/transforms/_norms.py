@@ -28,7 +28,7 @@ def safe_norm(
     Inside a JAX program its derivative is 0 where the bound applies.
 
     Args:
-        x: An array of NumPy or JAX.
+        x: A NumPy or JAX array.
         min_norm: The bound :math:`m`.
         ord: Which norm, as in ``numpy.linalg.norm``; None for the Euclidean one.
         axis: The axis of vectors or both axes of matrices; None for the whole array.
@@ -39,7 +39,7 @@ def safe_norm(
         integers of NumPy.
 
     Raises:
-        TypeError: ``min_norm`` is no number.
+        TypeError: ``min_norm`` is not a number.
         ValueError: It is NaN, or there is no such norm.
 
     Example:
@@ -73,14 +73,14 @@ def safe_root_mean_squares(x: Any, min_rms: float) -> Any:
     .. math:: \max\Bigl(\sqrt{\tfrac{1}{n} \sum_i |x_i|^2}, m\Bigr)
 
     Args:
-        x: An array of NumPy or JAX.
+        x: A NumPy or JAX array.
         min_rms: The bound :math:`m`; that is the result where there is no element.
 
     Returns:
         A number in the dtype of ``x``, or that of its parts; float64 for integers of NumPy.
 
     Raises:
-        TypeError: ``min_rms`` is no number.
+        TypeError: ``min_rms`` is not a number.
         ValueError: It is NaN.
 
     Example:

@@ -118,7 +118,7 @@ def use_params(params: PyTree, values: PyTree) -> Iterator[PyTree]:
     Raises:
         TreeError: The structures differ.
         LeafValueError: Shapes differ, or a parameter is read-only. Nothing is written then.
-        LeafTypeError: A leaf is no array.
+        LeafTypeError: A leaf is not an array.
 
     Example:
         >>> import numpy as np

@@ -82,7 +82,7 @@ def per_example_global_norm_clip(
         TypeError: The arguments have neither form.
         ValueError: The bound is NaN or negative.
         LeafValueError: A leaf has no batch axis, or not as many examples as others.
-        LeafTypeError: A leaf is no array of floats.
+        LeafTypeError: A leaf is not an array of floats.
 
     Example:
         >>> import numpy as np
@@ -144,7 +144,7 @@ def per_example_layer_norm_clip(
         TypeError: ``global_l2_norm_clip`` is not a real number.
         ValueError: ``global_l2_norm_clip`` is NaN or negative.
         LeafValueError: A leaf has no batch axis, or not as many examples as others.
-        LeafTypeError: A leaf is no array of floats.
+        LeafTypeError: A leaf is not an array of floats.
 
     Example:
         >>> import numpy as np

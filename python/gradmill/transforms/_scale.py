@@ -74,7 +74,7 @@ def scale_by_schedule(
     :func:`scale_by_learning_rate` negates for you.
 
     Args:
-        step_size_fn: Maps the count, from 0, to a real number. A count is an int64 of NumPy, with
+        step_size_fn: Maps the count, from 0, to a real number. A count is a NumPy int64, with
             the methods and the arithmetic of an array; this package's own schedules take ints.
         schedule: ``step_size_fn`` by another name.
 
@@ -83,7 +83,7 @@ def scale_by_schedule(
 
     Raises:
         TypeError: Not exactly one of the two is given, or it is not callable; or, from a step, the
-            function returned no real number. Such a step changes nothing.
+            function returned something other than a real number. Such a step changes nothing.
         ValueError: From a step, the function returned NaN.
 
     Example:
@@ -137,7 +137,7 @@ def scale_by_learning_rate(
 
     Raises:
         TypeError: ``learning_rate`` is neither a number nor callable; or, from a step, a schedule
-            returned no real number. Such a step changes nothing.
+            returned something other than a real number. Such a step changes nothing.
         ValueError: ``learning_rate`` is NaN; or, from a step, a schedule returned that.
 
     Example:

@@ -62,7 +62,7 @@ def skip_not_finite(
 
     Raises:
         TypeError: There are a state and a number of steps, or neither.
-        LeafTypeError: A leaf is no array of floats.
+        LeafTypeError: A leaf is not an array of floats.
 
     Example:
         >>> import numpy as np
@@ -137,7 +137,7 @@ def skip_large_updates(
 
     Raises:
         TypeError: The arguments have neither form.
-        LeafTypeError: A leaf is no array of floats.
+        LeafTypeError: A leaf is not an array of floats.
 
     Example:
         >>> import numpy as np

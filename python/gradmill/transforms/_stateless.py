@@ -95,7 +95,7 @@ def with_extra_args_support(tx: TransformationLike) -> GradientTransformationExt
         same, and that a chain fuses with its neighbours where it fuses ``tx``.
 
     Raises:
-        TypeError: ``tx`` is no transformation.
+        TypeError: ``tx`` is not a transformation.
 
     Example:
         >>> import numpy as np

@@ -86,7 +86,7 @@ def adaptive_grad_clip(
         A transformation with state ``EmptyState()``. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or ``axis`` is no integer or integers.
+        TypeError: A hyperparameter is not a real number, or ``axis`` is not an integer or integers.
         ValueError: A hyperparameter is NaN or negative.
         LeafValueError: From ``update``: a leaf has no such axis, or has more than five and ``axis``
             is not given.
@@ -199,7 +199,7 @@ def unitwise_norm(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
     .. math:: \sqrt{\sum_{j \in \text{unit}(i)} |x_j|^2}
 
     Args:
-        x: An array of NumPy or JAX, of real numbers.
+        x: A NumPy or JAX array, of real numbers.
         axis: The axis or axes to take norms over; None for those of :func:`adaptive_grad_clip`.
 
     Returns:

@@ -110,7 +110,7 @@ class ApplyIfFiniteState(NamedTuple):
         notfinite_count: Steps in a row whose updates were not finite, a 0-d int32 array.
         last_finite: Whether the last updates were finite, a 0-d array of bool.
         total_notfinite: Steps whose updates were not finite, a 0-d int32 array.
-        inner_state: The state of the transformation inside.
+        inner_state: The state of the inner transformation.
 
     Example:
         >>> import gradmill as gm
@@ -187,7 +187,7 @@ def apply_if_finite(
         updates that reach it.
 
     Raises:
-        TypeError: Not exactly one transformation is given, or the limit is no integer.
+        TypeError: Not exactly one transformation is given, or the limit is not an integer.
 
     Example:
         >>> import numpy as np

@@ -230,11 +230,11 @@ def scale_by_zoom_linesearch(
         ``params`` and, as keywords, the current ``value`` and ``grad``, and ``value_and_grad_fn``:
         a function of parameters, and of other extra arguments by their names, that returns value
         and gradient; :func:`value_and_grad_from_state` has them for the next step. It runs in
-        Python on NumPy arrays, outside of programs of JAX. Where no value is finite, updates are
+        Python on NumPy arrays, outside of JAX programs. Where no value is finite, updates are
         zero.
 
     Raises:
-        TypeError: An argument is of the wrong kind; from ``update``: something is missing, traced
+        TypeError: An argument has the wrong type; from ``update``: something is missing, traced
             by JAX, or meant for no function.
         ValueError: A number is out of bounds or NaN, or there is no such strategy.
 

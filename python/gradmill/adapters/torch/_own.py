@@ -78,7 +78,7 @@ class AdamW(Optimizer):
     Args:
         params: As for :class:`Optimizer`.
         lr: The learning rate.
-        betas: Decays of the first and the second moment.
+        betas: How much of the running means of gradients and of their squares each step keeps.
         eps: Added to the root in the denominator, so that parameters with tiny gradients do not
             take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
         weight_decay: How strongly parameters are pulled towards zero: a step subtracts this
@@ -121,10 +121,10 @@ class Adam(Optimizer):
     Args:
         params: As for :class:`Optimizer`.
         lr: The learning rate.
-        betas: Decays of the first and the second moment.
+        betas: How much of the running means of gradients and of their squares each step keeps.
         eps: Added to the root in the denominator, so that parameters with tiny gradients do not
             take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
-        weight_decay: The multiple of the parameters that is added to the gradients.
+        weight_decay: An L2 penalty: this multiple of the parameters is added to the gradients.
         **options: ``maximize``, and the options of :class:`Optimizer`.
 
     Raises:
@@ -166,8 +166,8 @@ class Adagrad(Optimizer):
     Args:
         params: As for :class:`Optimizer`.
         lr: The learning rate.
-        weight_decay: The multiple of the parameters that is added to the gradients.
-        initial_accumulator_value: What sums of squares start with.
+        weight_decay: An L2 penalty: this multiple of the parameters is added to the gradients.
+        initial_accumulator_value: The sum of squares before the first step.
         eps: Added to the root in the denominator, so that parameters with tiny gradients do not
             take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
         **options: ``maximize``, and the options of :class:`Optimizer`.
@@ -211,8 +211,8 @@ class SGD(Optimizer):
     Args:
         params: As for :class:`Optimizer`.
         lr: The learning rate.
-        momentum: The weight of past gradients.
-        weight_decay: The multiple of the parameters that is added to the gradients.
+        momentum: How much of the running sum of gradients each step keeps.
+        weight_decay: An L2 penalty: this multiple of the parameters is added to the gradients.
         nesterov: Whether to use Nesterov momentum: the update looks one step ahead.
         **options: ``maximize``, and the options of :class:`Optimizer`.
 
