@@ -10,7 +10,7 @@ def rounding_key(rounding: str, seed: int) -> tuple[int, int] | None:
 
     Raises:
         TypeError: ``seed`` is not an integer.
-        ValueError: ``rounding`` is none of the two, or ``seed`` is out of range.
+        ValueError: ``rounding`` is not one of its two values, or ``seed`` is out of range.
     """
     if rounding not in {"nearest", "stochastic"}:
         raise ValueError(f'rounding must be "nearest" or "stochastic", got {rounding!r}')

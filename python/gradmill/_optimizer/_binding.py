@@ -128,10 +128,10 @@ class Binding(Generic[P]):
                 largest count in the state.
 
         Raises:
-            TreeError: The structure differs.
+            TreeError: The structures differ.
             LeafTypeError: A leaf is not an array.
             LeafValueError: A shape or dtype differs, a count is negative, or an array of the
-                optimizer's was made read-only. The optimizer's state is as it was then.
+                optimizer's was made read-only. The optimizer's state is then unchanged.
             ValueError: ``steps`` is negative.
 
         Example:
@@ -165,12 +165,12 @@ class Binding(Generic[P]):
             steps: As for :meth:`init_from`; it needs ``state``.
 
         Raises:
-            TreeError: A structure differs.
+            TreeError: The structures differ.
             LeafTypeError: A leaf is not an array.
             LeafValueError: A shape or dtype differs, a count is negative, or an array of the
-                optimizer's is read-only or overlaps another. All is as it was then.
+                optimizer's is read-only or overlaps another. Everything is then unchanged.
             ValueError: ``steps`` is negative or comes without ``state``.
-            RuntimeError: A step broke off in the middle, and not all that it wrote is given.
+            RuntimeError: A step broke off halfway, and you did not pass everything that it wrote.
 
         Example:
             >>> import numpy as np
@@ -212,11 +212,11 @@ class Binding(Generic[P]):
                 replaces. If its arrays are the ones bound already, nothing happens.
 
         Raises:
-            TreeError: The structure differs.
+            TreeError: The structures differ.
             LeafTypeError: A leaf is not an array.
             LeafValueError: A shape or dtype differs, or an array is read-only or overlaps another.
-                All is as it was then.
-            RuntimeError: A step broke off in the middle.
+                Everything is then unchanged.
+            RuntimeError: A step broke off halfway.
 
         Example:
             >>> import numpy as np
@@ -271,8 +271,9 @@ class Binding(Generic[P]):
         """Hand over what the rest is derived from; attributes of a subclass are among it.
 
         Raises:
-            LeafValueError, TreeError: ``params`` or ``master`` hold other arrays than are bound.
-            RuntimeError: A step broke off in the middle, or another thread is inside of one.
+            LeafValueError, TreeError: ``params`` or ``master`` holds arrays other than the ones
+                bound.
+            RuntimeError: A step broke off halfway, or another thread is inside one.
         """
         self._check_whole()
         self._check_bound()

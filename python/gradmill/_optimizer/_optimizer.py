@@ -147,13 +147,13 @@ class Optimizer(Binding[P]):
             What the step found out on its way.
 
         Raises:
-            TreeError: ``grads`` has another structure than ``params``, or an array where that has
-                None; the message has the first place where they differ.
+            TreeError: ``grads`` does not have the structure of ``params``, or has an array where
+                that has None; the message names the first difference.
             LeafValueError: A gradient has the wrong shape, or shares memory with parameters or
                 state.
             LeafTypeError: A gradient is not an array of floats.
-            LeafValueError, TreeError: ``params`` or ``master`` hold other arrays than those that
-                steps write to.
+            LeafValueError, TreeError: ``params`` or ``master`` holds arrays other than the ones
+                that steps write to.
             RuntimeError: Another thread is inside a step of this optimizer.
 
         Example:

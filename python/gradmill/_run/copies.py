@@ -148,7 +148,7 @@ def read_states(
         steps: The steps taken; None for the largest count in the state.
 
     Raises:
-        TreeError: The structure differs.
+        TreeError: The structures differ.
         LeafTypeError: A leaf is not an array.
         LeafValueError: A shape or dtype differs, a count is negative, or an array is read-only.
         ValueError: ``steps`` is negative.

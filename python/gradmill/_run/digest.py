@@ -47,10 +47,11 @@ def state_digest(tree: PyTree) -> str:
             objects that pickle.
 
     Returns:
-        32 hexadecimal digits, BLAKE2b of the tree; ``bytes.fromhex`` makes 16 bytes of them.
+        32 hexadecimal digits, the BLAKE2b hash of the tree; ``bytes.fromhex`` turns them into 16
+        bytes.
 
     Raises:
-        TypeError: A leaf is of another kind, or an array of objects; the message has its path.
+        TypeError: A leaf cannot be digested, such as an array of objects; the message has its path.
 
     Example:
         >>> import numpy as np

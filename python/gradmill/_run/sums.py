@@ -44,9 +44,9 @@ def weighted_sum(trees: Sequence[PyTree], weights: Sequence[float], out: PyTree 
         ``out``, or new arrays; a leaf has the widest dtype among its arrays.
 
     Raises:
-        ValueError: There is not a tree, there are more or fewer weights than trees, or one is NaN.
+        ValueError: There are no trees, the numbers of trees and weights differ, or a weight is NaN.
         TypeError: A weight is not a real number.
-        TreeError: Structures differ.
+        TreeError: The structures differ.
         LeafValueError: Shapes differ; or an array of ``out`` is read-only or shares memory with
             another one. Nothing is written then.
         LeafTypeError: A leaf is not an array of floats.

@@ -44,9 +44,8 @@ def incremental_update(
             float64. None for new arrays.
 
     Returns:
-        ``out``; or a tree of new arrays, and then the arguments are not written to. A leaf has the
-        wider dtype of its two, float64 for integers; ``step_size`` is rounded to it, whatever its
-        own.
+        ``out``, or a tree of new arrays. A leaf has the wider dtype of its two, float64 for
+        integers; ``step_size`` is rounded to that dtype.
 
     Raises:
         TypeError: ``step_size`` is not a real number.
@@ -98,8 +97,8 @@ def periodic_update(
             step, as in optax.
 
     Returns:
-        A tree of new arrays with the values of ``new_tensors``, which steps in place leave alone;
-        or ``old_tensors`` itself.
+        A copy of ``new_tensors``, which later in-place steps do not touch; or ``old_tensors``
+        itself.
 
     Raises:
         TypeError: ``steps`` or ``update_period`` is not an integer.

@@ -47,8 +47,8 @@ def apply_updates(params: P, updates: PyTree) -> P:
             float array, such as a count, a flag or a key.
 
     Returns:
-        New parameters; the arguments are not written to. A parameter that is left as it is comes
-        back as the same array, since to copy what is frozen would cost more than the step.
+        New parameters; the arguments are not written to. A parameter that does not change comes
+        back as the same array: copying frozen parameters would cost more than the step.
 
     Raises:
         TreeError: The structures differ, or there is an update for a parameter that is None.
@@ -133,7 +133,7 @@ def _without_zeros(params: Sequence[Any], updates: Sequence[Any], treespec: Tree
     """The updates, with None for those that are zero where the parameter is not an array of floats.
 
     Raises:
-        LeafTypeError: Such a parameter has an update that is not zero.
+        LeafTypeError: A parameter that is not a float array has a nonzero update.
     """
     nonzero: list[Any] = []
     for at, (param, update) in enumerate(zip(params, updates, strict=True)):
@@ -171,7 +171,7 @@ def global_norm(updates: PyTree) -> float:
         updates: A tree of float arrays of 16, 32 or 64 bits, of any shape.
 
     Returns:
-        The norm; NaN or infinity where the updates have such elements.
+        The norm; NaN or infinity if the updates contain such elements.
 
     Raises:
         LeafTypeError: A leaf is not an array of floats.

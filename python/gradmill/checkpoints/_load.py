@@ -46,13 +46,14 @@ def load(
         **like: Trees, by the names under which they were saved.
 
     Returns:
-        The trees by their names; those of the optimizer are not among them.
+        The trees by name, without those of the optimizer.
 
     Raises:
-        TreeError: A tree, or a leaf, is missing, too much or of another kind.
-        LeafValueError: An array has another shape or dtype, or one of the optimizer's is read-only.
-        CheckpointError: The file is of somebody else's, cut off or damaged.
-        ValueError: ``path`` has another suffix, or ``like`` names a tree of the optimizer.
+        TreeError: A tree or a leaf is missing, unexpected, or of another kind.
+        LeafValueError: A shape or dtype differs, or an array of the optimizer's is read-only.
+        CheckpointError: The file was not written by gradmill, is cut off, or is damaged.
+        ValueError: ``path`` has an unknown suffix, or ``like`` names a tree that the optimizer
+            loads.
         OSError: There is no such file.
 
     Example:
@@ -100,8 +101,8 @@ def header(path: str | os.PathLike[str], /) -> dict[str, Any]:
         ``rounding`` and ``seed``; ``digest``, 128 bits that stand for all of it.
 
     Raises:
-        CheckpointError: The file is of somebody else's or damaged.
-        ValueError: ``path`` has another suffix.
+        CheckpointError: The file was not written by gradmill, or is damaged.
+        ValueError: ``path`` has an unknown suffix.
         OSError: There is no such file.
 
     Example:

@@ -49,9 +49,9 @@ def save(
             Python's numbers, strings and None.
 
     Raises:
-        LeafTypeError: A leaf is of another kind, as an array of objects is; nothing is written.
-        ValueError: ``path`` has another suffix, or two trees the same name.
-        OSError: The file cannot be written; the old one is as it was.
+        LeafTypeError: A leaf cannot be stored, such as an array of objects; nothing is written.
+        ValueError: ``path`` has an unknown suffix, or two trees have the same name.
+        OSError: The file cannot be written; the old one is unchanged.
 
     Example:
         >>> import os, tempfile

@@ -98,7 +98,7 @@ def scale_by_ademamix(
         A transformation with state :class:`ScaleByAdemamixState`. It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is not a dtype of floats.
+        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is not a float dtype.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

@@ -140,7 +140,7 @@ def _planes_of(axes: Axes, tree: PyTree, rank: int, name: str) -> _Planes:
 
     Raises:
         TreeError: ``axes`` has another structure.
-        LeafValueError: A leaf cannot be seen as it is said.
+        LeafValueError: A leaf does not have the axes that are listed.
     """
     leaves, given, spec = axes_of(axes, tree)
     planes: list[_Plane | None] = []
@@ -268,7 +268,7 @@ def scale_by_galore(
     Raises:
         TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
-        LeafValueError: A leaf cannot be seen as it is said.
+        LeafValueError: A leaf does not have the axes that are listed.
         TreeError: ``weight_dimension_numbers`` has another structure.
 
     Example:

@@ -88,7 +88,7 @@ def scale_by_mars(
         updates of another one. It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is not a dtype of floats.
+        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is not a float dtype.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

@@ -169,7 +169,7 @@ def momo_adam(
 
     Raises:
         TypeError: An argument has the wrong type; or, from a step, ``value`` is.
-        ValueError: A number is out of bounds or NaN; or, from a step, there is no ``value``.
+        ValueError: A number is out of bounds or NaN; or, from a step, ``value`` is missing.
 
     Example:
         >>> import numpy as np

@@ -164,8 +164,8 @@ def scale_by_muon(
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: A number is out of bounds or NaN, ``ns_coeffs`` has another shape, or there is
-            no such ``preconditioning``.
+        ValueError: A number is out of bounds or NaN, ``ns_coeffs`` has the wrong shape, or
+            ``preconditioning`` is unknown.
         LeafValueError: From ``update``: a leaf is no matrix, and nothing says how it is made up.
         TreeError: From ``update``: ``weight_dimension_numbers`` has another structure.
 
@@ -314,8 +314,7 @@ def muon(
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: A number is out of bounds or NaN, or there is no such preset or
-            ``preconditioning``.
+        ValueError: A number is out of bounds or NaN, or a preset or ``preconditioning`` is unknown.
         LeafValueError: From ``update``: a leaf cannot be seen as matrices.
         TreeError: ``muon_weight_dimension_numbers`` has another structure.
 

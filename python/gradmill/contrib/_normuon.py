@@ -135,9 +135,10 @@ def scale_by_normuon(
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: A number is out of bounds or NaN, ``ns_coeffs`` has another shape, or there is
-            no such ``preconditioning``.
-        LeafValueError: A leaf is no matrix, and nothing says how it is made up.
+        ValueError: A number is out of bounds or NaN, ``ns_coeffs`` has the wrong shape, or
+            ``preconditioning`` is unknown.
+        LeafValueError: A leaf is not a matrix, and nothing says which of its axes are rows and
+            columns.
         TreeError: ``weight_dimension_numbers`` has another structure.
 
     Example:
@@ -235,9 +236,8 @@ def normuon(
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: A number is out of bounds or NaN, or there is no such preset or
-            ``preconditioning``.
-        LeafValueError: A leaf cannot be seen as matrices.
+        ValueError: A number is out of bounds or NaN, or a preset or ``preconditioning`` is unknown.
+        LeafValueError: A leaf cannot be split into matrices.
         TreeError: ``weight_dimension_numbers`` has another structure.
 
     Example:

@@ -273,7 +273,8 @@ def scale_by_soap(
     Raises:
         TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
-        LeafValueError: A leaf is no matrix, and nothing says how it is made up.
+        LeafValueError: A leaf is not a matrix, and nothing says which of its axes are rows and
+            columns.
         TreeError: ``weight_dimension_numbers`` has another structure.
 
     Example:
@@ -365,7 +366,7 @@ def soap(
     Raises:
         TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
-        LeafValueError: A leaf cannot be seen as matrices.
+        LeafValueError: A leaf cannot be split into matrices.
         TreeError: ``weight_dimension_numbers`` has another structure.
 
     Example:

@@ -108,8 +108,9 @@ def process(
             become extra arguments of the last transformation.
 
     Returns:
-        A transformation with the three states in a tuple; an :class:`Aggregator` if ``aggregator``
-        is one. Both other members see the extra arguments of ``update``, if they take such.
+        A transformation whose state is a tuple of the three states; an :class:`Aggregator` if
+        ``aggregator`` is one. The other two members receive the extra arguments of ``update``, if
+        they take any.
 
     Raises:
         TypeError: One of the three is not a transformation.

@@ -94,7 +94,7 @@ class HostStep:
             params: A tree of JAX arrays or NumPy, outside of any program.
 
         Returns:
-            ``params``, as they are.
+            ``params``, unchanged.
 
         Raises:
             LeafTypeError: A parameter is not an array of floats.

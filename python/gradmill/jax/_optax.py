@@ -29,8 +29,8 @@ def to_optax(tx: TransformationLike) -> optax.GradientTransformationExtraArgs:
             training loop.
 
     Returns:
-        The transformation of optax. Its ``init`` and ``update`` raise LeafTypeError for a leaf that
-        is not an array of floats, LeafValueError for one of another shape than its parameter.
+        The optax transformation. Its ``init`` and ``update`` raise LeafTypeError for a leaf that is
+        not an array of floats, and LeafValueError for one whose shape is not its parameter's.
 
     Raises:
         TypeError: ``tx`` is not a transformation.

@@ -32,10 +32,10 @@ def to_optax_state(state: PyTree) -> PyTree:
         state: A state from ``tx.init``, ``tx.update`` or ``Optimizer.state``.
 
     Returns:
-        The state, for the optax transformation that is made in the same way.
+        The state, for the optax transformation made in the same way.
 
     Raises:
-        TypeError: An array has a dtype that JAX would change, such as float64 without its 64-bit
+        TypeError: An array has a dtype that JAX would change, such as float64 outside its 64-bit
             mode.
 
     Example:
@@ -58,8 +58,8 @@ def from_optax_state(state: PyTree) -> PyTree:
         state: An optax state of concrete arrays, not traced ones.
 
     Returns:
-        The state, for the gradmill transformation that is made in the same way: for its ``update``,
-        and for :meth:`gradmill.Optimizer.init_from`.
+        The state, for the gradmill transformation made in the same way: for its ``update``, and for
+        :meth:`gradmill.Optimizer.init_from`.
 
     Example:
         >>> import numpy as np, optax

@@ -95,7 +95,7 @@ class Step:
             params: A tree of arrays of floats.
 
         Raises:
-            LeafTypeError: A parameter is no such array.
+            LeafTypeError: A parameter is not an array of floats.
         """
         return self._lowering.init(params)
 
@@ -114,8 +114,8 @@ class Step:
             The new parameters, in their dtypes, and the new state.
 
         Raises:
-            TreeError: A tree has another structure than the gradients.
-            LeafValueError: A gradient has another shape than its parameter.
+            TreeError: A tree does not have the structure of the gradients.
+            LeafValueError: A gradient does not have the shape of its parameter.
             LeafTypeError: A leaf is not an array of floats.
             jax.errors.JaxRuntimeError: When the program runs: a scalar is NaN.
         """

@@ -76,7 +76,7 @@ def adafactor(
             ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
-        The chain, as long as the arguments make it. Its ``update`` needs ``params``.
+        The chain; its length depends on the arguments. Its ``update`` needs ``params``.
 
     Raises:
         TypeError: An argument has the wrong type.

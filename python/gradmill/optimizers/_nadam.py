@@ -56,7 +56,7 @@ def nadam(
             start at zero. Without it the first steps are too small or too large.
 
     Returns:
-        What :func:`adam` returns.
+        The same chain as :func:`adam`.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -135,7 +135,7 @@ def nadamw(
             start at zero. Without it the first steps are too small or too large.
 
     Returns:
-        What :func:`adamw` returns. Its ``update`` needs ``params``.
+        The same chain as :func:`adamw`. Its ``update`` needs ``params``.
 
     Raises:
         TypeError: An argument has the wrong type.

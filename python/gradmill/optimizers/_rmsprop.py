@@ -60,7 +60,7 @@ def rmsprop(
             :math:`1 - \beta^t`.
 
     Returns:
-        The chain of the three, with :func:`identity` in place of a trace without momentum.
+        The chain of the three; without momentum, :func:`identity` takes the place of the trace.
 
     Raises:
         TypeError: An argument has the wrong type.

@@ -46,7 +46,7 @@ def sgd(
             (float32 where that is 16 bits wide).
 
     Returns:
-        The chain of the two, with :func:`identity` in place of a trace without momentum.
+        The chain of the two; without momentum, :func:`identity` takes the place of the trace.
 
     Raises:
         TypeError: An argument has the wrong type.

@@ -64,7 +64,7 @@ def projection_hyperplane(x: PyTree, a: PyTree, b: Any) -> PyTree:
         LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Two leaves differ in shape.
         TypeError: ``b`` is not a number.
-        ValueError: ``b`` is NaN, or ``a`` has no element other than 0.
+        ValueError: ``b`` is NaN, or all elements of ``a`` are 0.
 
     Example:
         >>> import numpy as np
@@ -99,7 +99,7 @@ def projection_halfspace(x: PyTree, a: PyTree, b: Any) -> PyTree:
         LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Two leaves differ in shape, or one is complex.
         TypeError: ``b`` is not a number.
-        ValueError: ``b`` is NaN, or ``a`` has no element other than 0.
+        ValueError: ``b`` is NaN, or all elements of ``a`` are 0.
 
     Example:
         >>> import numpy as np

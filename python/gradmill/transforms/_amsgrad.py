@@ -83,7 +83,7 @@ def scale_by_amsgrad(
         A transformation with state :class:`ScaleByAmsgradState`. It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or a dtype none of floats.
+        TypeError: A hyperparameter is not a real number, or a dtype is not a float dtype.
         ValueError: A hyperparameter is out of bounds: those of ``b1`` are -1 and 1, of ``b2`` 0
             and 1; ``eps`` and ``eps_root`` are not negative.
 

@@ -177,8 +177,8 @@ def scale_by_backtracking_linesearch(
         on NumPy arrays, outside of JAX programs. Where no value is finite, updates are zero.
 
     Raises:
-        TypeError: An argument has the wrong type; from ``update``: something is missing, traced
-            by JAX, or meant for no function.
+        TypeError: An argument has the wrong type; or, from ``update``, something is missing, is
+            traced by JAX, or is an argument of neither function.
         ValueError: A number is out of bounds or NaN.
 
     Example:

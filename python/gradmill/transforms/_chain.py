@@ -27,8 +27,8 @@ def chain(*args: TransformationLike) -> GradientTransformationExtraArgs:
             makes the identity.
 
     Returns:
-        A transformation whose state is the tuple of the members' states. Its ``update`` hands extra
-        keyword arguments to the members that are :class:`GradientTransformationExtraArgs`.
+        A transformation whose state is the tuple of the members' states. Its ``update`` passes
+        extra keyword arguments to the members that are :class:`GradientTransformationExtraArgs`.
 
     Raises:
         TypeError: An argument is not a transformation.

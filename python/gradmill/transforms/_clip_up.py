@@ -76,7 +76,7 @@ def scale_by_clip_up(
 
     Returns:
         A transformation with state :class:`ScaleByClipUpState`. It does not change the sign, and
-        runs on NumPy. A gradient of zeros leaves the momentum alone.
+        runs on NumPy. A gradient of all zeros leaves the momentum unchanged.
 
     Raises:
         TypeError: A hyperparameter is not a real number.

@@ -161,7 +161,7 @@ def conditionally_transform(
         A transformation with state :class:`ConditionallyTransformState`.
 
     Raises:
-        TypeError: There are not exactly one transformation and one condition; or, from a step, the
+        TypeError: The arguments are not one transformation and one condition; or, from a step, the
             condition returned something other than a bool. Such a step changes nothing.
 
     Example:
@@ -225,7 +225,7 @@ def conditionally_mask(
         A transformation with state :class:`ConditionallyMaskState`.
 
     Raises:
-        TypeError: There are not exactly one transformation and one condition; or, from a step, the
+        TypeError: The arguments are not one transformation and one condition; or, from a step, the
             condition returned something other than a bool. Such a step changes nothing.
 
     Example:

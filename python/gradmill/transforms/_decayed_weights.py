@@ -49,13 +49,13 @@ def add_decayed_weights(
             updates in place of parameters in some calls.
 
     Returns:
-        A transformation with state ``EmptyState()``; :class:`WeightDecaySchedule` for a schedule;
-        :class:`MaskedState` around either where there is a mask. Its ``update`` needs ``params``.
+        A transformation with state ``EmptyState()``, or :class:`WeightDecaySchedule` for a
+        schedule, inside :class:`MaskedState` if there is a mask. Its ``update`` needs ``params``.
 
     Raises:
         TypeError: ``weight_decay`` is neither a number nor callable; or, from a step, a schedule
             returned something other than a real number. Such a step changes nothing.
-        ValueError: ``weight_decay`` is NaN; or, from a step, a schedule returned that.
+        ValueError: ``weight_decay`` is NaN; or, from a step, a schedule returned NaN.
 
     Example:
         >>> import numpy as np

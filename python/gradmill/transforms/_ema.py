@@ -57,8 +57,8 @@ def ema(
         A transformation with state :class:`EmaState`.
 
     Raises:
-        TypeError: ``decay`` is not a real number, or ``accumulator_dtype`` no such dtype.
-        ValueError: ``decay`` is NaN, or with ``debias`` not between -1 and 1.
+        TypeError: ``decay`` is not a real number, or ``accumulator_dtype`` is not a float dtype.
+        ValueError: ``decay`` is NaN; or, with ``debias``, it is not between -1 and 1.
 
     Example:
         >>> import numpy as np

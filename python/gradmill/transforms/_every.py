@@ -98,7 +98,7 @@ def apply_every(
         transformation.
 
     Raises:
-        TypeError: ``k`` is not an integer, or ``transformation`` no transformation.
+        TypeError: ``k`` is not an integer, or ``transformation`` is not a transformation.
         ValueError: ``k`` is not positive.
 
     Example:

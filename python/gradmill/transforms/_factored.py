@@ -125,8 +125,8 @@ def scale_by_factored_rms(
         not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number; or, from a step, ``decay_rate_fn``
-            returned none.
+        TypeError: A hyperparameter is not a real number; or, from a step, ``decay_rate_fn`` did not
+            return one.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

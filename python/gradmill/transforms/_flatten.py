@@ -33,14 +33,14 @@ def flatten(inner: TransformationLike) -> GradientTransformationExtraArgs:
         inner: The transformation.
 
     Returns:
-        A transformation whose state is that of ``inner`` for a vector. It copies the leaves before
-        each step, in Python, so it is for what cannot be had leaf by leaf.
+        A transformation whose state is that of ``inner`` for a vector. It copies the leaves in each
+        step, in Python, so use it only for what cannot be computed leaf by leaf.
 
     Raises:
         TypeError: ``inner`` is not a transformation.
-        ValueError: From ``init`` and ``update``: there is no leaf.
+        ValueError: From ``init`` and ``update``: the tree has no leaves.
         LeafTypeError: From ``init`` and ``update``: a leaf is not an array of floats.
-        LeafValueError: From ``update``: a leaf has not the shape of its parameter.
+        LeafValueError: From ``update``: a leaf does not have the shape of its parameter.
 
     Example:
         >>> import numpy as np

@@ -29,8 +29,8 @@ def clip_by_global_norm(max_norm: float) -> GradientTransformation:
             is still reported).
 
     Returns:
-        A transformation with state ``EmptyState()``. It costs one more read of the updates; its
-        factor is a scalar in the pass of the transformations around it.
+        A transformation with state ``EmptyState()``. It costs one more read of the updates; the
+        multiplication is part of the pass of its neighbours.
 
     Raises:
         TypeError: ``max_norm`` is not a real number.

@@ -316,10 +316,11 @@ def inject_hyperparams(
 
     Raises:
         TypeError: ``hyperparam_dtype`` is not such a dtype.
-        ValueError: ``static_args`` names no argument of ``inner_factory``; or, from ``update``,
-            the ops of the transformation depend on a hyperparameter's value.
-        LeafTypeError: From ``update``: what was assigned is not a real number.
-        TreeError: From ``update``: a hyperparameter was removed, or one added.
+        ValueError: ``static_args`` names something that is not an argument of ``inner_factory``;
+            or, from ``update``, the structure of the transformation depends on a hyperparameter's
+            value.
+        LeafTypeError: From ``update``: you assigned something that is not a real number.
+        TreeError: From ``update``: a hyperparameter was removed or added.
 
     Example:
         >>> import numpy as np

@@ -67,8 +67,8 @@ def scale_by_lion(
         A transformation with state :class:`ScaleByLionState`. It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or a dtype none of floats.
-        ValueError: ``b1`` or ``b2`` is not between -1 and 1, or there is no such mode.
+        TypeError: A hyperparameter is not a real number, or a dtype is not a float dtype.
+        ValueError: ``b1`` or ``b2`` is not between -1 and 1, or ``mode`` is unknown.
 
     Example:
         >>> import numpy as np

@@ -154,9 +154,9 @@ def lookahead(
         one inside as it does by itself.
 
     Raises:
-        TypeError: An argument has the wrong type; or, from ``update``, ``params`` are no
+        TypeError: An argument has the wrong type; or, from ``update``, ``params`` is not a
             ``LookaheadParams``.
-        ValueError: A number is out of bounds or NaN; or, from ``update``, there are no ``params``.
+        ValueError: A number is out of bounds or NaN; or, from ``update``, ``params`` is missing.
 
     Example:
         >>> import numpy as np

@@ -75,10 +75,10 @@ def masked(
         flags, keys, or have no gradient.
 
     Raises:
-        TypeError: There are not exactly one transformation and one mask, or a mask has a leaf that
+        TypeError: The arguments are not one transformation and one mask, or a mask has a leaf that
             is not a bool.
-        TreeError: From ``init`` and ``update``: the mask has another structure; the message has the
-            first place where it differs.
+        TreeError: From ``init`` and ``update``: the mask has another structure; the message names
+            the first difference.
 
     Example:
         >>> import numpy as np

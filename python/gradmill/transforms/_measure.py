@@ -161,7 +161,7 @@ def measure_with_ema(
     Raises:
         TypeError: ``measure`` is not a function, ``decay`` is not a real number, or
             ``accumulator_dtype`` is not a float dtype.
-        ValueError: ``decay`` is NaN, or with ``debias`` not between -1 and 1.
+        ValueError: ``decay`` is NaN; or, with ``debias``, it is not between -1 and 1.
 
     Example:
         >>> import numpy as np

@@ -81,7 +81,7 @@ def per_example_global_norm_clip(
     Raises:
         TypeError: The arguments have neither form.
         ValueError: The bound is NaN or negative.
-        LeafValueError: A leaf has no batch axis, or not as many examples as others.
+        LeafValueError: A leaf has no batch axis, or leaves have different numbers of examples.
         LeafTypeError: A leaf is not an array of floats.
 
     Example:
@@ -143,7 +143,7 @@ def per_example_layer_norm_clip(
     Raises:
         TypeError: ``global_l2_norm_clip`` is not a real number.
         ValueError: ``global_l2_norm_clip`` is NaN or negative.
-        LeafValueError: A leaf has no batch axis, or not as many examples as others.
+        LeafValueError: A leaf has no batch axis, or leaves have different numbers of examples.
         LeafTypeError: A leaf is not an array of floats.
 
     Example:

@@ -45,7 +45,7 @@ def stateless(f: Callable[[PyTree, PyTree | None], PyTree]) -> GradientTransform
         A transformation with state ``EmptyState()``, written in Python.
 
     Raises:
-        TypeError: ``f`` cannot be called.
+        TypeError: ``f`` is not callable.
 
     Example:
         >>> import numpy as np
@@ -71,7 +71,7 @@ def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> GradientTransformat
         ``TreeError`` where parameters do not have the structure of the updates.
 
     Raises:
-        TypeError: ``f`` cannot be called.
+        TypeError: ``f`` is not callable.
 
     Example:
         >>> import numpy as np

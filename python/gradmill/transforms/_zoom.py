@@ -234,8 +234,8 @@ def scale_by_zoom_linesearch(
         zero.
 
     Raises:
-        TypeError: An argument has the wrong type; from ``update``: something is missing, traced
-            by JAX, or meant for no function.
+        TypeError: An argument has the wrong type; or, from ``update``, something is missing, is
+            traced by JAX, or is an argument of neither function.
         ValueError: A number is out of bounds or NaN, or there is no such strategy.
 
     Example:

@@ -24,7 +24,7 @@ def add(tree_x: PyTree, tree_y: PyTree, *other_trees: PyTree) -> PyTree:
         other_trees: More trees of the same structure.
 
     Returns:
-        A tree of new arrays, in the dtype that leaves have in common; bools count as integers.
+        A tree of new arrays, in the common dtype of the leaves; bools count as integers.
 
     Raises:
         TreeError: The structures differ.
@@ -57,7 +57,7 @@ def sub(tree_x: PyTree, tree_y: PyTree) -> PyTree:
         tree_y: What to subtract, of the same structure; leaves broadcast.
 
     Returns:
-        A tree of new arrays, in the dtype that leaves have in common.
+        A tree of new arrays, in the common dtype of the leaves.
 
     Raises:
         TreeError: The structures differ.
@@ -81,7 +81,7 @@ def mul(tree_x: PyTree, tree_y: PyTree) -> PyTree:
         tree_y: A tree of the same structure; leaves broadcast.
 
     Returns:
-        A tree of new arrays, in the dtype that leaves have in common.
+        A tree of new arrays, in the common dtype of the leaves.
 
     Raises:
         TreeError: The structures differ.
@@ -105,8 +105,8 @@ def div(tree_x: PyTree, tree_y: PyTree) -> PyTree:
         tree_y: What to divide by, of the same structure; leaves broadcast.
 
     Returns:
-        A tree of new arrays, in the dtype that leaves have in common; for integers in float32, and
-        in float64 for those of 64 bits.
+        A tree of new arrays, in the common dtype of the leaves. Quotients of integers are float32,
+        or float64 for 64-bit ones.
 
     Raises:
         TreeError: The structures differ.
@@ -162,7 +162,7 @@ def add_scale(tree_x: PyTree, scalar: Any, tree_y: PyTree) -> PyTree:
         tree_y: A tree of the same structure; leaves broadcast.
 
     Returns:
-        A tree of new arrays, in the dtype that leaves have in common.
+        A tree of new arrays, in the common dtype of the leaves.
 
     Raises:
         TreeError: The structures differ.
@@ -188,7 +188,7 @@ def where(condition: Any, tree_x: PyTree, tree_y: PyTree) -> PyTree:
         tree_y: Where to take elements from otherwise, a tree of the same structure.
 
     Returns:
-        A tree of new arrays, in the dtype that leaves have in common.
+        A tree of new arrays, in the common dtype of the leaves.
 
     Raises:
         TreeError: The structures differ.

@@ -124,7 +124,7 @@ def cast(tree: PyTree, dtype: Any) -> PyTree:
         dtype: The dtype; None returns the tree as it is.
 
     Returns:
-        A tree of new arrays. Of complex numbers cast to real ones, the real parts.
+        A tree of new arrays. Complex numbers cast to a real dtype keep their real parts.
 
     Raises:
         LeafTypeError: A leaf is not an array of numbers.
@@ -190,12 +190,12 @@ def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> np.dtype[Any]
             promote to, or that promotes to all others; None to raise an error.
 
     Returns:
-        The dtype; float32 where there is no leaf.
+        The dtype; float32 for a tree without leaves.
 
     Raises:
         LeafTypeError: A leaf is not an array.
-        LeafValueError: Dtypes differ, or of two neither can be promoted to the other.
-        ValueError: There is no such handler.
+        LeafValueError: Dtypes differ, or none of them suits ``mixed_dtype_handler``.
+        ValueError: ``mixed_dtype_handler`` is unknown.
 
     Example:
         >>> import numpy as np

@@ -29,7 +29,7 @@ def update_moment(updates: PyTree, moments: PyTree, decay: Any, order: float) ->
         order: The power :math:`k`.
 
     Returns:
-        A tree of new arrays, in the dtype that update and moment have in common.
+        A tree of new arrays, in the common dtype of update and moment.
 
     Raises:
         TreeError: The structures differ.
@@ -61,7 +61,7 @@ def update_moment_per_elem_norm(
         order: The power :math:`k`.
 
     Returns:
-        A tree of new arrays, in the dtype that power and moment have in common.
+        A tree of new arrays, in the common dtype of power and moment.
 
     Raises:
         TreeError: The structures differ.
@@ -113,7 +113,7 @@ def update_infinity_moment(updates: PyTree, moments: PyTree, decay: Any, eps: An
         eps: The number :math:`\epsilon` that keeps them above zero.
 
     Returns:
-        A tree of new arrays, in the dtype that update and moment have in common.
+        A tree of new arrays, in the common dtype of update and moment.
 
     Raises:
         TreeError: The structures differ.
@@ -149,7 +149,7 @@ def bias_correction(moment: PyTree, decay: Any, count: Any) -> PyTree:
         count: The number :math:`t` of steps, at least 1.
 
     Returns:
-        A tree of new arrays of the same dtypes; of integers, floats.
+        A tree of new arrays of the same dtypes; integers become floats.
 
     Raises:
         LeafTypeError: A leaf is not an array of numbers.

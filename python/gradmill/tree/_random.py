@@ -31,7 +31,7 @@ def split_key_like(rng_key: Any, target_tree: PyTree) -> PyTree:
         target_tree: The tree.
 
     Returns:
-        A tree of keys: of a key of JAX such keys, otherwise arrays of two uint32.
+        A tree of keys: JAX keys for a JAX key, otherwise arrays of two uint32.
 
     Raises:
         TypeError: ``rng_key`` is not one of these.
@@ -83,8 +83,7 @@ def random_like(
 
     Raises:
         TypeError: ``rng_key`` is not one of these.
-        LeafTypeError: A leaf has no shape or no dtype, or there are no normally distributed numbers
-            of its dtype.
+        LeafTypeError: A leaf has no shape or no dtype, or its dtype is not supported.
 
     Example:
         >>> import numpy as np

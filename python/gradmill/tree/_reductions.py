@@ -106,7 +106,7 @@ def size(tree: PyTree) -> int:
         tree: A tree of arrays.
 
     Returns:
-        How many elements all leaves have together; a number is one.
+        The number of elements in all leaves; a number counts as one.
 
     Example:
         >>> import numpy as np
@@ -127,8 +127,8 @@ def sum(tree: PyTree, associative_reduction: bool = False) -> Any:  # noqa: A001
         associative_reduction: Accepted for compatibility with optax, and ignored.
 
     Returns:
-        A number in the dtype that leaves have in common: a scalar of NumPy, or a 0-d array of the
-        library of the leaves. Integers are added up as by ``numpy.sum``; 0 where there is no leaf.
+        A number in the common dtype of the leaves: a NumPy scalar, or a 0-d array of the leaves'
+        library. Integers are summed as in ``numpy.sum``. 0 for a tree without leaves.
 
     Raises:
         LeafTypeError: A leaf is not an array of numbers.
@@ -155,9 +155,8 @@ def max(tree: PyTree) -> Any:  # noqa: A001
         tree: A tree of arrays. Empty ones are ignored.
 
     Returns:
-        A number in the dtype that leaves have in common, float64 for integers of NumPy: a scalar of
-        NumPy, or a 0-d array of the library of the leaves. NaN where there is one; -inf where there
-        is no element.
+        A number in the common dtype of the leaves (float64 for NumPy integers): a NumPy scalar, or
+        a 0-d array of the leaves' library. NaN if any element is NaN; -inf without elements.
 
     Raises:
         LeafTypeError: A leaf is not an array of numbers.
@@ -178,9 +177,8 @@ def min(tree: PyTree) -> Any:  # noqa: A001
         tree: A tree of arrays. Empty ones are ignored.
 
     Returns:
-        A number in the dtype that leaves have in common, float64 for integers of NumPy: a scalar of
-        NumPy, or a 0-d array of the library of the leaves. NaN where there is one; inf where there
-        is no element.
+        A number in the common dtype of the leaves (float64 for NumPy integers): a NumPy scalar, or
+        a 0-d array of the leaves' library. NaN if any element is NaN; inf without elements.
 
     Raises:
         LeafTypeError: A leaf is not an array of numbers.
@@ -229,7 +227,7 @@ def norm(tree: PyTree, ord: float | str | None = None, squared: bool = False) ->
 
     Raises:
         LeafTypeError: A leaf is not an array of numbers.
-        ValueError: There is no such ``ord``.
+        ValueError: ``ord`` is unknown.
 
     Example:
         >>> import numpy as np
@@ -294,8 +292,8 @@ def vdot(tree_x: PyTree, tree_y: PyTree) -> Any:
         tree_y: A tree of the same structure, with as many elements in each leaf.
 
     Returns:
-        A number in the dtype that leaves have in common: a scalar of NumPy, or a 0-d array of the
-        library of the leaves; 0 where there is no leaf.
+        A number in the common dtype of the leaves: a NumPy scalar, or a 0-d array of the leaves'
+        library. 0 for trees without leaves.
 
     Raises:
         TreeError: The structures differ.
@@ -340,7 +338,7 @@ def allclose(
         equal_nan: Whether NaNs count as equal.
 
     Returns:
-        A bool, or a 0-d array of bool of the library of the leaves.
+        A bool, or a 0-d bool array of the leaves' library.
 
     Raises:
         TreeError: The structures differ.

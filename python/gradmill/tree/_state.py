@@ -60,7 +60,7 @@ def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = 
         The value.
 
     Raises:
-        KeyError: There are several.
+        KeyError: There is more than one.
 
     Example:
         >>> import numpy as np
@@ -90,10 +90,10 @@ def set(  # noqa: A001
         kwargs: The new values by name, as for :func:`get_all_with_path`.
 
     Returns:
-        The new tree, which shares with the old one what is not replaced.
+        The new tree; it shares everything else with the old one.
 
     Raises:
-        KeyError: There is nothing of one of the names.
+        KeyError: The tree has no value of one of the names.
 
     Example:
         >>> import numpy as np
