@@ -8,25 +8,62 @@ import numpy as np
 
 from gradmill._core import in_default_mode
 from gradmill._data.arrays import as_native
-from gradmill._data.trees import flatten, leaf_path
+from gradmill._data.codes import encoded
+from gradmill._data.trees import HOLE, Flattener, flatten, leaf_path
 from gradmill._plan.align import hint_for
 from gradmill._plan.control import FieldError, count_of
+from gradmill._plan.masks import Selection
 from gradmill.errors import LeafTypeError, LeafValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gradmill._data.types import PyTree
     from gradmill._plan.links import Link
 
 
-def init_link(link: Link, own: PyTree, as_array: Callable[[object], Any] = as_native) -> PyTree:
+def init_links(
+    links: Sequence[Link],
+    params: PyTree,
+    as_array: Callable[[object], Any] = as_native,
+    hole: PyTree = HOLE,
+) -> Iterator[PyTree]:
+    """The first states of links; see :func:`init_link`.
+
+    Args:
+        links: The links.
+        params: The parameters.
+        as_array: Makes an array of a parameter, or raises a TypeError.
+        hole: What stands in the place of parameters that masks leave out.
+    """
+    own = [params] * len(links)
+    coded: list[PyTree] = [None] * len(links)
+    if any(link.masks or link.coded is not None for link in links):
+        leaves, structure = Flattener()(params)
+        select = Selection(leaves, structure, "params", hole)
+        # Each mask and label is looked at, whether or not there is state under it.
+        for at, link in enumerate(links):
+            kept = select(link.masks)
+            own[at] = kept.tree(leaves) if link.masks else params
+            if link.coded is not None:
+                coded[at] = kept.tree(select((*link.masks, *link.coded)).taken)
+    for link, tree, flags in zip(links, own, coded, strict=True):
+        yield init_link(link, tree, as_array, flags)
+
+
+def init_link(
+    link: Link,
+    own: PyTree,
+    as_array: Callable[[object], Any] = as_native,
+    coded: PyTree = None,
+) -> PyTree:
     """The first state of a link; where it is a gate, without the state behind it.
 
     Args:
         link: The link.
         own: The parameters that its masks leave to it.
         as_array: Makes an array of a parameter, or raises a TypeError.
+        coded: For each of these parameters whether its state is in 8 bits a number.
 
     Raises:
         LeafTypeError: A parameter that needs a slot is not an array of floats.
@@ -42,6 +79,7 @@ def init_link(link: Link, own: PyTree, as_array: Callable[[object], Any] = as_na
         fields.update(in_default_mode(spec.control.init, own))
     if spec.slots:
         leaves, treespec = flatten(own)
+        flags = [False] * len(leaves) if coded is None else flatten(coded)[0]
         for slot in spec.slots:
             arrays: list[Any] = []
             for index, leaf in enumerate(leaves):
@@ -55,7 +93,10 @@ def init_link(link: Link, own: PyTree, as_array: Callable[[object], Any] = as_na
                         problem = f"{error} ({spec.op}){hint_for(leaf)}"
                         raise LeafTypeError(f"{path}: {problem}") from None
                     try:
-                        arrays.append(in_default_mode(slot.first, array))
+                        first = in_default_mode(slot.first, array)
+                        if flags[index] and slot.coding and slot.is_like(array.shape):
+                            first = encoded(first, slot.coding)
+                        arrays.append(first)
                     except ValueError as error:
                         path = leaf_path(treespec, index, "params")
                         raise LeafValueError(f"{path}: {error} ({spec.op})") from None

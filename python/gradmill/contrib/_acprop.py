@@ -75,7 +75,7 @@ def scale_by_acprop(
         "eps": real("eps", eps, at_least=0),
         "eps_root": real("eps_root", eps_root, at_least=0),
     }
-    slots = (Slot("mu"), Slot("nu"))
+    slots = (Slot("mu", coding="signed"), Slot("nu", coding="square"))
     return native(Spec(ops.scale_by_acprop, ScaleByBeliefState, hyper, slots))
 
 

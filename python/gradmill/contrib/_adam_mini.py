@@ -127,7 +127,7 @@ def scale_by_adam_mini(
         if axis is None:
             raise ValueError("num_blocks needs axis, the axis to divide")
     nu = Slot("nu", start=partial(_blocks, axis, num_blocks))
-    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), nu)
+    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"), nu)
     return native(Spec(ops.scale_by_adam_mini, ScaleByAdamState, hyper, slots))
 
 

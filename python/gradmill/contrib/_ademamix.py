@@ -124,7 +124,11 @@ def scale_by_ademamix(
         "bias_correction": bool(bias_correction),
     }
     dtype = float_dtype("mu_dtype", mu_dtype)
-    slots = tuple(Slot(name, dtype) for name in ("m1", "m2", "nu"))
+    slots = (
+        Slot("m1", dtype, coding="signed"),
+        Slot("m2", dtype, coding="signed"),
+        Slot("nu", dtype, coding="square"),
+    )
     counters = ("count", "count_m2")
     op = ops.scale_by_ademamix
     return native(Spec(op, ScaleByAdemamixState, hyper, slots, counters=counters))

@@ -103,7 +103,10 @@ def scale_by_adopt(
         "clip_value": named("clip_value_fn", bound) if use_clipping else math.inf,
     }
     op = ops.scale_by_adopt_nesterov if nesterov else ops.scale_by_adopt
-    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), Slot("nu"))
+    slots = (
+        Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"),
+        Slot("nu", coding="square"),
+    )
     return native(Spec(op, ScaleByAdamState, hyper, slots))
 
 

@@ -112,7 +112,11 @@ def scale_by_mars(
         "eps": real("eps", eps, at_least=0),
         "max_norm": math.inf if max_norm is None else real("max_norm", max_norm, above=0),
     }
-    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), Slot("nu"), Slot("prev_grad"))
+    slots = (
+        Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"),
+        Slot("nu", coding="square"),
+        Slot("prev_grad", coding="signed"),
+    )
     return native(Spec(ops.scale_by_mars, ScaleByMarsState, hyper, slots))
 
 

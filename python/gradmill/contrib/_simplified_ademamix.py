@@ -100,7 +100,10 @@ def scale_by_simplified_ademamix(
         "eps": real("eps", eps, at_least=0),
         "eps_root": real("eps_root", eps_root, at_least=0),
     }
-    op, slots = ops.scale_by_simplified_ademamix, (Slot("m"), Slot("n"))
+    op, slots = (
+        ops.scale_by_simplified_ademamix,
+        (Slot("m", coding="signed"), Slot("n", coding="square")),
+    )
     return native(Spec(op, ScaleBySimplifiedAdEMAMixState, hyper, slots, counters=("t",)))
 
 

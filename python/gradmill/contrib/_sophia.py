@@ -82,7 +82,7 @@ def scale_by_sophia(
         "gamma": real("gamma", gamma),
         "threshold": real("clip_threshold", threshold, at_least=0),
     }
-    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), Slot("nu"))
+    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"), Slot("nu"))
     return native(Spec(ops.scale_by_sophia, ScaleBySophiaState, hyper, slots))
 
 

@@ -10,13 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gradmill._data.trees import Flattener, flatten, leaf_path
+from gradmill._data.trees import flatten, leaf_path
 from gradmill._ops.walk import FormulaError, run_op
 from gradmill._plan.layout import layout_of
-from gradmill._plan.masks import Selection
 from gradmill._plan.match import match
 from gradmill._plan.spec import Around, Flattened
-from gradmill._plan.states import init_link
+from gradmill._plan.states import init_links
 from gradmill._run.frame import Framer
 from gradmill._run.ops import ALWAYS, planned
 from gradmill._run.runs import PythonRun
@@ -55,11 +54,8 @@ class Lowering:
 
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state for ``params``."""
-        leaves, structure = Flattener()(params)
-        select = Selection(leaves, structure, "params", _HOLE)
-        own = [select(link.masks).tree(leaves) if link.masks else params for link in self.links]
-        states = [init_link(*pair, as_array) for pair in zip(self.links, own, strict=True)]
-        return with_keys(in_optaxs_classes(self.layout.join(iter(states))))
+        states = init_links(self.links, params, as_array, _HOLE)
+        return with_keys(in_optaxs_classes(self.layout.join(states)))
 
     def update(
         self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any

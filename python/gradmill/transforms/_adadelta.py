@@ -70,5 +70,5 @@ def scale_by_adadelta(rho: float = 0.9, eps: float = 1e-6) -> GradientTransforma
         "rho": real("rho", rho, at_least=0, at_most=1),
         "eps": real("eps", eps, at_least=0),
     }
-    slots = (Slot("e_g"), Slot("e_x"))
+    slots = (Slot("e_g", coding="square"), Slot("e_x", coding="square"))
     return native(Spec(ops.scale_by_adadelta, ScaleByAdaDeltaState, hyper, slots))

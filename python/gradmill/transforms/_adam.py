@@ -117,7 +117,7 @@ def scale_by_adam(
     }
     op = ops.scale_by_adam_nesterov if nesterov else ops.scale_by_adam
     slots = (
-        Slot("mu", float_dtype("mu_dtype", mu_dtype)),
-        Slot("nu", float_dtype("nu_dtype", nu_dtype)),
+        Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"),
+        Slot("nu", float_dtype("nu_dtype", nu_dtype), coding="square"),
     )
     return native(Spec(op, ScaleByAdamState, hyper, slots))

@@ -64,4 +64,11 @@ def scale_by_adamax(
         "b2": real("b2", b2, at_least=0, below=1),
         "eps": real("eps", eps, at_least=0),
     }
-    return native(Spec(ops.scale_by_adamax, ScaleByAdamState, hyper, (Slot("mu"), Slot("nu"))))
+    return native(
+        Spec(
+            ops.scale_by_adamax,
+            ScaleByAdamState,
+            hyper,
+            (Slot("mu", coding="signed"), Slot("nu", coding="square")),
+        )
+    )

@@ -106,5 +106,6 @@ def scale_by_adan(
         "hat": is_hat(eps_mode),
         "bias_correction": bool(bias_correction),
     }
-    slots = tuple(map(Slot, "mvng"))
+    signed = (Slot(name, coding="signed") for name in "mv")
+    slots = (*signed, Slot("n", coding="square"), Slot("g", coding="signed"))
     return native(Spec(ops.scale_by_adan, ScaleByAdanState, hyper, slots, counters=("t",)))

@@ -110,5 +110,9 @@ def scale_by_amsgrad(
         "bias_correction_nu": bool(bias_correction_nu),
         "hat": is_hat(eps_mode),
     }
-    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), Slot("nu"), Slot("nu_max"))
+    slots = (
+        Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"),
+        Slot("nu", coding="square"),
+        Slot("nu_max", coding="square"),
+    )
     return native(Spec(ops.scale_by_amsgrad, ScaleByAmsgradState, hyper, slots))

@@ -99,4 +99,11 @@ def scale_by_belief(
         "bias_correction": bool(bias_correction),
     }
     op = ops.scale_by_belief_nesterov if nesterov else ops.scale_by_belief
-    return native(Spec(op, ScaleByBeliefState, hyper, (Slot("mu"), Slot("nu"))))
+    return native(
+        Spec(
+            op,
+            ScaleByBeliefState,
+            hyper,
+            (Slot("mu", coding="signed"), Slot("nu", coding="square")),
+        )
+    )

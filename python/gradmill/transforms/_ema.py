@@ -71,4 +71,4 @@ def ema(
     dtype = float_dtype("accumulator_dtype", accumulator_dtype)
     bounds = {"above": -1.0, "below": 1.0} if debias else {}
     hyper = {"decay": real("decay", decay, **bounds), "debias": bool(debias)}
-    return native(Spec(ops.ema, EmaState, hyper, (Slot("ema", dtype),)))
+    return native(Spec(ops.ema, EmaState, hyper, (Slot("ema", dtype, coding="signed"),)))

@@ -97,5 +97,10 @@ def scale_by_lion(
         case _:
             raise ValueError(f"mode must be 'hard', 'smooth' or 'refined', got {mode!r:.80}")
     return native(
-        Spec(op, ScaleByLionState, hyper, (Slot("mu", float_dtype("mu_dtype", mu_dtype)),))
+        Spec(
+            op,
+            ScaleByLionState,
+            hyper,
+            (Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"),),
+        )
     )

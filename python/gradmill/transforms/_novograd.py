@@ -103,5 +103,5 @@ def scale_by_novograd(
         "eps_root": real("eps_root", eps_root, at_least=0),
         "weight_decay": real("weight_decay", weight_decay),
     }
-    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), Slot("nu", start=_one))
+    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"), Slot("nu", start=_one))
     return native(Spec(ops.scale_by_novograd, ScaleByNovogradState, hyper, slots))

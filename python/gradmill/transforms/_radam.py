@@ -88,4 +88,8 @@ def scale_by_radam(
         "bias_correction": bool(bias_correction),
     }
     op = ops.scale_by_radam_nesterov if nesterov else ops.scale_by_radam
-    return native(Spec(op, ScaleByAdamState, hyper, (Slot("mu"), Slot("nu"))))
+    return native(
+        Spec(
+            op, ScaleByAdamState, hyper, (Slot("mu", coding="signed"), Slot("nu", coding="square"))
+        )
+    )

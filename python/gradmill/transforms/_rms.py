@@ -145,7 +145,7 @@ def scale_by_rms(
         <https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf>`_, 2012.
     """
     state = ScaleByRmsWithCountState if bias_correction else ScaleByRmsState
-    slots = (Slot("nu", start=real("initial_scale", initial_scale, at_least=0)),)
+    slots = (Slot("nu", start=real("initial_scale", initial_scale, at_least=0), coding="square"),)
     hyper = _hyper(decay, eps, eps_in_sqrt, bias_correction)
     return native(Spec(ops.scale_by_rms, state, hyper, slots))
 
@@ -200,6 +200,9 @@ def scale_by_stddev(
         <https://arxiv.org/abs/1308.0850>`_, 2013.
     """
     state = ScaleByRStdDevWithCountState if bias_correction else ScaleByRStdDevState
-    slots = (Slot("mu"), Slot("nu", start=real("initial_scale", initial_scale, at_least=0)))
+    slots = (
+        Slot("mu", coding="signed"),
+        Slot("nu", start=real("initial_scale", initial_scale, at_least=0), coding="square"),
+    )
     hyper = _hyper(decay, eps, eps_in_sqrt, bias_correction)
     return native(Spec(ops.scale_by_stddev, state, hyper, slots))

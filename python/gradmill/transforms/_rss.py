@@ -68,5 +68,5 @@ def scale_by_rss(
     start = real("initial_accumulator_value", initial_accumulator_value, at_least=0)
     eps = real("eps", eps, at_least=0)
     hyper = {"eps": 0.0 if eps_in_sqrt else eps, "eps_root": eps if eps_in_sqrt else 0.0}
-    slots = (Slot("sum_of_squares", start=start),)
+    slots = (Slot("sum_of_squares", start=start, coding="square"),)
     return native(Spec(ops.scale_by_rss, ScaleByRssState, hyper, slots))

@@ -71,4 +71,11 @@ def trace(
     """
     dtype = float_dtype("accumulator_dtype", accumulator_dtype)
     op = ops.trace_nesterov if nesterov else ops.trace
-    return native(Spec(op, TraceState, {"decay": real("decay", decay)}, (Slot("trace", dtype),)))
+    return native(
+        Spec(
+            op,
+            TraceState,
+            {"decay": real("decay", decay)},
+            (Slot("trace", dtype, coding="signed"),),
+        )
+    )

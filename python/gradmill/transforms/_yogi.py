@@ -82,5 +82,5 @@ def scale_by_yogi(
         "bias_correction": bool(bias_correction),
     }
     start = real("initial_accumulator_value", initial_accumulator_value, at_least=0)
-    slots = (Slot("mu", start=start), Slot("nu", start=start))
+    slots = (Slot("mu", start=start, coding="signed"), Slot("nu", start=start, coding="square"))
     return native(Spec(ops.scale_by_yogi, ScaleByAdamState, hyper, slots))

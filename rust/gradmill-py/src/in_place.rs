@@ -109,13 +109,12 @@ impl InPlace {
             for number in core.slots_of(skip) {
                 let place = Place { tree: Tree::Slot(number), leaf: index };
                 let array = slots.get(number).map(|slot| slot.get_item(index)).transpose()?;
-                let state = Writable::new(array.as_ref().unwrap_or(param.object(py)), place)?;
+                let array = array.as_ref().unwrap_or(param.object(py));
+                let is_of_units = number >= core.slots();
+                let make = if is_of_units { Writable::new } else { Writable::state };
+                let state = make(array, place)?;
                 check_slot(py, core, number, index, (&param.raw, &shape), &state.raw)?;
-                if number < core.slots() {
-                    states.push(state);
-                } else {
-                    unit_slots.push(state);
-                }
+                if is_of_units { unit_slots.push(state) } else { states.push(state) }
             }
             let arrays = Arrays { param, copy, slots: states, unit_slots };
             leaves.push(BoundLeaf::new(core, index, skip, &shape, arrays, ordered));
