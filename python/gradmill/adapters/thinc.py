@@ -110,7 +110,7 @@ class Optimizer(_theirs.Optimizer):
             ``use_radam`` and ``L2_is_weight_decay``, as in thinc.
 
     Raises:
-        TypeError: There is no such option.
+        TypeError: An option is unknown.
         ValueError: One is neither a number nor a schedule.
 
     Example:

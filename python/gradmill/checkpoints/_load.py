@@ -54,7 +54,7 @@ def load(
         CheckpointError: The file was not written by gradmill, is cut off, or is damaged.
         ValueError: ``path`` has an unknown suffix, or ``like`` names a tree that the optimizer
             loads.
-        OSError: There is no such file.
+        OSError: The file does not exist.
 
     Example:
         >>> import os, tempfile
@@ -103,7 +103,7 @@ def header(path: str | os.PathLike[str], /) -> dict[str, Any]:
     Raises:
         CheckpointError: The file was not written by gradmill, or is damaged.
         ValueError: ``path`` has an unknown suffix.
-        OSError: There is no such file.
+        OSError: The file does not exist.
 
     Example:
         >>> import os, tempfile

@@ -79,8 +79,8 @@ def scale_by_ademamix(
             gradient size. In [0, 1).
         b3: How much of the slow running mean each step keeps, a number in [0, 1] or a schedule. The
             paper uses 0.9999: ten thousand steps.
-        alpha: How much the slow mean counts beside the fast one, a number or a schedule. The paper
-            uses 5 to 10 and warms it up over the run.
+        alpha: The weight of the slow mean relative to the fast one, a number or a schedule. The
+            paper uses 5 to 10 and warms it up over the run.
         eps: Added to the root in the denominator, so that parameters with tiny gradients do not
             take huge steps. Not negative.
         eps_root: Added inside the root, :math:`\bar\epsilon`. Usually 0; a small value keeps the
@@ -163,8 +163,8 @@ def ademamix(
             gradient size. In [0, 1).
         b3: How much of the slow running mean each step keeps, a number in [0, 1] or a schedule. The
             paper uses 0.9999: ten thousand steps.
-        alpha: How much the slow mean counts beside the fast one, a number or a schedule. The paper
-            uses 5 to 10.
+        alpha: The weight of the slow mean relative to the fast one, a number or a schedule. The
+            paper uses 5 to 10.
         eps: Added to the root in the denominator, so that parameters with tiny gradients do not
             take huge steps. Not negative.
         eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the step

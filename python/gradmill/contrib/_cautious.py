@@ -95,8 +95,8 @@ def cautious(
 
     Args:
         inner: The transformation, an optimizer such as :func:`gradmill.adam`.
-        descends: Whether its updates go against gradients, as those of optimizers do. False for
-            what stands before a :func:`gradmill.scale_by_learning_rate`, such as
+        descends: Whether the inner transformation's updates go against gradients, as an optimizer's
+            do. False for one that precedes :func:`gradmill.scale_by_learning_rate`, such as
             :func:`gradmill.scale_by_adam`: then :math:`\phi = [u \, g > 0]`.
         least_share: The least divisor :math:`c`, above 0 and at most 1.
 

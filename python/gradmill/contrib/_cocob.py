@@ -23,11 +23,11 @@ class COCOBState(NamedTuple):
     """The state of :func:`scale_by_cocob`.
 
     Attributes:
-        init_particles: The parameters at first.
-        cumulative_gradients: Sums of gradients with the sign turned, a tree like the parameters.
-        scale: The largest sizes of a gradient, likewise.
-        subgradients: Sums of sizes of gradients, likewise.
-        reward: What bets have won, likewise.
+        init_particles: The initial parameters.
+        cumulative_gradients: Negated sums of gradients, a tree like the parameters.
+        scale: The largest absolute gradients so far, a tree like the parameters.
+        subgradients: Sums of absolute gradients, a tree like the parameters.
+        reward: What bets have won, a tree like the parameters.
 
     Example:
         >>> import numpy as np

@@ -32,7 +32,7 @@ class DoGState(NamedTuple):
 
     Attributes:
         is_init_step: Whether no step has been taken, a 0-d array.
-        init_params: The parameters at first.
+        init_params: The initial parameters.
         max_dist: The largest distance from these so far, a 0-d array.
         sum_sq_norm_grads: The sum of squares of all gradients, a 0-d array.
 

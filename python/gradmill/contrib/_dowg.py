@@ -22,7 +22,7 @@ class DoWGState(NamedTuple):
     """The state of the part of :func:`dowg` that finds the learning rate.
 
     Attributes:
-        init_params: The parameters at first.
+        init_params: The initial parameters.
         weighted_sq_norm_grads: The weighted sum of squares of all gradients, a 0-d array.
         estim_sq_dist: The largest square of a distance from the first parameters, a 0-d array.
 

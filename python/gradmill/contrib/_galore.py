@@ -33,8 +33,8 @@ class GaLoreDimensionNumbers(NamedTuple):
     """Which axes of a parameter are rows and which are columns; each axis is one or the other.
 
     Attributes:
-        reduction_axis: The axis or the axes over which a layer adds up: the rows.
-        output_axis: The axis or the axes of what it gives: the columns.
+        reduction_axis: The axis or axes that a layer sums over: the rows.
+        output_axis: The axis or axes of its outputs: the columns.
 
     Example:
         >>> import gradmill as gm
@@ -257,8 +257,8 @@ def scale_by_galore(
             :func:`scale_by_adam`.
         weight_dimension_numbers: Which leaves are matrices, and how: None for those with two axes;
             a :class:`GaLoreDimensionNumbers` for all with two or more; or a tree of these with the
-            structure of the parameters or of its upper part, None for leaves that are none, or a
-            function of parameters and of updates that returns one.
+            structure of the parameters or of its upper part, with None for leaves that are not
+            matrices, or a function of parameters and updates that returns such a tree.
 
     Returns:
         A transformation with state :class:`GaLoreState`. It runs on NumPy, the one inside as it

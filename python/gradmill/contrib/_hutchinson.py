@@ -21,7 +21,7 @@ class HutchinsonState(NamedTuple):
     """The state of :func:`hutchinson_estimator_diag_hessian`.
 
     Attributes:
-        key: The key of the random numbers to come, an array of two uint32.
+        key: The key of the next random numbers, an array of two uint32.
 
     Example:
         >>> import numpy as np

@@ -27,7 +27,7 @@ class MadgradState(NamedTuple):
         count: Steps taken, a 0-d int32 array.
         grad_sum_sq: Weighted sums of squares of gradients, a tree like the parameters.
         s: Weighted sums of gradients, a tree like the parameters.
-        x0: The parameters at first.
+        x0: The initial parameters.
 
     Example:
         >>> import numpy as np

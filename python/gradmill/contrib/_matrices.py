@@ -26,8 +26,8 @@ class MuonDimensionNumbers(NamedTuple):
     All other axes enumerate matrices, each of which is treated separately.
 
     Attributes:
-        reduction_axis: The axis or the axes over which a layer adds up: the rows.
-        output_axis: The axis or the axes of what it gives: the columns.
+        reduction_axis: The axis or axes that a layer sums over: the rows.
+        output_axis: The axis or axes of its outputs: the columns.
 
     Example:
         >>> import gradmill as gm

@@ -28,10 +28,10 @@ class MechanicState(NamedTuple):
     Attributes:
         base_optimizer_state: The state of the inner transformation.
         count: Steps taken, a 0-d int32 array.
-        r: Rewards, an array with an element for each decay.
-        m: Largest rewards of a step, likewise.
-        v: Sums of squares of rewards, likewise.
-        s: The scales, likewise; updates are multiplied by their sum.
+        r: Rewards, an array with one element per decay.
+        m: The largest reward of a step, one per decay.
+        v: Sums of squared rewards, one per decay.
+        s: The scales, one per decay; updates are multiplied by their sum.
         x0: The parameters at the first step.
 
     Example:

@@ -166,7 +166,8 @@ def scale_by_muon(
         TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN, ``ns_coeffs`` has the wrong shape, or
             ``preconditioning`` is unknown.
-        LeafValueError: From ``update``: a leaf is no matrix, and nothing says how it is made up.
+        LeafValueError: From ``update``: a leaf is not a matrix, and nothing says which of its axes
+            are rows and columns.
         TreeError: From ``update``: ``weight_dimension_numbers`` has another structure.
 
     Example:
@@ -220,7 +221,7 @@ def preset(ns_coeffs: Coefficients | str) -> Coefficients:
     """Coefficients by their name, or as they are.
 
     Raises:
-        ValueError: There are none of this name.
+        ValueError: The name is unknown.
     """
     if not isinstance(ns_coeffs, str):
         return ns_coeffs

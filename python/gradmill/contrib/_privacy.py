@@ -26,7 +26,7 @@ class DifferentiallyPrivateAggregateState(NamedTuple):
     """The state of :func:`differentially_private_aggregate`.
 
     Attributes:
-        rng_key: The key of the random numbers to come, an array of two uint32.
+        rng_key: The key of the next random numbers, an array of two uint32.
 
     Example:
         >>> import numpy as np

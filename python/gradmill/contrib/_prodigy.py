@@ -24,7 +24,7 @@ class ProdigyState(NamedTuple):
         exp_avg: First moments, a tree like the parameters.
         exp_avg_sq: Second moments, a tree like the parameters.
         grad_sum: Weighted sums of gradients, a tree like the parameters.
-        params0: The parameters at first.
+        params0: The initial parameters.
         estim_lr: The estimated distance, a 0-d array.
         numerator_weighted: The weighted sum that it is estimated from, a 0-d array.
         count: Steps taken, a 0-d int32 array.

@@ -25,10 +25,10 @@ class ReduceLROnPlateauState(NamedTuple):
     """The state of :func:`reduce_on_plateau`.
 
     Attributes:
-        scale: What updates are multiplied by, a 0-d array.
-        best_value: The least average loss so far, a 0-d array.
-        plateau_count: Averages in a row that were not better, a 0-d int32 array.
-        cooldown_count: Averages to come that do not count, a 0-d int32 array.
+        scale: The factor of the updates, a 0-d array.
+        best_value: The lowest average loss so far, a 0-d array.
+        plateau_count: How many averages in a row did not improve, a 0-d int32 array.
+        cooldown_count: How many more averages to ignore, a 0-d int32 array.
         count: Losses in the average that is being formed, a 0-d int32 array.
         avg_value: That average, a 0-d array.
 
@@ -160,7 +160,7 @@ def reduce_on_plateau(
 
     Raises:
         TypeError: An argument has the wrong type; or, from a step, ``value`` is.
-        ValueError: An argument is out of bounds; or, from a step, there is no ``value``.
+        ValueError: An argument is out of bounds; or, from a step, ``value`` is missing.
 
     Example:
         >>> import numpy as np

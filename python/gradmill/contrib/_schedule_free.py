@@ -33,12 +33,12 @@ class ScheduleFreeState(NamedTuple):
     """The state of :func:`schedule_free`.
 
     Attributes:
-        b1: The share of the average in the parameters, a 0-d array.
+        b1: How far parameters lie towards the average, a 0-d array.
         weight_sum: The sum of the weights so far, a 0-d array.
         step_count: One more than the number of steps taken, a 0-d int32 array.
         max_lr: The largest learning rate so far, a 0-d array.
         base_optimizer_state: The state of the inner transformation.
-        z: What that moves, a tree like the parameters.
+        z: The iterates of the inner transformation, a tree like the parameters.
 
     Example:
         >>> import numpy as np
@@ -285,7 +285,7 @@ def schedule_free_eval_params(state: ScheduleFreeState, params: PyTree) -> PyTre
         A tree of new arrays in the parameters' dtypes.
 
     Raises:
-        TypeError: ``state`` is none of :func:`schedule_free`.
+        TypeError: ``state`` is not a state of :func:`schedule_free`.
         TreeError: ``params`` has another structure.
 
     Example:

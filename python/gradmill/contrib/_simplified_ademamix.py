@@ -67,7 +67,8 @@ def scale_by_simplified_ademamix(
         b2: How much of the running mean of squared gradients each step keeps, over about
             ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
             gradient size. In [0, 1).
-        alpha: How much the current gradient counts beside the running sum, a number or a schedule.
+        alpha: The weight of the current gradient relative to the running sum, a number or a
+            schedule.
         eps: Added to the root in the denominator, so that parameters with tiny gradients do not
             take huge steps. Not negative.
         eps_root: Added inside the root, :math:`\bar\epsilon`. Usually 0; a small value keeps the
@@ -131,7 +132,8 @@ def simplified_ademamix(
         b2: How much of the running mean of squared gradients each step keeps, over about
             ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
             gradient size. In [0, 1).
-        alpha: How much the current gradient counts beside the running sum, a number or a schedule.
+        alpha: The weight of the current gradient relative to the running sum, a number or a
+            schedule.
         eps: Added to the root in the denominator, so that parameters with tiny gradients do not
             take huge steps. Not negative.
         eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the step

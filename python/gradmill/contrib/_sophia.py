@@ -38,7 +38,7 @@ class SophiaState(NamedTuple):
         count: Steps taken, a 0-d int32 array.
         mu: First moments, a tree like the parameters.
         nu: Averages of the diagonal of the Hessian, a tree like the parameters.
-        hessian_fn_state: The state of what estimates that.
+        hessian_fn_state: The state of the estimator.
 
     Example:
         >>> import numpy as np

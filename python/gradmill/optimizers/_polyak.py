@@ -41,7 +41,7 @@ def polyak_sgd(
         step as ``value``.
 
     Raises:
-        TypeError: An argument has the wrong type. From ``update``: there is no ``value``.
+        TypeError: An argument has the wrong type; or, from ``update``, ``value`` is missing.
         ValueError: One is out of bounds, as for :func:`scale_by_polyak`.
 
     Example:

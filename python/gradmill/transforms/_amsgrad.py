@@ -22,7 +22,7 @@ class ScaleByAmsgradState(NamedTuple):
         count: Steps taken, a 0-d int32 array.
         mu: First moments, a tree like the parameters.
         nu: Second moments, a tree like the parameters.
-        nu_max: The largest of these so far, a tree like the parameters.
+        nu_max: The largest corrected second moments so far, a tree like the parameters.
 
     Example:
         >>> import numpy as np

@@ -166,7 +166,7 @@ def scale_by_backtracking_linesearch(
         rtol: The tolerance :math:`\delta`, not negative.
         store_grad: Whether to keep the gradient at the new parameters, for
             :func:`value_and_grad_from_state`.
-        verbose: Whether to print a line when none of them fits.
+        verbose: Whether to print a line when the search fails.
 
     Returns:
         A transformation with state :class:`ScaleByBacktrackingLinesearchState`, whose ``update``

@@ -19,7 +19,7 @@ class ScaleByBeliefState(NamedTuple):
     Attributes:
         count: Steps taken, a 0-d int32 array.
         mu: First moments, a tree like the parameters.
-        nu: Moments of squares of what these miss, a tree like the parameters.
+        nu: Moments of squared deviations from them, a tree like the parameters.
 
     Example:
         >>> import numpy as np

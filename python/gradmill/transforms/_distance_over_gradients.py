@@ -26,7 +26,7 @@ class ScaleByDistanceOverGradientsState(NamedTuple):
         max_dist: The largest distance so far, a tree of a 0-d array for each parameter.
         grad_sum_of_squares: Sums of squares of all updates, a tree of an array of one element for
             each parameter.
-        init_params: The parameters at first.
+        init_params: The initial parameters.
 
     Example:
         >>> import numpy as np

@@ -30,8 +30,8 @@ class ScaleByLBFGSState(NamedTuple):
         params: The parameters of the last step, zeros at first.
         updates: The updates that came in with them, zeros at first.
         diff_params_memory: How parameters changed from step to step: a tree like them, with a new
-            first axis in each leaf, along which the last steps lie in a ring.
-        diff_updates_memory: How updates changed, likewise.
+            first axis in each leaf, a ring buffer of the last steps.
+        diff_updates_memory: How updates changed, in the same form.
         weights_memory: The inverse of the inner product of both changes for each of these steps, 0
             where there was none.
 

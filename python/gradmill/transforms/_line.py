@@ -35,7 +35,7 @@ class Objective:
         extra: The extra arguments, each for those of the two that have such a parameter.
 
     Raises:
-        TypeError: There is neither function, or an argument is for none of them.
+        TypeError: Both functions are missing, or neither takes an argument that was given.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Line:
         objective: The function.
 
     Raises:
-        ValueError: There are no parameters.
+        ValueError: Parameters are missing.
         TypeError: There is no value or gradient, or something is traced.
         TreeError: ``grad`` has another structure than the updates.
         LeafTypeError: A leaf is not an array of floats.

@@ -23,8 +23,8 @@ class LookaheadParams(NamedTuple):
     """The parameters of :func:`lookahead`.
 
     Attributes:
-        fast: What gradients are taken at, and what the optimizer inside moves.
-        slow: What follows at a distance, and what to evaluate with.
+        fast: Where gradients are taken. The inner optimizer moves these.
+        slow: The copy that lags behind. Evaluate with these.
 
     Example:
         >>> import numpy as np
@@ -47,8 +47,8 @@ class LookaheadState(NamedTuple):
     """The state of :func:`lookahead`.
 
     Attributes:
-        fast_state: The state of the optimizer inside.
-        steps_since_sync: Steps taken since fast and slow parameters met, a 0-d int32 array.
+        fast_state: The state of the inner optimizer.
+        steps_since_sync: Steps taken since the last synchronization, a 0-d int32 array.
 
     Example:
         >>> import numpy as np

@@ -59,9 +59,9 @@ def masked(
         mask: The mask, or the transformation. A mask is a tree of bools with the structure of the
             parameters or of its upper part, a single bool, a function of the tree that returns such
             a tree, or a function of path and leaf that returns a bool. Trees are matched by key,
-            whatever kinds of mapping meet. Functions see the parameters (the updates if there are
-            none) without what the masks around this one leave out, and may depend on paths, shapes
-            and dtypes only.
+            whatever kinds of mapping meet. Functions see the parameters, or the updates if there
+            are none, without what the masks around this one leave out; decide by path, shape and
+            dtype only.
         mask_compatible_extra_args: Whether to mask extra arguments too, if they are trees like the
             updates.
         transformation: The transformation by name.

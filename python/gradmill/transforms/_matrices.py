@@ -44,7 +44,7 @@ def power_iteration(
 
     Raises:
         LeafTypeError: A leaf is not an array of floats.
-        ValueError: The matrix is not square; or it is a function, and there is no ``v0``.
+        ValueError: The matrix is not square; or it is a function, and ``v0`` is missing.
 
     Example:
         >>> import numpy as np

@@ -34,7 +34,7 @@ class SnapshotState(NamedTuple):
     """The state of :func:`snapshot`.
 
     Attributes:
-        measurement: What was measured last, a dict with one name.
+        measurement: The last measurement, a dict with one name.
 
     Example:
         >>> import numpy as np
@@ -50,7 +50,7 @@ class MonitorState(NamedTuple):
     """The state of :func:`monitor`.
 
     Attributes:
-        measurements: What was measured last, a dict by name; empty before the first step.
+        measurements: The last measurements, a dict by name; empty before the first step.
         measure_states: The states of the measures, in their order.
 
     Example:

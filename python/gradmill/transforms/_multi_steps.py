@@ -34,10 +34,10 @@ class MultiStepsState(NamedTuple):
 
     Attributes:
         mini_step: Updates collected in this round, a 0-d int32 array.
-        gradient_step: Rounds that are done, a 0-d int32 array.
+        gradient_step: Completed rounds, a 0-d int32 array.
         inner_opt_state: The state of the inner transformation.
         acc_grads: The means or sums of this round, a tree like the parameters.
-        skip_state: What the function that skips updates had to say last; ``()`` without one.
+        skip_state: The last information from ``should_skip_update_fn``; ``()`` without one.
 
     Example:
         >>> import numpy as np

@@ -26,7 +26,7 @@ class AddNoiseState(NamedTuple):
 
     Attributes:
         count: Steps taken, a 0-d int32 array.
-        rng_key: The key of the random numbers to come, an array of two uint32.
+        rng_key: The key of the next random numbers, an array of two uint32.
 
     Example:
         >>> import numpy as np

@@ -40,7 +40,7 @@ def safe_norm(
 
     Raises:
         TypeError: ``min_norm`` is not a number.
-        ValueError: It is NaN, or there is no such norm.
+        ValueError: ``min_norm`` is NaN, or ``ord`` is unknown.
 
     Example:
         >>> import numpy as np
@@ -74,7 +74,7 @@ def safe_root_mean_squares(x: Any, min_rms: float) -> Any:
 
     Args:
         x: A NumPy or JAX array.
-        min_rms: The bound :math:`m`; that is the result where there is no element.
+        min_rms: The bound :math:`m`, which is also the result for an array without elements.
 
     Returns:
         A number in the dtype of ``x``, or that of its parts; float64 for integers of NumPy.

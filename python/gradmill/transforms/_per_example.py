@@ -25,7 +25,7 @@ class PerExampleClipState(NamedTuple):
     """The state of :func:`per_example_global_norm_clip` as a transformation.
 
     Attributes:
-        num_clipped: How many examples were shrunk in the last step, a 0-d int32 array.
+        num_clipped: How many examples were clipped in the last step, a 0-d int32 array.
 
     Example:
         >>> import gradmill as gm

@@ -80,8 +80,8 @@ def scale_by_polyak(
         ``value``; see :func:`polyak_sgd` for how to pass it. It runs on NumPy.
 
     Raises:
-        TypeError: A hyperparameter is not a real number. From ``update``: there is no ``value``.
-        ValueError: A hyperparameter is NaN, ``eps`` is negative, or there is no such variant.
+        TypeError: A hyperparameter is not a real number; or, from ``update``, ``value`` is missing.
+        ValueError: A hyperparameter is NaN, ``eps`` is negative, or ``variant`` is unknown.
 
     Example:
         >>> import numpy as np

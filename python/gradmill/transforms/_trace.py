@@ -54,7 +54,7 @@ def trace(
         A transformation with state :class:`TraceState`.
 
     Raises:
-        TypeError: ``decay`` is not a real number, or the dtype none of floats.
+        TypeError: ``decay`` is not a real number, or the dtype is not a float dtype.
         ValueError: ``decay`` is NaN.
 
     Example:

@@ -231,8 +231,8 @@ def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: float = 1e-6) 
     .. math:: g \min\Bigl(1, \frac{m}{\max(\|g\|, \epsilon)}\Bigr)
 
     Args:
-        g_norm: The norms :math:`\|g\|` of units, in the place of each element.
-        max_norm: The largest norms :math:`m`, likewise.
+        g_norm: The norm :math:`\|g\|` of each element's unit.
+        max_norm: The largest norm :math:`m` of each element's unit.
         grad: The gradient :math:`g`.
         div_eps: What is divided by at least, above 0.
 

@@ -223,7 +223,7 @@ def scale_by_zoom_linesearch(
             rate than one with a value low enough, which is taken then.
         initial_guess_strategy: Where to begin: "keep" for the last step's learning rate, "one" for
             1, as methods of Newton's kind want it.
-        verbose: Whether to print a line when none of them fits.
+        verbose: Whether to print a line when the search fails.
 
     Returns:
         A transformation with state :class:`ScaleByZoomLinesearchState`, whose ``update`` needs
@@ -236,7 +236,7 @@ def scale_by_zoom_linesearch(
     Raises:
         TypeError: An argument has the wrong type; or, from ``update``, something is missing, is
             traced by JAX, or is an argument of neither function.
-        ValueError: A number is out of bounds or NaN, or there is no such strategy.
+        ValueError: A number is out of bounds or NaN, or the strategy is unknown.
 
     Example:
         >>> import numpy as np

@@ -94,7 +94,7 @@ def results(
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is none that the function takes.
+        LeafTypeError: The function does not accept a leaf.
         LeafValueError: Shapes do not fit.
     """
     rows, spec = columns(trees, skips_none=skips_none)

@@ -184,7 +184,7 @@ class Optimizer(torch.optim.Optimizer):
             What ``closure`` returns.
 
         Raises:
-            LeafTypeError: A gradient or a parameter is no dense tensor of floats on the CPU.
+            LeafTypeError: A gradient or a parameter is not a dense float tensor on the CPU.
             LeafValueError: One has another shape than before, or shares memory with another.
             ValueError: Gradients have no norm that ``max_norm`` could bound, as one is NaN.
         """
@@ -226,7 +226,7 @@ class Optimizer(torch.optim.Optimizer):
 
         Raises:
             ValueError: It is in no group, or ``max_norm`` needs all gradients.
-            LeafTypeError: Its gradient is no dense tensor of floats on the CPU.
+            LeafTypeError: Its gradient is not a dense float tensor on the CPU.
 
         Example:
             >>> import torch
