@@ -135,4 +135,3 @@ def _below(module: ModuleType, name: str) -> str:
             ) if found == name:
                 return documentation
     return ""
-

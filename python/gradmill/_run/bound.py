@@ -35,7 +35,7 @@ def to_zero(spec: Treespec, updates: Sequence[Any]) -> dict[int, np.ndarray[Any,
     """The arrays of gradients, which are to be overwritten, by the positions of their leaves.
 
     Raises:
-        LeafTypeError: One is no NumPy array.
+        LeafTypeError: One is not a NumPy array.
         LeafValueError: One is read-only.
     """
     found: dict[int, np.ndarray[Any, Any]] = {}
