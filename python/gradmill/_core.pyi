@@ -1,9 +1,10 @@
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypedDict, TypeVar, final
+from typing import Any, Final, Protocol, TypeAlias, TypedDict, TypeVar, final
 
 import numpy as np
 
 __all__ = [
+    "CHUNK",
     "CoreError",
     "Count",
     "Curve",
@@ -21,6 +22,11 @@ __all__ = [
     "count_not_finite",
     "force",
     "global_norm",
+    "half_apply",
+    "half_end",
+    "half_plan",
+    "half_sums",
+    "half_total",
     "in_default_mode",
     "list_ops",
     "noise_sum",
@@ -44,6 +50,15 @@ _More: TypeAlias = tuple[list[bool], list[list[bool]], _Estimates]
 _Found: TypeAlias = tuple[list[float | None], bool, _More | None]
 _Key: TypeAlias = Sequence[int]
 _Report: TypeAlias = tuple[int, float | None, bool, float | None, float | None, float | None]
+
+_Part: TypeAlias = list[tuple[int, Any]]
+
+class _Half(Protocol):
+    scalars: list[float]
+    off: int
+    counts: bool
+    absent: list[int]
+    known: list[list[float]]
 
 class _Pass(TypedDict):
     ops: list[int]
@@ -69,6 +84,8 @@ class _BuildInfo(TypedDict):
     simd: str
     threads: int
     threads_from: str
+
+CHUNK: Final[int]
 
 class CoreError(Exception): ...
 
@@ -169,7 +186,7 @@ class InPlace:
     def restart(self, steps: int) -> None: ...
 
 def allocations() -> int: ...
-def apply_trees(nest: Nest, params: Any, updates: Any, threads: int = 0) -> Any: ...
+def apply_trees(nest: Nest, params: _T, updates: Any, threads: int = 0) -> _T | None: ...
 def apply_updates(params: _Leaves, updates: _Leaves, threads: int = 0) -> _Leaves: ...
 def bias_correction(decay: float, count: float) -> float: ...
 def build_info() -> _BuildInfo: ...
@@ -177,6 +194,13 @@ def clear_cache() -> int: ...
 def count_not_finite(updates: _Leaves, threads: int = 0) -> int: ...
 def force(simd: str | None = None, fuse: bool = True) -> None: ...
 def global_norm(updates: _Leaves, threads: int = 0) -> float: ...
+def half_apply(bound: InPlace, updates: _Part, half: _Half, threads: int) -> None: ...
+def half_end(bound: InPlace, counts: bool) -> _Report: ...
+def half_plan(bound: InPlace) -> list[float]: ...
+def half_sums(
+    bound: InPlace, updates: _Part, half: _Half, before: Sequence[Sequence[float]], threads: int
+) -> list[list[float]]: ...
+def half_total(rows: Sequence[Sequence[float]]) -> list[float]: ...
 def in_default_mode(function: Callable[..., _T], /, *args: Any) -> _T: ...
 def list_ops() -> list[_Op]: ...
 def noise_sum(

@@ -47,7 +47,7 @@ class _Optimizer(Native):
         """Take a step.
 
         Args:
-            globalg: The gradient, a vector; these programs hand over what is to be descended.
+            globalg: The gradient to descend along, a vector.
 
         Returns:
             The length of the step over that of the vector. Where the optimizer was made of a
@@ -101,10 +101,10 @@ class _Optimizer(Native):
 
 
 class BasicSGD(_Optimizer):
-    """``theta - stepsize * globalg``, as estool has it.
+    """``theta - stepsize * globalg``, as in estool.
 
     Args:
-        pi: A vector, or who keeps one; see :class:`Adam`.
+        pi: A vector, or an object that holds one; see :class:`Adam`.
         stepsize: The learning rate.
         maximize: Whether to ascend.
 
@@ -134,12 +134,12 @@ class BasicSGD(_Optimizer):
 
 
 class SGD(_Optimizer):
-    """Steps along an average of gradients, ``v = momentum * v + (1 - momentum) * globalg``.
+    """Gradient descent along a mean of gradients, ``v = momentum * v + (1 - momentum) * globalg``.
 
     Args:
-        pi: A vector, or who keeps one; see :class:`Adam`.
+        pi: A vector, or an object that holds one; see :class:`Adam`.
         stepsize: The learning rate.
-        momentum: Decay of the average.
+        momentum: How much of the running mean each step keeps.
         maximize: Whether to ascend.
 
     Attributes:
@@ -177,18 +177,19 @@ class SGD(_Optimizer):
 
 
 class Adam(_Optimizer):
-    """Adam as these programs have it: epsilon beside the root of the uncorrected moment.
+    """Adam with epsilon added to the root of the uncorrected moment, as in these programs.
 
     Args:
-        pi: Who keeps the vector: an object with ``num_params`` and ``mu``, as estool has it, or
-            with ``get_trainable_flat`` and ``set_trainable_flat``, as OpenAI's starter has it. Or
-            the vector itself, which is in ``theta`` from then on. Each step makes a new one and
-            writes to none that was handed over or out, such as a best one that is kept.
+        pi: What holds the vector: an object with ``num_params`` and ``mu``, as in estool, or with
+            ``get_trainable_flat`` and ``set_trainable_flat``, as in OpenAI's starter. Or the vector
+            itself, which is in ``theta`` from then on. Each step makes a new vector and writes to
+            none that you passed in or got back, such as the best one so far.
         stepsize: The learning rate.
-        beta1: Decay of the first moment; None for 0.9, or 0.99 where ``mu`` is kept.
+        beta1: How much of the running mean of gradients each step keeps; None for 0.9, or 0.99
+            where ``mu`` is kept.
         beta2: Decay of the second moment.
         epsilon: Added to the root.
-        maximize: Whether to ascend; then a gradient need not be negated before.
+        maximize: Whether to ascend; gradients then need no negation.
 
     Attributes:
         stepsize: Assign to change it.

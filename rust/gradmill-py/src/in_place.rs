@@ -1,5 +1,7 @@
 //! Programs over arrays that are bound once and then written step after step.
 
+pub mod halves;
+
 use gradmill_core::number::rng::{self, Key};
 use gradmill_core::sys::par::PARALLEL_FROM;
 use gradmill_core::{Outcome, Row, Step, Workspace, run_rows};
@@ -12,7 +14,7 @@ use smallvec::SmallVec;
 use crate::bound_leaf::{Arrays, BoundLeaf, spend};
 use crate::buffers::{Counter, Writable};
 use crate::compute::compute;
-use crate::fault::{Place, Tree, core_error};
+use crate::fault::{COUNT, COUNT_DURING, Place, Tree, core_error};
 use crate::program::{Found, Program, check_shape, check_slot, fitted, found};
 use crate::scalars::Scalars;
 use crate::settings::config;
@@ -42,7 +44,9 @@ pub struct InPlace {
     pub workspace: Workspace,
     /// The positions of the updates that the last step zeroed.
     spent: Vec<usize>,
-    /// Whether a step broke off in the middle, which takes a bug.
+    /// What a step found that is applied part by part, as far as it has come.
+    parts: Option<Outcome>,
+    /// Whether a step broke off in the middle, which takes a bug, or has not come to its end.
     pub is_torn: bool,
     /// The arrays of hyperparameters that steps have made.
     pub numbers: Vec<Option<Py<PyAny>>>,
@@ -113,13 +117,12 @@ impl InPlace {
             for number in core.slots_of(skip) {
                 let place = Place { tree: Tree::Slot(number), leaf: index };
                 let array = slots.get(number).map(|slot| slot.get_item(index)).transpose()?;
-                let state = Writable::new(array.as_ref().unwrap_or(param.object(py)), place)?;
+                let array = array.as_ref().unwrap_or(param.object(py));
+                let is_of_units = number >= core.slots();
+                let make = if is_of_units { Writable::new } else { Writable::state };
+                let state = make(array, place)?;
                 check_slot(py, core, number, index, (&param.raw, &shape), &state.raw)?;
-                if number < core.slots() {
-                    states.push(state);
-                } else {
-                    unit_slots.push(state);
-                }
+                if is_of_units { unit_slots.push(state) } else { states.push(state) }
             }
             let arrays = Arrays { param, copy, slots: states, unit_slots };
             leaves.push(BoundLeaf::new(core, index, skip, &shape, arrays, ordered));
@@ -155,6 +158,7 @@ impl InPlace {
             found: false,
             workspace: Workspace::default(),
             spent: Vec::new(),
+            parts: None,
             is_torn: false,
             numbers: Vec::new(),
         })
@@ -281,7 +285,7 @@ impl InPlace {
     /// Goes on as if so many steps had been taken, with parameters and state that were written from outside.
     fn restart(slf: &Bound<'_, Self>, steps: u64) -> PyResult<()> {
         let this = &mut *exclusive(slf)?;
-        (this.steps, this.is_torn) = (steps, false);
+        (this.steps, this.is_torn, this.parts) = (steps, false, None);
         Ok(())
     }
 }
@@ -295,7 +299,8 @@ impl InPlace {
     /// # Errors
     /// A step broke off in the middle.
     fn check_whole(&self) -> PyResult<()> {
-        if self.is_torn { Err(PyRuntimeError::new_err(TORN)) } else { Ok(()) }
+        let why = if self.parts.is_some() { NOT_ALL } else { TORN };
+        if self.is_torn { Err(PyRuntimeError::new_err(why)) } else { Ok(()) }
     }
 
     /// Makes the scalars of the step to come.
@@ -323,13 +328,19 @@ impl InPlace {
         self.is_planned = false;
         self.check_counts(py).inspect_err(|_| self.release(py))?;
         self.run(py, elements, manner)?;
+        self.count_on(py)?;
+        Ok(self.report())
+    }
+
+    /// Counts a step that was taken.
+    fn count_on(&mut self, py: Python<'_>) -> PyResult<()> {
         for (leaf, (count, _)) in self.clocks.iter().enumerate() {
             if count.as_ref().is_some_and(|count| !count.advance(py)) {
                 self.is_torn = true;
                 return Err(Place { tree: Tree::Count, leaf }.value_error(COUNT_DURING));
             }
         }
-        Ok(self.report())
+        Ok(())
     }
 
     /// Runs the program with scalars that are given, over updates that are taken. Counts are others' affair.
@@ -474,16 +485,12 @@ impl InPlace {
     }
 }
 
-/// What is wrong with a count that was changed.
-pub const COUNT: &str = "was made read-only, or something else than an int32 without axes";
-
-/// What is wrong where it was changed during a step, whose parameters and slots are written.
-pub const COUNT_DURING: &str = "was made read-only, or something else than an int32 without axes, by another thread \
-     during a step, which is not counted; restore params, and the state with init_from";
-
 /// What an optimizer refuses to go on with.
 const TORN: &str =
     "an earlier step broke off in the middle; restore params, and the state with init_from";
+
+/// What it refuses to go on with where that can be mended.
+const NOT_ALL: &str = "a step has parts that are not applied yet: apply them, or restore params, and the state with init_from";
 
 /// How many leaves ahead array objects are asked for.
 const AHEAD: usize = 8;

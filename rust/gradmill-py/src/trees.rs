@@ -4,9 +4,9 @@ use gradmill_core::Step;
 use gradmill_core::sys::mode::in_default_mode;
 use pyo3::prelude::*;
 
-use crate::fault::{Place, Tree};
+use crate::fault::{COUNT, COUNT_DURING, Place, Tree};
 use crate::host::{Host, Moved};
-use crate::in_place::{COUNT, COUNT_DURING, InPlace, Manner, Report, exclusive};
+use crate::in_place::{InPlace, Manner, Report, exclusive};
 use crate::nest::Nest;
 use crate::program::{Given, Program, Updated};
 use crate::sums::added;

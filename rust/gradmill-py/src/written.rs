@@ -25,8 +25,9 @@ impl Written {
         what: &'static str,
     ) -> PyResult<Self> {
         let (owners, mut arrays): (Vec<_>, Vec<_>) = written
-            .map(|(place, array)| {
-                (place, (array.raw.span(true), array.object(py).clone().unbind()))
+            .flat_map(|(place, array)| {
+                let arrays = array.spans(py);
+                arrays.map(move |(span, array)| (place, (span, array.unbind())))
             })
             .unzip();
         check_apart(py, &owners, &arrays)?;

@@ -66,7 +66,9 @@ impl<'a> Slot<'a> {
 
     /// Copies the old value to where the new one goes, where that is another array.
     pub fn keep(&mut self, tier: Tier) {
-        if let Some(from) = &self.from {
+        if let (Some(Source::Codes(from)), Sink::Codes(to)) = (&self.from, &mut self.to) {
+            to.copy_from(*from);
+        } else if let Some(from) = &self.from {
             let mut value = vec![0.0; self.to.len()];
             from.read(tier, &mut value);
             self.to.write(tier, &value, Rounding::Nearest);

@@ -3,6 +3,7 @@
 mod array;
 mod boxes;
 mod buffer;
+mod codes;
 mod convert;
 mod copies;
 mod cut;
@@ -17,8 +18,9 @@ mod view;
 
 pub use array::{Sink, Source};
 pub(crate) use boxes::{Boxes, Cuts};
+pub use codes::{Codes, CodesMut};
 pub(crate) use copies::Copies;
-pub use dense::Dense;
+pub use dense::{Coded, Dense};
 pub use layout::Layout;
 pub use leaf::{Chunks, Leaf, Origin, Params, ROOM, Slot, Slots, UnitSlots};
 pub use overlap::{Span, find_conflict, gcd};

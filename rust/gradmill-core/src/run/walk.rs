@@ -1,5 +1,6 @@
 //! One pass over all leaves: cut into chunks, spread over threads, brought into dense blocks.
 
+mod across;
 mod mixed;
 mod parts;
 mod summing;
@@ -15,7 +16,7 @@ use super::staging::{
     Scratch, StagedArrays, add_to_wider, copied, old_states, staged_states, write_back,
 };
 use crate::data::{Dense, Leaf, Origin, Params, ROOM, Sink, Slot, Updates};
-use crate::kernels::kernel::{self, Across, Kernel, Sum};
+use crate::kernels::kernel::{self, Kernel};
 use crate::kernels::placed::{Placed, Site};
 use crate::kernels::set::{Bound, KernelSet, Kernels};
 use crate::kernels::settled::Settled;
@@ -45,6 +46,8 @@ pub struct Walk<'w> {
     pub off: u64,
     /// What half precision is rounded at random with; to nearest without.
     pub rounding: Option<Key>,
+    /// How many leaves of the tree come before these, by which that is drawn.
+    pub leaves_before: u64,
     pub settled: &'w Settled,
     /// Whether updates that nobody reads after this pass are zeroed where their leaves want it.
     pub spends: bool,
@@ -264,35 +267,6 @@ impl Walk<'_> {
         Some((true, running.total()))
     }
 
-    /// Goes from old arrays to new ones in one loop, where there is such a loop and all are dense.
-    fn across<T: Float>(&self, kernel: &Kernel<T>, leaf: &mut Leaf<'_>) -> Option<T::Bits> {
-        let Leaf { updates, params, out, copy, slots, skip, .. } = leaf;
-        let is_other = self.pass.ends_for.is_some() || self.pass.source == PassInput::Carried;
-        if is_other || copy.is_some() || self.measures_steps() {
-            return None;
-        }
-        let (updates, tier) = (updates.dense()?, self.config.tier);
-        if let Params::Write(Slot { from: Some(from), to }) = params {
-            let sum = Sum { updates, params: from.dense()?, out: to.dense()? };
-            return self.pass.ops.is_empty().then(|| tier.run(sum));
-        }
-        let params = match params {
-            Params::Write(_) => return None,
-            Params::Read(source) if self.program.reads_params_of(*skip | self.off) => {
-                source.dense()?
-            }
-            _ => &[],
-        };
-        let out = out.as_mut()?.dense()?;
-        let mut old = SmallVec::<[&[T]; ROOM]>::new();
-        let mut new = SmallVec::<[&mut [T]; ROOM]>::new();
-        for slot in slots[self.pass.slots.clone()].iter_mut().flatten() {
-            old.push(slot.from.as_ref()?.dense()?);
-            new.push(slot.to.dense()?);
-        }
-        kernel.store_across(tier, Across { updates, params, out, old: &old, new: &mut new })
-    }
-
     fn chunk<T: Float>(&self, bound: &Bound<T>, leaf: &mut Leaf<'_>) -> (bool, Pair) {
         if let Some(done) = self.dense(bound, leaf, leaf.origin.leaf) {
             return done;
@@ -380,7 +354,8 @@ impl Walk<'_> {
         match self.rounding {
             None => Rounding::Nearest,
             Some(key) => {
-                let key = rng::split(rng::split(key, origin.leaf as u64), array as u64);
+                let leaf = self.leaves_before + origin.leaf as u64;
+                let key = rng::split(rng::split(key, leaf), array as u64);
                 Rounding::AtRandom { key, start: origin.start as u64 }
             }
         }
