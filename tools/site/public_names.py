@@ -24,6 +24,7 @@ MODULES = {
     "gradmill.schedules": "",
     "gradmill.projections": "",
     "gradmill.tree": "",
+    "gradmill.evolution": "",
     "gradmill.checkpoints": "",
     "gradmill.errors": "",
     "gradmill.experimental.aggregating": "",
