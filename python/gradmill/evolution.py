@@ -99,7 +99,7 @@ def perturb(params: PyTree, seed: Any, sigma: float, out: PyTree = None) -> PyTr
 
 def gradient(
     params: PyTree,
-    seeds: Sequence[Any],
+    seeds: Sequence[Any] | np.ndarray[Any, Any],
     weights: Any,
     sigma: float,
     *,
