@@ -196,6 +196,7 @@ fn rounded(length: usize) -> usize {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::updates::Updates;
     use super::super::{Slots, Strided, View};
     use super::*;
     use crate::data::layout::Layout;
