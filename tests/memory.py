@@ -29,25 +29,26 @@ TIMES = ROOT / "benches" / "optimizers.json"
 SHAPES = {"kernel": (512, 2048), "bias": (2048,)}
 BF16 = ml_dtypes.bfloat16
 
-STORAGES: dict[str, tuple[Any, dict[str, Any], bool]] = {
-    "float64": (np.float64, {}, False),
-    "float32": (np.float32, {}, False),
-    "float32, first moments in bfloat16": (np.float32, {"mu_dtype": BF16}, False),
-    "float32, both moments in bfloat16": (
-        np.float32,
-        {"mu_dtype": BF16, "nu_dtype": BF16},
-        False,
-    ),
-    "bfloat16 with a float32 master copy": (BF16, {}, True),
+HALVES = {"mu_dtype": BF16, "nu_dtype": BF16}
+ADAMW, EIGHT_BITS = gm.adamw(0.1), gm.quantized_state(gm.adamw(0.1))
+STORAGES: dict[str, tuple[Any, Any, bool]] = {
+    "float64": (np.float64, ADAMW, False),
+    "float32": (np.float32, ADAMW, False),
+    "float32, first moments in bfloat16": (np.float32, gm.adamw(0.1, mu_dtype=BF16), False),
+    "float32, both moments in bfloat16": (np.float32, gm.adamw(0.1, **HALVES), False),
+    "float32, moments in 8 bits": (np.float32, EIGHT_BITS, False),
+    "bfloat16 with a float32 master copy": (BF16, ADAMW, True),
     "bfloat16 with a float32 master copy, moments in bfloat16": (
         BF16,
-        {"mu_dtype": BF16, "nu_dtype": BF16},
+        gm.adamw(0.1, **HALVES),
         True,
     ),
-    "bfloat16, moments in float32": (BF16, {}, False),
-    "bfloat16 throughout": (BF16, {"mu_dtype": BF16, "nu_dtype": BF16}, False),
+    "bfloat16 with a float32 master copy, moments in 8 bits": (BF16, EIGHT_BITS, True),
+    "bfloat16, moments in float32": (BF16, ADAMW, False),
+    "bfloat16 throughout": (BF16, gm.adamw(0.1, **HALVES), False),
+    "bfloat16, moments in 8 bits": (BF16, EIGHT_BITS, False),
 }
-"""For AdamW the dtype of parameters and gradients, its arguments, and whether there are copies."""
+"""The dtype of parameters and gradients, the kind of AdamW, and whether there are copies."""
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "contrib.dpsgd": {"l2_norm_clip": 1.0, "noise_multiplier": 1.0, "key": 0},
@@ -99,8 +100,8 @@ def figures(plan: Explanation) -> str:
 def storages() -> str:
     """The table of storages of AdamW."""
     lines = ["| parameters and gradients | state | moved | runs |", "|---|---|---|---|"]
-    for name, (dtype, options, master) in STORAGES.items():
-        plan = gm.explain(gm.adamw(0.1, **options), params_of(dtype), master=master)
+    for name, (dtype, tx, master) in STORAGES.items():
+        plan = gm.explain(tx, params_of(dtype), master=master)
         lines.append(f"| {name} | {figures(plan)} |")
     return "\n".join(lines)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gradmill import _core
-from gradmill._data.arrays import as_native, is_float
+from gradmill._data.arrays import as_native
+from gradmill._data.codes import is_quantized
 from gradmill._data.trees import Structure, flatten, leaf_path
 from gradmill._plan.layout import layout_of
 from gradmill._plan.masks import Selection
@@ -74,7 +76,7 @@ def explain(tx: TransformationLike, params: PyTree, *, master: bool = False) -> 
     copies = masters_of(master, leaves, treespec)
     pairs = zip(leaves, copies, strict=True)
     state = tx.init(treespec.unflatten([x if copy is None else copy for x, copy in pairs]))
-    kept = [leaf for leaf in (*flatten(state)[0], *copies) if isinstance(leaf, np.ndarray)]
+    held = chain.from_iterable(map(_arrays, (*flatten(state, is_quantized)[0], *copies)))
     sizes = _sizes(
         arrays, copies, dict(zip(map(id, links), layout_of(tx).parts(state), strict=True))
     )
@@ -93,10 +95,17 @@ def explain(tx: TransformationLike, params: PyTree, *, master: bool = False) -> 
     return Explanation(
         leaves=len(arrays),
         parameters=sum(array.size for array in arrays),
-        state_bytes=sum(array.nbytes for array in kept if is_float(array.dtype)),
+        state_bytes=sum(array.nbytes for array in held),
         passes=tuple(passes),
         warnings=tuple(_warnings((*head, tail), select, passed)),
     )
+
+
+def _arrays(leaf: Any) -> list[np.ndarray[Any, Any]]:
+    """The arrays that hold the numbers of a leaf of a state; none of a count or a key."""
+    if is_quantized(leaf):
+        return [leaf.codes, leaf.scale]
+    return [leaf] if is_float_array(leaf) else []
 
 
 class _Sizes(NamedTuple):
