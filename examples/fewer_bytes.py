@@ -51,13 +51,16 @@ def are_kernels(params: Any) -> Any:
     return {name: np.ndim(leaf) == 2 for name, leaf in params.items()}
 
 
-def adamw(params: Params, rate: Any, *, master: bool = False, **options: Any) -> gm.Optimizer:
+def adamw(
+    params: Params, rate: Any, *, master: bool = False, in_codes: bool = False, **options: Any
+) -> gm.Optimizer:
     """AdamW, as all others have it."""
     if master:
         for name, leaf in params.items():
             params[name] = leaf.astype(BF16)
     draws = options.pop("rounding", "nearest")
     tx = gm.adamw(rate, weight_decay=DECAY, mask=are_kernels, **options)
+    tx = gm.quantized_state(tx) if in_codes else tx
     return gm.Optimizer(tx, params, master=master, rounding=draws)
 
 
@@ -88,6 +91,8 @@ CONTENDERS: dict[str, Make] = {
     "bf16": partial(adamw, **HALVES),
     "bf16_stochastic": partial(adamw, rounding="stochastic", **HALVES),
     "bf16_master": partial(adamw, master=True),
+    "8bit": partial(adamw, in_codes=True),
+    "8bit_master": partial(adamw, in_codes=True, master=True),
     "adam_mini": adam_mini,
     "apollo_mini": apollo_mini,
 }
