@@ -18,6 +18,7 @@ from gradmill.errors import LeafTypeError, LeafValueError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from gradmill._data.slots import Slot
     from gradmill._data.types import PyTree
     from gradmill._plan.links import Link
 
@@ -82,26 +83,28 @@ def init_link(
         flags = [False] * len(leaves) if coded is None else flatten(coded)[0]
         for slot in spec.slots:
             arrays: list[Any] = []
-            for index, leaf in enumerate(leaves):
-                if leaf is None:
-                    arrays.append(None)
-                else:
-                    try:
-                        array = as_array(leaf)
-                    except TypeError as error:
-                        path = leaf_path(treespec, index, "params")
-                        problem = f"{error} ({spec.op}){hint_for(leaf)}"
-                        raise LeafTypeError(f"{path}: {problem}") from None
-                    try:
-                        first = in_default_mode(slot.first, array)
-                        if flags[index] and slot.coding and slot.is_like(array.shape):
-                            first = encoded(first, slot.coding)
-                        arrays.append(first)
-                    except ValueError as error:
-                        path = leaf_path(treespec, index, "params")
-                        raise LeafValueError(f"{path}: {error} ({spec.op})") from None
+            for index, (leaf, has_codes) in enumerate(zip(leaves, flags, strict=True)):
+                try:
+                    arrays.append(_first(slot, leaf, as_array, has_codes=has_codes))
+                except (TypeError, ValueError) as error:
+                    path = leaf_path(treespec, index, "params")
+                    problem = f"{path}: {error} ({spec.op})"
+                    if isinstance(error, TypeError):
+                        raise LeafTypeError(problem + hint_for(leaf)) from None
+                    raise LeafValueError(problem) from None
             fields[slot.name] = treespec.unflatten(arrays)
     return spec.state(**fields)
+
+
+def _first(slot: Slot, leaf: object, as_array: Callable[[object], Any], *, has_codes: bool) -> Any:
+    """The slot of a parameter at first, or None where there is no parameter."""
+    if leaf is None:
+        return None
+    array = as_array(leaf)
+    first = in_default_mode(slot.first, array)
+    if has_codes and slot.coding and slot.is_like(array.shape):
+        return encoded(first, slot.coding)
+    return first
 
 
 def check_counts(link: Link, state: PyTree) -> None:
