@@ -86,7 +86,8 @@ def figures(plan: Explanation) -> str:
     """The cells of what a step costs."""
     state = plan.state_bytes / plan.parameters
     natives = [part for part in plan.passes if part.kind == "native"]
-    moved, runs = f"{plan.bytes_per_param:.0f}", f"{len(natives)} passes"
+    moved = f"{plan.bytes_per_param:.1f}".removesuffix(".0")
+    runs = f"{len(natives)} passes"
     if len(natives) == 1:
         runs = "one loop" if natives[0].fused else "in blocks"
     if len(natives) < len(plan.passes):
