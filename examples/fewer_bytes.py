@@ -65,8 +65,13 @@ def adamw(
 
 
 def adam_mini(params: Params, rate: Any) -> gm.Optimizer:
-    """One second moment for each output of a layer."""
-    return gm.Optimizer(gm.contrib.adam_mini(rate, weight_decay=DECAY, mask=are_kernels), params)
+    """One second moment for each output of a layer, and for each row of a table."""
+    ways = {
+        name: gm.contrib.adam_mini(rate, weight_decay=DECAY, mask=are_kernels, axis=axis)
+        for name, axis in (("table", 0), ("layer", -1))
+    }
+    labels = {name: "table" if name in ("token", "place") else "layer" for name in params}
+    return gm.Optimizer(gm.partition(ways, labels), params)
 
 
 def apollo_mini(params: Params, rate: Any) -> gm.Optimizer:
