@@ -1,9 +1,10 @@
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar, final
+from typing import Any, Final, Protocol, TypeAlias, TypedDict, TypeVar, final
 
 import numpy as np
 
 __all__ = [
+    "CHUNK",
     "CoreError",
     "Count",
     "Curve",
@@ -82,6 +83,8 @@ class _BuildInfo(TypedDict):
     simd: str
     threads: int
     threads_from: str
+
+CHUNK: Final[int]
 
 class CoreError(Exception): ...
 
@@ -163,7 +166,9 @@ class InPlace:
     def step_soon(
         self, params: Any, master: Any, updates: Any, threads: Callable[[], int]
     ) -> _Report | None: ...
-    def step(self, updates: _Leaves, threads: int = 0, measures: bool = False) -> _Report: ...
+    def step(
+        self, updates: _Leaves, threads: int = 0, measures: bool = False, spends: bool = False
+    ) -> _Report: ...
     def learn(self, params: Any, master: Any, updates: Any) -> None: ...
     def step_with(
         self,
@@ -172,7 +177,9 @@ class InPlace:
         off: int = 0,
         threads: int = 0,
         measures: bool = False,
+        spends: bool = False,
     ) -> None: ...
+    def spent(self) -> list[int]: ...
     def sizes(self) -> list[float] | None: ...
     def last(self) -> tuple[int, _Found | None]: ...
     def restart(self, steps: int) -> None: ...
@@ -214,6 +221,7 @@ def step_by(
     wide: bool,
     threads: Callable[[], int],
     measures: bool,
+    spends: bool,
 ) -> tuple[_Report, list[tuple[int, Any]]] | None: ...
 def tape_codes() -> list[tuple[str, int]]: ...
 def touch(

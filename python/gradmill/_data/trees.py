@@ -134,7 +134,7 @@ def structure_of(tree: PyTree, spec: Treespec) -> Structure:
 
 
 class Flattener:
-    """Flattens trees; one of the same structure as the last is recognised soon.
+    """Flattens trees, and remembers the last structure to recognise it quickly.
 
     Attributes:
         last: The structure of the last tree.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from gradmill import _core
 from gradmill._data.threads import scoped
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 OVER_THE_TREE = {"norm", "finite", "estimates"}
 """What ops look for that have to know something of all leaves together."""
+
+
+Total: TypeAlias = "Callable[[list[int], list[list[float]]], list[float]]"
+"""Gives the sum over the tree, of leaves and of what was added up of each."""
 
 
 class Plan(NamedTuple):
@@ -93,7 +97,7 @@ class HalfStep:
             raise
         self.given |= part
 
-    def settle(self, bound: _core.InPlace) -> None:
+    def settle(self, bound: _core.InPlace, total: Total) -> None:
         """Find what all ops over the tree have to know, now that each gradient is there."""
         if len(self.known) == self._gathers:
             return
@@ -101,7 +105,7 @@ class HalfStep:
         order = [at for at, _ in present]
         while len(self.known) < self._gathers:
             rows = [self._sums[at] for at in order]
-            asked = HalfSums(self, [*self.known, _core.half_total(rows)])
+            asked = HalfSums(self, [*self.known, total(order, rows)])
             sums = _core.half_sums(bound, present, asked, rows, scoped.get())
             self._sums = dict(zip(order, sums, strict=False))
             self.known = asked.known

@@ -127,7 +127,7 @@ class InHalves(Binding[P]):
                 self._check_there(step.given)
             self._check_numbered(step, part)
             with self._faults_of(part):
-                step.settle(self._bound)
+                step.settle(self._bound, self._total)
                 step.apply(self._bound, part)
             self._half = step
             return self._end(step) if missing(self._due, step.written) is None else None
@@ -168,6 +168,10 @@ class InHalves(Binding[P]):
         """The position of each leaf whose path is one of strings, by that."""
         paths = enumerate(self._treespec.paths())
         return {path: at for at, path in paths if all(type(key) is str for key in path)}
+
+    def _total(self, leaves: list[int], rows: list[list[float]]) -> list[float]:  # noqa: ARG002  (for those that have a part of the leaves)
+        """What ops over the tree have to know, of what was added up of each leaf."""
+        return _core.half_total(rows)
 
     def _half_step(self, extra_args: dict[str, Any]) -> HalfStep:
         """The step that is under way, or one that begins."""

@@ -66,7 +66,7 @@ class InGroups(InHalves[P]):
             step = self._half_step({})
             try:
                 with self._faults_of(part):
-                    step.settle(self._bound)
+                    step.settle(self._bound, self._total)
                     step.apply(self._bound, part)
             except BaseException:
                 if not step.written:

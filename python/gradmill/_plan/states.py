@@ -9,7 +9,7 @@ import numpy as np
 from gradmill._core import in_default_mode
 from gradmill._data.arrays import as_native
 from gradmill._data.codes import encoded
-from gradmill._data.trees import HOLE, Flattener, flatten, leaf_path
+from gradmill._data.trees import Flattener, flatten, leaf_path
 from gradmill._plan.align import hint_for
 from gradmill._plan.control import FieldError, count_of
 from gradmill._plan.masks import Selection
@@ -26,30 +26,28 @@ if TYPE_CHECKING:
 def init_links(
     links: Sequence[Link],
     params: PyTree,
+    select: Selection | None = None,
     as_array: Callable[[object], Any] = as_native,
-    hole: PyTree = HOLE,
 ) -> Iterator[PyTree]:
     """The first states of links; see :func:`init_link`.
 
     Args:
         links: The links.
         params: The parameters.
+        select: What masks leave of them; None to find that out where there are masks.
         as_array: Makes an array of a parameter, or raises a TypeError.
-        hole: What stands in the place of parameters that masks leave out.
     """
-    own = [params] * len(links)
-    coded: list[PyTree] = [None] * len(links)
-    if any(link.masks or link.coded is not None for link in links):
-        leaves, structure = Flattener()(params)
-        select = Selection(leaves, structure, "params", hole)
-        # Each mask and label is looked at, whether or not there is state under it.
-        for at, link in enumerate(links):
+    if select is None and any(link.masks or link.coded is not None for link in links):
+        select = Selection(*Flattener()(params), "params")
+    for link in links:
+        own, coded = params, None
+        if select is not None:
+            # Each mask and label is looked at, whether or not there is state under it.
             kept = select(link.masks)
-            own[at] = kept.tree(leaves) if link.masks else params
+            own = kept.tree(select.leaves) if link.masks else params
             if link.coded is not None:
-                coded[at] = kept.tree(select((*link.masks, *link.coded)).taken)
-    for link, tree, flags in zip(links, own, coded, strict=True):
-        yield init_link(link, tree, as_array, flags)
+                coded = kept.tree(select((*link.masks, *link.coded)).taken)
+        yield init_link(link, own, as_array, coded)
 
 
 def init_link(
@@ -67,7 +65,7 @@ def init_link(
         coded: For each of these parameters whether its state is in 8 bits a number.
 
     Raises:
-        LeafTypeError: A parameter that needs a slot is no array of floats.
+        LeafTypeError: A parameter that needs a slot is not an array of floats.
         LeafValueError: There is no slot for one of its shape.
     """
     spec = link.spec
@@ -111,7 +109,7 @@ def check_counts(link: Link, state: PyTree) -> None:
     """See that all counts in the state of a link are such.
 
     Raises:
-        FieldError: One is no integer, or negative.
+        FieldError: One is not an integer, or negative.
     """
     of_control = () if link.control is None else link.control.counts
     for field in link.counts or of_control:
@@ -122,7 +120,7 @@ def steps_counted(links: Sequence[Link], states: Sequence[PyTree]) -> int:
     """The largest count of steps among the states of links.
 
     Raises:
-        LeafTypeError: A count is no integer; the message has its path.
+        LeafTypeError: A count is not an integer; the message has its path.
         LeafValueError: A count is negative.
     """
     counts = [0]

@@ -58,7 +58,7 @@ def copied(old: Any, new: Any, path: Callable[[], str], dtype: Any = None) -> An
     """A copy of what is to take the place of the array ``old``, in its dtype or the one given.
 
     Raises:
-        LeafTypeError: It is no array.
+        LeafTypeError: It is not an array.
         LeafValueError: It has another shape or dtype, or ``old`` is read-only.
     """
     if not isinstance(old, np.ndarray):
@@ -105,7 +105,7 @@ def new_values(
         masters: The float32 copies of parameters of half precision, or None.
 
     Raises:
-        LeafTypeError: A leaf is no array.
+        LeafTypeError: A leaf is not an array.
         LeafValueError: A leaf has another shape or dtype, or is read-only.
     """
     values: list[tuple[Any, Any]] = []
@@ -148,8 +148,8 @@ def read_states(
         steps: The steps taken; None for the largest count in the state.
 
     Raises:
-        TreeError: The structure differs.
-        LeafTypeError: A leaf is no array.
+        TreeError: The structures differ.
+        LeafTypeError: A leaf is not an array.
         LeafValueError: A shape or dtype differs, a count is negative, or an array is read-only.
         ValueError: ``steps`` is negative.
     """
@@ -183,7 +183,7 @@ def number_of_steps(steps: object) -> int:
     """An integer that counts steps.
 
     Raises:
-        TypeError: ``steps`` is no integer.
+        TypeError: ``steps`` is not an integer.
         ValueError: It is negative, or more than a count holds.
     """
     if not is_integer(steps):

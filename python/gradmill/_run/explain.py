@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 def explain(tx: TransformationLike, params: PyTree, *, master: bool = False) -> Explanation:
     """Say how a step of :class:`Optimizer` over ``params`` runs, before you take one.
 
-    A step is a row of passes. A native pass walks over memory once and runs its ops either as one
-    loop in registers, the fastest, or op by op in small blocks. Ops that the core does not have run
-    in NumPy, and transformations of your own in Python; both make new arrays. Where masks leave a
-    leaf to no transformation at all, so that its raw gradient is added to it, a warning says so.
+    A step is a sequence of passes. A native pass walks over memory once and runs its ops either as
+    one loop in registers, the fastest way, or one by one over small blocks. Ops that the core does
+    not have run in NumPy, and your own transformations in Python; both make new arrays. If masks
+    leave a leaf to no transformation at all, so that its raw gradient is added to it, a warning
+    says so.
 
     Args:
         tx: The transformation.

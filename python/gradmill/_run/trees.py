@@ -35,7 +35,7 @@ It writes to no argument. ``extra`` are the extra arguments by name.
 
 
 class TreeFormula:
-    """Two functions of trees with their hyperparameters, for NumPy's arrays and JAX's.
+    """Two functions of trees with their hyperparameters, for NumPy arrays and JAX's.
 
     Both are functions of a module, by whose names a transformation pickles. They compute with
     :mod:`gradmill.tree` and with ``xp``, the functions of the library that the arrays are of.

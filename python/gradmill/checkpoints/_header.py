@@ -37,7 +37,7 @@ class Header(NamedTuple):
     Attributes:
         trees: The structures of its trees.
         arrays: Its arrays by name.
-        optimizer: Of an optimizer what is no tree, or None.
+        optimizer: Of an optimizer what is not a tree, or None.
     """
 
     trees: dict[str, Any]
@@ -62,7 +62,7 @@ def content_of(text: str | bytes, file: str) -> dict[str, Any]:
     """What the text of a header says.
 
     Raises:
-        CheckpointError: It is none, was changed, or is of a later version.
+        CheckpointError: It is not a checkpoint, is damaged, or has a later version.
     """
     try:
         content = json.loads(text)
@@ -83,7 +83,7 @@ def decode(text: str | bytes, file: str) -> Header:
     """The header of that text.
 
     Raises:
-        CheckpointError: It is none, was changed, or is of a later version.
+        CheckpointError: It is not a checkpoint, is damaged, or has a later version.
     """
     content = content_of(text, file)
     try:

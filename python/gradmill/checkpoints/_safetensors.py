@@ -109,7 +109,7 @@ class Reader:
         header: The text of its header.
 
     Raises:
-        CheckpointError: It is none that gradmill wrote.
+        CheckpointError: It was not written by gradmill.
     """
 
     def __init__(self, file: IO[bytes], name: str) -> None:

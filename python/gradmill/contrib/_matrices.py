@@ -21,13 +21,13 @@ Axes: TypeAlias = "PyTree | Callable[[PyTree], PyTree] | None"
 
 
 class MuonDimensionNumbers(NamedTuple):
-    """Which axes of a parameter are the rows and the columns of a matrix.
+    """Which axes of a parameter are the rows and which are the columns of a matrix.
 
-    All other axes count matrices, each of which stands for itself.
+    All other axes enumerate matrices, each of which is treated separately.
 
     Attributes:
-        reduction_axis: The axis or the axes over which a layer adds up: the rows.
-        output_axis: The axis or the axes of what it gives: the columns.
+        reduction_axis: The axis or axes that a layer sums over: the rows.
+        output_axis: The axis or axes of its outputs: the columns.
 
     Example:
         >>> import gradmill as gm

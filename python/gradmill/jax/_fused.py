@@ -1,4 +1,4 @@
-"""A step as custom calls: the host's part as operations of JAX, all else in the kernels."""
+"""A step as custom calls: the host's part as JAX operations, all else in the kernels."""
 
 from __future__ import annotations
 

@@ -90,9 +90,9 @@ def inputs_of(
 
     Raises:
         TreeError: A tree has another structure than the updates.
-        LeafTypeError: A leaf that an op looks at is no array of floats.
+        LeafTypeError: A leaf that an op looks at is not an array of floats.
         LeafValueError: An array has another shape than its update.
-        ValueError: There are no parameters, and they are needed.
+        ValueError: Parameters are needed and missing.
     """
     # What is written in Python may add up a batch.
     keeps_shapes = all(link.spec is not None for link in links)

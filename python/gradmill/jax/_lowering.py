@@ -1,4 +1,4 @@
-"""A transformation as operations of JAX, from the same descriptions and formulas."""
+"""A transformation as JAX operations, from the same descriptions and formulas."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 import optax
 
 from gradmill._data.codes import decoded, stored_as
-from gradmill._data.trees import flatten, leaf_path
+from gradmill._data.trees import Flattener, flatten, leaf_path
 from gradmill._ops.walk import FormulaError, run_op
 from gradmill._plan.layout import layout_of
+from gradmill._plan.masks import Selection
 from gradmill._plan.match import match
 from gradmill._plan.spec import Around, Flattened
 from gradmill._plan.states import init_links
@@ -41,7 +42,7 @@ _HOLE = optax.MaskedNode()
 
 
 class Lowering:
-    """The two functions of a transformation on arrays of JAX."""
+    """The two functions of a transformation on JAX arrays."""
 
     def __init__(self, tx: TransformationLike) -> None:
         self.tx = tx
@@ -55,7 +56,8 @@ class Lowering:
 
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state for ``params``."""
-        states = init_links(self.links, params, as_array, _HOLE)
+        select = Selection(*Flattener()(params), "params", _HOLE)
+        states = init_links(self.links, params, select, as_array)
         return with_keys(in_optaxs_classes(self.layout.join(states)))
 
     def update(
@@ -219,7 +221,7 @@ class _Walk:
 
 
 def _lowered(tx: TransformationLike) -> TransformationLike:
-    """``tx``, or what does the same to arrays of JAX where it runs on those of NumPy alone."""
+    """``tx``, or what does the same to JAX arrays where it runs on those of NumPy alone."""
     formula = formula_of(tx)
     if formula is not None:
         on_jax = formula.on(jnp, Lowering)

@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 def quantized_state(
     inner: TransformationLike, min_size: int = 4096, mask: Mask | None = None
 ) -> GradientTransformationExtraArgs:
-    r"""Keep the moments of a transformation in 8 bits a number: 2.25 bytes for Adam's two, not 8.
+    r"""Store an optimizer's moments in 8 bits: 2.25 bytes per parameter for Adam's two, not 8.
 
-    Each 32 neighbours share a scale in float32; see :class:`Quantized`. First moments are integers
-    times the scale, off by at most 1/254 of the largest of the group. Second moments are numbers of
-    eight bits with an exponent, off by at most 1/32 of themselves, and never zero beside a larger
-    one, since Adam divides by them. Decoding, the step and encoding are one loop in registers; what
-    is stored and read again stays the same, bit for bit.
+    Every 32 neighbours share a float32 scale; see :class:`Quantized`. First moments are integers
+    times the scale, off by at most 1/254 of the largest in the group. Second moments are 8-bit
+    floats, off by at most 1/32 of themselves, and never zero beside a larger one, since Adam
+    divides by them. Decoding, the step and encoding are one loop in registers. Storing a value that
+    was read back changes no bit.
 
-    Take it where memory is short, or where many cores wait for memory. The moments of embeddings
-    and of other rows that rarely get a gradient are better left in float32, by ``mask``. Parameters
-    and gradients of any float dtype are taken; slots that hold parameters, such as averages of
-    them, stay as they are, and so do numbers of whole leaves or axes.
+    Pick it if memory is short, or if many cores wait for memory. Leave the moments of embeddings
+    and of other rows that rarely receive a gradient in float32, with ``mask``. Parameters and
+    gradients may have any float dtype. Slots that hold parameters, such as averages of them, stay
+    as they are, and so do values per leaf or per axis.
 
     Args:
-        inner: The transformation.
-        min_size: Leaves of fewer elements keep their moments in float32: they are few bytes, and
-            often biases and scales on which much depends.
-        mask: Which leaves to take, as for :func:`masked`; None for all.
+        inner: The optimizer or other transformation.
+        min_size: Leaves with fewer elements keep their moments in float32: they take few bytes, and
+            are often biases and scales on which much depends.
+        mask: Which leaves to encode, as for :func:`masked`; None for all.
 
     Returns:
         A transformation with the state of ``inner``, in which arrays of moments are
         :class:`Quantized`. It is set by ``init``: a state goes on as it was made.
 
     Raises:
-        TypeError: ``min_size`` is no integer.
+        TypeError: ``min_size`` is not an integer.
 
     Example:
         >>> import numpy as np
@@ -73,7 +73,7 @@ def _is_long(min_size: int, path: str, leaf: Any) -> bool:
 
 
 def dequantize_state(state: PyTree) -> PyTree:
-    """A state with each :class:`Quantized` leaf as an array of float32, as optax has it.
+    """Turn each :class:`Quantized` leaf of a state into a float32 array, as optax has it.
 
     Args:
         state: A state, or any tree.
@@ -94,11 +94,11 @@ def dequantize_state(state: PyTree) -> PyTree:
 
 
 def quantize_state(state: PyTree, like: PyTree) -> PyTree:
-    """A state with plain arrays, such as optax's, in codes where that of ``like`` is.
+    """Encode the plain arrays of a state, such as optax's, where ``like`` is encoded.
 
     Args:
         state: The state.
-        like: One of the same structure whose leaves say what is to be in codes, such as
+        like: A state of the same structure whose leaves say what to encode, such as
             ``tx.init(params)``.
 
     Returns:

@@ -34,16 +34,16 @@ def map_params(
     transform_non_params: Callable[[Any], Any] | None = None,
     is_leaf: Callable[[Any], bool] | None = None,
 ) -> PyTree:
-    """Apply a function to all leaves of a state that belong to a parameter each.
+    """Apply a function to all leaves of a state that correspond to parameters.
 
     Args:
         initable: The transformation whose state it is, or its ``init``.
-        f: Called with a leaf of the state and with the leaves of ``rest`` for the same parameter.
+        f: Called with a leaf of the state and the leaves of ``rest`` for the same parameter.
         state: The state.
-        rest: Trees of the structure of the parameters.
-        transform_non_params: Called with each other leaf of the state, such as a count; None to
+        rest: Trees with the structure of the parameters.
+        transform_non_params: Called with every other leaf of the state, such as a count; None to
             leave these as they are.
-        is_leaf: Says of a node, such as a ``MaskedNode``, whether to take it for a leaf.
+        is_leaf: Says whether to treat a node, such as a ``MaskedNode``, as a leaf.
 
     Returns:
         The new state.

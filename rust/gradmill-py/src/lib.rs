@@ -62,6 +62,10 @@ mod _core {
     #[pymodule_export]
     use crate::xla::{xla_handler, xla_layout};
 
+    /// Elements of a leaf of which sums are formed at once.
+    #[pymodule_export]
+    const CHUNK: usize = gradmill_core::sys::config::CHUNK;
+
     #[pymodule_init]
     fn init(_module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
         crate::settings::read_environment()
