@@ -29,26 +29,23 @@ TIMES = ROOT / "benches" / "optimizers.json"
 SHAPES = {"kernel": (512, 2048), "bias": (2048,)}
 BF16 = ml_dtypes.bfloat16
 
-HALVES = {"mu_dtype": BF16, "nu_dtype": BF16}
-ADAMW, EIGHT_BITS = gm.adamw(0.1), gm.quantized_state(gm.adamw(0.1))
+_PLAIN = gm.adamw(0.1)
+_HALVES = gm.adamw(0.1, mu_dtype=BF16, nu_dtype=BF16)
+_CODES = gm.quantized_state(_PLAIN)
+
 STORAGES: dict[str, tuple[Any, Any, bool]] = {
-    "float64": (np.float64, ADAMW, False),
-    "float32": (np.float32, ADAMW, False),
-    "float32, first moments in bfloat16": (np.float32, gm.adamw(0.1, mu_dtype=BF16), False),
-    "float32, both moments in bfloat16": (np.float32, gm.adamw(0.1, **HALVES), False),
-    "float32, moments in 8 bits": (np.float32, EIGHT_BITS, False),
-    "bfloat16 with a float32 master copy": (BF16, ADAMW, True),
-    "bfloat16 with a float32 master copy, moments in bfloat16": (
-        BF16,
-        gm.adamw(0.1, **HALVES),
-        True,
-    ),
-    "bfloat16 with a float32 master copy, moments in 8 bits": (BF16, EIGHT_BITS, True),
-    "bfloat16, moments in float32": (BF16, ADAMW, False),
-    "bfloat16 throughout": (BF16, gm.adamw(0.1, **HALVES), False),
-    "bfloat16, moments in 8 bits": (BF16, EIGHT_BITS, False),
+    "float64": (np.float64, _PLAIN, False),
+    "float32": (np.float32, _PLAIN, False),
+    "float32, moments in bfloat16": (np.float32, _HALVES, False),
+    "float32, moments in 8 bits": (np.float32, _CODES, False),
+    "bfloat16 with a float32 master copy": (BF16, _PLAIN, True),
+    "bfloat16 with a float32 master copy, moments in bfloat16": (BF16, _HALVES, True),
+    "bfloat16 with a float32 master copy, moments in 8 bits": (BF16, _CODES, True),
+    "bfloat16, moments in float32": (BF16, _PLAIN, False),
+    "bfloat16 throughout": (BF16, _HALVES, False),
+    "bfloat16, moments in 8 bits": (BF16, _CODES, False),
 }
-"""The dtype of parameters and gradients, the kind of AdamW, and whether there are copies."""
+"""For each the dtype of parameters and gradients, AdamW, and whether there are master copies."""
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "contrib.dpsgd": {"l2_norm_clip": 1.0, "noise_multiplier": 1.0, "key": 0},
@@ -89,7 +86,8 @@ def figures(plan: Explanation) -> str:
     """The cells of what a step costs."""
     state = plan.state_bytes / plan.parameters
     natives = [part for part in plan.passes if part.kind == "native"]
-    moved, runs = f"{plan.bytes_per_param:.0f}", f"{len(natives)} passes"
+    moved = f"{plan.bytes_per_param:.1f}".removesuffix(".0")
+    runs = f"{len(natives)} passes"
     if len(natives) == 1:
         runs = "one loop" if natives[0].fused else "in blocks"
     if len(natives) < len(plan.passes):
