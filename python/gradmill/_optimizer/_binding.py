@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self
 
 from gradmill._data.trees import Flattener, flatten
 from gradmill._data.types import P
+from gradmill._plan.masks import Selection
 from gradmill._plan.match import flatten_like
 from gradmill._run.bound import ANYTHING, check_bound, leaves_now, owned, without
 from gradmill._run.copies import copy_all, new_values, read_states
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from gradmill._core import _Found
     from gradmill._data.types import PyTree, TransformationLike
+    from gradmill._optimizer._mapped import StateFile
 
 
 def _in_a_list(leaf: Any) -> list[Any]:
@@ -30,6 +32,7 @@ class Binding(Generic[P]):
     """A transformation bound to parameters and state: what these are, and how they are replaced."""
 
     _has_digest = False  # parameters and state have one
+    _file: StateFile | None = None  # a copy keeps its arrays in memory
 
     _rounding: tuple[int, int] | None
     _masters: list[Any]
@@ -54,6 +57,14 @@ class Binding(Generic[P]):
         own = [leaf if copy is None else copy for leaf, copy in pairs]
         return self._treespec.unflatten(without(own, self._kept))
 
+    def _selection(self, leaves: list[Any]) -> Selection:
+        """What masks leave of these leaves."""
+        return Selection(leaves, self._structure, "params")
+
+    def _first_state(self, params: PyTree) -> PyTree:
+        """The state that steps start from."""
+        return self._tx.init(params)
+
     def _bind(self, leaves: list[Any], states: list[PyTree], steps: int) -> None:
         """Bind the core to ``leaves``, those of ``params``, and states that so many steps led to.
 
@@ -63,7 +74,14 @@ class Binding(Generic[P]):
         """
         master = self._works_on(leaves)
         bound, select, unbound = self._runs.bind(
-            self._structure, leaves, master, self._masters, states, self._rounding, self._kept
+            self._structure,
+            leaves,
+            master,
+            self._masters,
+            states,
+            self._rounding,
+            self._kept,
+            self._selection,
         )
         bound.restart(steps)
         # Where a gradient is an error; for what is left out it is not looked at.
@@ -295,7 +313,7 @@ class Binding(Generic[P]):
 
 
 _DERIVED = set(
-    "_at_step _bound _busy _copies _flatten_up_to _is_simple _leaves _master _nones"  # noqa: SIM905
-    " _pending _quick _runs _select _structure _treespec".split()
+    "_at_step _bound _busy _copies _due _file _flatten_up_to _half _half_lock _is_simple"  # noqa: SIM905
+    " _leaves _master _nones _pending _places _quick _runs _select _structure _treespec".split()
 )
 """Attributes that are made anew in a copy."""

@@ -9,7 +9,7 @@ import numpy as np
 from gradmill._core import in_default_mode
 from gradmill._data.arrays import as_native
 from gradmill._data.codes import encoded
-from gradmill._data.trees import HOLE, Flattener, flatten, leaf_path
+from gradmill._data.trees import Flattener, flatten, leaf_path
 from gradmill._plan.align import hint_for
 from gradmill._plan.control import FieldError, count_of
 from gradmill._plan.masks import Selection
@@ -18,6 +18,7 @@ from gradmill.errors import LeafTypeError, LeafValueError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from gradmill._data.slots import Slot
     from gradmill._data.types import PyTree
     from gradmill._plan.links import Link
 
@@ -25,30 +26,28 @@ if TYPE_CHECKING:
 def init_links(
     links: Sequence[Link],
     params: PyTree,
+    select: Selection | None = None,
     as_array: Callable[[object], Any] = as_native,
-    hole: PyTree = HOLE,
 ) -> Iterator[PyTree]:
     """The first states of links; see :func:`init_link`.
 
     Args:
         links: The links.
         params: The parameters.
+        select: What masks leave of them; None to find that out where there are masks.
         as_array: Makes an array of a parameter, or raises a TypeError.
-        hole: What stands in the place of parameters that masks leave out.
     """
-    own = [params] * len(links)
-    coded: list[PyTree] = [None] * len(links)
-    if any(link.masks or link.coded is not None for link in links):
-        leaves, structure = Flattener()(params)
-        select = Selection(leaves, structure, "params", hole)
-        # Each mask and label is looked at, whether or not there is state under it.
-        for at, link in enumerate(links):
+    if select is None and any(link.masks or link.coded is not None for link in links):
+        select = Selection(*Flattener()(params), "params")
+    for link in links:
+        own, coded = params, None
+        if select is not None:
+            # Each mask and label is looked at, whether or not there is state under it.
             kept = select(link.masks)
-            own[at] = kept.tree(leaves) if link.masks else params
+            own = kept.tree(select.leaves) if link.masks else params
             if link.coded is not None:
-                coded[at] = kept.tree(select((*link.masks, *link.coded)).taken)
-    for link, tree, flags in zip(links, own, coded, strict=True):
-        yield init_link(link, tree, as_array, flags)
+                coded = kept.tree(select((*link.masks, *link.coded)).taken)
+        yield init_link(link, own, as_array, coded)
 
 
 def init_link(
@@ -82,26 +81,28 @@ def init_link(
         flags = [False] * len(leaves) if coded is None else flatten(coded)[0]
         for slot in spec.slots:
             arrays: list[Any] = []
-            for index, leaf in enumerate(leaves):
-                if leaf is None:
-                    arrays.append(None)
-                else:
-                    try:
-                        array = as_array(leaf)
-                    except TypeError as error:
-                        path = leaf_path(treespec, index, "params")
-                        problem = f"{error} ({spec.op}){hint_for(leaf)}"
-                        raise LeafTypeError(f"{path}: {problem}") from None
-                    try:
-                        first = in_default_mode(slot.first, array)
-                        if flags[index] and slot.coding and slot.is_like(array.shape):
-                            first = encoded(first, slot.coding)
-                        arrays.append(first)
-                    except ValueError as error:
-                        path = leaf_path(treespec, index, "params")
-                        raise LeafValueError(f"{path}: {error} ({spec.op})") from None
+            for index, (leaf, has_codes) in enumerate(zip(leaves, flags, strict=True)):
+                try:
+                    arrays.append(_first(slot, leaf, as_array, has_codes=has_codes))
+                except (TypeError, ValueError) as error:
+                    path = leaf_path(treespec, index, "params")
+                    problem = f"{path}: {error} ({spec.op})"
+                    if isinstance(error, TypeError):
+                        raise LeafTypeError(problem + hint_for(leaf)) from None
+                    raise LeafValueError(problem) from None
             fields[slot.name] = treespec.unflatten(arrays)
     return spec.state(**fields)
+
+
+def _first(slot: Slot, leaf: object, as_array: Callable[[object], Any], *, has_codes: bool) -> Any:
+    """The slot of a parameter at first, or None where there is no parameter."""
+    if leaf is None:
+        return None
+    array = as_array(leaf)
+    first = in_default_mode(slot.first, array)
+    if has_codes and slot.coding and slot.is_like(array.shape):
+        return encoded(first, slot.coding)
+    return first
 
 
 def check_counts(link: Link, state: PyTree) -> None:

@@ -229,11 +229,12 @@ def settled(xp: Any, value: Any, old: Any = None) -> Any:
         return value
     dtype = None if old is None else old.dtype
     array = xp.asarray(value, dtype=dtype)
-    if xp is not np or array.dtype.kind != "f":
+    if xp is not np:
         return array
-    small = np.abs(array) < np.finfo(array.dtype).tiny
-    if small.any():
-        array = np.where(small, array * 0, array)
+    if array.dtype.kind == "f":
+        small = np.abs(array) < np.finfo(array.dtype).tiny
+        if small.any():
+            array = np.where(small, array * 0, array)
     return np.asarray(array, order="C")
 
 

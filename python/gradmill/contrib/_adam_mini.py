@@ -67,7 +67,8 @@ def scale_by_adam_mini(
 
     Here :math:`t` counts from 1. It halves the state of Adam, and does about as well if curvature
     is alike within a block: an output neuron, an attention head, a token. Vectors and scalars are
-    one block.
+    one block. In float32 that is 4 bytes for each parameter and 4 for each block
+    instead of 8 for each parameter; :func:`scale_by_apollo_mini` keeps next to none.
 
     Args:
         b1: How much of the running mean of gradients each step keeps. The mean spans about
@@ -149,6 +150,7 @@ def adam_mini(
 
     :func:`scale_by_adam_mini`, then :func:`gradmill.add_decayed_weights`, then
     :func:`gradmill.scale_by_learning_rate`. Keep the hyperparameters that work for AdamW.
+    A matrix of 1,000 rows and 4,000 columns has 16 MB of state in float32, where Adam keeps 32 MB.
 
     Args:
         learning_rate: A number, or a schedule that maps the step count (from 0) to one.

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gradmill._data.trees import flatten, leaf_path
+from gradmill._data.codes import decoded, stored_as
+from gradmill._data.trees import Flattener, flatten, leaf_path
 from gradmill._ops.walk import FormulaError, run_op
 from gradmill._plan.layout import layout_of
+from gradmill._plan.masks import Selection
 from gradmill._plan.match import match
 from gradmill._plan.spec import Around, Flattened
 from gradmill._plan.states import init_links
@@ -54,7 +56,8 @@ class Lowering:
 
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state for ``params``."""
-        states = init_links(self.links, params, as_array, _HOLE)
+        select = Selection(*Flattener()(params), "params", _HOLE)
+        states = init_links(self.links, params, select, as_array)
         return with_keys(in_optaxs_classes(self.layout.join(states)))
 
     def update(
@@ -193,8 +196,9 @@ class _Walk:
             dtype is not None and take for dtype, take in zip(inputs.dtypes, mask, strict=True)
         ]
         slots = [slot.leaves for slot in inputs.slots(link, state)]
+        wide = [[decoded(leaf) for leaf in slot] for slot in slots]
         try:
-            done = run_op(op, ON_JAX, scalars, leaves, self.params, slots, taken, spec.axes)
+            done = run_op(op, ON_JAX, scalars, leaves, self.params, wide, taken, spec.axes)
         except FormulaError as error:
             at, problem = error.args
             path = leaf_path(inputs.frame.structure.spec, at, "updates")
@@ -207,10 +211,10 @@ class _Walk:
                     new[at] = jnp.zeros_like(leaf)
         new_slots = [
             [
-                value.astype(before.dtype) if take else before
-                for value, before, take in zip(made, old, taken, strict=True)
+                stored_as(before, value.astype(was.dtype)) if take else before
+                for value, was, before, take in zip(made, old, given, taken, strict=True)
             ]
-            for made, old in zip(done.slots, slots, strict=True)
+            for made, old, given in zip(done.slots, wide, slots, strict=True)
         ]
         found = done.found
         return new, new_slots, (inputs.frame.structure, found) if op.finds == "nans" else found

@@ -121,7 +121,7 @@ class Step:
         """
         arrays = {name: value for name, value in extra_args.items() if _is_data(value)}
         no_arrays = {name: value for name, value in extra_args.items() if name not in arrays}
-        if no_arrays or not can_be_fused(self._lowering):
+        if no_arrays or not can_be_fused(self._lowering, state):
             return self._lowering.apply(grads, state, params, extra_args)
         if any(map(is_traced, jax.tree.leaves((grads, state, params, arrays)))):
             run = self._step

@@ -71,6 +71,12 @@ impl<'s, 'a> ElementTable for &'s mut Sink<'a> {
     views_by_type!(Sink, f16: F16, bf16: BF16, f32: F32, f64: F64);
 }
 
+impl<'s, 'a> ElementTable for &'s Sink<'a> {
+    type Of<E: Element> = Option<&'s ViewMut<'a, E>>;
+
+    views_by_type!(Sink, f16: F16, bf16: BF16, f32: F32, f64: F64);
+}
+
 /// What `$body` makes of the view inside, whatever its type.
 macro_rules! inside {
     ($value:expr, $view:ident => $body:expr, $codes:pat => $of_codes:expr) => {
@@ -280,6 +286,20 @@ impl<'a> Sink<'a> {
         match self {
             Self::Codes(codes) => Some(codes.part(0..codes.len())),
             _ => None,
+        }
+    }
+
+    /// Overwrites all elements with zeros.
+    pub fn clear(&mut self) {
+        inside!(self, view => view.clear(), _ => unreachable!("gradients are in no codes"));
+    }
+
+    /// The elements as a slice to read, where they are dense and of this type.
+    #[inline]
+    pub(super) fn slice<T: Element>(&self) -> Option<&[T]> {
+        match T::select(self)? {
+            ViewMut::Dense(slice) => Some(slice),
+            ViewMut::Strided(_) => None,
         }
     }
 

@@ -13,6 +13,7 @@ mod leaf;
 mod overlap;
 mod planes;
 mod strided;
+mod updates;
 mod view;
 
 pub use array::{Sink, Source};
@@ -24,4 +25,5 @@ pub use layout::Layout;
 pub use leaf::{Chunks, Leaf, Origin, Params, ROOM, Slot, Slots, UnitSlots};
 pub use overlap::{Span, find_conflict, gcd};
 pub use strided::{Strided, StridedMut};
+pub use updates::Updates;
 pub use view::{View, ViewMut};

@@ -12,7 +12,7 @@ mod memory;
 mod raw;
 mod tree;
 
-use gradmill_core::data::{Layout, Sink, Source, Span};
+use gradmill_core::data::{Layout, Sink, Source, Span, Updates};
 use gradmill_core::{DType, Float};
 use numpy::npyffi::{NPY_ARRAY_WRITEABLE, NPY_ORDER, PY_ARRAY_API};
 use pyo3::exceptions::{PyException, PyMemoryError};
@@ -177,6 +177,7 @@ impl Held {
 pub struct Incoming {
     object: Option<Py<PyAny>>,
     raw: Option<Raw>,
+    is_spent: bool,
 }
 
 impl Incoming {
@@ -207,9 +208,36 @@ impl Incoming {
         self.raw.iter().for_each(Raw::prefetch);
     }
 
+    /// The array.
+    pub fn object(&self) -> Option<&Py<PyAny>> {
+        self.object.as_ref()
+    }
+
+    /// Makes the array one that the step zeroes, of which the caller knows that no other array of the step overlaps it.
+    pub fn spend(&mut self, place: Place) -> PyResult<()> {
+        let Some(raw) = self.raw() else { return Ok(()) };
+        if !raw.is_dense(NPY_ARRAY_WRITEABLE) {
+            return Err(place.value_error("is read-only"));
+        }
+        if raw.overlaps_itself() {
+            return Err(place.value_error(STRIDES));
+        }
+        self.is_spent = true;
+        Ok(())
+    }
+
+    /// The elements to be zeroed after they are read, where the step does so.
+    pub fn sink(&mut self, order: Order) -> Option<Sink<'_>> {
+        // SAFETY: `self.object` is there and keeps the array alive, which was writeable and had no element twice when
+        // `spend` was called; it overlaps no other array of the step, as `spend`'s caller has found out. See
+        // `Readable::source` for its memory.
+        self.raw().filter(|_| self.is_spent).map(|raw| unsafe { raw.sink(order) })
+    }
+
     /// Lets go of the array.
     #[inline]
     pub fn release(&mut self, py: Python<'_>) {
+        self.is_spent = false;
         drop(self.object.take().map(|object| object.into_bound(py)));
     }
 
@@ -229,6 +257,15 @@ impl Incoming {
     pub fn source(&self, order: Order) -> Option<Source<'_>> {
         // SAFETY: `self.object` is there and keeps the array alive; see `Readable::source` for the rest.
         self.raw().map(|raw| unsafe { raw.source(order) })
+    }
+
+    /// The elements, to be zeroed after they are read where the step does so.
+    pub fn updates(&mut self, order: Order) -> Option<Updates<'_>> {
+        if self.is_spent {
+            self.sink(order).map(Updates::Spent)
+        } else {
+            self.source(order).map(Updates::Kept)
+        }
     }
 
     /// The elements as a slice, where they are dense in this order and of this type.
