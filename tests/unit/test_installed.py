@@ -40,7 +40,10 @@ def test_types_come_along() -> None:
 def test_in_place_and_functional_steps_agree(dtype: type[np.floating]) -> None:
     tx = gm.chain(gm.clip_by_global_norm(1.0), gm.adamw(1e-2))
     params = {"w": np.linspace(-1, 1, 12).astype(dtype).reshape(3, 4), "b": np.zeros((), dtype)}
-    state, opt = tx.init(params), gm.Optimizer(tx, {key: leaf.copy() for key, leaf in params.items()})
+    state, opt = (
+        tx.init(params),
+        gm.Optimizer(tx, {key: leaf.copy() for key, leaf in params.items()}),
+    )
     for _ in range(5):
         grads = {key: (3 * leaf + 1).astype(dtype) for key, leaf in params.items()}
         updates, state = tx.update(grads, state, params)

@@ -71,7 +71,10 @@ def write_gallery(app: Sphinx) -> None:
     for name, example in EXAMPLES.items():
         _write(folder / f"{name}.md", name, example)
     pages = [f"{example.title} <{name}>" for name, example in EXAMPLES.items()]
-    _update(folder / "index.md", "\n".join([*HEAD, "```{toctree}", ":maxdepth: 1", "", *pages, "```", ""]))
+    _update(
+        folder / "index.md",
+        "\n".join([*HEAD, "```{toctree}", ":maxdepth: 1", "", *pages, "```", ""]),
+    )
 
 
 HEAD = (
