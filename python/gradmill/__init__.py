@@ -11,6 +11,7 @@ from gradmill import schedules as schedules
 from gradmill import transforms as transforms
 from gradmill import tree as tree
 from gradmill import tree_utils as tree_utils
+from gradmill._data.codes import Quantized as Quantized
 from gradmill._data.info import build_info as build_info
 from gradmill._data.info import warn_if_debug as _warn_if_debug
 from gradmill._data.memory import clear_cache as clear_cache
@@ -156,6 +157,7 @@ from gradmill.transforms import clip_by_block_rms as clip_by_block_rms
 from gradmill.transforms import clip_by_global_norm as clip_by_global_norm
 from gradmill.transforms import conditionally_mask as conditionally_mask
 from gradmill.transforms import conditionally_transform as conditionally_transform
+from gradmill.transforms import dequantize_state as dequantize_state
 from gradmill.transforms import ema as ema
 from gradmill.transforms import flatten as flatten
 from gradmill.transforms import freeze as freeze
@@ -173,6 +175,8 @@ from gradmill.transforms import normalize_by_update_norm as normalize_by_update_
 from gradmill.transforms import parameter_average as parameter_average
 from gradmill.transforms import partition as partition
 from gradmill.transforms import power_iteration as power_iteration
+from gradmill.transforms import quantize_state as quantize_state
+from gradmill.transforms import quantized_state as quantized_state
 from gradmill.transforms import safe_norm as safe_norm
 from gradmill.transforms import safe_root_mean_squares as safe_root_mean_squares
 from gradmill.transforms import scale as scale

@@ -1,9 +1,10 @@
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, TypedDict, TypeVar, final
+from typing import Any, Final, Protocol, TypeAlias, TypedDict, TypeVar, final
 
 import numpy as np
 
 __all__ = [
+    "CHUNK",
     "CoreError",
     "Count",
     "Curve",
@@ -21,6 +22,11 @@ __all__ = [
     "count_not_finite",
     "force",
     "global_norm",
+    "half_apply",
+    "half_end",
+    "half_plan",
+    "half_sums",
+    "half_total",
     "in_default_mode",
     "list_ops",
     "per_example_clip",
@@ -43,6 +49,15 @@ _More: TypeAlias = tuple[list[bool], list[list[bool]], _Estimates]
 _Found: TypeAlias = tuple[list[float | None], bool, _More | None]
 _Key: TypeAlias = Sequence[int]
 _Report: TypeAlias = tuple[int, float | None, bool, float | None, float | None, float | None]
+
+_Part: TypeAlias = list[tuple[int, Any]]
+
+class _Half(Protocol):
+    scalars: list[float]
+    off: int
+    counts: bool
+    absent: list[int]
+    known: list[list[float]]
 
 class _Pass(TypedDict):
     ops: list[int]
@@ -68,6 +83,8 @@ class _BuildInfo(TypedDict):
     simd: str
     threads: int
     threads_from: str
+
+CHUNK: Final[int]
 
 class CoreError(Exception): ...
 
@@ -149,7 +166,9 @@ class InPlace:
     def step_soon(
         self, params: Any, master: Any, updates: Any, threads: Callable[[], int]
     ) -> _Report | None: ...
-    def step(self, updates: _Leaves, threads: int = 0, measures: bool = False) -> _Report: ...
+    def step(
+        self, updates: _Leaves, threads: int = 0, measures: bool = False, spends: bool = False
+    ) -> _Report: ...
     def learn(self, params: Any, master: Any, updates: Any) -> None: ...
     def step_with(
         self,
@@ -158,7 +177,9 @@ class InPlace:
         off: int = 0,
         threads: int = 0,
         measures: bool = False,
+        spends: bool = False,
     ) -> None: ...
+    def spent(self) -> list[int]: ...
     def sizes(self) -> list[float] | None: ...
     def last(self) -> tuple[int, _Found | None]: ...
     def restart(self, steps: int) -> None: ...
@@ -172,6 +193,13 @@ def clear_cache() -> int: ...
 def count_not_finite(updates: _Leaves, threads: int = 0) -> int: ...
 def force(simd: str | None = None, fuse: bool = True) -> None: ...
 def global_norm(updates: _Leaves, threads: int = 0) -> float: ...
+def half_apply(bound: InPlace, updates: _Part, half: _Half, threads: int) -> None: ...
+def half_end(bound: InPlace, counts: bool) -> _Report: ...
+def half_plan(bound: InPlace) -> list[float]: ...
+def half_sums(
+    bound: InPlace, updates: _Part, half: _Half, before: Sequence[Sequence[float]], threads: int
+) -> list[list[float]]: ...
+def half_total(rows: Sequence[Sequence[float]]) -> list[float]: ...
 def in_default_mode(function: Callable[..., _T], /, *args: Any) -> _T: ...
 def list_ops() -> list[_Op]: ...
 def per_example_clip(
@@ -193,6 +221,7 @@ def step_by(
     wide: bool,
     threads: Callable[[], int],
     measures: bool,
+    spends: bool,
 ) -> tuple[_Report, list[tuple[int, Any]]] | None: ...
 def tape_codes() -> list[tuple[str, int]]: ...
 def touch(

@@ -216,7 +216,7 @@ def test_neither_form(name: str) -> None:
 
 
 def test_parts_of_the_wrong_kind() -> None:
-    with pytest.raises(TypeError, match="named_chain: 'a' is no transformation"):
+    with pytest.raises(TypeError, match="named_chain: 'a' is not a transformation"):
         anything.named_chain(("a", 3))
     with pytest.raises(TypeError, match="apply_if_finite: max_consecutive_errors"):
         anything.apply_if_finite(ADAM, 1.5)
@@ -225,7 +225,7 @@ def test_parts_of_the_wrong_kind() -> None:
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: gm.named_chain(("a", ADAM), a=SGD), "'a' stands twice"),
+        (lambda: gm.named_chain(("a", ADAM), a=SGD), "'a' is used twice"),
         (lambda: anything.add_noise(0.1, 0.5, 1, seed=2), "both"),
         (lambda: gm.apply_every(0), "positive"),
         (lambda: gm.MultiSteps(0), "positive"),
@@ -251,13 +251,15 @@ def test_values_that_cannot_be(make: Any, match: str) -> None:
 )
 def test_selectors_that_choose_nothing(selector: Any, transformations: Any) -> None:
     tx = gm.partition(selector, *transformations)
-    with pytest.raises(ValueError, match=r"params\['bias'\]: label .* is none of"):
+    with pytest.raises(ValueError, match=r"params\['bias'\]: unknown label .*; expected one of"):
         tx.init(PARAMS)
 
 
 def test_unknown_labels() -> None:
     tx = gm.partition({"a": ADAM}, LABELS)
-    with pytest.raises(ValueError, match=r"params\['kernel'\]: label 'b' is none of 'a'"):
+    with pytest.raises(
+        ValueError, match=r"params\['kernel'\]: unknown label 'b'; expected one of 'a'"
+    ):
         tx.init(PARAMS)
 
 

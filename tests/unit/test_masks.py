@@ -148,7 +148,9 @@ def test_masks_of_mapped_trees_may_have_none_where_there_is_none() -> None:
     tx = gm.masked(gm.scale(0.0), lambda tree: optree.tree_map(lambda leaf: leaf.ndim > 1, tree))
     updates, _ = tx.update(params, tx.init(params), params)
     assert [float(updates[key].max()) for key in "wb"] == [0.0, 1.0]
-    with pytest.raises(TypeError, match=r"^mask\['b'\]: a mask has bools as leaves, got None"):
+    with pytest.raises(
+        TypeError, match=r"^mask\['b'\]: the leaves of a mask must be bools, got None"
+    ):
         gm.masked(gm.scale(0.0), {"w": True, "b": None, "none": None}).init(params)
 
 

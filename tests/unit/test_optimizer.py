@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 import optree
 import pytest
@@ -14,6 +15,9 @@ from tests.trees import bits, copy_tree, random_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+BF16 = ml_dtypes.bfloat16
 
 
 class Layer(NamedTuple):
@@ -195,6 +199,38 @@ def test_explain_has_fields() -> None:
     assert (last.ops, last.fused, last.why_not) == ((), True, "")
     assert plan.bytes_per_param == 24 + 12
     assert not plan.fused
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options", "master", "state", "moved"),
+    [
+        (np.float32, {}, True, 8, 28),
+        (np.float32, {"mu_dtype": BF16}, False, 6, 24),
+        (np.float64, {}, False, 16, 56),
+        (BF16, {}, False, 8, 22),
+        (BF16, {}, True, 12, 28),
+        (BF16, {"mu_dtype": BF16, "nu_dtype": BF16}, True, 8, 20),
+    ],
+)
+def test_explain_counts_bytes_as_they_are_stored(
+    dtype: Any, options: Any, master: bool, state: float, moved: float
+) -> None:
+    params = {"w": np.zeros((40, 30), dtype), "b": np.zeros(40, dtype)}
+    plan = gm.explain(gm.adam(0.1, **options), params, master=master)
+    assert plan.state_bytes == state * plan.parameters
+    assert plan.bytes_per_param == moved
+    opt = gm.Optimizer(gm.adam(0.1, **options), params, master=master)
+    arrays = [opt.state[0].mu, opt.state[0].nu]
+    if master and dtype is BF16:
+        arrays.append(opt.master)
+    assert plan.state_bytes == sum(leaf.nbytes for tree in arrays for leaf in tree.values())
+
+
+def test_explain_counts_state_of_the_leaves_that_have_it() -> None:
+    params = {"w": np.zeros((40, 30), np.float32), "b": np.zeros(400, np.float32)}
+    plan = gm.explain(gm.masked(gm.trace(0.9), {"w": False, "b": True}), params)
+    assert plan.state_bytes == 1600
+    assert plan.bytes_per_param == 12 + 2 * 1600 / 1600
 
 
 def test_explain_says_why_an_order_is_not_fused() -> None:

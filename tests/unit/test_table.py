@@ -17,7 +17,7 @@ from tests.cases import CASES
 
 PUBLIC = sorted(name for name in vars(gm) if not name.startswith("_"))
 MODULES = (
-    *("adapters", "checkpoints", "errors", "jax", "optimizers", "projections"),
+    *("adapters", "checkpoints", "distributed", "errors", "jax", "optimizers", "projections"),
     "schedules",
     *("contrib", "experimental", "transforms", "tree", "tree_utils"),
 )

@@ -133,7 +133,7 @@ class MaskedState(NamedTuple):
     """The state of a masked transformation.
 
     Attributes:
-        inner_state: That of the transformation inside, with ``MaskedNode`` for other leaves.
+        inner_state: The state of the inner transformation, with ``MaskedNode`` for other leaves.
 
     Example:
         >>> import numpy as np

@@ -94,6 +94,57 @@ def _align(own: Treespec, other: Treespec, holes: bool, prefix: bool) -> Order |
     return Order(tuple(order), tuple(cuts))
 
 
+def align_part(own: Treespec, other: Treespec) -> list[tuple[int, int]] | Difference:
+    """The leaves of a part of a tree, and those of the tree that they belong to, by position.
+
+    Mappings of a part may lack keys; other nodes are whole.
+
+    Args:
+        own: The structure of the part.
+        other: That of the tree.
+    """
+    found: list[tuple[int, int]] = []
+    stack: list[tuple[Any, ...]] = [(own, other, 0, 0, ())]
+    while stack:
+        mine, its, start, its_start, steps = stack.pop()
+        if mine.is_leaf() and its.is_leaf():
+            found.append((start, its_start))
+            continue
+        pairs = None
+        if _is_mapping(mine) and _is_mapping(its):
+            places = {name: at for at, name in enumerate(_names(its))}
+            names = list(enumerate(_names(mine)))
+            if all(name in places for _, name in names):
+                pairs = [(at, places[name]) for at, name in names]
+        elif not (mine.is_leaf() or its.is_leaf()):
+            pairs = _pairs(mine, its)
+        if pairs is None:
+            return Difference(steps, mine, its, (start, its_start))
+        of_mine, of_its = mine.children(), its.children()
+        starts = _sums(start, (child.num_leaves for child in of_mine))
+        its_starts = _sums(its_start, (child.num_leaves for child in of_its))
+        stack += [
+            (of_mine[a], of_its[b], starts[a], its_starts[b], (*steps, (mine, a)))
+            for a, b in reversed(pairs)
+        ]
+    return found
+
+
+def node_at(spec: Treespec, keys: Sequence[Any]) -> tuple[Treespec, int] | None:
+    """The node that keys lead to, and the position of its first leaf; None where they do not."""
+    start = 0
+    for key in keys:
+        names = [] if spec.is_leaf() else _names(spec)
+        try:
+            at = names.index(key)
+        except ValueError:
+            return None
+        children = spec.children()
+        start += sum(child.num_leaves for child in children[:at])
+        spec = children[at]
+    return spec, start
+
+
 def are_same(own: Treespec, other: Treespec) -> bool:
     """Whether two structures are the same, leaves in the same order."""
     try:
@@ -180,6 +231,8 @@ def words(
     other: str,
     leaves: Sequence[Any] | None = None,
     other_leaves: Sequence[Any] | None = None,
+    *,
+    partial: bool = False,
 ) -> str:
     """What to tell of a difference.
 
@@ -189,6 +242,7 @@ def words(
         other: What the other is called.
         leaves: The leaves of the tree, where they are known.
         other_leaves: The leaves of the other, where they are known.
+        partial: Whether mappings of the tree may lack keys.
     """
     steps, own, its, (at, its_at) = difference
     path = name
@@ -202,7 +256,7 @@ def words(
         return f"{path}: {own.num_children} items, {other} has {its.num_children}"
     keys, its_keys = _names(own), _names(its)
     problems = [
-        _listed("missing key", [key for key in its_keys if key not in keys], ""),
+        _listed("missing key", [key for key in its_keys if not (partial or key in keys)], ""),
         _listed("key", [key for key in keys if key not in its_keys], f"not in {other}"),
     ]
     if not any(problems):

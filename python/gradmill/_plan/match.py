@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradmill._data.trees import ARRAYS, ARRAYS_AND_HOLES, HOLE, Structure, Treespec, flatten
-from gradmill._plan.align import Difference, align, words
+from gradmill._data.codes import is_quantized
+from gradmill._data.trees import (
+    ARRAYS,
+    ARRAYS_AND_HOLES,
+    HOLE,
+    Path,
+    Structure,
+    Treespec,
+    flatten,
+    leaf_path,
+)
+from gradmill._plan.align import Difference, align, align_part, node_at, words
 from gradmill.errors import TreeError
 
 if TYPE_CHECKING:
@@ -66,7 +76,7 @@ def match(
     exact = like.exact(tree, ARRAYS_AND_HOLES if holes else ARRAYS)
     if exact is not None:
         return Match(exact, like.spec)
-    mine, own = flatten(tree)
+    mine, own = flatten(tree, is_quantized if holes else None)
     found = align(own, like.spec, holes=holes, prefix=False)
     if isinstance(found, Difference):
         if blames_other:
@@ -82,3 +92,46 @@ def flatten_like(spec: Treespec, tree: PyTree, name: str, other: str) -> list[An
         TreeError: The two do not match.
     """
     return match(tree, Structure(spec), name, other).leaves
+
+
+def part_leaves(
+    spec: Treespec, places: dict[Any, int], part: PyTree, at: Any, name: str, other: str
+) -> dict[int, Any]:
+    """The leaves of a part of a tree, by their positions in the whole.
+
+    Args:
+        spec: The structure of the whole.
+        places: The position of each leaf by its path.
+        part: The part; its mappings may lack keys.
+        at: Where in the whole it belongs: a path of keys, or a single key.
+        name: What the part is called in errors.
+        other: What the whole is called there.
+
+    Raises:
+        TreeError: The whole has no such part.
+    """
+    keys = _keys(at)
+    mine, own = flatten(part)
+    paths = [(*keys, *path) for path in own.paths()]
+    # What is not matched by key at each level is looked at node by node.
+    if all(type(key) is str for path in paths for key in path):
+        found = [places.get(path, -1) for path in paths]
+        if -1 not in found:
+            return dict(zip(found, mine, strict=True))
+    node = node_at(spec, keys)
+    if node is None:
+        way = "".join(f"[{key!r:.60}]" for key in keys)
+        raise TreeError(f"{name}{way}: {other} has nothing there")
+    its, start = node
+    pairs = align_part(own, its)
+    if isinstance(pairs, Difference):
+        below = leaf_path(spec, start, name) if its.is_leaf() and keys else name
+        raise TreeError(words(pairs, below, other, mine, partial=True))
+    return {start + theirs: mine[ours] for ours, theirs in pairs}
+
+
+def _keys(at: Any) -> tuple[Any, ...]:
+    """The keys of a path."""
+    if isinstance(at, Path):
+        return at.keys
+    return at if isinstance(at, tuple) else (at,)

@@ -120,6 +120,14 @@ class Preceded:
 
 
 @dataclass(frozen=True)
+class Coded:
+    """A transformation whose state is in 8 bits a number, of leaves that ``masks`` leave."""
+
+    inner: TransformationLike
+    masks: tuple[Mask, ...]
+
+
+@dataclass(frozen=True)
 class Labels:
     """The label of each leaf.
 
@@ -164,5 +172,5 @@ class Around:
 
 
 Description: TypeAlias = (
-    Spec | Masked | Chained | Partitioned | Gated | Followed | Preceded | Flattened | Around
+    Spec | Masked | Chained | Partitioned | Gated | Followed | Preceded | Coded | Flattened | Around
 )

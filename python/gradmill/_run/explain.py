@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gradmill import _core
 from gradmill._data.arrays import as_native, is_float
 from gradmill._data.trees import Structure, flatten, leaf_path
+from gradmill._plan.layout import layout_of
 from gradmill._plan.masks import Selection
+from gradmill._run.copies import masters_of
 from gradmill._run.explanation import Explanation, Pass
 from gradmill._run.formulas import FormulaRun
 from gradmill._run.ops import is_float_array, left_out, off_plan
@@ -17,7 +19,7 @@ from gradmill._run.runs import PythonRun, runs_in_place
 from gradmill._run.trees import formula_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gradmill._core import _Pass
     from gradmill._data.types import PyTree, TransformationLike
@@ -27,17 +29,20 @@ if TYPE_CHECKING:
     from gradmill._run.runs import Run
 
 
-def explain(tx: TransformationLike, params: PyTree) -> Explanation:
+def explain(tx: TransformationLike, params: PyTree, *, master: bool = False) -> Explanation:
     """Say how a step of :class:`Optimizer` over ``params`` runs, before you take one.
 
-    A step is a row of passes. A native pass walks over memory once and runs its ops either as one
-    loop in registers, the fastest, or op by op in small blocks. Ops that the core does not have run
-    in NumPy, and transformations of your own in Python; both make new arrays. Where masks leave a
-    leaf to no transformation at all, so that its raw gradient is added to it, a warning says so.
+    A step is a sequence of passes. A native pass walks over memory once and runs its ops either as
+    one loop in registers, the fastest way, or one by one over small blocks. Ops that the core does
+    not have run in NumPy, and your own transformations in Python; both make new arrays. If masks
+    leave a leaf to no transformation at all, so that its raw gradient is added to it, a warning
+    says so.
 
     Args:
         tx: The transformation.
         params: The parameters.
+        master: Whether there are float32 copies of parameters of half precision, as with
+            ``Optimizer(tx, params, master=True)``.
 
     Returns:
         An object to print, with the same facts as fields: ``passes``, ``bytes_per_param``,
@@ -66,10 +71,13 @@ def explain(tx: TransformationLike, params: PyTree) -> Explanation:
     links = [link for run in (*head, tail) for link in run.links]
     passed = {at for at in left_out(links, select, leaves) if not is_float_array(leaves[at])}
     arrays = [as_native(x) for at, x in enumerate(leaves) if x is not None and at not in passed]
-    state_leaves = flatten(tx.init(params))[0]
-    slots = [leaf for leaf in state_leaves if isinstance(leaf, np.ndarray) and is_float(leaf.dtype)]
-    size = sum(array.size for array in arrays)
-    bytes_each = sum(array.nbytes for array in arrays) / max(size, 1)
+    copies = masters_of(master, leaves, treespec)
+    pairs = zip(leaves, copies, strict=True)
+    state = tx.init(treespec.unflatten([x if copy is None else copy for x, copy in pairs]))
+    kept = [leaf for leaf in (*flatten(state)[0], *copies) if isinstance(leaf, np.ndarray)]
+    sizes = _sizes(
+        arrays, copies, dict(zip(map(id, links), layout_of(tx).parts(state), strict=True))
+    )
     shapes = {array.shape for array in arrays}
     passes: list[Pass] = []
     for run in (*head, tail):
@@ -79,16 +87,55 @@ def explain(tx: TransformationLike, params: PyTree) -> Explanation:
             passes.append(Pass("NumPy", tuple(op.name for op in run.own_ops), why_not=_NO_KERNEL))
         else:
             passes += [
-                _pass(run, entry, bytes_each, shapes, in_place=run is tail)
+                _pass(run, entry, sizes, shapes, in_place=run is tail)
                 for entry in run.program.passes(_first_scalars(run))
             ]
     return Explanation(
         leaves=len(arrays),
-        parameters=size,
-        state_bytes=sum(slot.nbytes for slot in slots),
+        parameters=sum(array.size for array in arrays),
+        state_bytes=sum(array.nbytes for array in kept if is_float(array.dtype)),
         passes=tuple(passes),
         warnings=tuple(_warnings((*head, tail), select, passed)),
     )
+
+
+class _Sizes(NamedTuple):
+    """What arrays cost, in bytes for each parameter.
+
+    Attributes:
+        arrays: Arrays like the parameters, by their names.
+        rounded: What is written beside a parameter that has a copy.
+        parameters: The number of parameters.
+        states: The states of links, by the identities of these.
+    """
+
+    arrays: dict[str, float]
+    rounded: float
+    parameters: int
+    states: Mapping[int, PyTree]
+
+    def of(self, reads: Sequence[str], writes: Sequence[str], links: Sequence[Link]) -> float:
+        """What a pass costs whose ops are those of some links."""
+        slots: dict[str, list[float]] = {}
+        for link in {id(link): link for link in links}.values():
+            for slot in () if link.spec is None else link.spec.slots:
+                leaves = flatten(getattr(self.states[id(link)], slot.name))[0]
+                own = sum(leaf.nbytes for leaf in leaves if isinstance(leaf, np.ndarray))
+                slots.setdefault(slot.name, []).append(own / self.parameters)
+        each = self.arrays | {name: sum(own) / len(own) for name, own in slots.items()}
+        moved = sum(each[name] for name in (*reads, *writes))
+        return moved + self.rounded * writes.count("params")
+
+
+def _sizes(arrays: list[Any], copies: list[Any], states: Mapping[int, PyTree]) -> _Sizes:
+    """What arrays cost beside parameters, some of which have copies."""
+    size = max(sum(array.size for array in arrays), 1)
+    bytes_each = sum(array.nbytes for array in arrays) / size
+    held = [copy for copy in copies if copy is not None]
+    rounded = sum(copy.size for copy in held) * 2 / size
+    copied = sum(copy.nbytes for copy in held) / size
+    like = {"updates": bytes_each, "carried": bytes_each}
+    return _Sizes(like | {"params": bytes_each - rounded + copied}, rounded, size, states)
 
 
 def _first_scalars(run: NativeRun) -> list[float]:
@@ -124,7 +171,7 @@ def _warnings(runs: Sequence[Run], select: Selection, passed: set[int]) -> list[
 def _pass(
     run: NativeRun,
     entry: _Pass,
-    bytes_each: float,
+    sizes: _Sizes,
     shapes: set[tuple[int, ...]],
     *,
     in_place: bool,
@@ -151,6 +198,7 @@ def _pass(
         reads += at_end.summed
         update = "carried" if entry["carries"] else entry["source"]
         reads += [update if of == "updates" else of for of in entry["measures"]]
+    ends = [] if entry["ends_for"] is None else [run.ops[entry["ends_for"]]]
     notes = {"masked leaves skip theirs": any(link.masks for link in links)}
     notes["not all in every step"] = any(link.gates for link in links)
     return Pass(
@@ -158,7 +206,7 @@ def _pass(
         ops=tuple(op.name for op in ops),
         reads=tuple(reads),
         writes=tuple(writes),
-        bytes_per_param=bytes_each * (len(reads) + len(writes)),
+        bytes_per_param=sizes.of(reads, writes, [*links, *ends]),
         ends_with="" if at_end is None else f"{_ENDS[at_end.finds]} for {at_end.name}",
         fused=entry["fused"] or not ops,
         why_not="" if entry["fused"] else _why_in_blocks(links),

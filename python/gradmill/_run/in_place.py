@@ -8,7 +8,6 @@ from gradmill import _core
 from gradmill._data.arrays import plain_view
 from gradmill._data.trees import flatten
 from gradmill._plan.layout import layout_of
-from gradmill._plan.masks import Selection
 from gradmill._plan.match import Match
 from gradmill._run.bound import addresses
 from gradmill._run.frame import Frame
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from gradmill._data.trees import Structure
     from gradmill._data.types import PyTree, TransformationLike
     from gradmill._plan.context import StepContext
+    from gradmill._plan.masks import Selection
     from gradmill._run.ops import Found, NewStates
 
 
@@ -52,6 +52,7 @@ class InPlaceRuns:
         states: Sequence[PyTree],
         rounding: tuple[int, int] | None,
         kept: set[int],
+        selection: Callable[[list[Any]], Selection],
     ) -> tuple[_core.InPlace, Selection, set[int]]:
         """Bind the tail to arrays.
 
@@ -63,6 +64,7 @@ class InPlaceRuns:
             states: The states of all links.
             rounding: What half precision is rounded with.
             kept: The positions of leaves that are no parameters.
+            selection: Gives what masks leave of a list of leaves.
 
         Returns:
             What the core keeps of it, what masks leave of the parameters, and the positions of
@@ -70,11 +72,11 @@ class InPlaceRuns:
 
         Raises:
             LeafValueError: An array is none that can be written to, or overlaps another.
-            LeafTypeError: One is no array of floats.
+            LeafTypeError: One is not an array of floats.
         """
         own, spec = states[self.at :], structure.spec
         its_leaves = flatten(works_on)[0]
-        select = Selection(its_leaves, structure, "params")
+        select = selection(its_leaves)
         unbound = left_out(self.links, select, leaves) | kept
         frame = Frame(structure, Match(its_leaves, spec), its_leaves)
         has_copies = any(copy is not None for copy in masters)

@@ -1,7 +1,7 @@
-"""The same transformations in programs of JAX.
+"""The same transformations in JAX programs.
 
 - :func:`step`: a whole step inside ``jax.jit``. On CPUs it is one call of the NumPy path's kernels,
-  in place where arguments are donated; elsewhere it is made of operations of JAX.
+  in place where arguments are donated; elsewhere it is made of JAX operations.
 - :func:`to_optax`: a transformation as one of optax, for code that expects one.
 - :func:`host_step`: a step on the host that a program on any device asks for.
 - :func:`to_optax_state` and :func:`from_optax_state`: states there and back.

@@ -11,7 +11,7 @@ use gradmill_core::number::scalars::bias_correction;
 use gradmill_core::ops::OPS;
 use gradmill_core::run::per_example::{Examples, Scope, clip_sum};
 use gradmill_core::sys::par;
-use gradmill_core::{Config, DType, Leaf, Program, Step, count_not_finite, global_norm, squares};
+use gradmill_core::{Config, DType, Leaf, Program, Step, count_not_finite, gathered, global_norm};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
@@ -125,7 +125,8 @@ fn functions() {
         let of = |source| Leaf::new(source, Params::None, None, Slots::new());
         let mut views: Vec<Leaf<'_>> = sources().map(of).collect();
         let step = Step { scalars: &[1.0], ..Step::default() };
-        let known = squares(&program, &mut views, step, &config).unwrap();
+        let known =
+            gathered(&program, &mut views, program.ops().len() - 1, step, &[], &config).unwrap();
         let mut sum = vec![0.0; 150_000];
         let grads = leaves[0].updates.source();
         let examples = Examples { grads, sum: Sink::F64(ViewMut::Dense(&mut sum)) };

@@ -5,7 +5,7 @@ mod common;
 use common::{Data, Memory};
 use gradmill_core::data::{Params, Slot, Slots};
 use gradmill_core::sys::simd::Tier;
-use gradmill_core::{Config, DType, Entry, Leaf, Outcome, Program, Squares, Step, run, squares};
+use gradmill_core::{Config, DType, Entry, Leaf, Outcome, Program, Squares, Step, gathered, run};
 use proptest::prelude::*;
 
 const CONFIG: Config = Config { threads: 2, tier: Tier::Scalar, fuse: true };
@@ -107,7 +107,9 @@ fn known(
             let noise_before = [(at * part) as u64];
             let step =
                 Step { scalars, known: &known, noise_before: &noise_before, ..Step::default() };
-            rows.extend(squares(&prefix, &mut leaves, step, &CONFIG).unwrap());
+            rows.extend(
+                gathered(&prefix, &mut leaves, prefix.ops().len() - 1, step, &[], &CONFIG).unwrap(),
+            );
         }
         known.push(Squares::of_tree(rows.iter().copied()));
     }

@@ -38,6 +38,8 @@ mod _core {
     #[pymodule_export]
     use crate::in_place::InPlace;
     #[pymodule_export]
+    use crate::in_place::halves::{half_apply, half_end, half_plan, half_sums, half_total};
+    #[pymodule_export]
     use crate::limit::touch;
     #[pymodule_export]
     use crate::nest::Nest;
@@ -59,6 +61,10 @@ mod _core {
     use crate::weighted_sum::weighted_sum;
     #[pymodule_export]
     use crate::xla::{xla_handler, xla_layout};
+
+    /// Elements of a leaf of which sums are formed at once.
+    #[pymodule_export]
+    const CHUNK: usize = gradmill_core::sys::config::CHUNK;
 
     #[pymodule_init]
     fn init(_module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {

@@ -71,7 +71,7 @@ class Cohort:
         """Take gradients, in the order of the parameters.
 
         Raises:
-            LeafTypeError: A parameter or a gradient is no dense tensor of floats on the CPU.
+            LeafTypeError: A parameter or a gradient is not a dense float tensor on the CPU.
             LeafValueError: A parameter has another shape or dtype than before.
         """
         self._follow()

@@ -165,6 +165,11 @@ impl Program {
         self.gather(op).is_some_and(|gather| gather.over == Over::Tree)
     }
 
+    /// The ops that have to know something of all leaves together.
+    pub fn spanning(&self) -> impl Iterator<Item = usize> {
+        (0..self.members.len()).filter(|&op| self.spans_leaves(op))
+    }
+
     /// The ops that draw random numbers.
     pub fn noises(&self) -> impl Iterator<Item = usize> {
         (0..self.members.len()).filter(|op| self.noise_ops >> op & 1 == 1)

@@ -1,5 +1,7 @@
 //! Runs a program over leaves: validates, then walks memory once for each pass.
 
+pub(crate) mod halves;
+
 use super::carrier::Carrier;
 use super::measured::Gathering;
 use super::outcome::Outcome;
@@ -34,8 +36,12 @@ pub struct Step<'s> {
     pub known: &'s [Squares],
     /// For each op that draws random numbers how many leaves of the tree before these it draws for.
     pub noise_before: &'s [u64],
+    /// How many leaves of the tree come before these, by which half precision is rounded at random.
+    pub leaves_before: u64,
     /// Whether the norms of what is added to the parameters, and of these, are asked for.
     pub measures: bool,
+    /// Whether updates are zeroed where their leaves want it, by the pass that is the last to read them.
+    pub spends: bool,
 }
 
 /// Sends `leaves` through `program`.
@@ -81,65 +87,51 @@ fn passes<R: Row>(
     workspace: &mut Workspace,
 ) -> Result<(), Error> {
     program.check_scalars(step.scalars)?;
+    let Some(mut carriers) = carriers(program, rows, step.off)? else {
+        Run::new(program, step, config, workspace).passes(rows);
+        return Ok(());
+    };
+    let mut leaves = with_carriers(program, rows, &mut carriers);
+    Run::new(program, step, config, workspace).passes(&mut leaves);
+    Ok(())
+}
+
+/// Where the updates of `rows` wait between passes, of a program in which they do; None where each row has room of its own.
+fn carriers<R: Row>(
+    program: &Program,
+    rows: &mut [R],
+    off: u64,
+) -> Result<Option<Vec<Carrier>>, Error> {
     let mut has_room = true;
-    if program.carries(program.members_of(step.off)) {
+    if program.carries(program.members_of(off)) {
         for row in active(rows) {
             has_room &= row.make_room(program)?;
         }
     }
     if has_room {
-        Run::new(program, step, config, workspace).passes(rows);
-        return Ok(());
+        return Ok(None);
     }
     let mut carriers = Vec::with_capacity(rows.len());
     for row in rows.iter_mut() {
         let needs_one = row.is_active() && !row.make_room(program)?;
         carriers.push(Carrier::new(row.dtype(program), if needs_one { row.len() } else { 0 })?);
     }
+    Ok(Some(carriers))
+}
+
+/// The rows that take part, as leaves whose updates wait in `carriers`.
+fn with_carriers<'r, R: Row>(
+    program: &Program,
+    rows: &'r mut [R],
+    carriers: &'r mut [Carrier],
+) -> Vec<Leaf<'r>> {
     let with_carrier = |(row, carrier)| {
         let leaf = Row::leaf(row, program);
         let out = leaf.out.or_else(|| Some(Carrier::sink(carrier)));
         Leaf { out, ..leaf }
     };
-    let pairs = rows.iter_mut().zip(&mut carriers).filter(|(row, _)| row.is_active());
-    let mut leaves: Vec<Leaf<'_>> = pairs.map(with_carrier).collect();
-    Run::new(program, step, config, workspace).passes(&mut leaves);
-    Ok(())
-}
-
-/// For each leaf the sum of squares of the update that reaches the last op of `program`, which asks for a norm
-/// or for finiteness and does not run. No op before it has state. Nothing is written.
-///
-/// # Errors
-/// [`Error::Scalars`], [`Error::NotANumber`], [`Error::OutOfMemory`].
-pub fn squares(
-    program: &Program,
-    leaves: &mut [Leaf<'_>],
-    step: Step<'_>,
-    config: &Config,
-) -> Result<Vec<Squares>, Error> {
-    in_default_mode(|| squares_of(program, leaves, step, config))
-}
-
-fn squares_of(
-    program: &Program,
-    leaves: &mut [Leaf<'_>],
-    step: Step<'_>,
-    config: &Config,
-) -> Result<Vec<Squares>, Error> {
-    program.check_scalars(step.scalars)?;
-    let mut workspace = Workspace::default();
-    let run = Run::new(program, step, config, &mut workspace);
-    if !program.carries(program.members_of(step.off)) {
-        return Ok(run.squares_of(leaves));
-    }
-    let carrier = |leaf: &Leaf<'_>| Carrier::new(program.dtype(leaf), leaf.len());
-    let mut carriers = leaves.iter().map(carrier).collect::<Result<Vec<_>, _>>()?;
-    let mut with_carriers = Vec::with_capacity(leaves.len());
-    for (leaf, carrier) in leaves.iter_mut().zip(&mut carriers) {
-        with_carriers.push(Leaf { out: Some(carrier.sink()), ..leaf.reborrow() });
-    }
-    Ok(run.squares_of(&mut with_carriers))
+    let pairs = rows.iter_mut().zip(carriers).filter(|(row, _)| row.is_active());
+    pairs.map(with_carrier).collect()
 }
 
 /// The root of the sum of squares of all elements, without overflow on the way.
@@ -179,7 +171,9 @@ struct Run<'r> {
     rounding: Option<Key>,
     known: &'r [Squares],
     noise_before: &'r [u64],
+    leaves_before: u64,
     measures: bool,
+    spends: bool,
     squares: Option<SquaresBefore>,
     work: &'r mut Workspace,
 }
@@ -199,7 +193,8 @@ impl<'r> Run<'r> {
         work: &'r mut Workspace,
     ) -> Self {
         work.clear();
-        let Step { scalars, off, rounding, known, noise_before, measures } = step;
+        let Step { scalars, off, rounding, known, noise_before, leaves_before, measures, spends } =
+            step;
         let (off, squares) = (program.members_of(off), None);
         Self {
             program,
@@ -209,7 +204,9 @@ impl<'r> Run<'r> {
             rounding,
             known,
             noise_before,
+            leaves_before,
             measures,
+            spends,
             squares,
             work,
         }
@@ -271,29 +268,6 @@ impl<'r> Run<'r> {
     fn known(&self, op: usize) -> Option<Squares> {
         let spans_leaves = |op: &usize| self.program.spans_leaves(*op);
         self.known.get((0..op).filter(spans_leaves).count()).copied()
-    }
-
-    /// What the last op will find in each leaf.
-    fn squares_of(mut self, leaves: &mut [Leaf<'_>]) -> Vec<Squares> {
-        self.draw_keys(leaves);
-        let mut cursor = Cursor::start();
-        loop {
-            let pass = self.program.pass_from(cursor, self.off);
-            for op in cursor.next..pass.ends_for.unwrap_or(pass.ops.end) {
-                self.pass_by(op, leaves);
-            }
-            match pass.ends_for {
-                // It is off.
-                None => return vec![Squares::default(); leaves.len()],
-                Some(op) if op + 1 == self.program.ops().len() => {
-                    let mut squares = Vec::with_capacity(leaves.len());
-                    self.over(&pass, leaves, UPDATES, |[own, _]| squares.push(own));
-                    return squares;
-                }
-                Some(op) => self.find(op, &pass, leaves),
-            }
-            cursor.advance(&pass);
-        }
     }
 
     /// Walks over `rows` and notes whether the incoming updates are finite.
@@ -460,7 +434,7 @@ impl<'r> Run<'r> {
         squares: Summed,
         add: impl FnMut(Pair),
     ) -> bool {
-        let Self { program, scalars, config, off, rounding, .. } = *self;
+        let Self { program, scalars, config, off, rounding, leaves_before, .. } = *self;
         let Workspace { kernels, found, settled, sums, .. } = &mut *self.work;
         kernels.clear();
         let mut elements = 0;
@@ -473,7 +447,19 @@ impl<'r> Run<'r> {
                 _ => kernels.f32.add(skip, |it| program.bind(pass, skip, binding, it)),
             }
         }
-        let walk = Walk { program, pass, kernels, off, rounding, settled, squares, config };
+        let spends = self.spends && pass.is_last_to_read();
+        let walk = Walk {
+            program,
+            pass,
+            kernels,
+            off,
+            rounding,
+            leaves_before,
+            settled,
+            spends,
+            squares,
+            config,
+        };
         walk.over(rows, elements, sums, add)
     }
 }

@@ -30,6 +30,14 @@ impl Default for Outcome {
 }
 
 impl Outcome {
+    /// Adds what was found in some leaves of the same step, of which the first is at `start` among all, so many `leaves`.
+    pub fn join(&mut self, other: Self, start: usize, leaves: usize) {
+        let Self { norms, estimates, all_finite, nans, finite, .. } = other;
+        self.finite &= finite;
+        self.nans.join(&nans, start, leaves);
+        (self.norms, self.estimates, self.all_finite) = (norms, estimates, all_finite);
+    }
+
     pub(crate) fn clear(&mut self) {
         self.norms.clear();
         self.estimates.clear();
@@ -67,6 +75,15 @@ impl Flags {
     pub(crate) fn add(&mut self, flags: impl Iterator<Item = bool>) {
         self.all.extend(flags);
         self.ends.push(self.all.len());
+    }
+
+    /// Raises the flags that are up in lists of some leaves, of which the first is at `start` among so many `leaves`.
+    fn join(&mut self, other: &Self, start: usize, leaves: usize) {
+        self.all.resize(other.ends.len() * leaves, false);
+        self.ends = (1..=other.ends.len()).map(|lists| lists * leaves).collect();
+        for (own, flags) in self.all.chunks_mut(leaves.max(1)).zip(other.lists()) {
+            own[start..].iter_mut().zip(flags).for_each(|(own, flag)| *own |= flag);
+        }
     }
 
     fn clear(&mut self) {

@@ -7,7 +7,7 @@ use std::ptr::null_mut;
 use gradmill_core::data::{Params, Sink, Slot, Slots, Source, UnitSlots, View};
 use gradmill_core::sys::mode::in_default_mode;
 use gradmill_core::sys::simd::Tier;
-use gradmill_core::{Leaf, Outcome, Squares, Step, run, squares};
+use gradmill_core::{Leaf, Outcome, Squares, Step, gathered, run};
 
 use super::abi;
 use super::call::{Call, LeafBuffers, Mode, Operands, WORDS_PER_LEAF};
@@ -116,7 +116,8 @@ fn execute(frame: &Frame<'_>) -> Result<(), Problem> {
             write_found(&outcome.map_err(|error| error.to_string())?, leaves.len(), found);
             continue;
         }
-        let known = squares(&call.program, &mut leaves, step, &config);
+        let last = call.program.ops().len().saturating_sub(1);
+        let known = gathered(&call.program, &mut leaves, last, step, &[], &config);
         let (rows, _) = found.as_chunks_mut::<WORDS_PER_LEAF>();
         for (row, known) in rows.iter_mut().zip(known.map_err(|error| error.to_string())?) {
             *row = to_words(known);
