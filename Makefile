@@ -16,8 +16,10 @@ MINUTES ?= 10
 # CUDA come from PyPI on Linux: 6 GB.
 ADAPTERS := autograd flower sklearn thinc torch
 TORCH_INDEX ?=
-# What wheels for Linux promise to run on, glibc 2.28 of 2018, for which zig links whatever this machine has.
-COMPATIBILITY := $(if $(findstring linux,$(shell uname -s | tr A-Z a-z)),--zig --compatibility manylinux_2_28)
+# Wheels for Linux promise to run on glibc 2.28, whatever this machine has; see the linker. Other systems say what they need.
+IS_LINUX := $(findstring linux,$(shell uname -s | tr A-Z a-z))
+COMPATIBILITY = $(if $(IS_LINUX),--target $(HOST) --compatibility manylinux_2_28)
+LINKING := $(if $(IS_LINUX),RUSTFLAGS="-C linker=$(CURDIR)/tools/link_for_glibc.py -C linker-flavor=ld")
 # One line at a time of what says much; see the file.
 SHOWN := $(BIN)/python tools/shown.py
 LIBRARY := $(if $(findstring darwin,$(shell uname -s | tr A-Z a-z)),dylib,so)
@@ -194,13 +196,13 @@ docs: build .venv/docs.stamp ## Build the site into dist/site; a warning, a dead
 
 # The tool that builds wheels is not among what the package is developed with.
 .venv/maturin.stamp: .venv/venv.stamp
-	$(BIN)/python -m pip install --quiet 'maturin[zig]>=1.9,<2'
+	$(BIN)/python -m pip install --quiet 'maturin>=1.9,<2' 'ziglang>=0.15,<1'
 	touch $@
 
 wheel: .venv/maturin.stamp ## Build a wheel into dist/
 	rm -f dist/*.whl
-	@$(SHOWN) "a wheel (minutes)" $(BIN)/maturin build --release --strip --locked \
-		--compression-level 9 $(COMPATIBILITY) --out dist
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(LINKING) $(SHOWN) "a wheel (a few minutes)" \
+		$(BIN)/maturin build --release --strip --locked --compression-level 9 $(COMPATIBILITY) --out dist
 	$(BIN)/python tools/check_dist.py dist/*.whl
 
 sdist: .venv/maturin.stamp ## Build a source distribution into dist/
