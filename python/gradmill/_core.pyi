@@ -58,7 +58,8 @@ class _Half(Protocol):
     off: int
     counts: bool
     absent: list[int]
-    known: list[list[float]]
+    @property
+    def known(self) -> list[list[float]]: ...
 
 class _Pass(TypedDict):
     ops: list[int]
