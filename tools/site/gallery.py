@@ -81,7 +81,7 @@ def write_gallery(app: Sphinx) -> None:
 HEAD = (
     "# Gallery",
     "",
-    "Programs that run as they stand. Most show what they printed and plotted when this site was built.",
+    "Programs that run as they stand; most with what they printed when this site was built.",
     "",
 )
 
