@@ -9,6 +9,7 @@ mod host;
 mod in_place;
 mod limit;
 mod nest;
+mod noise_sum;
 mod per_example;
 mod program;
 mod scalars;
@@ -38,11 +39,15 @@ mod _core {
     #[pymodule_export]
     use crate::in_place::InPlace;
     #[pymodule_export]
-    use crate::in_place::halves::{half_apply, half_end, half_plan, half_sums, half_total};
+    use crate::in_place::halves::{
+        half_apply, half_end, half_plan, half_sums, half_total, half_written,
+    };
     #[pymodule_export]
     use crate::limit::touch;
     #[pymodule_export]
     use crate::nest::Nest;
+    #[pymodule_export]
+    use crate::noise_sum::noise_sum;
     #[pymodule_export]
     use crate::per_example::per_example_clip;
     #[pymodule_export]
