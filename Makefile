@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-rust test-full test-jax-matrix test-adapters test-distributed fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-adapters bench-kernels cycles check wheel clean
+.PHONY: help build dev demo test test-rust test-full test-jax-matrix test-adapters test-distributed fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-adapters bench-kernels cycles check docs wheel sdist test-wheel test-sdist clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,9 +12,14 @@ SECONDS ?= 60
 # Processes that tests are spread over, file by file; more would each start a JAX of its own.
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 MINUTES ?= 10
-# The extras of programs that adapters are for, and where torch has its builds without CUDA.
+# The extras of programs that adapters are for, and an index with torch's builds without CUDA. Without one, torch and
+# CUDA come from PyPI on Linux: 6 GB.
 ADAPTERS := autograd flower sklearn thinc torch
 TORCH_INDEX ?=
+# What wheels for Linux promise to run on, glibc 2.28 of 2018, for which zig links whatever this machine has.
+COMPATIBILITY := $(if $(findstring linux,$(shell uname -s | tr A-Z a-z)),--zig --compatibility manylinux_2_28)
+# One line at a time of what says much; see the file.
+SHOWN := $(BIN)/python tools/shown.py
 LIBRARY := $(if $(findstring darwin,$(shell uname -s | tr A-Z a-z)),dylib,so)
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 SANITIZE := RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/sanitize
@@ -24,20 +29,21 @@ help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .venv/venv.stamp:
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "gradmill needs Python 3.11 or newer"'
-	$(PYTHON) -m venv .venv
-	touch $@
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "gradmill needs Python 3.11 or newer"'
+	@$(PYTHON) -m venv .venv
+	@touch $@
 
 # The extras and groups of pyproject.toml, so that versions are written down once.
 .venv/packages.stamp: .venv/venv.stamp pyproject.toml
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet 'maturin>=1.9,<2' --group test --group lint
-	$(BIN)/python -m pip install --quiet $$($(BIN)/python tools/requirements.py --without $(ADAPTERS) mpi)
-	touch $@
+	@$(SHOWN) "[1/3] newer pip in .venv" $(BIN)/python -m pip install --upgrade 'pip>=25.1'
+	@$(SHOWN) "[2/3] packages to build and test with" $(BIN)/python -m pip install \
+		'maturin>=1.9,<2' --group test --group lint $$($(BIN)/python tools/requirements.py --without $(ADAPTERS) mpi)
+	@touch $@
 
 .venv/build.stamp: .venv/packages.stamp $(RUST)
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --locked --quiet
-	touch $@
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(SHOWN) "[3/3] the Rust core (a minute or two)" \
+		$(BIN)/maturin develop --release --locked
+	@touch $@
 
 build: .venv/build.stamp ## Build the release extension into .venv
 
@@ -79,7 +85,7 @@ test-jax-matrix: build .venv/jax-oldest.stamp .venv/jax-newest.stamp ## Run the 
 .venv/adapters.stamp: .venv/packages.stamp pyproject.toml
 	$(PYTHON) -m venv .venv/adapters
 	.venv/adapters/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.venv/adapters/bin/python -m pip install --quiet $(addprefix --extra-index-url ,$(TORCH_INDEX)) --group test \
+	.venv/adapters/bin/python -m pip install --quiet $$($(BIN)/python tools/reachable.py $(TORCH_INDEX)) --group test \
 		$$($(BIN)/python tools/requirements.py $(ADAPTERS))
 	touch $@
 
@@ -172,8 +178,51 @@ check: build ## Formatting, lints, rooms, types, and a docstring with an example
 	$(BIN)/python -m mypy.stubtest gradmill._core --ignore-disjoint-bases
 	$(BIN)/python -m pytest tests/unit/test_table.py tests/unit/test_rooms.py
 
-wheel: .venv/packages.stamp ## Build a wheel into dist/
-	$(BIN)/maturin build --release --strip --locked --out dist
+# What a site is made of, and the packages whose pages it has.
+.venv/docs.stamp: .venv/packages.stamp pyproject.toml
+	$(PYTHON) -m venv .venv/docs
+	.venv/docs/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.venv/docs/bin/python -m pip install --quiet $$($(BIN)/python tools/requirements.py demo docs evolution optax)
+	touch $@
+
+docs: build .venv/docs.stamp ## Build the site into dist/site; a warning, a dead link or a name without a page fails
+	PYTHONPATH=python .venv/docs/bin/python -m sphinx -b html -n -W --keep-going -q docs dist/site $(ARGS)
+	.venv/docs/bin/python tools/check_site.py dist/site
+
+# The tool that builds wheels is not among what the package is developed with.
+.venv/maturin.stamp: .venv/venv.stamp
+	$(BIN)/python -m pip install --quiet 'maturin[zig]>=1.9,<2'
+	touch $@
+
+wheel: .venv/maturin.stamp ## Build a wheel into dist/
+	rm -f dist/*.whl
+	@$(SHOWN) "a wheel (minutes)" $(BIN)/maturin build --release --strip --locked \
+		--compression-level 9 $(COMPATIBILITY) --out dist
+	$(BIN)/python tools/check_dist.py dist/*.whl
+
+sdist: .venv/maturin.stamp ## Build a source distribution into dist/
+	rm -f dist/*.tar.gz
+	$(BIN)/maturin sdist --quiet --out dist
+	$(BIN)/python tools/check_dist.py dist/*.tar.gz
+
+# What an installed package has to do: run README's examples, give the digests, and a little of everything.
+INSTALLED := tests/unit/test_installed.py tests/unit/test_readme.py tests/property/test_golden.py
+
+# No other program is found, a compiler least of all, and nothing is imported from the sources.
+define try-out
+	rm -rf .venv/$(1)
+	$(PYTHON) -m venv .venv/$(1)
+	.venv/$(1)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.venv/$(1)/bin/python -m pip install --quiet --group test "$$(ls $(CURDIR)/dist/$(2))[optax]"
+	PATH=$(CURDIR)/.venv/$(1)/bin GRADMILL_INSTALLED=1 \
+		.venv/$(1)/bin/python -m pytest -m "" -p no:cacheprovider $(INSTALLED) $(ARGS)
+endef
+
+test-wheel: wheel ## Install the wheel where no Rust is to be found, and try it out
+	$(call try-out,wheel,*.whl)
+
+test-sdist: sdist ## Build and install from the source distribution, and try it out
+	$(call try-out,sdist,*.tar.gz)
 
 clean: ## Remove everything that was built
 	rm -rf .venv target dist rust/fuzz/target

@@ -13,6 +13,8 @@ PROGRAMS = {
 }
 """The program of each adapter."""
 
+# Settings of another program.
+collect_ignore = ["docs/conf.py"]
 collect_ignore_glob = [
     pattern
     for adapter, program in PROGRAMS.items()

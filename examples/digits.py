@@ -359,7 +359,7 @@ def main() -> int:
     info = gm.build_info()
     print(f"gradmill {info['version']}, {info['simd']}, {info['threads']} threads, {processor()}")
     tx = make_chain(gm, schedule)
-    tx.explain(fresh())
+    print(tx.explain(fresh()))
 
     runs = [train("gradmill", gm.Optimizer(tx, fresh()), data, setting, options.seed)]
     by_hand, shadow = NumpyAdam(fresh(), schedule), gm.Optimizer(tx, fresh())

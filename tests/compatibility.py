@@ -1,6 +1,6 @@
 """What became of each public name of optax, for docs/compatibility.md.
 
-``python -m tests.compatibility`` writes the page anew, from optax's modules, gradmill's, and the
+``python -m tests.compatibility`` writes the page, from optax's modules, gradmill's, and the
 rows of the table.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections.abc
 import inspect
-import io
 import re
 import typing
 import warnings
@@ -34,18 +33,17 @@ SPACES = (
 
 HEAD = f"""# What became of optax's names
 
-Each public name of optax {optax.__version__}, in the namespace where optax has it.
-`python -m tests.compatibility` makes this page.
+Every public name of optax {optax.__version__}, in the namespace where optax has it.
+`python -m tests.compatibility` writes this page.
 
-- *same*: the arguments of optax with their defaults. *superset*: further arguments, or other forms
-  of a call as well. *differs*: in what is named. All give optax's numbers within the tolerances of
-  `tests/parity`; *safer*: but for cases in which those are of no use, see
+- *same*: optax's arguments and defaults. *superset*: more arguments, or more call forms.
+  *differs*: in the arguments named. All of them give optax's numbers within the tolerances of
+  `tests/parity`. *safer*: except where optax's numbers are useless; see
   [deviations](deviations.md).
-- *native*: kernels in Rust, in as many passes over memory as given. *formula*: array functions of
-  NumPy, for one part or for all. *Python*: what calls the transformation inside.
-- *moved*: bytes that the passes of a step in place read and write for each parameter. *state*:
-  bytes of state for each. Both for the first row of `tests/cases` that is made by the name, or in
-  a chain of that name, and float32 parameters.
+- *native*: Rust kernels, with the number of passes over memory. *formula*: NumPy array functions,
+  for part of it or all. *Python*: Python code that calls the inner transformation.
+- *moved*: bytes that an in-place step reads and writes per parameter. *state*: bytes of state per
+  parameter. Both for float32 parameters and the first row of `tests/cases` that uses the name.
 """
 
 
@@ -60,9 +58,9 @@ class Difference(NamedTuple):
 
 DIFFERENCES = (
     Difference(
-        "Updates or parameters that are integers or complex, beside floats or alone",
-        "promotes, conjugates or cuts off, transformation by transformation",
-        "a `LeafTypeError` that names the leaf; cast it, leave it out by a mask, or wrap the"
+        "Integer or complex updates or parameters, alone or among floats",
+        "promotes, conjugates or truncates, depending on the transformation",
+        "a `LeafTypeError` that names the leaf; cast it, mask it out, or wrap the"
         " transformation in `contrib.split_real_and_imaginary`",
         "test_arrays_that_are_no_floats",
     ),
@@ -74,21 +72,21 @@ DIFFERENCES = (
         "test_arguments_are_looked_at_at_once",
     ),
     Difference(
-        "Words of errors, as in `mask: missing key 'b'`",
-        "those of JAX, such as `Dict key mismatch`",
-        "its own, which begin with the leaf; each a `ValueError` or a `TypeError`",
+        "Error messages, such as `mask: missing key 'b'`",
+        "JAX's, such as `Dict key mismatch`",
+        "its own, which begin with the leaf; each is a `ValueError` or a `TypeError`",
         "test_errors_have_words_of_their_own",
     ),
     Difference(
-        "Updates of another structure than the parameters",
-        "an error only where a transformation looks at both",
-        "a `TreeError` in each chain that reads parameters, before anything else is looked at",
+        "Updates whose structure is not that of the parameters",
+        "an error only if a transformation uses both",
+        "a `TreeError` in every chain that reads parameters, before anything else",
         "test_trees_are_compared_where_optax_does_not_look",
     ),
     Difference(
-        "`None` in the place of a subtree of updates",
-        "the subtree is None in what some transformations return",
-        "a `TreeError`; None stands for the update of one leaf, in all transformations",
+        "`None` in place of a subtree of updates",
+        "some transformations return None for the subtree",
+        "a `TreeError`; None means no update for one leaf, in all transformations",
         "test_none_stands_for_one_leaf",
     ),
     Difference(
@@ -99,34 +97,34 @@ DIFFERENCES = (
     ),
     Difference(
         "Paths from `tree.get_all_with_path` and for its filters",
-        "of JAX's classes, `jax.tree_util.DictKey` and so on",
-        "of `tree_utils.DictKey` and so on, which print and have attributes like those, and are"
-        " not equal to them: JAX need not be there",
+        "made of JAX's classes, `jax.tree_util.DictKey` and so on",
+        "made of `tree_utils.DictKey` and so on, which print and have attributes like JAX's but"
+        " are not equal to them, since JAX may not be installed",
         "test_paths_are_of_classes_of_their_own",
     ),
     Difference(
         "What schedules return",
-        "`jax.Array` of float32; a constant one the number that it was given",
-        "for a count a `float`, for an array of counts float64 in its shape, constant ones too; for"
-        " counts of JAX's what optax returns",
+        "a float32 `jax.Array`; constant schedules, the number they were given",
+        "a `float` for a count, a float64 array for an array of counts, constant schedules too;"
+        " for JAX counts, what optax returns",
         "test_schedules_return_float64",
     ),
     Difference(
         "Leaves of states",
         "`jax.Array`",
-        "`numpy.ndarray`, by which filters have to ask",
+        "`numpy.ndarray`; filters have to test for that",
         "test_states_hold_arrays_of_numpy",
     ),
     Difference(
-        "Gradients of half precision",
-        "updates and states are of half precision, too",
+        "16-bit gradients",
+        "updates and states are 16 bits wide too",
         "updates and states are float32; `apply_updates` rounds once, to the parameter's dtype",
         "test_half_precision_comes_out_as_float32",
     ),
     Difference(
         "`jax.jit`, `grad` and `vmap` of `init`, `update` or `apply_updates`",
-        "what they are for",
-        "a `LeafTypeError`; `gradmill.jax.to_optax(tx)` is for that",
+        "work",
+        "a `LeafTypeError`; use `gradmill.jax.to_optax(tx)`",
         "test_programs_of_jax",
     ),
 )
@@ -159,8 +157,8 @@ def _differences() -> str:
     lines = [
         "## What a program written for optax may meet",
         "",
-        "Each row has its test in `tests/parity/test_differences.py`. What optax gives that is of"
-        " no use, and what gradmill gives in its place, stands in [deviations](deviations.md).",
+        "Each row has its test in `tests/parity/test_differences.py`. Where optax's results are"
+        " useless, [deviations](deviations.md) says what gradmill gives instead.",
         "",
         "| what | optax | gradmill | test |",
         "|---|---|---|---|",
@@ -296,9 +294,7 @@ def _runs() -> dict[str, Run]:
 
 def _run(tx: Any) -> Run:
     params = random_tree(0, shapes={**SHAPES, "kernel": (400, 250)})
-    text = io.StringIO()
-    gm.explain(tx, params, text)
-    first, *lines = text.getvalue().splitlines()
+    first, *lines = str(gm.explain(tx, params)).splitlines()
     counts = [int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", first)]
     passes = [
         int(found[1]) for line in lines if (found := re.match(r"pass \d+ +(\d+) B/param", line))

@@ -11,6 +11,7 @@ from gradmill import schedules as schedules
 from gradmill import transforms as transforms
 from gradmill import tree as tree
 from gradmill import tree_utils as tree_utils
+from gradmill._data.codes import Quantized as Quantized
 from gradmill._data.info import build_info as build_info
 from gradmill._data.info import warn_if_debug as _warn_if_debug
 from gradmill._data.memory import clear_cache as clear_cache
@@ -18,7 +19,9 @@ from gradmill._data.scope import missing as _missing
 from gradmill._data.threads import num_threads as num_threads
 from gradmill._data.threads import set_num_threads as set_num_threads
 from gradmill._data.trees import MaskedNode as MaskedNode
+from gradmill._data.trees import Path as Path
 from gradmill._data.types import EmptyState as EmptyState
+from gradmill._data.types import Mask as Mask
 from gradmill._data.types import MaskedState as MaskedState
 from gradmill._data.types import MaskOrFn as MaskOrFn
 from gradmill._data.types import OptState as OptState
@@ -31,9 +34,11 @@ from gradmill._data.types import TransformInitFn as TransformInitFn
 from gradmill._data.types import TransformUpdateExtraArgsFn as TransformUpdateExtraArgsFn
 from gradmill._data.types import TransformUpdateFn as TransformUpdateFn
 from gradmill._data.types import Updates as Updates
+from gradmill._optimizer import Optimizer as Optimizer
 from gradmill._plan.scalars import safe_increment as safe_increment
 from gradmill._run.digest import state_digest as state_digest
 from gradmill._run.explain import explain as explain
+from gradmill._run.explanation import Explanation as Explanation
 from gradmill._run.report import StepReport as StepReport
 from gradmill._run.sums import weighted_sum as weighted_sum
 from gradmill._run.target import incremental_update as incremental_update
@@ -46,7 +51,6 @@ from gradmill._run.update import apply_updates as apply_updates
 from gradmill._run.update import global_norm as global_norm
 from gradmill.checkpoints import load as load
 from gradmill.checkpoints import save as save
-from gradmill.optimizer import Optimizer as Optimizer
 from gradmill.optimizers import adabelief as adabelief
 from gradmill.optimizers import adadelta as adadelta
 from gradmill.optimizers import adafactor as adafactor
@@ -153,6 +157,7 @@ from gradmill.transforms import clip_by_block_rms as clip_by_block_rms
 from gradmill.transforms import clip_by_global_norm as clip_by_global_norm
 from gradmill.transforms import conditionally_mask as conditionally_mask
 from gradmill.transforms import conditionally_transform as conditionally_transform
+from gradmill.transforms import dequantize_state as dequantize_state
 from gradmill.transforms import ema as ema
 from gradmill.transforms import flatten as flatten
 from gradmill.transforms import freeze as freeze
@@ -170,6 +175,8 @@ from gradmill.transforms import normalize_by_update_norm as normalize_by_update_
 from gradmill.transforms import parameter_average as parameter_average
 from gradmill.transforms import partition as partition
 from gradmill.transforms import power_iteration as power_iteration
+from gradmill.transforms import quantize_state as quantize_state
+from gradmill.transforms import quantized_state as quantized_state
 from gradmill.transforms import safe_norm as safe_norm
 from gradmill.transforms import safe_root_mean_squares as safe_root_mean_squares
 from gradmill.transforms import scale as scale

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class GradmillError(Exception):
-    """Base of all errors that this package defines.
+    """Base class of all errors defined by this package.
 
     Example:
         >>> import gradmill as gm
@@ -25,7 +25,7 @@ class GradmillError(Exception):
 
 
 class TreeError(GradmillError, ValueError):
-    """Two trees that belong together have different structures.
+    """Two trees that should match have different structures.
 
     Example:
         >>> import numpy as np
@@ -38,7 +38,7 @@ class TreeError(GradmillError, ValueError):
 
 
 class LeafValueError(GradmillError, ValueError):
-    """An array has the wrong shape, layout or place in memory; the message begins with its path.
+    """An array has the wrong shape, layout or memory; the message begins with its path.
 
     Example:
         >>> import numpy as np
@@ -51,7 +51,7 @@ class LeafValueError(GradmillError, ValueError):
 
 
 class LeafTypeError(GradmillError, TypeError):
-    """A leaf is no array, or has a dtype that is not supported; the message begins with its path.
+    """A leaf is not an array, or has an unsupported dtype; the message begins with its path.
 
     Example:
         >>> import numpy as np
@@ -65,7 +65,7 @@ class LeafTypeError(GradmillError, TypeError):
 
 
 class CheckpointError(GradmillError, ValueError):
-    """A file is no checkpoint, or is cut off or damaged; the message has its name.
+    """A file is not a checkpoint, is cut off, or is damaged; the message names it.
 
     Example:
         >>> import os, tempfile
@@ -76,12 +76,13 @@ class CheckpointError(GradmillError, ValueError):
         >>> gm.load(path)
         Traceback (most recent call last):
             ...
-        gradmill.errors.CheckpointError: ...foreign.npz: is no checkpoint that gradmill.save wrote
+        gradmill.errors.CheckpointError: ...foreign.npz: is not a checkpoint written by
+        gradmill.save
     """
 
 
 class OutOfScopeError(GradmillError, AttributeError):
-    """A name of optax that gradmill leaves to others; the message says to whom.
+    """A name in optax that gradmill leaves out; the message says what to use instead.
 
     Example:
         >>> import gradmill as gm

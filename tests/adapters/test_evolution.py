@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gradmill import errors
-from gradmill.adapters.evolution import SGD, Adam, BasicSGD
+from gradmill.adapters.evolution import SGD, Adam, BasicSGD, ClipUp
 from tests.adapters.close import MOST, check_close
 
 if TYPE_CHECKING:
@@ -152,3 +152,51 @@ def test_a_gradient_of_another_length_is_no_step() -> None:
         optimizer.update(np.ones(3))
     assert optimizer.t == 0
     assert not optimizer.theta.any()
+
+
+CLIPPED: list[dict[str, Any]] = [
+    {"stepsize": 0.1},
+    {"stepsize": 0.3, "momentum": 0.5, "max_speed": 0.2},
+    {"stepsize": 0.01, "max_speed": 0.3, "fix_gradient_size": False},
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("options", CLIPPED)
+def test_clip_up_ascends_as_pgpelib_does(options: Any, dtype: Any) -> None:
+    rng = np.random.default_rng(1)
+    optimizer = ClipUp(solution_length=23, dtype=np.dtype(dtype).name, **options)
+    v, theta, expected = np.zeros(23), np.zeros(23, dtype), np.zeros(23)
+    for t in range(1, 101):
+        given = rng.normal(size=23) * t
+        kept = given.astype(dtype)
+        if t == 50:
+            options = {**options, "stepsize": 0.05}
+            optimizer.stepsize = 0.05
+        g = -kept.astype(np.float64)
+        if options.get("fix_gradient_size", True):
+            g = g / np.sqrt((g * g).sum())
+        v = options.get("momentum", 0.9) * v + options["stepsize"] * g
+        length = np.sqrt((v * v).sum())
+        v = v * min(1.0, options.get("max_speed", 0.15) / length)
+        step = optimizer.ascent(given)
+        assert step.dtype == optimizer.v.dtype == dtype
+        theta, expected = theta + step, expected - v
+        check_close(optimizer.v, v.astype(dtype), MOST[dtype])
+    check_close(theta, expected.astype(dtype), MOST[dtype])
+    assert optimizer.t == 100
+    again, other = copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))
+    steps = [each.ascent(given) for each in (optimizer, again, other)]
+    assert all((step == steps[0]).all() for step in steps)
+
+
+def test_clip_up_without_a_gradient() -> None:
+    for fixed in (True, False):
+        optimizer = ClipUp(
+            solution_length=2, dtype="f", stepsize=0.1, max_speed=9.0, fix_gradient_size=fixed
+        )
+        assert not optimizer.ascent([0.0, 0.0]).any()
+        first = optimizer.ascent([3.0, 4.0])
+        assert optimizer.ascent([0.0, 0.0]) == pytest.approx(0.9 * first)
+        with pytest.raises(ValueError, match=r"shape \(3,\), expected \(2,\)"):
+            optimizer.ascent([1.0, 2.0, 3.0])

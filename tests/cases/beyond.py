@@ -65,6 +65,32 @@ _ROWS = [
     Case("mars", lambda m: m.contrib.mars(0.1, gamma=0.5, weight_decay=0.1, mask=only_kernels)),
     # What sophia does in each step; the Hessian, which nobody averages here, is zero.
     Case("scale_by_sophia", lambda m: scale_by_sophia(0.8, 2.0, 0.01, 0.5)),
+    Case(
+        "scale_by_apollo_mini",
+        lambda m: m.masked(
+            m.contrib.scale_by_apollo_mini(weight_dimension_numbers=axes_of_masked), are_matrices
+        ),
+        loose=30,
+    ),
+    Case(
+        "apollo_mini_args",
+        lambda m: m.contrib.apollo_mini(
+            decay,
+            0.8,
+            0.9,
+            1e-3,
+            2.0,
+            None,
+            4,
+            7,
+            0.1,
+            only_kernels,
+            adam_learning_rate=0.2,
+            weight_dimension_numbers=axes,
+        ),
+        loose=30,
+    ),
+    Case("apollo_mini", lambda m: m.contrib.apollo_mini(0.1), loose=30),
     Case("scale_by_adam_mini", lambda m: m.contrib.scale_by_adam_mini()),
     Case(
         "scale_by_adam_mini_leaf",

@@ -230,7 +230,7 @@ def test_masks() -> None:
     with pytest.raises(TreeError, match=r"^mask: missing keys 'a', 'b'; key 'z' is not in params$"):
         wrong.update(params, wrong.init(params), params)
     not_bool = gm.add_decayed_weights(0.1, mask={"a": 1, "b": 0})
-    with pytest.raises(TypeError, match="a mask has bools"):
+    with pytest.raises(TypeError, match="the leaves of a mask must be bools"):
         not_bool.update(params, not_bool.init(params), params)
 
 

@@ -215,7 +215,7 @@ def test_files_of_others(path: Path) -> None:
     else:
         numpy = pytest.importorskip("safetensors.numpy", reason="writes .safetensors")
         numpy.save_file(arrays, path)
-    with pytest.raises(CheckpointError, match=r"is no checkpoint that gradmill\.save wrote"):
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint written by gradmill\.save"):
         gm.load(path)
     for content in (b"", b"PK\x03\x04", b"\x80\x04N.", b"x" * 1000, b"\xff" * 100, b"{}"):
         path.write_bytes(content)
@@ -370,7 +370,7 @@ def test_an_optimizer_that_lost_an_array(path: Path) -> None:
     gm.save(path, optimizer=stepped(0))
     whole, opt = path.read_bytes(), stepped(5)
     opt.params["kernel"] = np.zeros((9, 7), np.float32)
-    with pytest.raises(LeafValueError, match=r"params\['kernel'\]: is another array"):
+    with pytest.raises(LeafValueError, match=r"params\['kernel'\]: was replaced by another array"):
         gm.save(path, optimizer=opt)
     assert path.read_bytes() == whole
 

@@ -18,7 +18,7 @@ from tests.trees import bits, copy_tree, random_tree
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ANOTHER = r"is another array than the one that steps write to"
+ANOTHER = r"was replaced by another array; write into the original"
 
 
 class Layer(NamedTuple):
@@ -240,7 +240,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"params": {"w": W, "b": None}}, LeafTypeError, r"params\['b'\]: "),
     ({"params": {"w": W, "b": ["b"]}}, TreeError, r"params\['b'\]: "),
     ({"params": {"w": W + 1, "b": B}, "state": ()}, TreeError, "state"),
-    ({"state": None, "steps": 3}, ValueError, "steps goes with state"),
+    ({"state": None, "steps": 3}, ValueError, "steps needs a state"),
 ]
 
 
@@ -266,7 +266,7 @@ def test_load_refuses_arrays_that_cannot_be_written_to() -> None:
     assert bits((opt.params, opt.state)) == before
     buffer = np.zeros(4)
     for overlapping in itertools.permutations([buffer[:3], buffer[2:]]):
-        opt = gm.Optimizer(gm.adam(0.1), [np.zeros(part.size) for part in overlapping])
-        opt.params[:] = overlapping
+        parts = gm.Optimizer(gm.adam(0.1), [np.zeros(part.size) for part in overlapping])
+        parts.params[:] = overlapping
         with pytest.raises(LeafValueError, match="memory"):
-            opt.load(opt.params)
+            parts.load(parts.params)

@@ -59,9 +59,9 @@ def test_headers_are_understood() -> None:
     offsets = {"first": 0, "inner": 8, "bits": 24, "pointer": 32, "XLA_FFI_Call": 40}
     assert {name: header.offset("XLA_FFI_Outer", name) for name in offsets} == offsets
     for struct, name, expected in [
-        ("XLA_FFI_Not", "no", "there is no XLA_FFI_Not"),
+        ("XLA_FFI_Not", "no", "XLA_FFI_Not not found"),
         ("XLA_FFI_Inner", "sizes", "XLA_FFI_Inner has no field sizes"),
-        ("XLA_FFI_Outer", "last", "XLA_FFI_Strange is no type that is known"),
+        ("XLA_FFI_Outer", "last", "XLA_FFI_Strange is not a known type"),
     ]:
         with pytest.raises(ValueError, match=expected):
             header.offset(struct, name)

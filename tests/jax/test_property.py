@@ -39,8 +39,8 @@ def test_steps_have_the_bits_of_the_numpy_path(leaves: int, tx: Any, problem: An
         patch.setattr(_fused, "_FEW", leaves)
         patch.setattr(_fused, "_MANY", leaves)
         update = step(tx)
-        assume(_fused.can_be_fused(update._lowering))
         state, own, program = tx.init(params), update.init(params), jax.jit(update)
+        assume(_fused.can_be_fused(update._lowering, own))
         here = params
         for grad in grads:
             updates, state = tx.update(grad, state, params)

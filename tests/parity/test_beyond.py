@@ -10,6 +10,8 @@ import pytest
 import gradmill as gm
 from gradmill.errors import LeafValueError
 from tests.cases.beyond import BEYOND
+from tests.parity.apollo import APOLLO
+from tests.parity.directions import adam_of
 from tests.parity.hats import HATS
 from tests.trees import assert_close, random_tree
 
@@ -17,10 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.case import Case
-
-Array = Any
-Steps = list[tuple[Array, Array]]
-"""Gradient and parameters of each step, of one leaf."""
+    from tests.parity.directions import Array, Steps
 
 STEPS = 10
 any_adam: Any = gm.adam  # with arguments that type checkers refuse
@@ -28,17 +27,6 @@ TOLERANCE = {
     np.float32: {"rtol": 2e-4, "atol": 2e-6},
     np.float64: {"rtol": 1e-10, "atol": 1e-13},
 }
-
-
-def adam_of(steps: Steps, b1: float, b2: float, eps: float, *, nesterov: bool = False) -> Any:
-    """Adam's direction in each step."""
-    m = v = np.zeros(())
-    for t, (g, _) in enumerate(steps, 1):
-        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
-        m_hat = m / (1 - b1**t)
-        if nesterov:
-            m_hat = b1 * m / (1 - b1 ** (t + 1)) + (1 - b1) * g / (1 - b1**t)
-        yield m_hat / (np.sqrt(v / (1 - b2**t)) + eps)
 
 
 def descent(steps: Steps, name: str) -> Any:
@@ -294,32 +282,36 @@ def soap(steps: Steps, name: str) -> Any:
         yield -0.1 * (u if name == "bias" else u + 0.01 / (t + 1) * p)
 
 
-FORMULAS: dict[str, Callable[..., Any]] = HATS | {
-    "parameter_average": descent,
-    "parameter_average_polyak": descent,
-    "maximize": ascent,
-    "cautious": cautious,
-    "cautious_args": cautious_args,
-    "along_params": along_params,
-    "cautious_weight_decay": cautious_weight_decay,
-    "cautious_weight_decay_schedule": cautious_weight_decay_schedule,
-    "cautious_adamw": cautious_adamw,
-    "cautious_adamw_args": cautious_adamw_args,
-    "scale_by_mars": scale_by_mars,
-    "scale_by_mars_args": scale_by_mars_args,
-    "mars": mars,
-    "scale_by_sophia": scale_by_sophia,
-    "scale_by_adam_mini": scale_by_adam_mini,
-    "scale_by_adam_mini_leaf": scale_by_adam_mini_leaf,
-    "adam_mini_heads": adam_mini_heads,
-    "adam_mini": adam_mini,
-    "scale_by_normuon": scale_by_normuon,
-    "normuon_args": normuon_args,
-    "normuon": normuon,
-    "scale_by_soap": scale_by_soap,
-    "scale_by_soap_args": scale_by_soap_args,
-    "soap": soap,
-}
+FORMULAS: dict[str, Callable[..., Any]] = (
+    HATS
+    | APOLLO
+    | {
+        "parameter_average": descent,
+        "parameter_average_polyak": descent,
+        "maximize": ascent,
+        "cautious": cautious,
+        "cautious_args": cautious_args,
+        "along_params": along_params,
+        "cautious_weight_decay": cautious_weight_decay,
+        "cautious_weight_decay_schedule": cautious_weight_decay_schedule,
+        "cautious_adamw": cautious_adamw,
+        "cautious_adamw_args": cautious_adamw_args,
+        "scale_by_mars": scale_by_mars,
+        "scale_by_mars_args": scale_by_mars_args,
+        "mars": mars,
+        "scale_by_sophia": scale_by_sophia,
+        "scale_by_adam_mini": scale_by_adam_mini,
+        "scale_by_adam_mini_leaf": scale_by_adam_mini_leaf,
+        "adam_mini_heads": adam_mini_heads,
+        "adam_mini": adam_mini,
+        "scale_by_normuon": scale_by_normuon,
+        "normuon_args": normuon_args,
+        "normuon": normuon,
+        "scale_by_soap": scale_by_soap,
+        "scale_by_soap_args": scale_by_soap_args,
+        "soap": soap,
+    }
+)
 """For each row what its arguments make of gradients and parameters of one leaf."""
 
 
@@ -364,7 +356,7 @@ def test_the_papers_formula(case: Case, dtype: Any) -> None:
         (lambda c: c.soap(0.1, shampoo_beta=1.0), "shampoo_beta must be less than 1"),
         (lambda c: c.adam_mini(0.1, axis=0.5), "axis must be an integer or None"),
         (lambda c: c.adam_mini(0.1, num_blocks=0), "num_blocks must be at least 1"),
-        (lambda c: c.adam_mini(0.1, axis=None, num_blocks=2), "num_blocks needs an axis"),
+        (lambda c: c.adam_mini(0.1, axis=None, num_blocks=2), "num_blocks needs axis, the axis"),
     ],
 )
 def test_arguments(make: Any, message: str) -> None:

@@ -182,7 +182,7 @@ def test_integer_parameters() -> None:
         gm.apply_updates({"n": params}, {"n": np.ones(3)})
 
 
-def test_leaves_that_no_transformation_takes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_leaves_that_no_transformation_takes() -> None:
     """Both hand their gradient on as it is; one of them says so."""
     mask = {"b": False, "w": True}
     params = {"b": np.ones(1, F32), "w": np.ones(1, F32)}
@@ -194,11 +194,9 @@ def test_leaves_that_no_transformation_takes(capsys: pytest.CaptureFixture[str])
     inner = gm.masked(gm.sgd(0.1), mask)
     guarded = gm.apply_if_finite(gm.chain(gm.clip_by_global_norm(9.0), gm.MultiSteps(inner, 1)))
     for tx in (inner, guarded, gm.conditionally_mask(inner, bool), gm.chain(gm.zero_nans(), inner)):
-        gm.explain(tx, params)
-        assert "warning: no transformation takes params['b']" in capsys.readouterr().out
+        assert "warning: no transformation takes params['b']" in str(gm.explain(tx, params))
     for tx in (gm.chain(inner, gm.freeze({"b": True, "w": False})), gm.chain(inner, gm.trace(0.9))):
-        gm.explain(tx, params)
-        assert "warning" not in capsys.readouterr().out
+        assert not gm.explain(tx, params).warnings
 
 
 def test_hyperparameters_that_make_nans() -> None:

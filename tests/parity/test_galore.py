@@ -166,9 +166,17 @@ def test_axes_of_one_leaf_alone() -> None:
 
 NUMBERS = gm.contrib.GaLoreDimensionNumbers
 WRONG: dict[str, tuple[Any, type[Exception], str]] = {
-    "vector": ({"b": NUMBERS()}, LeafValueError, r"^params\['b'\]: has 1 axes, and a matrix two"),
-    "twice": ({"w": NUMBERS(0, 0)}, LeafValueError, r"^params\['w'\]: has an axis twice in"),
-    "left": ({"t": NUMBERS(0, 1)}, LeafValueError, r"^params\['t'\]: has axes that are neither"),
+    "vector": (
+        {"b": NUMBERS()},
+        LeafValueError,
+        r"^params\['b'\]: has 1 axes, but a matrix has two",
+    ),
+    "twice": ({"w": NUMBERS(0, 0)}, LeafValueError, r"^params\['w'\]: lists an axis twice in"),
+    "left": (
+        {"t": NUMBERS(0, 1)},
+        LeafValueError,
+        r"^params\['t'\]: has axes that are neither",
+    ),
     "key": ({"v": NUMBERS()}, TreeError, "^weight_dimension_numbers: "),
 }
 

@@ -126,7 +126,7 @@ def test_power_iteration_of_functions_and_from_random_vectors() -> None:
     value, vector = gm.power_iteration(np.zeros((2, 2)))
     assert value == 0
     assert np.linalg.norm(vector) == pytest.approx(1)
-    with pytest.raises(ValueError, match="v0 must be given"):
+    with pytest.raises(ValueError, match="v0 is required"):
         gm.power_iteration(double)
     with pytest.raises(ValueError, match=r"shape \(2, 3\), expected a square one"):
         gm.power_iteration(np.ones((2, 3)))
@@ -163,7 +163,7 @@ def test_roots_of_other_matrices() -> None:
     stiff = np.diag([1e-8, 1e8]).astype(np.float32)
     ours, theirs = gm.matrix_inverse_pth_root(stiff, 2), optax.matrix_inverse_pth_root(stiff, 2)
     np.testing.assert_allclose(ours[0], theirs[0], 1e-5)
-    with pytest.raises(ValueError, match="eigenvalue -1, and has to be positive semidefinite"):
+    with pytest.raises(ValueError, match="eigenvalue -1, but must be positive semidefinite"):
         gm.matrix_inverse_pth_root(np.diag([-1.0, 1.0]), 2)
     with pytest.raises(ValueError, match="p must be at least 1"):
         gm.matrix_inverse_pth_root(np.eye(2), 0)
@@ -185,7 +185,7 @@ def test_roots_of_matrices_that_rounding_made_indefinite(dtype: Any, condition: 
     assert np.isfinite(root.astype(float)).all()
     if condition * np.finfo(np.float32).eps < 0.2 and np.dtype(dtype).itemsize > 2:
         assert error < 1e-6
-    with pytest.raises(ValueError, match="has to be positive semidefinite"):
+    with pytest.raises(ValueError, match="must be positive semidefinite"):
         gm.matrix_inverse_pth_root(matrix - np.asarray(0.5, dtype) * np.eye(16, dtype=dtype), 4)
 
 

@@ -241,7 +241,7 @@ def test_sets_without_a_point() -> None:
             getattr(ours, f"projection_{name}")(x, -1.0)
     for name in ("hyperplane", "halfspace"):
         assert np.isnan(getattr(theirs, f"projection_{name}")(x, zeros, -1.0)).all()
-        with pytest.raises(ValueError, match="a must have an element that is not 0"):
+        with pytest.raises(ValueError, match="a must have a nonzero element"):
             getattr(ours, f"projection_{name}")(x, zeros, -1.0)
 
 

@@ -131,6 +131,7 @@ def _wrapped(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         inner.map(lambda tx: gm.conditionally_transform(tx, _odd)),
         inner.map(lambda tx: gm.conditionally_mask(tx, _odd)),
         inner.map(lambda tx: gm.masked(tx, _short)),
+        inner.map(lambda tx: gm.quantized_state(tx, min_size=2)),
         st.builds(lambda a, b: gm.partition(_short, a, b), inner, inner),
         st.floats(0.1, 0.99).map(lambda b2: gm.inject_hyperparams(gm.adamw)(0.1, b2=b2)),
         st.just(gm.add_decayed_weights(0.1, _short)),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gradmill as gm
-from gradmill.optimizer._half_step import out_of_reach
+from gradmill._optimizer._half_step import out_of_reach
 from tests.cases import CASES
 from tests.property.strategies import chains, problems
 from tests.trees import bits, copy_tree, random_tree, special_tree

@@ -190,7 +190,7 @@ def test_classes_of_the_users() -> None:
         opt.step({"m": Model(np.ones(2))})
     assert not is_soon(opt, {"m": Model(np.ones(2))})
     opt.params["m"].w = np.zeros(2)
-    with pytest.raises(LeafValueError, match="is another array"):
+    with pytest.raises(LeafValueError, match="was replaced by another array"):
         opt.step({"m": Model(np.ones(2))})
 
 
@@ -210,7 +210,7 @@ def test_leaves_that_anything_may_replace() -> None:
     assert not is_soon(opt, grads)
     leaves, spec = flatten(tree)
     bound = [ANYTHING, ANYTHING, ANYTHING, np.ones(3)]
-    with pytest.raises(LeafValueError, match=r"params\['w'\]: is another array"):
+    with pytest.raises(LeafValueError, match=r"params\['w'\]: was replaced by another array"):
         check_bound(spec, tree, "params", bound)
     check_bound(spec, tree, "params", [*bound[:3], leaves[3]])
 

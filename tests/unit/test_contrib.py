@@ -82,9 +82,8 @@ def tree_of(function: Any, *trees: Any) -> Any:
 
 
 @each_row
-def test_explain_says_numpy(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
-    gm.explain(case.make(gm), random_tree(0))
-    assert "\nNumPy  " in capsys.readouterr().out
+def test_explain_says_numpy(case: Case) -> None:
+    assert "\nNumPy  " in str(gm.explain(case.make(gm), random_tree(0)))
 
 
 @each_row
@@ -212,9 +211,9 @@ def test_axes_of_matrices() -> None:
 @pytest.mark.parametrize(
     ("shape", "axes", "message"),
     [
-        ((3,), None, r"updates\['w'\]: has 1 axes, and a matrix two.* \(scale_by_muon\)"),
-        ((2, 3, 2), None, "has 3 axes; say by MuonDimensionNumbers"),
-        ((2, 3, 2), gm.contrib.MuonDimensionNumbers((0, 1), -2), "has an axis twice"),
+        ((3,), None, r"updates\['w'\]: has 1 axes, but a matrix has two.* \(scale_by_muon\)"),
+        ((2, 3, 2), None, "has 3 axes; pass MuonDimensionNumbers"),
+        ((2, 3, 2), gm.contrib.MuonDimensionNumbers((0, 1), -2), "lists an axis twice"),
         ((2, 3), {"w": None}, "has no MuonDimensionNumbers"),
         ((2, 3), {"v": None}, "weight_dimension_numbers: "),
     ],

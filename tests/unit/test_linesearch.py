@@ -232,7 +232,7 @@ def test_what_is_missing_or_wrong(name: str) -> None:
 def test_slopes_need_gradients() -> None:
     tx, params = gm.scale_by_zoom_linesearch(5), start()
     value, grad = both(params)
-    with pytest.raises(TypeError, match="needs value_and_grad_fn, as it looks at slopes"):
+    with pytest.raises(TypeError, match="needs value_and_grad_fn, because it uses slopes"):
         tx.update(grad, tx.init(params), params, value=value, grad=grad, value_fn=lambda p: 0.0)
 
 
@@ -298,10 +298,10 @@ def test_hyperparameters_that_are_refused(make: Any, error: Any, message: str) -
 def test_states_without_value_and_gradient() -> None:
     function = gm.value_and_grad_from_state(both)
     params = start()
-    with pytest.raises(ValueError, match="the state has no value and gradient; see store_grad"):
+    with pytest.raises(ValueError, match="the state holds no value and gradient; see store_grad"):
         function(params, state=gm.adam(0.1).init(params))
     alone = gm.scale_by_backtracking_linesearch(5)
-    with pytest.raises(ValueError, match="the state has no value and gradient; see store_grad"):
+    with pytest.raises(ValueError, match="the state holds no value and gradient; see store_grad"):
         function(params, state=alone.init(params))
     with pytest.raises(KeyError, match="several values of 'value'"):
         function(params, state=gm.chain(alone, alone).init(params))

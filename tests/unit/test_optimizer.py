@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 import optree
 import pytest
@@ -15,6 +15,9 @@ from tests.trees import bits, copy_tree, random_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+BF16 = ml_dtypes.bfloat16
 
 
 class Layer(NamedTuple):
@@ -139,10 +142,8 @@ def test_resume_is_exact() -> None:
 
 
 def test_explain() -> None:
-    out = io.StringIO()
     tx = gm.chain(gm.clip_by_global_norm(1.0), PYTHON, gm.scale_by_adam(), gm.clip(1.0))
-    gm.explain(tx, random_tree(0), file=out)
-    text = out.getvalue()
+    text = str(gm.explain(tx, random_tree(0)))
     for part in (
         "5 leaves, 93 parameters, 744 bytes of state",
         "pass 1   4 B/param  reads updates; global norm for clip_by_global_norm",
@@ -156,13 +157,11 @@ def test_explain() -> None:
 
 
 def test_explain_shows_measures_masks_and_gates() -> None:
-    out = io.StringIO()
     tx = gm.chain(
         gm.apply_if_finite(gm.chain(gm.centralize(), gm.lamb(0.1))),
         gm.freeze(lambda path, leaf: "bias" in path),
     )
-    gm.explain(tx, random_tree(0), file=out)
-    text = out.getvalue()
+    text = str(gm.explain(tx, random_tree(0)))
     for part in (
         "pass 1   4 B/param  reads updates; whether all are finite for apply_if_finite",
         "norms or means of units for centralize",
@@ -176,9 +175,7 @@ def test_explain_shows_measures_masks_and_gates() -> None:
 
 
 def test_explain_shows_sums_over_all_leaves() -> None:
-    out = io.StringIO()
-    gm.explain(gm.contrib.prodigy(), random_tree(0), file=out)
-    _, first, second, loop = out.getvalue().splitlines()
+    _, first, second, loop = str(gm.explain(gm.contrib.prodigy(), random_tree(0))).splitlines()
     assert first == (
         "pass 1  16 B/param  reads updates, params, grad_sum, params0; "
         "sums over all leaves for prodigy"
@@ -188,9 +185,70 @@ def test_explain_shows_sums_over_all_leaves() -> None:
     assert loop == "        in blocks: prodigy"
 
 
-def test_explain_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    gm.sgd(0.1).explain(np.ones(3))
-    assert "one loop: scale" in capsys.readouterr().out
+def test_explain_has_fields() -> None:
+    tx = gm.chain(gm.scale_by_adam(), gm.clip(1.0), PYTHON, gm.contrib.scale_by_muon())
+    plan = gm.explain(tx, random_tree(0))
+    assert (plan.leaves, plan.parameters, plan.state_bytes) == (5, 93, 1128)
+    assert [part.kind for part in plan.passes] == ["native", "Python", "NumPy", "native"]
+    first, python, matrices, last = plan.passes
+    assert first.ops == ("scale_by_adam", "clip")
+    assert (first.fused, first.why_not) == (False, "clip has no loop in registers")
+    assert first.bytes_per_param == 4 * len((*first.reads, *first.writes)) == 24
+    assert (python.why_not, python.bytes_per_param) == ("it is written in Python", None)
+    assert matrices.ops == ("scale_by_muon",)
+    assert (last.ops, last.fused, last.why_not) == ((), True, "")
+    assert plan.bytes_per_param == 24 + 12
+    assert not plan.fused
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options", "master", "state", "moved"),
+    [
+        (np.float32, {}, True, 8, 28),
+        (np.float32, {"mu_dtype": BF16}, False, 6, 24),
+        (np.float64, {}, False, 16, 56),
+        (BF16, {}, False, 8, 22),
+        (BF16, {}, True, 12, 28),
+        (BF16, {"mu_dtype": BF16, "nu_dtype": BF16}, True, 8, 20),
+    ],
+)
+def test_explain_counts_bytes_as_they_are_stored(
+    dtype: Any, options: Any, master: bool, state: float, moved: float
+) -> None:
+    params = {"w": np.zeros((40, 30), dtype), "b": np.zeros(40, dtype)}
+    plan = gm.explain(gm.adam(0.1, **options), params, master=master)
+    assert plan.state_bytes == state * plan.parameters
+    assert plan.bytes_per_param == moved
+    opt = gm.Optimizer(gm.adam(0.1, **options), params, master=master)
+    arrays = [opt.state[0].mu, opt.state[0].nu]
+    if master and dtype is BF16:
+        arrays.append(opt.master)
+    assert plan.state_bytes == sum(leaf.nbytes for tree in arrays for leaf in tree.values())
+
+
+def test_explain_counts_state_of_the_leaves_that_have_it() -> None:
+    params = {"w": np.zeros((40, 30), np.float32), "b": np.zeros(400, np.float32)}
+    plan = gm.explain(gm.masked(gm.trace(0.9), {"w": False, "b": True}), params)
+    assert plan.state_bytes == 1600
+    assert plan.bytes_per_param == 12 + 2 * 1600 / 1600
+
+
+def test_explain_says_why_an_order_is_not_fused() -> None:
+    pair = gm.chain(gm.scale_by_adam(), gm.scale_by_lion())
+    (both,) = gm.explain(pair, np.ones(3)).passes
+    assert both.why_not == "no loop in registers has these ops in this order"
+    (adam,) = gm.sgd(0.1).explain(np.ones(3)).passes
+    assert (adam.fused, adam.why_not) == (True, "")
+
+
+def test_explain_shows_a_table() -> None:
+    params = {"a<b": np.ones(1), "c": np.ones(1)}
+    plan = gm.masked(gm.sgd(0.1), {"a<b": True, "c": False}).explain(params)
+    html = plan._repr_html_()
+    assert html.count("<tr>") == 1 + len(plan.passes)
+    assert "one loop: scale" in html
+    assert "<b>warning:</b> no transformation takes params[&#x27;c&#x27;]" in html
+    assert repr(plan) == str(plan)
 
 
 def test_mixed_dtypes() -> None:

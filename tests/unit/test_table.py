@@ -17,11 +17,11 @@ from tests.cases import CASES
 
 PUBLIC = sorted(name for name in vars(gm) if not name.startswith("_"))
 MODULES = (
-    *("adapters", "checkpoints", "errors", "jax", "optimizer", "optimizers", "projections"),
-    *("distributed", "schedules"),
+    *("adapters", "checkpoints", "distributed", "errors", "jax", "optimizers", "projections"),
+    "schedules",
     *("contrib", "experimental", "transforms", "tree", "tree_utils"),
 )
-TYPES = ("MaskOrFn", "OptState", "Params", "ScalarOrSchedule", "Schedule", "Updates")
+TYPES = ("Mask", "MaskOrFn", "OptState", "Params", "ScalarOrSchedule", "Schedule", "Updates")
 CALLABLES = [name for name in PUBLIC if name not in (*MODULES, *TYPES)]
 CALLABLES += [f"transforms.{name}" for name in gm.transforms.__all__]
 CALLABLES += [f"tree.{name}" for name in gm.tree.__all__]

@@ -66,7 +66,7 @@ def test_trees_are_matched_by_key(call: Any) -> None:
         (
             lambda: gm.tree.map_params(gm.adam(0.1), lambda _: 0, gm.sgd(0.1).init(W)),
             TreeError,
-            r"state\[0\]: is none of this transformation",
+            r"state\[0\]: does not belong to this transformation",
         ),
         (
             lambda: gm.tree.map_params(

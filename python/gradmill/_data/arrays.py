@@ -34,7 +34,7 @@ def widest(leaves: Iterable[Any]) -> np.dtype[Any]:
 
 
 def as_array(value: object) -> np.ndarray[Any, Any]:
-    """Return ``value`` as an array of NumPy, a view where possible.
+    """Return ``value`` as a NumPy array, a view where possible.
 
     Raises:
         TypeError: There is none. The message continues a leaf's path, and says what to do.

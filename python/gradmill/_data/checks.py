@@ -71,7 +71,7 @@ def is_integer(value: object) -> bool:
 
 
 def refusal(value: object) -> tuple[str, str]:
-    """In words, what was expected and what was given, where ``value`` is no real scalar."""
+    """In words, what was expected and what was given, where ``value`` is not a real scalar."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and shape:
         return "a real number without axes", f"shape {shape}"
@@ -82,7 +82,7 @@ def number(name: str, value: object) -> Any:
     """Return ``value`` as an int or a float; traced, it is returned as it is.
 
     Raises:
-        TypeError: ``value`` is no real scalar; the message has ``name``.
+        TypeError: ``value`` is not a real scalar; the message has ``name``.
         ValueError: ``value`` is NaN; the message has ``name``.
     """
     found = number_of(value)
@@ -108,7 +108,7 @@ def real(
     One that JAX traces, whose value is not known, is returned as it is.
 
     Raises:
-        TypeError: ``value`` is no real scalar; the message has ``name``.
+        TypeError: ``value`` is not a real scalar; the message has ``name``.
         ValueError: ``value`` is NaN or out of bounds; the message has ``name``.
     """
     found = number(name, value)
@@ -136,7 +136,7 @@ def float_dtype(name: str, value: Any) -> np.dtype[Any] | None:
     """Return ``value`` as a dtype, or None.
 
     Raises:
-        TypeError: ``value`` is no dtype of arrays that kernels take; the message has ``name``.
+        TypeError: ``value`` is not a dtype of arrays that kernels take; the message has ``name``.
     """
     if value is None:
         return None
@@ -168,7 +168,7 @@ def choice(name: str, value: object, *choices: str) -> str:
     """A string that is one of some.
 
     Raises:
-        ValueError: It is none of them.
+        ValueError: It is not one of them.
     """
     if not (isinstance(value, str) and value in choices):
         raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")

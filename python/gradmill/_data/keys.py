@@ -13,7 +13,7 @@ Words = tuple[int, int]
 
 
 def is_of_jax(key: object) -> bool:
-    """Whether ``key`` is an array of JAX, typed or not, or stands for one in a program."""
+    """Whether ``key`` is an JAX array, typed or not, or stands for one in a program."""
     return is_foreign(key) or is_traced(key)
 
 
@@ -27,7 +27,7 @@ def words_of(key: Any, op: str, forms: str = "") -> Words:
         forms: How to call that, at the end of errors.
 
     Raises:
-        TypeError: ``key`` is none of these.
+        TypeError: ``key`` is not one of these.
     """
     if is_integer(key):
         return 0, int(number_of(key)) % 2**32
@@ -54,7 +54,7 @@ def words_given(key: Any, seed: Any, op: str, forms: str = "") -> Words:
         forms: How to call that, at the end of errors.
 
     Raises:
-        TypeError: It is none of these.
+        TypeError: It is not one of these.
         ValueError: There are both.
     """
     if key is not None and seed is not None:

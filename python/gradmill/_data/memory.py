@@ -6,7 +6,7 @@ from gradmill import _core
 
 
 def clear_cache() -> int:
-    """Give memory back to the system that waits for new arrays.
+    """Return the memory that gradmill keeps for new arrays to the operating system.
 
     The large arrays that ``update`` and ``apply_updates`` return take over the memory of earlier
     ones that are gone, together with all views of them: fresh memory costs more time than most

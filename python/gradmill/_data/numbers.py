@@ -1,7 +1,7 @@
 """Counts, and what is computed with them: Python's numbers, or arrays of another library.
 
 Schedules and controls are written once, for any namespace of array functions. That of Python's
-numbers is :data:`HOST`, in float64; inside a program of JAX it is ``jax.numpy``.
+numbers is :data:`HOST`, in float64; inside a JAX program it is ``jax.numpy``.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _AT_HAND = {bool, int, float, np.ndarray, np.bool_, np.int32, np.float32, np.flo
 
 
 def is_traced(value: object) -> bool:
-    """Whether ``value`` stands for what a program of JAX, or a tape, will compute."""
+    """Whether ``value`` stands for what a JAX program, or a tape, will compute."""
     kind = type(value)
     if kind in _AT_HAND:
         return False

@@ -9,8 +9,8 @@ def rounding_key(rounding: str, seed: int) -> tuple[int, int] | None:
     """What to draw with for rounding at random, or None for rounding to nearest.
 
     Raises:
-        TypeError: ``seed`` is no integer.
-        ValueError: ``rounding`` is none of the two, or ``seed`` is out of range.
+        TypeError: ``seed`` is not an integer.
+        ValueError: ``rounding`` is not one of its two values, or ``seed`` is out of range.
     """
     if rounding not in {"nearest", "stochastic"}:
         raise ValueError(f'rounding must be "nearest" or "stochastic", got {rounding!r}')

@@ -1,4 +1,4 @@
-"""Names of optax that this package leaves to others, each with the reason and where to go."""
+"""Names in optax that this package leaves out, each with the reason and where to find it."""
 
 from __future__ import annotations
 
@@ -17,22 +17,25 @@ _LOSSES = (
 )
 
 _REASONS: dict[tuple[str, ...], str] = {
-    _LOSSES: "gradmill takes gradients and computes no loss; take it from optax.losses or from the"
-    " library that computes your gradients",
-    ("fisher_diag", "hessian_diag", "hvp", "second_order"): "gradmill differentiates no functions;"
-    " use optax.second_order",
-    ("Gumbel", "Normal", "make_perturbed_fun", "perturbations"): "gradmill differentiates no"
-    " functions; use optax.perturbations",
-    ("monte_carlo",): "gradmill differentiates no functions; optax 0.2.8 has none of it either",
-    ("assignment", "base_hungarian_algorithm", "hungarian_algorithm"): "assignments are no"
+    _LOSSES: "gradmill takes gradients and does not compute losses; use optax.losses or the library"
+    " that computes your gradients",
+    ("fisher_diag", "hessian_diag", "hvp", "second_order"): "gradmill does not"
+    " differentiate functions; use optax.second_order",
+    ("Gumbel", "Normal", "make_perturbed_fun", "perturbations"): "gradmill does not"
+    " differentiate functions; use optax.perturbations",
+    ("monte_carlo",): "gradmill does not differentiate functions; optax 0.2.8 has removed it too",
+    ("assignment", "base_hungarian_algorithm", "hungarian_algorithm"): "assignments are not"
     " gradients; use scipy.optimize.linear_sum_assignment or optax.assignment",
     ("micro_grad", "micro_vmap", "microbatch", "microbatching", "reshape_batch_axis"): "gradmill"
-    " cuts up no functions; use optax.microbatching, or MultiSteps for gradients in parts",
-    ("AccumulationType", "Accumulator"): "gradmill cuts up no functions; use optax.microbatching",
+    " does not split functions; use optax.microbatching, or MultiSteps for gradients in parts",
+    (
+        "AccumulationType",
+        "Accumulator",
+    ): "gradmill does not split functions; use optax.microbatching",
     ("nnls",): "it solves for the parameters; use scipy.optimize.nnls or optax.nnls",
     ("multi_normal",): "it is a distribution; use numpy.random.Generator.multivariate_normal or"
     " optax.multi_normal",
-    ("scale_gradient",): "it changes what a program of JAX differentiates; use"
+    ("scale_gradient",): "it changes what a JAX program differentiates; use"
     " optax.scale_gradient there",
 }
 

@@ -13,6 +13,8 @@ from gradmill._data.numbers import library_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gradmill._data.codes import Coding
+
 Start: TypeAlias = "float | Literal['params'] | Callable[[Any, Any, Any], Any]"
 """How the arrays of a slot begin; see :class:`Slot`."""
 
@@ -30,6 +32,7 @@ class Slot:
             may have another shape, or a ValueError where the parameter's has no such slot.
         where: Whether parameters of a shape have it; the others have a zero in its place. None for
             all of them.
+        coding: What its codes stand for where it is stored in 8 bits; None for one that never is.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Slot:
     at_least: np.dtype[Any] | None = None
     start: Start = 0.0
     where: Callable[[tuple[int, ...]], bool] | None = None
+    coding: Coding | None = None
 
     @property
     def is_like_leaf(self) -> bool:

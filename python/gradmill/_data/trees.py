@@ -8,6 +8,7 @@ import numpy as np
 import optree
 
 from gradmill import _core
+from gradmill._data.codes import Quantized
 from gradmill._data.nodes import NAMESPACE, are_leaves, nodes_among, register
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Structure:
 
 ARRAYS: tuple[type[Any], ...] = (np.ndarray, type(None))
 """The kinds of most leaves."""
-ARRAYS_AND_HOLES = (*ARRAYS, MaskedNode)
+ARRAYS_AND_HOLES = (*ARRAYS, MaskedNode, Quantized)
 
 _DEEP = 100
 """Trees of more levels are not looked into."""
@@ -133,7 +134,7 @@ def structure_of(tree: PyTree, spec: Treespec) -> Structure:
 
 
 class Flattener:
-    """Flattens trees; one of the same structure as the last is recognised soon.
+    """Flattens trees, and remembers the last structure to recognise it quickly.
 
     Attributes:
         last: The structure of the last tree.
@@ -169,8 +170,8 @@ class Path(str):
     """The way to a leaf: its keys joined by ``/``, with the keys themselves in ``keys``.
 
     Example:
-        >>> from gradmill._data.trees import Path
-        >>> path = Path(("dense", "bias"))
+        >>> import gradmill as gm
+        >>> path = gm.Path(("dense", "bias"))
         >>> path, path.keys, "bias" in path
         ('dense/bias', ('dense', 'bias'), True)
     """

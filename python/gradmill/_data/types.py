@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    import typing_extensions
 
 PyTree: TypeAlias = Any
 """Arrays in dicts, lists, tuples, NamedTuples or registered classes, or one array alone."""
+
+if TYPE_CHECKING:
+    # Before Python 3.13 only type checkers know defaults.
+    P = typing_extensions.TypeVar("P", default=Any)
+else:
+    P = TypeVar("P")
+"""The type of a tree of parameters, where a result has it too."""
 
 Params: TypeAlias = PyTree
 """A tree of parameters."""
@@ -22,6 +32,9 @@ Schedule: TypeAlias = Callable[[int], float]
 
 ScalarOrSchedule: TypeAlias = float | Schedule
 """A hyperparameter that may change from step to step."""
+
+Mask: TypeAlias = PyTree | Callable[..., PyTree]
+"""A tree of bools, or a function that makes one: of the tree, or of each path and leaf."""
 
 MaskOrFn: TypeAlias = PyTree | Callable[[PyTree], PyTree] | None
 """A tree of bools, or a function that makes one of parameters."""
@@ -120,7 +133,7 @@ class MaskedState(NamedTuple):
     """The state of a masked transformation.
 
     Attributes:
-        inner_state: That of the transformation inside, with ``MaskedNode`` for other leaves.
+        inner_state: The state of the inner transformation, with ``MaskedNode`` for other leaves.
 
     Example:
         >>> import numpy as np

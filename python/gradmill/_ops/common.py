@@ -53,7 +53,7 @@ def if_first(count: Any, first: Any, later: Any) -> Any:
 def correction(decay: Any, count: Any) -> Any:
     """``1 - decay**count``, what an average that started at zero has collected of its weights.
 
-    On the host the power is formed by repeated multiplication in float64. In a program of JAX it
+    On the host the power is formed by repeated multiplication in float64. In a JAX program it
     does not cancel: a logarithm in float32 would cost five digits of those near 1.
     """
     if not (is_traced(decay) or is_traced(count)):

@@ -1,4 +1,4 @@
-"""What spans leaves, and what clips examples, on arrays of JAX."""
+"""What spans leaves, and what clips examples, on JAX arrays."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def unit_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(range(rank))
     axes = {2: (0,), 3: (0,), 4: (0, 1, 2), 5: (0, 1, 2, 3)}
     if rank not in axes:
-        raise ValueError(f"has {rank} axes; say with `axis` which make a unit")
+        raise ValueError(f"has {rank} axes; pass `axis` to say which of them make up a unit")
     return axes[rank]
 
 

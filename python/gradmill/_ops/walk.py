@@ -1,7 +1,7 @@
 """Ops by their formulas: one way through them for arrays of any library.
 
 NumPy arrays take it where the core does not list an op, and in the oracle of the tests, in float64;
-arrays of JAX take it in the lowering.
+JAX arrays take it in the lowering.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def count_of(state: Any, field: str = "count") -> int:
     """The number of steps, or of other things, that a field of a state holds.
 
     Raises:
-        FieldError: It is no integer, or negative.
+        FieldError: It is not an integer, or negative.
     """
     value = getattr(state, field)
     try:

@@ -14,6 +14,7 @@ from gradmill._plan.align import kind_of, with_article
 from gradmill._plan.links import Link
 from gradmill._plan.spec import (
     Chained,
+    Coded,
     Followed,
     Gated,
     LabelMask,
@@ -27,9 +28,8 @@ from gradmill.errors import TreeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
-    from gradmill._data.types import PyTree, TransformationLike
+    from gradmill._data.types import Mask, PyTree, TransformationLike
     from gradmill._plan.cells import Pattern
-    from gradmill._plan.spec import Mask
 
 Inner: TypeAlias = "tuple[str, Callable[[], Pattern]] | None"
 """The field of a state that holds that of another part, and what makes the pattern of it."""
@@ -271,6 +271,7 @@ class _Place:
     masks: tuple[Mask, ...] = ()
     masks_extra: bool = False
     gates: tuple[int, ...] = ()
+    coded: tuple[Mask, ...] | None = None
 
     def at(self, suffix: str) -> _Place:
         """The place of a part whose state is found there."""
@@ -286,7 +287,8 @@ class _Place:
         return replace(self, gates=(*self.gates, gate))
 
     def link(self, tx: TransformationLike, spec: Spec | None, index: int) -> Link:
-        return Link(tx, spec, self.masks, self.masks_extra, self.gates, index, index + 1, self.path)
+        masks, extra, gates = self.masks, self.masks_extra, self.gates
+        return Link(tx, spec, masks, extra, gates, index, index + 1, self.path, coded=self.coded)
 
 
 def layout_of(tx: TransformationLike) -> Layout:
@@ -304,13 +306,11 @@ def _lay_out(tx: TransformationLike, place: _Place, row: list[Link]) -> Layout:
     path, index = place.path, len(row)
     layout: Layout
     match getattr(tx, "description", None):
-        case Chained(members, None):
-            inside = [_lay_out(one, place.at(f"[{at}]"), row) for at, one in enumerate(members)]
-            layout = _Chain(path, inside)
-        case Chained(members, tuple() as names):
-            pairs = zip(names, members, strict=True)
-            inside = [_lay_out(one, place.at(f"[{name!r}]"), row) for name, one in pairs]
-            layout = _Named(path, names, inside)
+        case Chained(members, names):
+            keys = range(len(members)) if names is None else names
+            pairs = zip(keys, members, strict=True)
+            inside = [_lay_out(one, place.at(f"[{key!r}]"), row) for key, one in pairs]
+            layout = _Chain(path, inside) if names is None else _Named(path, names, inside)
         case Masked(inner, mask, masks_extra):
             layout = _masked(inner, mask, masks_extra, place, row)
         case Partitioned(members, labels, masks_extra):
@@ -332,6 +332,8 @@ def _lay_out(tx: TransformationLike, place: _Place, row: list[Link]) -> Layout:
         case Preceded(spec, inner):
             row.append(place.link(tx, spec, index))
             layout = _Preceded(path, _lay_out(inner, place, row))
+        case Coded(inner, masks):
+            layout = _lay_out(inner, replace(place, coded=masks), row)
         case Spec() as spec:
             row.append(place.link(tx, spec, index))
             layout = _One(path, spec.state)

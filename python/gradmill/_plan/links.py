@@ -10,10 +10,10 @@ from gradmill._core import Scalars
 from gradmill._plan.scalars import step_scalars
 
 if TYPE_CHECKING:
-    from gradmill._data.types import TransformationLike
+    from gradmill._data.types import Mask, TransformationLike
     from gradmill._ops.op import Finds, Op
     from gradmill._plan.control import Control
-    from gradmill._plan.spec import Mask, Spec
+    from gradmill._plan.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Link:
         end: The position behind the links that it governs.
         path: The expression for its state.
         inner_ops: The ops of the links that it governs.
+        coded: The masks that leave those leaves whose state starts in 8 bits a number; None where
+            that of no leaf does.
     """
 
     tx: TransformationLike
@@ -41,6 +43,7 @@ class Link:
     end: int
     path: str
     inner_ops: tuple[Op | None, ...] = ()
+    coded: tuple[Mask, ...] | None = None
 
     @cached_property
     def op(self) -> Op | None:

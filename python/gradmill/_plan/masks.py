@@ -17,8 +17,8 @@ from gradmill.errors import TreeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from gradmill._data.types import PyTree
-    from gradmill._plan.spec import Labels, Mask
+    from gradmill._data.types import Mask, PyTree
+    from gradmill._plan.spec import Labels
 
 
 class Kept:
@@ -227,7 +227,9 @@ def _as_bool(value: object, spec: Treespec, at: int) -> bool:
     if is_bool(value):
         return bool(value)
     path = leaf_path(spec, at, "mask")
-    raise TypeError(f"{path}: a mask has bools as leaves, got {value!r:.60}{hint_for(value)}")
+    raise TypeError(
+        f"{path}: the leaves of a mask must be bools, got {value!r:.60}{hint_for(value)}"
+    )
 
 
 def _as_label(labels: Labels, label: Any, spec: Treespec, at: int) -> Hashable:
@@ -238,7 +240,7 @@ def _as_label(labels: Labels, label: Any, spec: Treespec, at: int) -> Hashable:
         is_allowed = is_allowed and is_integer(label)
     if not is_allowed:
         raise ValueError(
-            f"{leaf_path(spec, at, 'params')}: label {label!r:.60} is none of "
+            f"{leaf_path(spec, at, 'params')}: unknown label {label!r:.60}; expected one of "
             + ", ".join(map(repr, labels.allowed))
             + hint_for(label)
         )

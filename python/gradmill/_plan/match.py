@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gradmill._data.codes import is_quantized
 from gradmill._data.trees import (
     ARRAYS,
     ARRAYS_AND_HOLES,
@@ -74,7 +75,7 @@ def match(
     exact = like.exact(tree, ARRAYS_AND_HOLES if holes else ARRAYS)
     if exact is not None:
         return Match(exact, like.spec)
-    mine, own = flatten(tree)
+    mine, own = flatten(tree, is_quantized if holes else None)
     found = align(own, like.spec, holes=holes, prefix=False)
     if isinstance(found, Difference):
         if blames_other:

@@ -9,11 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
     from gradmill._data.slots import Slot
-    from gradmill._data.types import PyTree, ScalarOrSchedule, TransformationLike
+    from gradmill._data.types import Mask, ScalarOrSchedule, TransformationLike
     from gradmill._ops.op import Op
     from gradmill._plan.control import Control
-
-Mask: TypeAlias = "PyTree | Callable[..., PyTree]"
 
 
 @dataclass(frozen=True)
@@ -122,6 +120,14 @@ class Preceded:
 
 
 @dataclass(frozen=True)
+class Coded:
+    """A transformation whose state is in 8 bits a number, of leaves that ``masks`` leave."""
+
+    inner: TransformationLike
+    masks: tuple[Mask, ...]
+
+
+@dataclass(frozen=True)
 class Labels:
     """The label of each leaf.
 
@@ -166,5 +172,5 @@ class Around:
 
 
 Description: TypeAlias = (
-    Spec | Masked | Chained | Partitioned | Gated | Followed | Preceded | Flattened | Around
+    Spec | Masked | Chained | Partitioned | Gated | Followed | Preceded | Coded | Flattened | Around
 )

@@ -8,28 +8,64 @@ import numpy as np
 
 from gradmill._core import in_default_mode
 from gradmill._data.arrays import as_native
-from gradmill._data.trees import flatten, leaf_path
+from gradmill._data.codes import encoded
+from gradmill._data.trees import Flattener, flatten, leaf_path
 from gradmill._plan.align import hint_for
 from gradmill._plan.control import FieldError, count_of
+from gradmill._plan.masks import Selection
 from gradmill.errors import LeafTypeError, LeafValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from gradmill._data.slots import Slot
     from gradmill._data.types import PyTree
     from gradmill._plan.links import Link
 
 
-def init_link(link: Link, own: PyTree, as_array: Callable[[object], Any] = as_native) -> PyTree:
+def init_links(
+    links: Sequence[Link],
+    params: PyTree,
+    select: Selection | None = None,
+    as_array: Callable[[object], Any] = as_native,
+) -> Iterator[PyTree]:
+    """The first states of links; see :func:`init_link`.
+
+    Args:
+        links: The links.
+        params: The parameters.
+        select: What masks leave of them; None to find that out where there are masks.
+        as_array: Makes an array of a parameter, or raises a TypeError.
+    """
+    if select is None and any(link.masks or link.coded is not None for link in links):
+        select = Selection(*Flattener()(params), "params")
+    for link in links:
+        own, coded = params, None
+        if select is not None:
+            # Each mask and label is looked at, whether or not there is state under it.
+            kept = select(link.masks)
+            own = kept.tree(select.leaves) if link.masks else params
+            if link.coded is not None:
+                coded = kept.tree(select((*link.masks, *link.coded)).taken)
+        yield init_link(link, own, as_array, coded)
+
+
+def init_link(
+    link: Link,
+    own: PyTree,
+    as_array: Callable[[object], Any] = as_native,
+    coded: PyTree = None,
+) -> PyTree:
     """The first state of a link; where it is a gate, without the state behind it.
 
     Args:
         link: The link.
         own: The parameters that its masks leave to it.
         as_array: Makes an array of a parameter, or raises a TypeError.
+        coded: For each of these parameters whether its state is in 8 bits a number.
 
     Raises:
-        LeafTypeError: A parameter that needs a slot is no array of floats.
+        LeafTypeError: A parameter that needs a slot is not an array of floats.
         LeafValueError: There is no slot for one of its shape.
     """
     spec = link.spec
@@ -42,32 +78,38 @@ def init_link(link: Link, own: PyTree, as_array: Callable[[object], Any] = as_na
         fields.update(in_default_mode(spec.control.init, own))
     if spec.slots:
         leaves, treespec = flatten(own)
+        flags = [False] * len(leaves) if coded is None else flatten(coded)[0]
         for slot in spec.slots:
             arrays: list[Any] = []
-            for index, leaf in enumerate(leaves):
-                if leaf is None:
-                    arrays.append(None)
-                else:
-                    try:
-                        array = as_array(leaf)
-                    except TypeError as error:
-                        path = leaf_path(treespec, index, "params")
-                        problem = f"{error} ({spec.op}){hint_for(leaf)}"
-                        raise LeafTypeError(f"{path}: {problem}") from None
-                    try:
-                        arrays.append(in_default_mode(slot.first, array))
-                    except ValueError as error:
-                        path = leaf_path(treespec, index, "params")
-                        raise LeafValueError(f"{path}: {error} ({spec.op})") from None
+            for index, (leaf, has_codes) in enumerate(zip(leaves, flags, strict=True)):
+                try:
+                    arrays.append(_first(slot, leaf, as_array, has_codes=has_codes))
+                except (TypeError, ValueError) as error:
+                    path = leaf_path(treespec, index, "params")
+                    problem = f"{path}: {error} ({spec.op})"
+                    if isinstance(error, TypeError):
+                        raise LeafTypeError(problem + hint_for(leaf)) from None
+                    raise LeafValueError(problem) from None
             fields[slot.name] = treespec.unflatten(arrays)
     return spec.state(**fields)
+
+
+def _first(slot: Slot, leaf: object, as_array: Callable[[object], Any], *, has_codes: bool) -> Any:
+    """The slot of a parameter at first, or None where there is no parameter."""
+    if leaf is None:
+        return None
+    array = as_array(leaf)
+    first = in_default_mode(slot.first, array)
+    if has_codes and slot.coding and slot.is_like(array.shape):
+        return encoded(first, slot.coding)
+    return first
 
 
 def check_counts(link: Link, state: PyTree) -> None:
     """See that all counts in the state of a link are such.
 
     Raises:
-        FieldError: One is no integer, or negative.
+        FieldError: One is not an integer, or negative.
     """
     of_control = () if link.control is None else link.control.counts
     for field in link.counts or of_control:
@@ -78,7 +120,7 @@ def steps_counted(links: Sequence[Link], states: Sequence[PyTree]) -> int:
     """The largest count of steps among the states of links.
 
     Raises:
-        LeafTypeError: A count is no integer; the message has its path.
+        LeafTypeError: A count is not an integer; the message has its path.
         LeafValueError: A count is negative.
     """
     counts = [0]

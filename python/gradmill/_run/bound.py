@@ -31,14 +31,14 @@ def without(leaves: Sequence[Any], kept: set[int]) -> list[Any]:
     return [None if at in kept else leaf for at, leaf in enumerate(leaves)]
 
 
-def to_zero(spec: Treespec, updates: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
-    """The arrays of gradients, which are to be overwritten.
+def to_zero(spec: Treespec, updates: Sequence[Any]) -> dict[int, np.ndarray[Any, Any]]:
+    """The arrays of gradients, which are to be overwritten, by the positions of their leaves.
 
     Raises:
-        LeafTypeError: One is no NumPy array.
+        LeafTypeError: One is not a NumPy array.
         LeafValueError: One is read-only.
     """
-    found: list[np.ndarray[Any, Any]] = []
+    found: dict[int, np.ndarray[Any, Any]] = {}
     for index, leaf in enumerate(updates):
         if leaf is None:
             continue
@@ -47,7 +47,7 @@ def to_zero(spec: Treespec, updates: Sequence[Any]) -> list[np.ndarray[Any, Any]
             raise LeafTypeError(f"{path}: a {type(leaf).__name__} cannot be zeroed in place")
         if not leaf.flags.writeable:
             raise LeafValueError(f"{leaf_path(spec, index, 'updates')}: is read-only")
-        found.append(leaf)
+        found[index] = leaf
     return found
 
 
@@ -63,8 +63,9 @@ def check_bound(spec: Treespec, tree: PyTree, name: str, leaves: Sequence[Any]) 
         if not is_own and leaves[index] is not ANYTHING:
             path = leaf_path(spec, index, name)
             raise LeafValueError(
-                f"{path}: is another array than the one that steps write to; write into that one,"
-                f" as in {path}[...] = values, or call opt.load(opt.params) to go on with this one"
+                f"{path}: was replaced by another array; write into the original,"
+                f" as in {path}[...] = values, or call opt.load(opt.params) to continue with the"
+                " new one"
             )
 
 

@@ -49,14 +49,16 @@ def _master(source: Any, shape: tuple[int, ...], path: Callable[[], str]) -> np.
         with np.errstate(over="raise"):
             return np.array(array, np.float32)
     except FloatingPointError:
-        raise errors.LeafValueError(f"{path()}: has numbers beyond those of float32") from None
+        raise errors.LeafValueError(
+            f"{path()}: holds values that float32 cannot represent"
+        ) from None
 
 
 def copied(old: Any, new: Any, path: Callable[[], str], dtype: Any = None) -> Any:
     """A copy of what is to take the place of the array ``old``, in its dtype or the one given.
 
     Raises:
-        LeafTypeError: It is no array.
+        LeafTypeError: It is not an array.
         LeafValueError: It has another shape or dtype, or ``old`` is read-only.
     """
     if not isinstance(old, np.ndarray):
@@ -73,7 +75,7 @@ def copied(old: Any, new: Any, path: Callable[[], str], dtype: Any = None) -> An
         # An array in a file, which is damaged.
         raise
     except Exception as error:  # noqa: BLE001  (an __array__ may raise anything)
-        raise errors.LeafTypeError(f"{path()}: is no array: {error}") from None
+        raise errors.LeafTypeError(f"{path()}: is not an array: {error}") from None
     if array.dtype.kind == "O":
         raise errors.LeafTypeError(f"{path()}: is a {type(new).__name__}, expected an array")
     _check_same(array, old.shape, dtype or old.dtype, path)
@@ -103,7 +105,7 @@ def new_values(
         masters: The float32 copies of parameters of half precision, or None.
 
     Raises:
-        LeafTypeError: A leaf is no array.
+        LeafTypeError: A leaf is not an array.
         LeafValueError: A leaf has another shape or dtype, or is read-only.
     """
     values: list[tuple[Any, Any]] = []
@@ -113,7 +115,7 @@ def new_values(
         if new is own is old or (old is ANYTHING and (new is own or not is_array)):
             continue
         if not is_array or old is None:
-            raise errors.LeafTypeError(f"{path()}: only an array takes the values of another")
+            raise errors.LeafTypeError(f"{path()}: cannot be loaded, because it is not an array")
         if old is not ANYTHING:
             _check_same(own, old.shape, old.dtype, path)
         array = own
@@ -146,8 +148,8 @@ def read_states(
         steps: The steps taken; None for the largest count in the state.
 
     Raises:
-        TreeError: The structure differs.
-        LeafTypeError: A leaf is no array.
+        TreeError: The structures differ.
+        LeafTypeError: A leaf is not an array.
         LeafValueError: A shape or dtype differs, a count is negative, or an array is read-only.
         ValueError: ``steps`` is negative.
     """
@@ -181,7 +183,7 @@ def number_of_steps(steps: object) -> int:
     """An integer that counts steps.
 
     Raises:
-        TypeError: ``steps`` is no integer.
+        TypeError: ``steps`` is not an integer.
         ValueError: It is negative, or more than a count holds.
     """
     if not is_integer(steps):

@@ -27,29 +27,31 @@ STRETCH = 1 << 16
 
 
 def state_digest(tree: PyTree) -> str:
-    """Return 128 bits that tell a tree from any other.
+    """Condense a tree into 128 bits that change whenever any bit of it does.
 
-    Equal are the digests of trees with the same structure, dtypes, shapes and bits, wherever and
-    whenever they are taken: on another machine, in another process, in another memory layout. A NaN
-    is a NaN, whatever its payload; zeros of different sign differ. So processes that ought to hold
-    the same parameters compare 16 bytes, and a test compares a run with one of last year.
+    Two trees have equal digests if they have the same structure, dtypes, shapes and bits, wherever
+    and whenever the digests are taken: on another machine, in another process, in another memory
+    layout. All NaNs are equal, whatever their payload; zeros of different sign differ. Processes
+    that should hold the same parameters compare 16 bytes, and a test compares a run with last
+    year's.
 
-    A transformation among the leaves counts with its ops and all its hyperparameters, which a state
-    does not hold; digest ``(tx, opt.params, opt.state)`` to find a learning rate that differs.
-    Functions count with module and name, defaults, what their closures hold, and unless they are of
-    this package with their code, which another version of Python may compile to something else.
-    Global variables that they read do not count. Other objects count with what a pickle of them
-    would hold, without what ``cached_property`` keeps.
+    A transformation among the leaves counts with its ops and all its hyperparameters, which no
+    state holds; digest ``(tx, opt.params, opt.state)`` to notice a different learning rate.
+    Functions count with module and name, defaults, and the contents of their closures. Functions
+    from outside this package also count with their code, which another version of Python may
+    compile differently. Global variables that they read do not count. Other objects count with what
+    a pickle of them would hold, without what ``cached_property`` has cached.
 
     Args:
-        tree: A tree of arrays, numbers, strings, ``None``, dtypes, transformations, functions and
+        tree: A tree of arrays, numbers, strings, ``None``, dtypes, transformations, functions, and
             objects that pickle.
 
     Returns:
-        32 hexadecimal digits, BLAKE2b of the tree; ``bytes.fromhex`` makes 16 bytes of them.
+        32 hexadecimal digits, the BLAKE2b hash of the tree; ``bytes.fromhex`` turns them into 16
+        bytes.
 
     Raises:
-        TypeError: A leaf is of another kind, or an array of objects; the message has its path.
+        TypeError: A leaf cannot be digested, such as an array of objects; the message has its path.
 
     Example:
         >>> import numpy as np

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradmill import _core
 from gradmill._data.arrays import as_native
+from gradmill._data.codes import decoded, stored_as
 from gradmill._data.threads import scoped
 from gradmill._ops.walk import FormulaError, Library, run_op
 from gradmill._run.ops import OpsRun
@@ -96,6 +97,7 @@ class FormulaProgram:
             None if leaf is None or param is None else self._array("params", param, at)
             for at, (leaf, param) in enumerate(zip(given, params, strict=True))
         ]
+        coded, slots = slots, [[decoded(leaf) for leaf in slot] for slot in slots]
         dtypes = [self._dtype(row) for row in zip(given, read, *slots, strict=True)]
         leaves = [
             None if leaf is None else np.asarray(leaf, dtype, order="C")
@@ -136,6 +138,10 @@ class FormulaProgram:
         new = [
             None if leaf is None else _rounded(leaf, leaf.dtype, old)
             for leaf, old in zip(leaves, given, strict=True)
+        ]
+        new_slots = [
+            [stored_as(old, leaf) for old, leaf in zip(before, slot, strict=True)]
+            for before, slot in zip(coded, new_slots, strict=True)
         ]
         finite = self.library.all_finite([leaf for leaf in given if leaf is not None])
         return new, new_slots, (norms, bool(finite), (all_finite, nans, estimates))

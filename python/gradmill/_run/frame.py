@@ -75,7 +75,7 @@ class Frame(NamedTuple):
 
 
 class Framer:
-    """Makes frames; trees of the structures of the last are recognised soon.
+    """Makes frames, and remembers the last structures to recognise them quickly.
 
     Attributes:
         of_updates: Flattens updates.

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from gradmill._data.trees import Flattener, tree_map
+from gradmill._data.trees import tree_map
 from gradmill._plan.context import StepContext
 from gradmill._plan.layout import Layout, layout_of
-from gradmill._plan.masks import Selection
-from gradmill._plan.states import init_link
+from gradmill._plan.states import init_links
 from gradmill._run.fresh import apart, copied
 from gradmill._run.quick import QuickUpdate, quick_update
 from gradmill._run.runs import PythonRun, runs_of, send_through
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from gradmill._data.types import PyTree
     from gradmill._plan.spec import (
         Chained,
+        Coded,
         Description,
         Followed,
         Gated,
@@ -73,14 +73,7 @@ class Fused:
 
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state for ``params``."""
-        links = self.layout.links
-        own = [params] * len(links)
-        if any(link.masks for link in links):
-            leaves, structure = Flattener()(params)
-            select = Selection(leaves, structure, "params")
-            # Each mask and label is looked at, whether or not there is state under it.
-            own = [select(link.masks).tree(leaves) if link.masks else params for link in links]
-        return self.layout.join(map(init_link, links, own))
+        return self.layout.join(init_links(self.layout.links, params))
 
     def update(
         self, updates: PyTree, state: PyTree, params: PyTree | None = None
@@ -127,7 +120,7 @@ def native(description: Spec | Masked) -> GradientTransformation:
 
 
 def native_with_extra(
-    description: Spec | Chained | Masked | Partitioned | Gated | Followed | Preceded,
+    description: Spec | Chained | Masked | Partitioned | Gated | Followed | Preceded | Coded,
 ) -> GradientTransformationExtraArgs:
     """The transformation that ``description`` describes, which hands on extra arguments."""
     tx = Fused(GradientTransformationExtraArgs, description).tx

@@ -72,7 +72,7 @@ class InPlaceRuns:
 
         Raises:
             LeafValueError: An array is none that can be written to, or overlaps another.
-            LeafTypeError: One is no array of floats.
+            LeafTypeError: One is not an array of floats.
         """
         own, spec = states[self.at :], structure.spec
         its_leaves = flatten(works_on)[0]

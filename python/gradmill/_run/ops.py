@@ -419,7 +419,7 @@ def planned(link: Link, state: PyTree, context: StepContext) -> Plan:
         now = links_of(plan.inner)
         if link.inner_ops != tuple(one.op for one in now):
             raise ValueError(
-                f"{link.path}: what the transformation consists of depends on the value of a"
+                f"{link.path}: the structure of the transformation depends on the value of a"
                 " hyperparameter; name it in static_args"
             )
         for new in now:

@@ -53,6 +53,7 @@ class QuickStep:
         leaves_of: Callable[[PyTree], list[Any]],
         states: list[PyTree],
         measures: bool = False,
+        spends: bool = False,
     ) -> _core._Report | None:
         """Take a step; None where it has to be taken otherwise.
 
@@ -63,10 +64,11 @@ class QuickStep:
             leaves_of: Gives the gradients as a list, once all three are looked at.
             states: The states of the links.
             measures: Whether to measure what is added to the parameters.
+            spends: Whether to zero the gradients.
         """
         trees, host, wide = (params, master, grads), self._host, self._is_wide
         taken = _core.step_by(
-            self._bound, trees, leaves_of, host, states, wide, threads_asked, measures
+            self._bound, trees, leaves_of, host, states, wide, threads_asked, measures, spends
         )
         if taken is None:
             return None

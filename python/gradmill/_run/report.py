@@ -15,19 +15,18 @@ if TYPE_CHECKING:
 
 
 class StepReport(NamedTuple):
-    """What a step of :class:`Optimizer` met on its way.
+    """What a step of :class:`Optimizer` found out on its way.
 
     Attributes:
         step: Number of steps taken, this one included.
-        global_norm: The global norm of the gradients before the first ``clip_by_global_norm`` of
-            the chain, or None where there is none.
+        global_norm: The global norm of the gradients, before the first ``clip_by_global_norm`` of
+            the chain; None if the chain has no such clip.
         finite: Whether every gradient was finite.
-        update_norm: The global norm of what was added to the parameters, before any rounding to
-            half precision; where it was asked for.
-        param_norm: That of the parameters before, without those that no step writes; where it was
-            asked for.
-        learning_rate: The learning rate of this step, where it was asked for; None where the chain
-            has none.
+        update_norm: The global norm of what was added to the parameters, before any rounding to 16
+            bits; None unless asked for.
+        param_norm: The global norm of the parameters before the step, without those that no step
+            writes; None unless asked for.
+        learning_rate: The learning rate in force; None unless asked for, or if the chain has none.
 
     Example:
         >>> import numpy as np
@@ -49,7 +48,7 @@ class StepReport(NamedTuple):
 
     @property
     def update_ratio(self) -> float | None:
-        """The norm of what was added over that of the parameters before; zero if both are."""
+        """The norm of the step divided by that of the parameters before it; 0 if both are 0."""
         if self.update_norm is None or self.param_norm is None:
             return None
         if self.param_norm == 0.0:
@@ -78,7 +77,7 @@ def asked_for(report: Collection[str]) -> set[str]:
     """The names of what a step is to report.
 
     Raises:
-        ValueError: A name is none of those.
+        ValueError: A name is not one of those.
     """
     known = NORMS | {"learning_rate"}
     names = {report} if isinstance(report, str) else set(report)

@@ -29,28 +29,27 @@ def weighted_sum(trees: Sequence[PyTree], weights: Sequence[float], out: PyTree 
 
     .. math:: \sum_k w_k \theta_k
 
-    For averages of what many trained: each array is read once, nothing as large as one is made on
-    the way, and the sum is formed in float64 and rounded once. The result is the same on any number
-    of threads.
+    For averages of models trained by many: each array is read once, nothing of its size is
+    allocated, and the sum is formed in float64 and rounded once. The result is the same on any
+    number of threads.
 
     Args:
-        trees: Trees of float16, bfloat16, float32 or float64 arrays, all of the same structure and
+        trees: Trees of float arrays of 16, 32 or 64 bits, all of the same structure and
             shapes; mappings of any kind match by key. None stays None.
-        weights: A number for each tree. They are taken as they are; for an average they add up
-            to 1.
-        out: Arrays to write the sum to, a tree like the others; their dtypes may be others. They
-            share no memory with ``trees``. None for new arrays.
+        weights: One number for each tree, used as it is: for an average they have to add up to 1.
+        out: Arrays to write the sum to, a tree like the others, possibly of other dtypes. They must
+            not share memory with ``trees``. None for new arrays.
 
     Returns:
         ``out``, or new arrays; a leaf has the widest dtype among its arrays.
 
     Raises:
-        ValueError: There is no tree, there are more or fewer weights than trees, or one is NaN.
-        TypeError: A weight is no real number.
-        TreeError: Structures differ.
+        ValueError: There are no trees, the numbers of trees and weights differ, or a weight is NaN.
+        TypeError: A weight is not a real number.
+        TreeError: The structures differ.
         LeafValueError: Shapes differ; or an array of ``out`` is read-only or shares memory with
             another one. Nothing is written then.
-        LeafTypeError: A leaf is no array of floats.
+        LeafTypeError: A leaf is not an array of floats.
 
     Example:
         >>> import numpy as np
@@ -120,7 +119,7 @@ def sum_into(
 
     Raises:
         LeafValueError: A shape differs, or an array cannot be written to.
-        LeafTypeError: A leaf is no array of floats, or None on one side alone.
+        LeafTypeError: A leaf is not an array of floats, or None on one side alone.
     """
     places = [at for at, array in enumerate(sums) if array is not None]
     for at, array in enumerate(sums):

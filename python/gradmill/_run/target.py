@@ -29,31 +29,31 @@ LeafPath: TypeAlias = "Callable[[str], str]"
 def incremental_update(
     new_tensors: PyTree, old_tensors: PyTree, step_size: float, *, out: PyTree = None
 ) -> PyTree:
-    r"""Move an average of parameters towards the parameters: a target that lags behind.
+    r"""Move a running average towards the parameters: a target network that lags behind.
 
     .. math:: \alpha \theta + (1 - \alpha) \bar\theta
 
     Args:
-        new_tensors: The parameters :math:`\theta`, a tree of arrays of numbers of any shape. None
-            stays None.
-        old_tensors: Their average :math:`\bar\theta` so far, of the same structure and shapes.
-        step_size: The share :math:`\alpha` of the parameters, from 0 to 1.
-        out: Arrays of floats to write to, a tree like the others; ``old_tensors`` itself for an
-            average that is kept in place. Each array is then read and written once, the sum formed
-            in float64. None for new arrays.
+        new_tensors: The parameters :math:`\theta`, a tree of arrays of any shape. None stays None.
+        old_tensors: The running average :math:`\bar\theta`, a tree of the same structure and
+            shapes.
+        step_size: How far to move towards the parameters, :math:`\alpha`, from 0 to 1. Target
+            networks use 0.001 to 0.01.
+        out: Float arrays to write to, a tree like the others; pass ``old_tensors`` itself to update
+            the average in place. Each array is then read and written once, with the sum formed in
+            float64. None for new arrays.
 
     Returns:
-        ``out``; or a tree of new arrays, and then the arguments are not written to. A leaf has the
-        wider dtype of its two, float64 for integers; ``step_size`` is rounded to it, whatever its
-        own.
+        ``out``, or a tree of new arrays. A leaf has the wider dtype of its two, float64 for
+        integers; ``step_size`` is rounded to that dtype.
 
     Raises:
-        TypeError: ``step_size`` is no real number.
+        TypeError: ``step_size`` is not a real number.
         ValueError: ``step_size`` is NaN.
         TreeError: The structures differ.
         LeafValueError: Shapes differ; or an array of ``out`` is read-only or shares memory with
             others than its own of ``old_tensors``. Nothing is written then.
-        LeafTypeError: A leaf is no array of numbers; with ``out``, of floats.
+        LeafTypeError: A leaf is not an array of numbers; with ``out``, of floats.
 
     Example:
         >>> import numpy as np
@@ -86,25 +86,25 @@ def incremental_update(
 def periodic_update(
     new_tensors: PyTree, old_tensors: PyTree, steps: int, update_period: int
 ) -> PyTree:
-    """Copy the parameters every so many steps, and keep the copy in between.
+    """Copy the parameters every few steps, and keep the copy in between: a target network.
 
     Args:
-        new_tensors: The parameters, a tree of arrays of numbers of any shape, or None.
-        old_tensors: The copy so far, of the same structure, shapes and dtypes.
-        steps: Steps taken. The parameters are copied if it is a multiple of ``update_period``, as 0
-            is.
-        update_period: The number of steps from one copy to the next, of either sign; 0 to copy in
-            each step, as in optax.
+        new_tensors: The parameters, a tree of arrays of any shape, or None.
+        old_tensors: The current copy, a tree of the same structure, shapes and dtypes.
+        steps: The number of steps taken. The parameters are copied if it is a multiple of
+            ``update_period``, 0 included.
+        update_period: The number of steps between two copies, of either sign; 0 to copy in each
+            step, as in optax.
 
     Returns:
-        A tree of new arrays with the values of ``new_tensors``, which steps in place leave alone;
-        or ``old_tensors`` itself.
+        A copy of ``new_tensors``, which later in-place steps do not touch; or ``old_tensors``
+        itself.
 
     Raises:
-        TypeError: ``steps`` or ``update_period`` is no integer.
+        TypeError: ``steps`` or ``update_period`` is not an integer.
         TreeError: The structures differ.
         LeafValueError: Shapes differ.
-        LeafTypeError: Dtypes differ, a leaf is no array of numbers, or one of two is None.
+        LeafTypeError: Dtypes differ, a leaf is not an array of numbers, or one of two is None.
 
     Example:
         >>> import numpy as np
@@ -165,7 +165,7 @@ def _both(new: Any, old: Any, path: LeafPath) -> tuple[Array, Array]:
     """Two leaves as arrays.
 
     Raises:
-        LeafTypeError: One is no array of numbers.
+        LeafTypeError: One is not an array of numbers.
         LeafValueError: Their shapes differ.
     """
     new, old = _array(new, path, "new_tensors"), _array(old, path, "old_tensors")
@@ -193,7 +193,7 @@ def _average(new: Array, old: Array, share: float, path: LeafPath) -> Array:
         dtype = np.promote_types(new.dtype, old.dtype)
     except TypeError:
         raise LeafTypeError(
-            f"{path('new_tensors')}: dtype {new.dtype}, which no dtype holds together with the"
+            f"{path('new_tensors')}: dtype {new.dtype}, which has no common dtype with the"
             f" {old.dtype} of old_tensors"
         ) from None
     if dtype.kind in "biu":

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from gradmill._data.types import PyTree, TransformInitFn
     from gradmill._plan.spec import Description
+    from gradmill._run.explanation import Explanation
 
 
 class _InitUpdate(NamedTuple):
@@ -21,13 +22,13 @@ class _InitUpdate(NamedTuple):
 class GradientTransformation(_InitUpdate):
     """A pair of pure functions, ``init`` and ``update``.
 
-    ``init(params) -> state`` and ``update(updates, state, params=None) -> (updates, state)``.
-    It is a tuple of exactly these two. One made by a factory of this package also carries a
-    description of what it does, by which a chain fuses it with its neighbours; ``_replace`` drops
-    the description, so a changed transformation never runs as the old one.
+    ``init(params) -> state`` and ``update(updates, state, params=None) -> (updates, state)``. It is
+    a tuple of exactly these two. A transformation made by this package also carries a description
+    of what it does, which lets a chain fuse it with its neighbours. ``_replace`` drops the
+    description, so a changed transformation never runs as the old one.
 
     Args:
-        init: Makes the state for a tree of parameters.
+        init: Returns the state for a tree of parameters.
         update: Returns new updates and a new state, and writes to none of its arguments.
 
     Example:
@@ -70,19 +71,19 @@ class GradientTransformation(_InitUpdate):
         """What a native transformation does, as data; None for one written in Python."""
         return self._description
 
-    def explain(self, params: PyTree) -> None:
-        """Print how a step over ``params`` runs; see :func:`gradmill.explain`."""
-        explain(self, params)
+    def explain(self, params: PyTree) -> Explanation:
+        """Say how a step over ``params`` runs; see :func:`gradmill.explain`."""
+        return explain(self, params)
 
 
 class GradientTransformationExtraArgs(GradientTransformation):
     """A :class:`GradientTransformation` whose ``update`` takes extra keyword arguments.
 
-    ``update(updates, state, params=None, **extra_args)``. A chain hands extra arguments to members
-    of this class and to no others.
+    ``update(updates, state, params=None, **extra_args)``. A chain passes extra arguments to members
+    of this class only.
 
     Args:
-        init: Makes the state for a tree of parameters.
+        init: Returns the state for a tree of parameters.
         update: As for :class:`GradientTransformation`, with keyword arguments to use or ignore.
 
     Example:

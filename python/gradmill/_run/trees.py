@@ -35,7 +35,7 @@ It writes to no argument. ``extra`` are the extra arguments by name.
 
 
 class TreeFormula:
-    """Two functions of trees with their hyperparameters, for NumPy's arrays and JAX's.
+    """Two functions of trees with their hyperparameters, for NumPy arrays and JAX's.
 
     Both are functions of a module, by whose names a transformation pickles. They compute with
     :mod:`gradmill.tree` and with ``xp``, the functions of the library that the arrays are of.
@@ -229,11 +229,12 @@ def settled(xp: Any, value: Any, old: Any = None) -> Any:
         return value
     dtype = None if old is None else old.dtype
     array = xp.asarray(value, dtype=dtype)
-    if xp is not np or array.dtype.kind != "f":
+    if xp is not np:
         return array
-    small = np.abs(array) < np.finfo(array.dtype).tiny
-    if small.any():
-        array = np.where(small, array * 0, array)
+    if array.dtype.kind == "f":
+        small = np.abs(array) < np.finfo(array.dtype).tiny
+        if small.any():
+            array = np.where(small, array * 0, array)
     return np.asarray(array, order="C")
 
 

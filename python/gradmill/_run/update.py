@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from gradmill.errors import LeafTypeError, TreeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gradmill._data.types import PyTree
+    from gradmill._data.types import P, PyTree
 
 
 _flatten_params = Flattener()
@@ -34,26 +34,26 @@ def leaf_error(
     return errors.from_fault(fault, lambda place: leaf_path(treespec, place[2], place[0]), hint)
 
 
-def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
+def apply_updates(params: P, updates: PyTree) -> P:
     """Add updates to parameters.
 
-    The sum is formed in the wider dtype of the two and rounded to the parameter's. Complex leaves,
-    for which :func:`gradmill.contrib.split_real_and_imaginary` makes updates, are added as well.
+    The sum is formed in the wider of the two dtypes and rounded to the parameter's. Complex leaves,
+    for which :func:`gradmill.contrib.split_real_and_imaginary` makes updates, are added too.
 
     Args:
-        params: A tree of float32 or float64 arrays of any shape.
+        params: A tree of float arrays of 16, 32 or 64 bits, of any shape.
         updates: A tree of the same structure and shapes; mappings of any kind match by key. None
-            leaves its parameter as it is, and so does an update of zeros where the parameter is no
-            array of floats, such as a count, a flag or a key.
+            leaves its parameter as it is. So does an update of zeros for a parameter that is not a
+            float array, such as a count, a flag or a key.
 
     Returns:
-        New parameters; the arguments are not written to. A parameter that is left as it is comes
-        back as the same array, since to copy what is frozen would cost more than the step.
+        New parameters; the arguments are not written to. A parameter that does not change comes
+        back as the same array: copying frozen parameters would cost more than the step.
 
     Raises:
         TreeError: The structures differ, or there is an update for a parameter that is None.
         LeafValueError: Shapes differ.
-        LeafTypeError: A leaf is no array of floats, and there is something to add.
+        LeafTypeError: A leaf is not an array of floats, and there is something to add.
 
     Example:
         >>> import numpy as np
@@ -76,7 +76,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
         for at, (param, update) in enumerate(zip(leaves, steps, strict=True)):
             if param is None and update is not None:
                 raise none_error(update, structure.spec, at)
-    return structure.spec.unflatten(_summed(leaves, steps, structure.spec))
+    return cast("P", structure.spec.unflatten(_summed(leaves, steps, structure.spec)))
 
 
 def _summed(leaves: list[Any], steps: list[Any], spec: Treespec) -> list[Any]:
@@ -105,7 +105,7 @@ def _is_complex(param: Any, update: Any) -> bool:
 
 
 def _has_dtype(leaf: Any) -> bool:
-    """Whether it is an array of NumPy itself or of another library; one with a mask is not."""
+    """Whether it is a NumPy array itself or of another library; one with a mask is not."""
     return type(leaf) is np.ndarray or isinstance(leaf, np.generic) or is_foreign(leaf)
 
 
@@ -130,10 +130,10 @@ def none_error(update: Any, treespec: Treespec, at: int) -> TreeError:
 
 
 def _without_zeros(params: Sequence[Any], updates: Sequence[Any], treespec: Treespec) -> list[Any]:
-    """The updates, with None for those that are zero where the parameter is no array of floats.
+    """The updates, with None for those that are zero where the parameter is not an array of floats.
 
     Raises:
-        LeafTypeError: Such a parameter has an update that is not zero.
+        LeafTypeError: A parameter that is not a float array has a nonzero update.
     """
     nonzero: list[Any] = []
     for at, (param, update) in enumerate(zip(params, updates, strict=True)):
@@ -168,13 +168,13 @@ def global_norm(updates: PyTree) -> float:
     the norm itself does; it is the same on any number of threads.
 
     Args:
-        updates: A tree of float32 or float64 arrays of any shape.
+        updates: A tree of float arrays of 16, 32 or 64 bits, of any shape.
 
     Returns:
-        The norm; NaN or infinity where the updates have such elements.
+        The norm; NaN or infinity if the updates contain such elements.
 
     Raises:
-        LeafTypeError: A leaf is no array of floats.
+        LeafTypeError: A leaf is not an array of floats.
 
     Example:
         >>> import numpy as np

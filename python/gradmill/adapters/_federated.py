@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from gradmill._optimizer import Optimizer
 from gradmill._run.sums import weighted_sum
 from gradmill.adapters._steps import Native, adam_by_rate, rate
 from gradmill.errors import LeafTypeError, LeafValueError
-from gradmill.optimizer import Optimizer
 from gradmill.transforms import identity, scale_by_rss, scale_by_yogi, trace
 from gradmill.transforms._chain import chain
 

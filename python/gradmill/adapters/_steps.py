@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradmill.optimizer import Optimizer
+from gradmill._optimizer import Optimizer
 from gradmill.transforms import inject_hyperparams, scale_by_adam, scale_by_learning_rate
 from gradmill.transforms._chain import chain
 

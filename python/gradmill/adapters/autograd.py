@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradmill._data.trees import flatten
-from gradmill.optimizer import Optimizer
+from gradmill._optimizer import Optimizer
 from gradmill.optimizers import adam as _adam
 from gradmill.transforms import ema, scale_by_learning_rate, scale_by_rms
 from gradmill.transforms._chain import chain
@@ -34,7 +34,7 @@ def sgd(
     step_size: float = 0.1,
     mass: float = 0.9,
 ) -> PyTree:
-    """Step along an average of gradients, ``v = mass * v + (1 - mass) * g``.
+    """Gradient descent along a mean of gradients, ``v = mass * v + (1 - mass) * g``.
 
     Args:
         grad: Returns the gradient, given the parameters and the number of the step, from 0.
@@ -42,14 +42,14 @@ def sgd(
         callback: Called with parameters, number and gradient before each step.
         num_iters: The number of steps.
         step_size: The learning rate.
-        mass: Decay of the average.
+        mass: How much of the running mean each step keeps.
 
     Returns:
         Containers like ``x0`` with arrays of float64.
 
     Raises:
         TreeError: A gradient has other containers than ``x0``.
-        LeafTypeError: Of ``x0`` or a gradient something is no array or number, or complex.
+        LeafTypeError: Of ``x0`` or a gradient something is not an array or number, or complex.
         LeafValueError: An array of a gradient has another shape.
 
     Example:
@@ -72,7 +72,7 @@ def rmsprop(
     gamma: float = 0.9,
     eps: float = 1e-8,
 ) -> PyTree:
-    """Divide gradients by the root of their average square, which starts at 1.
+    """Divide gradients by their root mean square, which starts at 1.
 
     Args:
         grad: Returns the gradient, as for :func:`sgd`.
@@ -80,7 +80,7 @@ def rmsprop(
         callback: Called before each step.
         num_iters: The number of steps.
         step_size: The learning rate.
-        gamma: Decay of the average.
+        gamma: How much of the running mean each step keeps.
         eps: Added to the root.
 
     Returns:
@@ -109,7 +109,7 @@ def adam(
     b2: float = 0.999,
     eps: float = 1e-8,
 ) -> PyTree:
-    """Adam as :func:`gradmill.adam` has it.
+    """Adam, as in :func:`gradmill.adam`.
 
     Args:
         grad: Returns the gradient, as for :func:`sgd`.
@@ -117,8 +117,11 @@ def adam(
         callback: Called before each step.
         num_iters: The number of steps.
         step_size: The learning rate.
-        b1: Decay of the first moment.
-        b2: Decay of the second moment.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size.
         eps: Added to the root.
 
     Returns:
@@ -153,6 +156,6 @@ def _run(
 
 
 def _wide(leaf: Any) -> np.ndarray[Any, Any]:
-    """A copy in float64; what is no number of that kind is left to the optimizer to refuse."""
+    """A copy in float64; what is not a number of that kind is left to the optimizer to refuse."""
     array = np.array(leaf)
     return array.astype(np.float64) if array.dtype.kind in "iuf" else array

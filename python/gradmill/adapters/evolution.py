@@ -1,4 +1,4 @@
-"""The optimizers of evolution strategies: OpenAI's starter, programs made of it, and estool.
+"""The optimizers of evolution strategies: OpenAI's starter, programs made of it, estool, pgpelib.
 
 Their calls and attributes, with steps in one pass. It needs no other package.
 """
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradmill.adapters._steps import Native, adam_by_rate, rate
-from gradmill.transforms import ema, identity
+from gradmill.adapters._steps import Native, adam_by_rate, chain_of, rate
+from gradmill.transforms import ScaleByClipUpState, ema, identity, scale_by_clip_up
 from gradmill.transforms._chain import chain
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class _Optimizer(Native):
         """Take a step.
 
         Args:
-            globalg: The gradient, a vector; these programs hand over what is to be descended.
+            globalg: The gradient to descend along, a vector.
 
         Returns:
             The length of the step over that of the vector. Where the optimizer was made of a
@@ -101,10 +101,10 @@ class _Optimizer(Native):
 
 
 class BasicSGD(_Optimizer):
-    """``theta - stepsize * globalg``, as estool has it.
+    """``theta - stepsize * globalg``, as in estool.
 
     Args:
-        pi: A vector, or who keeps one; see :class:`Adam`.
+        pi: A vector, or an object that holds one; see :class:`Adam`.
         stepsize: The learning rate.
         maximize: Whether to ascend.
 
@@ -134,12 +134,12 @@ class BasicSGD(_Optimizer):
 
 
 class SGD(_Optimizer):
-    """Steps along an average of gradients, ``v = momentum * v + (1 - momentum) * globalg``.
+    """Gradient descent along a mean of gradients, ``v = momentum * v + (1 - momentum) * globalg``.
 
     Args:
-        pi: A vector, or who keeps one; see :class:`Adam`.
+        pi: A vector, or an object that holds one; see :class:`Adam`.
         stepsize: The learning rate.
-        momentum: Decay of the average.
+        momentum: How much of the running mean each step keeps.
         maximize: Whether to ascend.
 
     Attributes:
@@ -177,18 +177,19 @@ class SGD(_Optimizer):
 
 
 class Adam(_Optimizer):
-    """Adam as these programs have it: epsilon beside the root of the uncorrected moment.
+    """Adam with epsilon added to the root of the uncorrected moment, as in these programs.
 
     Args:
-        pi: Who keeps the vector: an object with ``num_params`` and ``mu``, as estool has it, or
-            with ``get_trainable_flat`` and ``set_trainable_flat``, as OpenAI's starter has it. Or
-            the vector itself, which is in ``theta`` from then on. Each step makes a new one and
-            writes to none that was handed over or out, such as a best one that is kept.
+        pi: What holds the vector: an object with ``num_params`` and ``mu``, as in estool, or with
+            ``get_trainable_flat`` and ``set_trainable_flat``, as in OpenAI's starter. Or the vector
+            itself, which is in ``theta`` from then on. Each step makes a new vector and writes to
+            none that you passed in or got back, such as the best one so far.
         stepsize: The learning rate.
-        beta1: Decay of the first moment; None for 0.9, or 0.99 where ``mu`` is kept.
+        beta1: How much of the running mean of gradients each step keeps; None for 0.9, or 0.99
+            where ``mu`` is kept.
         beta2: Decay of the second moment.
         epsilon: Added to the root.
-        maximize: Whether to ascend; then a gradient need not be negated before.
+        maximize: Whether to ascend; gradients then need no negation.
 
     Attributes:
         stepsize: Assign to change it.
@@ -238,6 +239,89 @@ class Adam(_Optimizer):
 
     def _take(self, slots: dict[str, list[Any]]) -> None:
         [self.m], [self.v] = slots["mu"], slots["nu"]
+
+
+class ClipUp:
+    """Steps of bounded length, as pgpelib has them.
+
+    PGPE makes its own by name, ``pgpelib.pgpe.ClipUp``, which may be this class.
+
+    Args:
+        solution_length: How many elements gradients have.
+        dtype: The dtype of the velocity and of steps, which gradients are brought to.
+        stepsize: The length that a gradient is brought to, above 0.
+        momentum: The share of the last step.
+        max_speed: The length that no step exceeds.
+        fix_gradient_size: Whether gradients are brought to one length; else they are multiplied
+            with ``stepsize`` alone.
+
+    Attributes:
+        stepsize: Assign to change it, as the other three.
+        momentum: See above.
+        max_speed: See above.
+        fix_gradient_size: See above.
+        dim: How many elements gradients have.
+        dtype: The dtype.
+        v: The velocity, of descent: steps are its negative.
+        t: Steps taken.
+
+    Raises:
+        TypeError: ``stepsize``, ``momentum`` or ``max_speed`` is not a real number, which the
+            first step finds.
+        ValueError: It is out of bounds, which the first step finds.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradmill.adapters.evolution import ClipUp
+        >>> optimizer = ClipUp(solution_length=2, dtype="float64", stepsize=0.1)
+        >>> optimizer.ascent(np.array([3.0, 4.0])).round(6)
+        array([0.06, 0.08])
+        >>> optimizer.ascent(np.array([3.0, 4.0])).round(6)
+        array([0.09, 0.12])
+    """
+
+    def __init__(
+        self,
+        *,
+        solution_length: int,
+        dtype: Any,
+        stepsize: float,
+        momentum: float = 0.9,
+        max_speed: float = 0.15,
+        fix_gradient_size: bool = True,
+    ) -> None:
+        self.dim = solution_length
+        self.dtype = np.dtype(dtype)
+        self.stepsize = stepsize
+        self.momentum = momentum
+        self.max_speed = max_speed
+        self.fix_gradient_size = fix_gradient_size
+        self.v = np.zeros(solution_length, self.dtype)
+        self.t = 0
+
+    def ascent(self, globalg: Any) -> Array:
+        """What to add to a vector, to go along its gradient; a new array.
+
+        Args:
+            globalg: The gradient, a vector. One of zeros leaves the momentum alone, where pgpelib's
+                makes NaN.
+
+        Raises:
+            ValueError: It is no vector of ``dim`` elements.
+        """
+        down = -np.asarray(globalg, self.dtype)
+        if down.shape != (self.dim,):
+            raise ValueError(f"globalg: shape {down.shape}, expected ({self.dim},)")
+        size = self.stepsize
+        if not self.fix_gradient_size:
+            # What a gradient of zeros is brought to makes no difference.
+            size = size * _length(down) or size
+        tx = chain_of(scale_by_clip_up, size, self.momentum, self.max_speed)
+        step, state = tx.update(down, ScaleByClipUpState(self.v))
+        self.v = state.velocity
+        self.t += 1
+        added: Array = -step
+        return added
 
 
 def _length(vector: Array) -> float:

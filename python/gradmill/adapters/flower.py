@@ -56,7 +56,7 @@ class _Messages:
 
         Args:
             server_round: The number of the round, from 1.
-            replies: The messages of the clients.
+            replies: The clients' messages.
 
         Returns:
             The new arrays and the aggregated metrics, or None where nothing came back.
@@ -81,7 +81,9 @@ class _Messages:
         old = self._now()
         if old.keys() != sent[0].keys():
             odd = min(old.keys() ^ sent[0].keys())
-            raise AggregationError(reason=f"{odd!r}: not both server and clients have it")
+            raise AggregationError(
+                reason=f"{odd!r}: the server and the clients do not both have it"
+            )
         aggregate = [_mean(sent, parts, key, own.shape) for key, own in old.items()]
         current = list(old.values())
         return _record(old, self._stepped(server_round, list(old), current, aggregate))
@@ -92,7 +94,7 @@ class _Messages:
     def _now(self: Any) -> dict[str, Array]:
         """The arrays that clients started from."""
         if self.current_arrays is None:
-            raise AggregationError(reason="configure_train comes first: no current arrays")
+            raise AggregationError(reason="call configure_train first: there are no current arrays")
         arrays = self.current_arrays.items()
         return {k: a if isinstance(a, np.ndarray) else a.numpy() for k, a in arrays}
 
@@ -126,8 +128,8 @@ class _Lists:
 
         Args:
             server_round: The number of the round, from 1.
-            results: Clients and what they sent.
-            failures: What failed.
+            results: The clients and their results.
+            failures: The failures.
 
         Returns:
             The new parameters and the aggregated metrics, or None and no metrics.
@@ -164,7 +166,7 @@ class _Lists:
 class FedAdam(_Messages, AdamStep, _theirs.FedAdam):
     """``flwr.serverapp.strategy.FedAdam`` in one pass: Adam's moments.
 
-    Arguments and attributes are those of Flower's.
+    Arguments and attributes are Flower's.
 
     Example:
         >>> from gradmill.adapters.flower import FedAdam
@@ -176,7 +178,7 @@ class FedAdam(_Messages, AdamStep, _theirs.FedAdam):
 class FedYogi(_Messages, YogiStep, _theirs.FedYogi):
     """``flwr.serverapp.strategy.FedYogi`` in one pass: Yogi's moments.
 
-    Arguments and attributes are those of Flower's.
+    Arguments and attributes are Flower's.
 
     Example:
         >>> from gradmill.adapters.flower import FedYogi
@@ -188,7 +190,7 @@ class FedYogi(_Messages, YogiStep, _theirs.FedYogi):
 class FedAdagrad(_Messages, AdagradStep, _theirs.FedAdagrad):
     """``flwr.serverapp.strategy.FedAdagrad`` in one pass: sums of squares.
 
-    Arguments and attributes are those of Flower's.
+    Arguments and attributes are Flower's.
 
     Example:
         >>> from gradmill.adapters.flower import FedAdagrad
@@ -200,7 +202,7 @@ class FedAdagrad(_Messages, AdagradStep, _theirs.FedAdagrad):
 class FedAvgM(_Messages, MomentumStep, _theirs.FedAvgM):
     """``flwr.serverapp.strategy.FedAvgM`` in one pass: averages with momentum.
 
-    Arguments and attributes are those of Flower's. Arrays are matched by name.
+    Arguments and attributes are Flower's. Arrays are matched by name.
 
     Example:
         >>> from gradmill.adapters.flower import FedAvgM
@@ -222,14 +224,14 @@ class FedAvgM(_Messages, MomentumStep, _theirs.FedAvgM):
 
 
 class GradmillStrategy(_Messages, ChainStep, _theirs.FedAvg):
-    """A strategy whose server steps with any transformation, from what clients started with.
+    """A strategy whose server takes its steps with any transformation.
 
-    The gradient is the current arrays minus the aggregate, so a server that takes the aggregate as
-    it is has ``gm.sgd(1.0)``.
+    The gradient is the current arrays minus the aggregate, so ``gm.sgd(1.0)`` simply takes over the
+    aggregate.
 
     Args:
         tx: The transformation. Parameters are a dict by name, for masks and labels.
-        **options: What ``flwr.serverapp.strategy.FedAvg`` takes.
+        **options: The arguments of ``flwr.serverapp.strategy.FedAvg``.
 
     Attributes:
         optimizer: The :class:`gradmill.Optimizer`; None before the first step.
@@ -313,7 +315,7 @@ class LegacyFedAvgM(_Lists, MomentumStep, _legacy.FedAvgM):
 
     def _now(self) -> list[Array]:
         if self.initial_parameters is None:
-            raise ValueError("a server that steps needs initial_parameters")
+            raise ValueError("a server that takes steps needs initial_parameters")
         arrays: list[Array] = parameters_to_ndarrays(self.initial_parameters)
         return arrays
 
@@ -326,8 +328,8 @@ class LegacyGradmillStrategy(_Lists, ChainStep, _legacy.FedAvg):
 
     Args:
         tx: The transformation.
-        initial_parameters: What the server starts with.
-        **options: What ``flwr.server.strategy.FedAvg`` takes.
+        initial_parameters: The parameters that the server starts with.
+        **options: The arguments of ``flwr.server.strategy.FedAvg``.
 
     Attributes:
         optimizer: The :class:`gradmill.Optimizer`; None before the first step.

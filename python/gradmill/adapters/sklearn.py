@@ -32,14 +32,13 @@ def _momentum(decay: float, nesterov: bool) -> TransformationLike:
 
 
 class AdamOptimizer(Native, _theirs.AdamOptimizer):
-    """What :class:`MLPClassifier` steps with where its ``solver`` is "adam".
+    """The optimizer of :class:`MLPClassifier` with ``solver="adam"``.
 
-    Epsilon stands beside the root of the second moment before that is corrected, other than in
-    :func:`gradmill.adam`.
+    Unlike in :func:`gradmill.adam`, epsilon is added to the root of the uncorrected second moment.
 
     Args:
-        params: The parameters, a list of arrays of float32 or float64.
-        learning_rate_init: The rate before corrections.
+        params: The parameters, a list of float32 or float64 arrays.
+        learning_rate_init: The learning rate.
         beta_1: Decay of the first moment.
         beta_2: Decay of the second moment.
         epsilon: Added to the root.
@@ -79,7 +78,7 @@ class AdamOptimizer(Native, _theirs.AdamOptimizer):
 
         Args:
             params: The arrays to overwrite.
-            grads: Their gradients, a list of as many.
+            grads: Their gradients, a list of the same length.
         """
         t = self.t + 1
         corrections = math.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
@@ -88,18 +87,19 @@ class AdamOptimizer(Native, _theirs.AdamOptimizer):
 
 
 class SGDOptimizer(Native, _theirs.SGDOptimizer):
-    """What :class:`MLPClassifier` steps with where its ``solver`` is "sgd".
+    """The optimizer of :class:`MLPClassifier` with ``solver="sgd"``.
 
-    A velocity has the rates of its steps in it, so a new rate holds for new gradients alone.
+    The velocity contains the learning rates of its steps, so a new rate affects new gradients only.
 
     Args:
-        params: The parameters, a list of arrays of float32 or float64.
-        learning_rate_init: The rate at first.
-        lr_schedule: "constant"; "invscaling", by a power of the number of examples seen; or
-            "adaptive", a fifth each time that training gets no further.
-        momentum: Decay of the velocities.
-        nesterov: Whether to use Nesterov's momentum.
-        power_t: The power of "invscaling".
+        params: The parameters, a list of float32 or float64 arrays.
+        learning_rate_init: The initial learning rate.
+        lr_schedule: "constant"; "invscaling", which decays with a power of the number of examples
+            seen; or "adaptive", which divides the rate by 5 whenever training stops improving.
+        momentum: How much of the velocity each step keeps.
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
+        power_t: The power for "invscaling".
 
     Attributes:
         learning_rate: The rate of the next step.
@@ -132,7 +132,7 @@ class SGDOptimizer(Native, _theirs.SGDOptimizer):
 
         Args:
             params: The arrays to overwrite.
-            grads: Their gradients, a list of as many.
+            grads: Their gradients, a list of the same length.
         """
         self._steps(params)(params, grads, self.learning_rate)
 
@@ -150,7 +150,7 @@ class _Optimizer:
         try:
             found = vars(estimator)["_optimizer"]
         except KeyError:
-            raise AttributeError("_optimizer: nothing has been fitted by steps") from None
+            raise AttributeError("_optimizer: no steps have been fitted yet") from None
         ours: Any = _OURS.get(type(found))
         if ours is not None:
             theirs, found = found, ours.__new__(ours)
@@ -169,7 +169,7 @@ _OURS = {
 
 
 class MLPClassifier(_networks.MLPClassifier):
-    """A multilayer perceptron that classifies: scikit-learn's, with steps in one pass.
+    """A multilayer perceptron for classification: scikit-learn's, with steps in one pass.
 
     Arguments, methods and attributes are those of ``sklearn.neural_network.MLPClassifier``.
 
@@ -186,7 +186,7 @@ class MLPClassifier(_networks.MLPClassifier):
 
 
 class MLPRegressor(_networks.MLPRegressor):
-    """A multilayer perceptron that predicts numbers: scikit-learn's, with steps in one pass.
+    """A multilayer perceptron for regression: scikit-learn's, with steps in one pass.
 
     Arguments, methods and attributes are those of ``sklearn.neural_network.MLPRegressor``.
 

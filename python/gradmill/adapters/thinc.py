@@ -1,7 +1,7 @@
 """thinc's optimizer, for thinc's and spaCy's models, with steps in one pass.
 
 In a config file ``@optimizers = "gradmill.Adam.v1"`` takes the place of ``"Adam.v1"``; there are
-``gradmill.RAdam.v1`` and ``gradmill.SGD.v1`` as well. What is no array of NumPy's is left to thinc.
+``gradmill.RAdam.v1`` and ``gradmill.SGD.v1`` as well. What is not a NumPy array's is left to thinc.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class _Rule(NamedTuple):
 
 
 class Optimizer(_theirs.Optimizer):
-    """What a model of thinc's calls with each of its parameters: SGD, Adam or RAdam.
+    """The optimizer that a thinc model calls with each of its parameters: SGD, Adam or RAdam.
 
     Arguments and attributes are those of ``thinc.optimizers.Optimizer``: numbers or schedules, and
     dicts by key, whose arrays steps overwrite.
@@ -107,10 +107,10 @@ class Optimizer(_theirs.Optimizer):
     Args:
         learn_rate: The learning rate.
         **options: ``L2``, ``beta1``, ``beta2``, ``eps``, ``grad_clip``, ``use_averages``,
-            ``use_radam`` and ``L2_is_weight_decay``, as thinc has them.
+            ``use_radam`` and ``L2_is_weight_decay``, as in thinc.
 
     Raises:
-        TypeError: There is no such option.
+        TypeError: An option is unknown.
         ValueError: One is neither a number nor a schedule.
 
     Example:
@@ -204,9 +204,9 @@ class Optimizer(_theirs.Optimizer):
         return self.mom1.get(key), self.mom2.get(key), averages
 
     def to_bytes(self) -> bytes:
-        """The state, in thinc's own format of bytes: moments, averages, counts, step and score.
+        """The state in thinc's own format: moments, averages, counts, step and score.
 
-        Schedules are made of the configuration; they are not among it.
+        Schedules are not included; they come from the configuration.
         """
         state: dict[str, Any] = {name: _items(getattr(self, name)) for name in _STATE}
         counts = {"nr_update": _items(self.nr_update), "last_seen": _items(self.last_seen)}
@@ -215,7 +215,7 @@ class Optimizer(_theirs.Optimizer):
         return packed
 
     def from_bytes(self, packed: bytes) -> Optimizer:
-        """Go on from a state that :meth:`to_bytes` returned.
+        """Continue from a state that :meth:`to_bytes` returned.
 
         Args:
             packed: The bytes.

@@ -36,9 +36,9 @@ def kept(value: object) -> Array:
     """
     array = as_array(value)
     if array.dtype.kind == "O":
-        raise TypeError(f"is a {type(value).__name__}, which a checkpoint does not hold")
+        raise TypeError(f"is a {type(value).__name__}, which a checkpoint cannot hold")
     if name_of(array.dtype) not in NAMES:
-        raise TypeError(f"dtype {array.dtype}, which a checkpoint does not hold")
+        raise TypeError(f"dtype {array.dtype}, which a checkpoint cannot hold")
     return array
 
 
@@ -55,7 +55,7 @@ def dtype_of(name: str) -> np.dtype[Any]:
         ValueError: There is none, or ml_dtypes is missing; the message says so.
     """
     if name not in NAMES:
-        raise ValueError(f"has dtype {name!r}, which is none of a checkpoint")
+        raise ValueError(f"has dtype {name!r}, which a checkpoint cannot hold")
     if name == "bfloat16":
         with suppress(ImportError):
             import_module("ml_dtypes")  # NumPy knows the name from then on

@@ -37,7 +37,7 @@ class Header(NamedTuple):
     Attributes:
         trees: The structures of its trees.
         arrays: Its arrays by name.
-        optimizer: Of an optimizer what is no tree, or None.
+        optimizer: Of an optimizer what is not a tree, or None.
     """
 
     trees: dict[str, Any]
@@ -62,7 +62,7 @@ def content_of(text: str | bytes, file: str) -> dict[str, Any]:
     """What the text of a header says.
 
     Raises:
-        CheckpointError: It is none, was changed, or is of a later version.
+        CheckpointError: It is not a checkpoint, is damaged, or has a later version.
     """
     try:
         content = json.loads(text)
@@ -75,7 +75,7 @@ def content_of(text: str | bytes, file: str) -> dict[str, Any]:
             f"{file}: has version {version!r:.20}, this gradmill reads version {VERSION}"
         )
     if not is_whole:
-        raise CheckpointError(f"{file}: the header is damaged, it does not have its digest")
+        raise CheckpointError(f"{file}: the header is damaged: its digest does not match")
     return {**content, "digest": digest}
 
 
@@ -83,7 +83,7 @@ def decode(text: str | bytes, file: str) -> Header:
     """The header of that text.
 
     Raises:
-        CheckpointError: It is none, was changed, or is of a later version.
+        CheckpointError: It is not a checkpoint, is damaged, or has a later version.
     """
     content = content_of(text, file)
     try:
@@ -101,7 +101,7 @@ def decode(text: str | bytes, file: str) -> Header:
 
 def foreign(file: str) -> CheckpointError:
     """The error for a file of somebody else's."""
-    return CheckpointError(f"{file}: is no checkpoint that gradmill.save wrote")
+    return CheckpointError(f"{file}: is not a checkpoint written by gradmill.save")
 
 
 def _entry(entry: Any) -> Entry:

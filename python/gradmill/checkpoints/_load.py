@@ -16,30 +16,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gradmill._data.types import PyTree
-    from gradmill.optimizer import Optimizer
+    from gradmill._optimizer import Optimizer
 
 
 def load(
     path: str | os.PathLike[str], /, *, optimizer: Optimizer | None = None, **like: PyTree
 ) -> dict[str, PyTree]:
-    """Read what :func:`save` wrote, with the same bits.
+    """Load what :func:`save` wrote, bit for bit.
 
-    With an optimizer it goes on where the one that was saved stood: with its parameters, state,
-    master copies, steps taken, rounding and seed, which are copied into the arrays there. The
-    transformation is the one that it has: its hyperparameters may be others than those that
-    :func:`header` tells, and leaves of its parameters that are no arrays stay. The trees may also
-    be those of a functional run, saved as ``params`` and ``state``; then the steps taken are the
-    largest count of the state.
+    With an optimizer, it continues where the saved one stood: parameters, state, master copies,
+    steps taken, rounding and seed are copied into its arrays. It keeps its own transformation,
+    whose hyperparameters may differ from those that :func:`header` shows, and leaves of its
+    parameters that are not arrays stay. The file may also come from a functional run, saved as
+    ``params`` and ``state``; the steps taken are then the largest count in the state.
 
-    With trees, it returns trees like these, filled from the file; they themselves are only looked
-    at. Nodes have their classes, and may be of another library, as the states of optax are; arrays
-    are NumPy's. Instead of an array, anything with shape and dtype will do. What is not asked for
-    is not read, and may be in the file.
+    With trees, it returns trees like them, filled from the file; the originals are only looked at.
+    Nodes keep their classes, which may belong to another library, such as optax's states; arrays
+    are NumPy's. In place of an array, anything with a shape and a dtype will do. What you do not
+    ask for is not read.
 
-    With neither it returns all trees, of dicts, lists and tuples; other classes become dicts.
+    With neither, it returns all trees, made of dicts, lists and tuples; other classes become dicts.
 
-    Leaves are matched by key. What is missing, what is too much, and each shape or dtype that
-    differs is an error; nothing has been written then.
+    Leaves are matched by key. Anything missing, anything extra, and every shape or dtype that
+    differs is an error, and nothing has been written when it is raised.
 
     Args:
         path: The file.
@@ -47,14 +46,15 @@ def load(
         **like: Trees, by the names under which they were saved.
 
     Returns:
-        The trees by their names; those of the optimizer are not among them.
+        The trees by name, without those of the optimizer.
 
     Raises:
-        TreeError: A tree, or a leaf, is missing, too much or of another kind.
-        LeafValueError: An array has another shape or dtype, or one of the optimizer's is read-only.
-        CheckpointError: The file is of somebody else's, cut off or damaged.
-        ValueError: ``path`` has another suffix, or ``like`` names a tree of the optimizer.
-        OSError: There is no such file.
+        TreeError: A tree or a leaf is missing, unexpected, or of another kind.
+        LeafValueError: A shape or dtype differs, or an array of the optimizer's is read-only.
+        CheckpointError: The file was not written by gradmill, is cut off, or is damaged.
+        ValueError: ``path`` has an unknown suffix, or ``like`` names a tree that the optimizer
+            loads.
+        OSError: The file does not exist.
 
     Example:
         >>> import os, tempfile
@@ -78,7 +78,7 @@ def load(
             return source.plain()
         if optimizer is not None:
             for tree in PARTS & like.keys():
-                raise ValueError(f"{tree} is asked for, and the optimizer takes it")
+                raise ValueError(f"{tree} was asked for twice: the optimizer loads it too")
         fit = Fit(source)
         trees = {name: fit.tree(name, tree) for name, tree in like.items()}
         fit.check()
@@ -89,7 +89,7 @@ def load(
 
 
 def header(path: str | os.PathLike[str], /) -> dict[str, Any]:
-    """Return what a checkpoint says of itself, without reading its arrays.
+    """Return the description inside a checkpoint, without reading its arrays.
 
     Args:
         path: The file.
@@ -101,9 +101,9 @@ def header(path: str | os.PathLike[str], /) -> dict[str, Any]:
         ``rounding`` and ``seed``; ``digest``, 128 bits that stand for all of it.
 
     Raises:
-        CheckpointError: The file is of somebody else's or damaged.
-        ValueError: ``path`` has another suffix.
-        OSError: There is no such file.
+        CheckpointError: The file was not written by gradmill, or is damaged.
+        ValueError: ``path`` has an unknown suffix.
+        OSError: The file does not exist.
 
     Example:
         >>> import os, tempfile

@@ -60,7 +60,7 @@ class Reader:
         header: The text of its header.
 
     Raises:
-        CheckpointError: It is none that gradmill wrote.
+        CheckpointError: It was not written by gradmill.
     """
 
     def __init__(self, file: IO[bytes], name: str) -> None:
@@ -99,7 +99,7 @@ def _start(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         raise ValueError("another version of the format")
     shape, is_fortran, dtype = npy.read_array_header_1_0(member)
     if is_fortran and len(shape) > 1:
-        raise ValueError("its elements do not lie row by row")
+        raise ValueError("its elements are not in C order")
     return shape, dtype
 
 

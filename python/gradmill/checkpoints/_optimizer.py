@@ -8,11 +8,11 @@ import numpy as np
 
 from gradmill._data.rounding import rounding_key
 from gradmill._data.trees import flatten
+from gradmill._optimizer import Optimizer
 from gradmill._run.copies import number_of_steps
 from gradmill.checkpoints._fit import Fit
 from gradmill.checkpoints._structure import CONSTANTS, Other
 from gradmill.errors import CheckpointError
-from gradmill.optimizer import Optimizer
 
 if TYPE_CHECKING:
     from gradmill._data.types import PyTree
@@ -36,8 +36,8 @@ def parts_of(optimizer: Optimizer) -> tuple[dict[str, PyTree], dict[str, Any]]:
     """The trees of an optimizer, and what else there is to it.
 
     Raises:
-        LeafValueError, TreeError: ``params`` or ``master`` hold other arrays than are bound.
-        RuntimeError: A step broke off in the middle, or another thread is inside of one.
+        LeafValueError, TreeError: ``params`` or ``master`` holds arrays other than the ones bound.
+        RuntimeError: A step broke off halfway, or another thread is inside one.
     """
     check(optimizer)
     kept = optimizer.__getstate__()
@@ -59,7 +59,7 @@ def parts_of(optimizer: Optimizer) -> tuple[dict[str, PyTree], dict[str, Any]]:
 
 
 def _kept(leaf: Any) -> Any:
-    """A parameter; one that is no array is looked at by no step, and need not be written."""
+    """A parameter; one that is not an array is looked at by no step, and need not be written."""
     is_known = hasattr(leaf, "__array__") or type(leaf) in CONSTANTS
     return leaf if is_known else Other(type(leaf).__name__)
 
@@ -68,8 +68,8 @@ def restore(optimizer: Optimizer, source: Source) -> None:
     """Have an optimizer go on with what is in a file; nothing is written before all is read.
 
     Raises:
-        TreeError: A tree or a leaf is missing, too much or of another kind.
-        LeafValueError: An array has another shape or dtype, or one of the optimizer's is read-only.
+        TreeError: A tree or a leaf is missing, unexpected, or of another kind.
+        LeafValueError: A shape or dtype differs, or an array of the optimizer's is read-only.
         CheckpointError: The file is cut off or damaged.
     """
     check(optimizer)

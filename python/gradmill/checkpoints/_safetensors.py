@@ -109,7 +109,7 @@ class Reader:
         header: The text of its header.
 
     Raises:
-        CheckpointError: It is none that gradmill wrote.
+        CheckpointError: It was not written by gradmill.
     """
 
     def __init__(self, file: IO[bytes], name: str) -> None:
@@ -118,7 +118,7 @@ class Reader:
         file.seek(0)
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, LONGEST):
-            raise CheckpointError(f"{name}: is cut off, or no file of safetensors")
+            raise CheckpointError(f"{name}: is cut off, or is not a safetensors file")
         self._start, self._size = 8 + length, size
         try:
             self._entries = json.loads(file.read(length))

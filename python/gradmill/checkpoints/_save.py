@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from gradmill._data.types import PyTree
-    from gradmill.optimizer import Optimizer
+    from gradmill._optimizer import Optimizer
 
 _UNSAFE = re.compile(r"[%/\\\x00-\x1f\x7f\ud800-\udfff]|^\.+$|\.(?=npy$)")
 """What names in files do without."""
@@ -28,16 +28,16 @@ _UNSAFE = re.compile(r"[%/\\\x00-\x1f\x7f\ud800-\udfff]|^\.+$|\.(?=npy$)")
 def save(
     path: str | os.PathLike[str], /, *, optimizer: Optimizer | None = None, **trees: PyTree
 ) -> None:
-    """Write trees of arrays, or an optimizer, to a file, from which :func:`load` goes on.
+    """Save trees of arrays, or an optimizer, to a file that :func:`load` reads.
 
-    The file is readable by others: an array named ``params/dense/w`` is the leaf ``["dense"]["w"]``
-    of ``params`` for ``numpy.load(path, allow_pickle=False)``, and for any library that reads
-    safetensors. In the former a bfloat16 is the uint16 of its bits, in the latter complex numbers
-    are pairs on a last axis of two. Arrays are written in C order, little-endian, whatever their
-    layout, and without a copy of the whole.
+    Other programs can read the file: an array named ``params/dense/w`` is the leaf
+    ``["dense"]["w"]`` of ``params``, for ``numpy.load(path, allow_pickle=False)`` and for any
+    library that reads safetensors. In an npz file a bfloat16 is stored as the uint16 of its bits;
+    in a safetensors file complex numbers are pairs along a last axis of two. Arrays are written in
+    C order, little-endian, whatever their layout, without a copy of the whole.
 
-    The file is written beside the old one and then takes its place, after all of it has reached
-    the disk. Whoever is killed meanwhile leaves the old one as it was.
+    The file is written beside the old one and replaces it once all of it has reached the disk. A
+    process killed meanwhile leaves the old file as it was.
 
     Args:
         path: The file; ``.npz`` for NumPy's format, ``.safetensors`` for that one.
@@ -49,9 +49,9 @@ def save(
             Python's numbers, strings and None.
 
     Raises:
-        LeafTypeError: A leaf is of another kind, as an array of objects is; nothing is written.
-        ValueError: ``path`` has another suffix, or two trees the same name.
-        OSError: The file cannot be written; the old one is as it was.
+        LeafTypeError: A leaf cannot be stored, such as an array of objects; nothing is written.
+        ValueError: ``path`` has an unknown suffix, or two trees have the same name.
+        OSError: The file cannot be written; the old one is unchanged.
 
     Example:
         >>> import os, tempfile
@@ -71,7 +71,7 @@ def save(
     about = None
     if optimizer is not None:
         for name in PARTS & trees.keys():
-            raise ValueError(f"{name} is given, and the optimizer has such a tree itself")
+            raise ValueError(f"{name} was given twice: the optimizer saves it too")
         own, about = parts_of(optimizer)
         trees = {**own, **trees}
     arrays: dict[str, np.ndarray[Any, Any]] = {}
@@ -91,7 +91,7 @@ def save(
 def _described(name: str, tree: PyTree, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
     """The structure of a tree, whose arrays are added to ``arrays`` by their names in the file."""
     if not name or name.startswith("__"):
-        raise ValueError(f"a tree may not be called {name!r}")
+        raise ValueError(f"a tree cannot be named {name!r}")
 
     def keep(leaf: Any, path: str, keys: tuple[Any, ...]) -> Any:
         if isinstance(leaf, Other):

@@ -53,7 +53,7 @@ class Source:
         except (ValueError, OSError) as error:
             raise CheckpointError(f"{path}: {error} ({self.file})") from None
         if digest_of(array) != entry.digest:
-            raise CheckpointError(f"{path}: is damaged, it does not have its digest ({self.file})")
+            raise CheckpointError(f"{path}: is damaged: its digest does not match ({self.file})")
         return array
 
     def plain(self) -> dict[str, PyTree]:

@@ -9,6 +9,9 @@ from gradmill.contrib._ademamix import ademamix as ademamix
 from gradmill.contrib._ademamix import scale_by_ademamix as scale_by_ademamix
 from gradmill.contrib._adopt import adopt as adopt
 from gradmill.contrib._adopt import scale_by_adopt as scale_by_adopt
+from gradmill.contrib._apollo_mini import ScaleByApolloMiniState as ScaleByApolloMiniState
+from gradmill.contrib._apollo_mini import apollo_mini as apollo_mini
+from gradmill.contrib._apollo_mini import scale_by_apollo_mini as scale_by_apollo_mini
 from gradmill.contrib._cautious import CautiousState as CautiousState
 from gradmill.contrib._cautious import cautious as cautious
 from gradmill.contrib._cautious import cautious_adamw as cautious_adamw

@@ -12,8 +12,7 @@ from gradmill.transforms import ScaleByBeliefState, add_decayed_weights, scale_b
 from gradmill.transforms._chain import chain
 
 if TYPE_CHECKING:
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import (
         GradientTransformation,
         GradientTransformationExtraArgs,
@@ -27,22 +26,26 @@ def scale_by_acprop(
     eps: float = 1e-16,
     eps_root: float = 1e-16,
 ) -> GradientTransformation:
-    r"""Rescale updates by how far those before them were from their average.
+    r"""Divide updates by how far earlier updates were from their running mean, as in ACProp.
 
     .. math::
         u' = \frac{u}{\sqrt{s / (1 - \beta_2^t)} + \epsilon}, \qquad
         s' = \beta_2 s + (1 - \beta_2) (u - m)^2 + \bar\epsilon, \qquad
         m' = \beta_1 m + (1 - \beta_1) u
 
-    with :math:`t` from 0, where the root of the first step counts as one. As
-    :func:`gradmill.scale_by_belief` it takes large steps where gradients are what was expected. Its
-    denominator has not seen the gradient that it divides, so that it converges for any ``b2``; pick
-    it where gradients are rare or noisy.
+    Here :math:`t` counts from 0, and the root of the first step counts as one. Like
+    :func:`gradmill.scale_by_belief`, it takes large steps where gradients are as predicted. The
+    denominator has not seen the gradient that it divides, so the method converges for any ``b2``.
+    Pick it if gradients are sparse or noisy.
 
     Args:
-        b1: Decay of the first moment, between -1 and 1.
-        b2: Decay of the moment of squares, from 0 to below 1.
-        eps: Added outside the root, not negative.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. Between
+            -1 and 1.
+        b2: How much of the running mean of squared deviations each step keeps, over about
+            ``1 / (1 - b2)`` steps. In [0, 1).
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
         eps_root: Added to the moment of squares in each step, :math:`\bar\epsilon`, not negative.
 
     Returns:
@@ -72,7 +75,7 @@ def scale_by_acprop(
         "eps": real("eps", eps, at_least=0),
         "eps_root": real("eps_root", eps_root, at_least=0),
     }
-    slots = (Slot("mu"), Slot("nu"))
+    slots = (Slot("mu", coding="signed"), Slot("nu", coding="square"))
     return native(Spec(ops.scale_by_acprop, ScaleByBeliefState, hyper, slots))
 
 
@@ -86,25 +89,32 @@ def acprop(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    """ACProp: gradients over the root of a moment that has not seen them.
+    """ACProp: gradients over the root of a second moment that has not seen them yet.
 
     :func:`scale_by_acprop`, then :func:`gradmill.add_decayed_weights`, then
     :func:`gradmill.scale_by_learning_rate`.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: Decay of the first moment, between -1 and 1.
-        b2: Decay of the moment of squares, from 0 to below 1.
-        eps: Added outside the root, not negative.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. Between
+            -1 and 1.
+        b2: How much of the running mean of squared deviations each step keeps, over about
+            ``1 / (1 - b2)`` steps. In [0, 1).
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
         eps_root: Added to the moment of squares in each step, not negative.
-        weight_decay: The multiple of the parameters, or a schedule of it.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule. A
+            step subtracts this multiple of the parameters, times the learning rate: with 0.1 and a
+            rate of 1e-3, one part in 10,000.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

@@ -15,8 +15,7 @@ from gradmill.transforms._chain import chain
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import (
         GradientTransformation,
         GradientTransformationExtraArgs,
@@ -61,7 +60,7 @@ def scale_by_ademamix(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformation:
-    r"""Rescale updates as Adam does, with a second first moment that remembers for long.
+    r"""Rescale updates as Adam does, with a second, much slower running mean.
 
     .. math::
         m_1' &= \beta_1 m_1 + (1 - \beta_1) u, \qquad m_2' = \beta_3 m_2 + (1 - \beta_3) u, \qquad
@@ -69,28 +68,37 @@ def scale_by_ademamix(
         u' &= \frac{m_1' / (1 - \beta_1^t) + \alpha m_2'}
             {\sqrt{v' / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
 
-    with :math:`t` from 1. The slow moment is not corrected: it fills over
-    :math:`1 / (1 - \beta_3)` steps. A gradient of thousands of steps ago still counts in it, which
-    pays in long runs; for short ones, lower ``b3``.
+    Here :math:`t` counts from 1. The slow mean is not corrected: it fills over about
+    :math:`1 / (1 - \beta_3)` steps. Gradients from thousands of steps ago still count in it, which
+    pays in long runs. For short ones, lower ``b3``.
 
     Args:
-        b1: Decay of the fast moment, between -1 and 1.
-        b2: Decay of the second moment, from 0 to below 1.
-        b3: Decay of the slow moment, from 0 to 1, or a schedule.
-        alpha: The multiple of the slow moment, or a schedule. The paper raises both over a run.
-        eps: Added outside the root, not negative.
-        eps_root: Added inside the root, :math:`\bar\epsilon`, not negative.
-        mu_dtype: The dtype of all moments; None for the parameters' own, or float32 where that is
-            of half precision.
-        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
-            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
-        bias_correction: Whether to make up for moments that start at zero.
+        b1: How much of the fast running mean of gradients each step keeps. Between -1 and 1.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1).
+        b3: How much of the slow running mean each step keeps, a number in [0, 1] or a schedule. The
+            paper uses 0.9999: ten thousand steps.
+        alpha: The weight of the slow mean relative to the fast one, a number or a schedule. The
+            paper uses 5 to 10 and warms it up over the run.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
+        eps_root: Added inside the root, :math:`\bar\epsilon`. Usually 0; a small value keeps the
+            derivative of the step finite, for meta-learning. Not negative.
+        mu_dtype: The dtype in which all moments are stored. None for the parameters' own dtype
+            (float32 where that is 16 bits wide).
+        eps_mode: Where the epsilons go. "corrected" adds them to the bias-corrected second moment,
+            as in the algorithm of the paper. "hat" adds them to the uncorrected moment and corrects
+            the quotient, as scikit-learn and many other programs do; choose it to reproduce their
+            numbers.
+        bias_correction: Whether to divide the moments by :math:`1 - \beta^t`, to make up for their
+            start at zero. Without it the first steps are too small or too large.
 
     Returns:
         A transformation with state :class:`ScaleByAdemamixState`. It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is no dtype of floats.
+        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is not a float dtype.
         ValueError: A hyperparameter is out of bounds.
 
     Example:
@@ -116,7 +124,11 @@ def scale_by_ademamix(
         "bias_correction": bool(bias_correction),
     }
     dtype = float_dtype("mu_dtype", mu_dtype)
-    slots = tuple(Slot(name, dtype) for name in ("m1", "m2", "nu"))
+    slots = (
+        Slot("m1", dtype, coding="signed"),
+        Slot("m2", dtype, coding="signed"),
+        Slot("nu", dtype, coding="square"),
+    )
     counters = ("count", "count_m2")
     op = ops.scale_by_ademamix
     return native(Spec(op, ScaleByAdemamixState, hyper, slots, counters=counters))
@@ -138,32 +150,44 @@ def ademamix(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
-    """AdEMAMix: AdamW with a second first moment that remembers for long.
+    r"""AdEMAMix: AdamW with a second, much slower running mean of gradients, for long runs.
 
     :func:`scale_by_ademamix`, then :func:`gradmill.add_decayed_weights`, then
     :func:`gradmill.scale_by_learning_rate`.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: Decay of the fast moment, between -1 and 1.
-        b2: Decay of the second moment, from 0 to below 1.
-        b3: Decay of the slow moment, from 0 to 1, or a schedule.
-        alpha: The multiple of the slow moment, or a schedule.
-        eps: Added outside the root, not negative.
-        eps_root: Added inside the root, not negative.
-        mu_dtype: The dtype of all moments; None for the parameters' own, or float32 where that is
-            of half precision.
-        weight_decay: The multiple of the parameters, or a schedule of it.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
-        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
-            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
-        bias_correction: Whether to make up for moments that start at zero.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much of the fast running mean of gradients each step keeps. Between -1 and 1.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1).
+        b3: How much of the slow running mean each step keeps, a number in [0, 1] or a schedule. The
+            paper uses 0.9999: ten thousand steps.
+        alpha: The weight of the slow mean relative to the fast one, a number or a schedule. The
+            paper uses 5 to 10.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
+        eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the step
+            finite, for meta-learning. Not negative.
+        mu_dtype: The dtype in which all moments are stored. None for the parameters' own dtype
+            (float32 where that is 16 bits wide).
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule. A
+            step subtracts this multiple of the parameters, times the learning rate: with 0.1 and a
+            rate of 1e-3, one part in 10,000.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
+        eps_mode: Where the epsilons go. "corrected" adds them to the bias-corrected second moment,
+            as in the algorithm of the paper. "hat" adds them to the uncorrected moment and corrects
+            the quotient, as scikit-learn and many other programs do; choose it to reproduce their
+            numbers.
+        bias_correction: Whether to divide the moments by :math:`1 - \beta^t`, to make up for their
+            start at zero. Without it the first steps are too small or too large.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

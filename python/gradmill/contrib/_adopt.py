@@ -44,32 +44,38 @@ def scale_by_adopt(
     use_clipping: bool = True,
     clip_value_fn: Callable[[Any], Any] | None = None,
 ) -> GradientTransformation:
-    r"""Rescale updates as Adam does, but by a second moment that has not seen them.
+    r"""Rescale updates as Adam does, by a second moment that has not seen them yet.
 
     .. math::
         d = \operatorname{clip}\!\left(\frac{u}{\max(\sqrt v, \epsilon)}, \pm c_t\right), \qquad
         u' = m' = \beta_1 m + (1 - \beta_1) d, \qquad v' = \beta_2 v + (1 - \beta_2) u^2
 
-    with :math:`t` from 0. The first step only sets :math:`v' = u^2`, and its update is zero. It
-    converges for any ``b2``, where Adam needs one that fits the problem. With ``nesterov`` the
-    update is :math:`\beta_1 m' + (1 - \beta_1) d`.
+    Here :math:`t` counts from 0. The first step only sets :math:`v' = u^2`, and its update is zero.
+    The method converges for any ``b2``, where Adam needs one that fits the problem. With
+    ``nesterov`` the update is :math:`\beta_1 m' + (1 - \beta_1) d`.
 
     Args:
-        b1: Decay of the first moment, between -1 and 1.
-        b2: Decay of the second moment, from 0 to 1.
-        eps: The least denominator, not negative.
-        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
-            that is of half precision.
-        nesterov: Whether to use Nesterov's momentum.
-        use_clipping: Whether to keep :math:`d` within bounds.
-        clip_value_fn: The bound :math:`c_t`, a function of the count of steps taken; None for its
-            fourth root.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. Between
+            -1 and 1.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1].
+        eps: The smallest denominator: no element is divided by less. Not negative.
+        mu_dtype: The dtype in which the first moments are stored. bfloat16 saves two bytes a
+            parameter, at little cost. None for the parameters' own dtype (float32 where that is 16
+            bits wide).
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
+        use_clipping: Whether to clip the normalized gradient :math:`d`.
+        clip_value_fn: How far the normalized gradient may reach, :math:`c_t`, a function of the
+            count of steps taken; None for its fourth root.
 
     Returns:
         A transformation with state :class:`gradmill.ScaleByAdamState`. It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, ``mu_dtype`` is no dtype of floats, or
+        TypeError: A hyperparameter is not a real number, ``mu_dtype`` is not a dtype of floats, or
             ``clip_value_fn`` no function.
         ValueError: A hyperparameter is out of bounds.
 
@@ -97,7 +103,10 @@ def scale_by_adopt(
         "clip_value": named("clip_value_fn", bound) if use_clipping else math.inf,
     }
     op = ops.scale_by_adopt_nesterov if nesterov else ops.scale_by_adopt
-    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), Slot("nu"))
+    slots = (
+        Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"),
+        Slot("nu", coding="square"),
+    )
     return native(Spec(op, ScaleByAdamState, hyper, slots))
 
 
@@ -113,25 +122,33 @@ def adopt(
     use_clipping: bool = True,
     clip_value_fn: Callable[[Any], Any] | None = None,
 ) -> GradientTransformationExtraArgs:
-    """ADOPT: :func:`scale_by_adopt`, then :func:`gradmill.scale_by_learning_rate`.
+    """ADOPT: Adam that converges for any ``b2``.
+
+    :func:`scale_by_adopt`, then :func:`gradmill.scale_by_learning_rate`.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: Decay of the first moment, between -1 and 1.
-        b2: Decay of the second moment, from 0 to 1.
-        eps: The least denominator, not negative.
-        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
-            that is of half precision.
-        nesterov: Whether to use Nesterov's momentum.
-        use_clipping: Whether to keep what is averaged within bounds.
-        clip_value_fn: The bound, a function of the count of steps taken; None for its
-            fourth root.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. Between
+            -1 and 1.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1].
+        eps: The smallest denominator: no element is divided by less. Not negative.
+        mu_dtype: The dtype in which the first moments are stored. bfloat16 saves two bytes a
+            parameter, at little cost. None for the parameters' own dtype (float32 where that is 16
+            bits wide).
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
+        use_clipping: Whether to clip the normalized gradient.
+        clip_value_fn: How far the normalized gradient may reach, a function of the count of steps
+            taken; None for its fourth root.
 
     Returns:
         The chain of the two. The first step is zero.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from gradmill._data.types import PyTree, ScalarOrSchedule, TransformationLike
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, PyTree, ScalarOrSchedule, TransformationLike
     from gradmill._run.transformation import (
         GradientTransformation,
         GradientTransformationExtraArgs,
@@ -36,7 +35,7 @@ class CautiousState(NamedTuple):
     """The state of :func:`cautious`.
 
     Attributes:
-        inner_state: The state of the transformation inside.
+        inner_state: The state of the inner transformation.
 
     Example:
         >>> import numpy as np
@@ -89,15 +88,15 @@ def cautious(
         u' = \frac{\phi \, u}{\max(\operatorname{mean}(\phi), c)}, \qquad
         \phi = [-u \, g > 0]
 
-    for each leaf, where :math:`u` is the update of the transformation inside and :math:`g` the
-    gradient. Momentum overshoots where the gradient has turned; such elements wait, and the others
-    are made larger by as much as is missing. Put it around any optimizer with momentum: it keeps
-    its hyperparameters, and often takes fewer steps.
+    This holds for each leaf; :math:`u` is the update of the inner transformation and :math:`g` the
+    gradient. Momentum overshoots where the gradient has turned. Such elements wait, and the others
+    grow to make up for them. Wrap any optimizer with momentum: keep its hyperparameters, and it
+    often needs fewer steps.
 
     Args:
         inner: The transformation, an optimizer such as :func:`gradmill.adam`.
-        descends: Whether its updates go against gradients, as those of optimizers do. False for
-            what stands before a :func:`gradmill.scale_by_learning_rate`, such as
+        descends: Whether the inner transformation's updates go against gradients, as an optimizer's
+            do. False for one that precedes :func:`gradmill.scale_by_learning_rate`, such as
             :func:`gradmill.scale_by_adam`: then :math:`\phi = [u \, g > 0]`.
         least_share: The least divisor :math:`c`, above 0 and at most 1.
 
@@ -107,7 +106,7 @@ def cautious(
         :func:`cautious_adamw` leaves it out, as the paper does.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``least_share`` is out of bounds or NaN.
 
     Example:
@@ -140,13 +139,14 @@ def cautious_weight_decay(
 
     .. math:: u' = u + \lambda_t [u \, p \ge 0] \, p
 
-    Weights decay only where the optimizer is about to shrink them, so that decay never undoes what
-    the loss asks for, and a stationary point of the loss stays one. Put it where
-    :func:`gradmill.add_decayed_weights` would stand: before the learning rate turns the sign.
+    Weights decay only where the optimizer shrinks them anyway, so decay never works against the
+    loss, and a stationary point of the loss stays one. Put it where
+    :func:`gradmill.add_decayed_weights` would stand: before the learning rate flips the sign.
 
     Args:
-        weight_decay: The multiple :math:`\lambda`, or a schedule of it.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        weight_decay: The multiple :math:`\lambda` of the parameters, a number or a schedule.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         A transformation with state ``EmptyState()``; :class:`gradmill.WeightDecaySchedule` for a
@@ -189,23 +189,34 @@ def cautious_adamw(
     cautious_decay: bool = False,
     least_share: float = 1e-3,
 ) -> GradientTransformationExtraArgs:
-    """C-AdamW: AdamW whose steps go along the gradient in each element.
+    """C-AdamW: AdamW without the elements of a step that go against the gradient.
 
     :func:`cautious` around :func:`gradmill.scale_by_adam`, then
     :func:`gradmill.add_decayed_weights` or :func:`cautious_weight_decay`, then
-    :func:`gradmill.scale_by_learning_rate`. Its hyperparameters are those that are good for AdamW.
+    :func:`gradmill.scale_by_learning_rate`. Keep the hyperparameters that work for AdamW.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: Decay of the first moment, between -1 and 1.
-        b2: Decay of the second moment, from 0 to below 1.
-        eps: Added outside the root, not negative.
-        eps_root: Added inside the root, not negative.
-        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
-            that is of half precision.
-        weight_decay: The multiple of the parameters, or a schedule of it.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
-        nesterov: Whether to use Nesterov's momentum.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. Between
+            -1 and 1.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1).
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
+        eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the step
+            finite, for meta-learning. Not negative.
+        mu_dtype: The dtype in which the first moments are stored. bfloat16 saves two bytes a
+            parameter, at little cost. None for the parameters' own dtype (float32 where that is 16
+            bits wide).
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule. A
+            step subtracts this multiple of the parameters, times the learning rate: with 0.1 and a
+            rate of 1e-3, one part in 10,000.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
         cautious_decay: Whether weights decay only where the update shrinks them too.
         least_share: The least divisor of what is left, as for :func:`cautious`.
 
@@ -213,7 +224,7 @@ def cautious_adamw(
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

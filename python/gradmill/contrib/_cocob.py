@@ -12,8 +12,7 @@ from gradmill.transforms import add_decayed_weights, scale_by_learning_rate
 from gradmill.transforms._chain import chain
 
 if TYPE_CHECKING:
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import (
         GradientTransformation,
         GradientTransformationExtraArgs,
@@ -24,11 +23,11 @@ class COCOBState(NamedTuple):
     """The state of :func:`scale_by_cocob`.
 
     Attributes:
-        init_particles: The parameters at first.
-        cumulative_gradients: Sums of gradients with the sign turned, a tree like the parameters.
-        scale: The largest sizes of a gradient, likewise.
-        subgradients: Sums of sizes of gradients, likewise.
-        reward: What bets have won, likewise.
+        init_particles: The initial parameters.
+        cumulative_gradients: Negated sums of gradients, a tree like the parameters.
+        scale: The largest absolute gradients so far, a tree like the parameters.
+        subgradients: Sums of absolute gradients, a tree like the parameters.
+        reward: What bets have won, a tree like the parameters.
 
     Example:
         >>> import numpy as np
@@ -54,8 +53,8 @@ def scale_by_cocob(alpha: float = 100.0, eps: float = 1e-8) -> GradientTransform
 
     .. math:: u' = p_0 - p + \frac{C'}{L' \max(G' + L', \alpha L')} (L' + R')
 
-    Each element is a gambler, who bets a share of what was won so far on the next gradient. Pick it
-    where nobody can tune a learning rate; steps grow as fast as they pay.
+    Each element is a gambler who bets a share of its winnings on the next gradient. Pick it if
+    nobody can tune a learning rate; steps grow as fast as they pay off.
 
     Args:
         alpha: The number :math:`\alpha` that keeps first bets small, not negative.
@@ -103,22 +102,24 @@ def cocob(
 ) -> GradientTransformationExtraArgs:
     """COCOB: steps without a learning rate, by betting on the signs of gradients.
 
-    :func:`gradmill.add_decayed_weights`, then :func:`gradmill.scale_by_learning_rate` that leaves
-    the sign, then :func:`scale_by_cocob`.
+    :func:`gradmill.add_decayed_weights`, then :func:`gradmill.scale_by_learning_rate` without the
+    change of sign, then :func:`scale_by_cocob`.
 
     Args:
-        learning_rate: What gradients are multiplied by, a number or a schedule. As sizes of
-            gradients cancel, only that it changes matters.
+        learning_rate: A factor for gradients, a number or a schedule. Cocob does not depend on the
+            scale of gradients, so only changes of this factor during a run matter.
         alpha: What keeps first bets small, not negative.
         eps: The first size of a gradient, not negative.
-        weight_decay: The multiple of the parameters that is added to gradients, or a schedule.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        weight_decay: An L2 penalty, a number or a schedule: this multiple of the parameters is
+            added to the gradients.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

@@ -24,7 +24,7 @@ class SplitRealAndImaginaryState(NamedTuple):
     """The state of :func:`split_real_and_imaginary`.
 
     Attributes:
-        inner_state: The state of the transformation inside.
+        inner_state: The state of the inner transformation.
 
     Example:
         >>> import numpy as np
@@ -120,15 +120,15 @@ def _around(tx: TransformationLike) -> GradientTransformationExtraArgs:
 
 @recorded
 def split_real_and_imaginary(inner: TransformationLike) -> GradientTransformationExtraArgs:
-    """Apply a transformation to real and imaginary parts as if these were two arrays.
+    """Apply a transformation to complex parameters, treating real and imaginary parts separately.
 
-    Optimizers such as Adam compare the size of one number with that of another and are meant for
-    real ones. Each complex leaf becomes a pair for the transformation, and its update a complex
-    leaf again; real leaves are as they were. Gradients are those that descend: of JAX, conjugate
-    them first, with :func:`gradmill.tree.conj`.
+    Optimizers such as Adam are made for real numbers. The inner transformation sees each complex
+    leaf as a pair of real ones, and its update becomes a complex leaf again; real leaves stay as
+    they are. Gradients have to point uphill: conjugate those of JAX first, with
+    :func:`gradmill.tree.conj`.
 
-    :class:`gradmill.Optimizer` takes real parameters alone; :func:`gradmill.apply_updates` adds
-    complex updates.
+    :class:`gradmill.Optimizer` takes real parameters only; add complex updates with
+    :func:`gradmill.apply_updates`.
 
     Args:
         inner: The transformation.
@@ -138,7 +138,7 @@ def split_real_and_imaginary(inner: TransformationLike) -> GradientTransformatio
         each step, in Python.
 
     Raises:
-        TypeError: ``inner`` is no transformation.
+        TypeError: ``inner`` is not a transformation.
 
     Example:
         >>> import numpy as np

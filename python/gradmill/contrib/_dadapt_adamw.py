@@ -59,23 +59,27 @@ def dadapt_adamw(
         d' = \max\left(d, \frac{r'}{(1 - \beta) \|s'\|_1}\right), \quad
         u = -\frac{m'}{\sqrt{v'} + \epsilon}
 
-    :math:`m` is Adam's first moment of :math:`\gamma d \, g`, :math:`v` the second one of
+    :math:`m` is Adam's first moment of :math:`\gamma d \, g`, :math:`v` the second moment of
     gradients, :math:`\beta` the root of the latter's decay, and :math:`\gamma` the learning rate
-    times both bias corrections. :func:`prodigy` finds larger estimates sooner.
+    times both bias corrections. :func:`prodigy` finds larger estimates sooner; try it first.
 
     Args:
-        learning_rate: A number or a schedule, which multiplies the estimate.
-        betas: Decays of both moments, each at least 0 and below 1.
+        learning_rate: A number or a schedule that multiplies the estimate. Leave it at 1, or let it
+            decay.
+        betas: How much of the two running means (of gradients and of their squares) each step
+            keeps, each in [0, 1).
         eps: The number :math:`\epsilon` added outside the root, not negative.
-        estim_lr0: The first estimate of :math:`d`, above 0. Better far too small than too large.
-        weight_decay: The multiple of the parameters, which the learning rate multiplies.
+        estim_lr0: The first estimate of :math:`d`, above 0. It grows by itself: far too small is
+            better than too large.
+        weight_decay: How strongly parameters are pulled towards zero: a step subtracts this
+            multiple of them, times the learning rate.
 
     Returns:
         A transformation with state :class:`DAdaptAdamWState`, whose ``update`` needs ``params`` and
         which turns the sign of gradients. While all gradients are zero the estimate stays.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
 
     Example:

@@ -20,9 +20,8 @@ from gradmill.transforms._chain import chain
 from gradmill.transforms._identity import identity
 
 if TYPE_CHECKING:
-    from gradmill._data.types import PyTree, ScalarOrSchedule
+    from gradmill._data.types import Mask, PyTree, ScalarOrSchedule
     from gradmill._plan.control import Context, Plan
-    from gradmill._plan.spec import Mask
     from gradmill._run.transformation import GradientTransformationExtraArgs
 
 _KINDS = ("distance", "learning_rate", "heuristic")
@@ -33,7 +32,7 @@ class DoGState(NamedTuple):
 
     Attributes:
         is_init_step: Whether no step has been taken, a 0-d array.
-        init_params: The parameters at first.
+        init_params: The initial parameters.
         max_dist: The largest distance from these so far, a 0-d array.
         sum_sq_norm_grads: The sum of squares of all gradients, a 0-d array.
 
@@ -79,13 +78,14 @@ def dog(
     weight_decay: float | None = None,
     mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Gradient descent with the distance from the start over the norm of all gradients as rate.
+    r"""DoG: gradient descent whose rate is the distance moved over the norm of all gradients.
 
     .. math::
         u_t = -\gamma \, g_t
         \frac{\max_{s \le t} \|p_s - p_0\|}{\sqrt{\sum_{s \le t} \|g_s\|^2 + \epsilon}}
 
-    It needs no tuned learning rate; its authors recommend to average parameters over steps.
+    It needs no tuned learning rate. Its authors recommend averaging parameters over steps; see
+    :func:`gradmill.parameter_average`.
 
     Args:
         learning_rate: A number or a schedule :math:`\gamma`, which multiplies the rate found.
@@ -93,14 +93,16 @@ def dog(
             first distance; ``"learning_rate"`` for the rate of the first step; ``"heuristic"`` for
             the first distance in multiples of :math:`1 + \|p_0\|`.
         eps: The number :math:`\epsilon` added inside the root, not negative.
-        weight_decay: The multiple of the parameters that is added to gradients; None for none.
-        mask: Which leaves decay, as for :func:`add_decayed_weights`.
+        weight_decay: An L2 penalty: this multiple of the parameters is added to the gradients; None
+            for none.
+        mask: Which leaves decay; see :func:`add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         A chain whose second state is a :class:`DoGState`, and whose ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``init_step`` has another name, or a number is out of bounds or NaN.
 
     Example:

@@ -14,8 +14,7 @@ from gradmill.transforms._chain import chain
 from gradmill.transforms._identity import identity
 
 if TYPE_CHECKING:
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformationExtraArgs
 
 
@@ -23,7 +22,7 @@ class DoWGState(NamedTuple):
     """The state of the part of :func:`dowg` that finds the learning rate.
 
     Attributes:
-        init_params: The parameters at first.
+        init_params: The initial parameters.
         weighted_sq_norm_grads: The weighted sum of squares of all gradients, a 0-d array.
         estim_sq_dist: The largest square of a distance from the first parameters, a 0-d array.
 
@@ -47,27 +46,29 @@ def dowg(
     weight_decay: float | None = None,
     mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Gradient descent with the distance from the start over a norm weighted by it as rate.
+    r"""DoWG: :func:`dog` with gradients weighted by the distance moved.
 
     .. math::
         u_t = -\gamma \, g_t \frac{r_t^2}{\sqrt{\sum_{s \le t} r_s^2 \|g_s\|^2} + \epsilon}, \qquad
         r_t = \max_{s \le t} \|p_s - p_0\|
 
-    As :func:`dog`, with distances inside the sum as well, for which larger steps are safe. It needs
-    no tuned learning rate, whether the loss is smooth or not.
+    Its steps are larger than those of :func:`dog`, and safely so. It needs no tuned learning rate,
+    whether the loss is smooth or not.
 
     Args:
         learning_rate: A number or a schedule :math:`\gamma`, which multiplies the rate found.
         init_estim_sq_dist: The first :math:`r^2`, not negative; None for ``eps``.
         eps: The number :math:`\epsilon` added outside the root, not negative.
-        weight_decay: The multiple of the parameters that is added to gradients; None for none.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        weight_decay: An L2 penalty: this multiple of the parameters is added to the gradients; None
+            for none.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         A chain whose second state is a :class:`DoWGState`, and whose ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
 
     Example:

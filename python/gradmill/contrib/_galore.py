@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from gradmill._data.trees import Treespec
-    from gradmill._data.types import PyTree, ScalarOrSchedule, TransformationLike
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, PyTree, ScalarOrSchedule, TransformationLike
     from gradmill._run.transformation import GradientTransformationExtraArgs
     from gradmill.contrib._matrices import Axes
 
@@ -31,11 +30,11 @@ _NAME = "scale_by_galore"
 
 
 class GaLoreDimensionNumbers(NamedTuple):
-    """Which axes of a parameter are the rows and the columns of a matrix; all are the one or other.
+    """Which axes of a parameter are rows and which are columns; each axis is one or the other.
 
     Attributes:
-        reduction_axis: The axis or the axes over which a layer adds up: the rows.
-        output_axis: The axis or the axes of what it gives: the columns.
+        reduction_axis: The axis or axes that a layer sums over: the rows.
+        output_axis: The axis or axes of its outputs: the columns.
 
     Example:
         >>> import gradmill as gm
@@ -52,7 +51,7 @@ class GaLoreState(NamedTuple):
 
     Attributes:
         count: Steps taken, a 0-d int32 array.
-        base_optimizer_state: The state of the transformation inside, for matrices of low rank.
+        base_optimizer_state: The state of the inner transformation, for matrices of low rank.
         projector: For each matrix the basis of the space that its gradients are projected on, in
             columns; of shape (0, 0) for other leaves.
 
@@ -141,7 +140,7 @@ def _planes_of(axes: Axes, tree: PyTree, rank: int, name: str) -> _Planes:
 
     Raises:
         TreeError: ``axes`` has another structure.
-        LeafValueError: A leaf cannot be seen as it is said.
+        LeafValueError: A leaf does not have the axes that are listed.
     """
     leaves, given, spec = axes_of(axes, tree)
     planes: list[_Plane | None] = []
@@ -164,7 +163,7 @@ def _planes_of(axes: Axes, tree: PyTree, rank: int, name: str) -> _Planes:
 
 def _plane(shape: tuple[int, ...], axes: Any, rank: int) -> _Plane:
     if len(shape) < 2:
-        raise ValueError(f"has {len(shape)} axes, and a matrix two; say None of it")
+        raise ValueError(f"has {len(shape)} axes, but a matrix has two; pass None for it")
     matrix = seen_as(shape, axes)
     said = len(shape) - sum(1 if isinstance(own, int) else len(own) for own in axes)
     if said:
@@ -238,36 +237,38 @@ def scale_by_galore(
     base_optimizer: TransformationLike | None = None,
     weight_dimension_numbers: PyTree | Callable[[PyTree], PyTree] | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Transform gradients of matrices in a space of low rank, where state takes less memory.
+    r"""Run an optimizer on low-rank projections of gradients, where its state takes less memory.
 
     .. math::
         u = \alpha \, P \, \mathrm{base}(P^\top G) \quad (m \ge n), \qquad
         u = \alpha \, \mathrm{base}(G P) \, P^\top \quad (m < n)
 
-    :math:`P` holds the first singular vectors of a gradient of :math:`m` rows and :math:`n`
-    columns, and is formed anew now and then, with the signs that turn it least. For large layers:
+    :math:`P` holds the leading singular vectors of a gradient with :math:`m` rows and :math:`n`
+    columns. It is recomputed now and then, with the signs that turn it least. For large layers:
     with Adam inside, state has :math:`r (m + 2 n)` numbers instead of :math:`2 m n`.
 
     Args:
-        rank: The rank :math:`r`, at least 1; no more than the shorter side is used.
-        update_proj_gap: In how many steps the projection is formed anew, at least 1.
+        rank: The rank :math:`r` of the projection, at least 1, at most the shorter side: how many
+            directions of each matrix's gradient the optimizer sees. State shrinks in proportion.
+        update_proj_gap: How many steps to keep a projection before it is computed again, at least
+            1; the paper uses 200.
         scale: The factor :math:`\alpha` for matrices.
-        base_optimizer: The transformation inside, which sees no parameters; None for
+        base_optimizer: The optimizer in the small space; it sees no parameters. None for
             :func:`scale_by_adam`.
         weight_dimension_numbers: Which leaves are matrices, and how: None for those with two axes;
             a :class:`GaLoreDimensionNumbers` for all with two or more; or a tree of these with the
-            structure of the parameters or of its upper part, None for leaves that are none, or a
-            function of parameters and of updates that returns one.
+            structure of the parameters or of its upper part, with None for leaves that are not
+            matrices, or a function of parameters and updates that returns such a tree.
 
     Returns:
         A transformation with state :class:`GaLoreState`. It runs on NumPy, the one inside as it
         does by itself. Singular vectors come from NumPy's LAPACK, on which their first signs and
-        last bits depend. Other leaves pass through the transformation inside as they are.
+        last bits depend. Other leaves pass through the inner transformation as they are.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
-        LeafValueError: A leaf cannot be seen as it is said.
+        LeafValueError: A leaf does not have the axes that are listed.
         TreeError: ``weight_dimension_numbers`` has another structure.
 
     Example:
@@ -311,26 +312,30 @@ def galore(
     mask: Mask | None = None,
     weight_dimension_numbers: PyTree | Callable[[PyTree], PyTree] | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Adam, or another transformation, for matrices in a space of low rank.
+    """GaLore: Adam, or another transformation, on low-rank projections of matrices.
 
     :func:`scale_by_galore`, then :func:`add_decayed_weights` and :func:`scale_by_learning_rate`.
 
     Args:
-        learning_rate: A number or a schedule.
-        rank: The rank, at least 1.
-        update_proj_gap: In how many steps the projection is formed anew, at least 1.
-        scale: A factor for updates of matrices.
-        base_optimizer: The transformation inside, which sees no parameters; None for
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        rank: The rank of the projection, at least 1: how many directions of each matrix's gradient
+            the optimizer sees. State shrinks in proportion.
+        update_proj_gap: How many steps to keep a projection before it is computed again, at least
+            1; the paper uses 200.
+        scale: A factor for the updates of matrices; the paper uses 0.25.
+        base_optimizer: The optimizer in the small space; it sees no parameters. None for
             :func:`scale_by_adam`.
-        weight_decay: The multiple of the parameters that is added.
-        mask: Which leaves decay, as for :func:`add_decayed_weights`.
+        weight_decay: How strongly parameters are pulled towards zero: this multiple of them is
+            added to the update before the learning rate.
+        mask: Which leaves decay; see :func:`add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
         weight_dimension_numbers: Which leaves are matrices, as for :func:`scale_by_galore`.
 
     Returns:
         A chain whose first state is a :class:`GaLoreState`, and whose ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
 
     Example:

@@ -21,7 +21,7 @@ class HutchinsonState(NamedTuple):
     """The state of :func:`hutchinson_estimator_diag_hessian`.
 
     Attributes:
-        key: The key of the random numbers to come, an array of two uint32.
+        key: The key of the next random numbers, an array of two uint32.
 
     Example:
         >>> import numpy as np
@@ -83,12 +83,12 @@ def hutchinson_estimator_diag_hessian(random_seed: Any = None) -> GradientTransf
 
     .. math:: u' = r \odot H r, \qquad r_i \in \{-1, 1\} \text{ at random}
 
-    It is right on average, and exact where parameters do not interact. Updates that come in do not
-    matter. Each call needs a function: ``update(updates, state, params, hvp_fn=hvp_fn)``.
-    ``hvp_fn(params, vector)`` returns :math:`H` at the parameters times a tree like these, which
-    take float32 at least. Where there is no such function, the difference of two gradients makes
-    one, :math:`(\nabla f(p + \epsilon r) - \nabla f(p - \epsilon r)) / 2 \epsilon`. In a program of
-    JAX, ``obj_fn=loss`` does as well, which is differentiated twice.
+    It is right on average, and exact if parameters do not interact. The incoming updates do not
+    matter. Each call needs a function: ``update(updates, state, params, hvp_fn=hvp_fn)``, where
+    ``hvp_fn(params, vector)`` returns the Hessian at the parameters times a tree like these, in
+    float32 at least. If you have no such function, build one from the difference of two gradients:
+    :math:`(\nabla f(p + \epsilon r) - \nabla f(p - \epsilon r)) / 2 \epsilon`. In a JAX program you
+    can pass ``obj_fn=loss`` instead, which is differentiated twice.
 
     Args:
         random_seed: A seed or a key, as for :func:`gradmill.add_noise`; None for the seed 0.
@@ -99,7 +99,7 @@ def hutchinson_estimator_diag_hessian(random_seed: Any = None) -> GradientTransf
 
     Raises:
         TypeError: ``random_seed`` is neither a seed nor a key.
-        ValueError: From a call: there is no function.
+        ValueError: From a call: there is not a function.
 
     Example:
         >>> import numpy as np

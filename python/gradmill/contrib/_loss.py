@@ -15,7 +15,7 @@ def loss_of(extra: Mapping[str, Any], op: str) -> Any:
 
     Raises:
         ValueError: There is none.
-        TypeError: It is no real scalar.
+        TypeError: It is not a real scalar.
     """
     value = extra.get("value")
     if value is None:

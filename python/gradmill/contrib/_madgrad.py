@@ -27,7 +27,7 @@ class MadgradState(NamedTuple):
         count: Steps taken, a 0-d int32 array.
         grad_sum_sq: Weighted sums of squares of gradients, a tree like the parameters.
         s: Weighted sums of gradients, a tree like the parameters.
-        x0: The parameters at first.
+        x0: The initial parameters.
 
     Example:
         >>> import numpy as np
@@ -46,7 +46,7 @@ class MadgradState(NamedTuple):
 def scale_by_madgrad(
     learning_rate: ScalarOrSchedule, momentum: float = 0.9, eps: float = 1e-6
 ) -> GradientTransformation:
-    r"""Turn gradients into steps by dual averaging, with cube roots of sums of squares.
+    r"""Turn gradients into steps by dual averaging, with cube roots of sums of squares (MADGRAD).
 
     .. math::
         \lambda = (\gamma + \epsilon) \sqrt t, \quad
@@ -54,9 +54,9 @@ def scale_by_madgrad(
         \nu' = \nu + \lambda u^2, \quad
         u' = (1 - c) \left(x_0 - \frac{s'}{\sqrt[3]{\nu'} + \epsilon} - p\right)
 
-    with :math:`t` from 1. All gradients since the start count, the later ones for more. It does as
-    well as gradient descent with momentum on images and as Adam on text, where Adam's steps would
-    generalize badly or gradients are sparse. It takes less weight decay than others, often none.
+    Here :math:`t` counts from 1. All gradients since the start count, later ones more. It does as
+    well as gradient descent with momentum on images and as Adam on text. It needs less weight decay
+    than other optimizers, often none.
 
     Args:
         learning_rate: The learning rate :math:`\gamma`, a number or a schedule, not negative.
@@ -99,19 +99,22 @@ def madgrad(
     weight_decay: ScalarOrSchedule = 0.0,
     eps: float = 1e-6,
 ) -> GradientTransformationExtraArgs:
-    """MADGRAD: :func:`gradmill.add_decayed_weights`, then :func:`scale_by_madgrad`.
+    """MADGRAD: dual averaging with adaptive steps, for images and text alike.
+
+    :func:`gradmill.add_decayed_weights`, then :func:`scale_by_madgrad`.
 
     Args:
         learning_rate: A number or a schedule, not negative.
         momentum: The share of the old parameters, from 0 to below 1.
-        weight_decay: The multiple of the parameters that is added to gradients, or a schedule.
+        weight_decay: An L2 penalty, a number or a schedule: this multiple of the parameters is
+            added to the gradients.
         eps: Added to learning rates and to cube roots, not negative.
 
     Returns:
         The chain of the two. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

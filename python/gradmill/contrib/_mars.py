@@ -16,8 +16,7 @@ from gradmill.transforms._chain import chain
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import (
         GradientTransformation,
         GradientTransformationExtraArgs,
@@ -55,7 +54,7 @@ def scale_by_mars(
     max_norm: float | None = 1.0,
     mu_dtype: DTypeLike | None = None,
 ) -> GradientTransformation:
-    r"""Rescale gradients as Adam does, once a multiple of their change has reduced their variance.
+    r"""Rescale gradients as Adam does, after reducing their variance with the previous gradient.
 
     .. math::
         c &= g_t + \gamma \frac{\beta_1}{1 - \beta_1} (g_t - g_{t-1}), \qquad
@@ -64,26 +63,32 @@ def scale_by_mars(
         v' = \beta_2 v + (1 - \beta_2) \tilde c^2, \qquad
         u = \frac{m' / (1 - \beta_1^t)}{\sqrt{v' / (1 - \beta_2^t)} + \epsilon}
 
-    with :math:`t` from 1 and :math:`g_0 = g_1`; the norm is that of each leaf. This is the paper's
-    approximate form: :math:`g_{t-1}` is the gradient of the batch before, so that a step needs one
-    gradient, as Adam's does. Take it where batches are small beside their noise.
+    Here :math:`t` counts from 1 and :math:`g_0 = g_1`; the norm is that of each leaf. This is the
+    paper's approximate form: :math:`g_{t-1}` is the gradient of the previous batch, so a step needs
+    one gradient, like Adam's. Pick it if gradients are noisy because batches are small.
 
     Args:
-        b1: Decay of the first moment, from 0 to below 1.
-        b2: Decay of the second moment, from 0 to below 1.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. In [0,
+            1).
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1).
         gamma: The strength :math:`\gamma` of the correction, or a schedule of it; with 0 it is
             Adam with clipped gradients.
-        eps: Added outside the root, not negative.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
         max_norm: The largest norm :math:`r` of a corrected gradient, above 0; None for any.
-        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
-            that is of half precision.
+        mu_dtype: The dtype in which the first moments are stored. bfloat16 saves two bytes a
+            parameter, at little cost. None for the parameters' own dtype (float32 where that is 16
+            bits wide).
 
     Returns:
         A transformation with state :class:`ScaleByMarsState`, which has to see gradients, not
         updates of another one. It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is no dtype of floats.
+        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is not a float dtype.
         ValueError: A hyperparameter is out of bounds.
 
     Example:
@@ -107,7 +112,11 @@ def scale_by_mars(
         "eps": real("eps", eps, at_least=0),
         "max_norm": math.inf if max_norm is None else real("max_norm", max_norm, above=0),
     }
-    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), Slot("nu"), Slot("prev_grad"))
+    slots = (
+        Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"),
+        Slot("nu", coding="square"),
+        Slot("prev_grad", coding="signed"),
+    )
     return native(Spec(ops.scale_by_mars, ScaleByMarsState, hyper, slots))
 
 
@@ -126,26 +135,35 @@ def mars(
     """MARS-AdamW: AdamW on gradients whose variance is reduced.
 
     :func:`scale_by_mars`, then :func:`gradmill.add_decayed_weights`, then
-    :func:`gradmill.scale_by_learning_rate`. Its authors use AdamW for vectors;
-    :func:`gradmill.partition` does so here.
+    :func:`gradmill.scale_by_learning_rate`. Its authors use AdamW for vectors; combine the two with
+    :func:`gradmill.partition`.
 
     Args:
-        learning_rate: A number or a schedule; the paper's is 3e-3.
-        b1: Decay of the first moment, from 0 to below 1.
-        b2: Decay of the second moment, from 0 to below 1.
+        learning_rate: A number or a schedule; the paper uses 3e-3, higher than usual for AdamW.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. In [0,
+            1).
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1).
         gamma: The strength of the correction, or a schedule of it.
-        eps: Added outside the root, not negative.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
         max_norm: The largest norm of a leaf's corrected gradient, above 0; None for any.
-        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
-            that is of half precision.
-        weight_decay: The multiple of the parameters, or a schedule of it.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        mu_dtype: The dtype in which the first moments are stored. bfloat16 saves two bytes a
+            parameter, at little cost. None for the parameters' own dtype (float32 where that is 16
+            bits wide).
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule. A
+            step subtracts this multiple of the parameters, times the learning rate: with 0.1 and a
+            rate of 1e-3, one part in 10,000.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

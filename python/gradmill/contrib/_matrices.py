@@ -21,13 +21,13 @@ Axes: TypeAlias = "PyTree | Callable[[PyTree], PyTree] | None"
 
 
 class MuonDimensionNumbers(NamedTuple):
-    """Which axes of a parameter are the rows and the columns of a matrix.
+    """Which axes of a parameter are the rows and which are the columns of a matrix.
 
-    All other axes count matrices, each of which stands for itself.
+    All other axes enumerate matrices, each of which is treated separately.
 
     Attributes:
-        reduction_axis: The axis or the axes over which a layer adds up: the rows.
-        output_axis: The axis or the axes of what it gives: the columns.
+        reduction_axis: The axis or axes that a layer sums over: the rows.
+        output_axis: The axis or axes of its outputs: the columns.
 
     Example:
         >>> import gradmill as gm
@@ -63,11 +63,11 @@ def matrices_of(shape: tuple[int, ...], axes: Any) -> Matrices:
         raise ValueError("has no MuonDimensionNumbers; leave it out with masked or partition")
     rank = len(shape)
     if rank < 2:
-        raise ValueError(f"has {rank} axes, and a matrix two; leave it out with masked")
+        raise ValueError(f"has {rank} axes, but a matrix has two; leave it out with masked")
     if rank == 2:
         axes = MuonDimensionNumbers()
     elif axes is _DEFAULT:
-        raise ValueError(f"has {rank} axes; say by MuonDimensionNumbers which make a matrix")
+        raise ValueError(f"has {rank} axes; pass MuonDimensionNumbers to say which make a matrix")
     return seen_as(shape, axes)
 
 
@@ -82,7 +82,7 @@ def seen_as(shape: tuple[int, ...], axes: Any) -> Matrices:
         tuple(axis % rank for axis in ((own,) if isinstance(own, int) else own)) for own in axes
     )
     if len({*rows, *columns}) < len(rows) + len(columns):
-        raise ValueError(f"has an axis twice in {axes}")
+        raise ValueError(f"lists an axis twice in {axes}")
     batch = tuple(axis for axis in range(rank) if axis not in (*rows, *columns))
     number, height, width = (
         math.prod(shape[axis] for axis in own) for own in (batch, rows, columns)

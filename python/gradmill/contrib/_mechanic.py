@@ -26,12 +26,12 @@ class MechanicState(NamedTuple):
     """The state of :func:`mechanize`.
 
     Attributes:
-        base_optimizer_state: The state of the transformation inside.
+        base_optimizer_state: The state of the inner transformation.
         count: Steps taken, a 0-d int32 array.
-        r: Rewards, an array with an element for each decay.
-        m: Largest rewards of a step, likewise.
-        v: Sums of squares of rewards, likewise.
-        s: The scales, likewise; updates are multiplied by their sum.
+        r: Rewards, an array with one element per decay.
+        m: The largest reward of a step, one per decay.
+        v: Sums of squared rewards, one per decay.
+        s: The scales, one per decay; updates are multiplied by their sum.
         x0: The parameters at the first step.
 
     Example:
@@ -123,7 +123,7 @@ def mechanize(
     s_init: float = 1e-6,
     num_betas: int = 6,
 ) -> GradientTransformationExtraArgs:
-    r"""Learn by what to multiply the updates of a transformation.
+    r"""Learn the learning rate of any optimizer while it runs.
 
     .. math::
         h = \langle g + \lambda \, s \|g\| \, p / \|p\|, \Delta \rangle, \quad
@@ -135,23 +135,23 @@ def mechanize(
         s'_i = \frac{\frac{s_0}{n} m'_i + \max(0, r'_i)}{\sqrt{v'_i} + \epsilon}, \qquad
         p' = p_0 + s' (u - \Delta), \qquad \Delta = \frac{p_0 - p}{s + \epsilon}
 
-    :math:`s` is the sum of all :math:`s_i`, and :math:`\beta_i = 1 - 10^{-i}`. Give the
-    transformation inside a learning rate of 1, or a schedule that decays from there.
+    :math:`s` is the sum of all :math:`s_i`, and :math:`\beta_i = 1 - 10^{-i}`. Give the inner
+    optimizer a learning rate of 1, or a schedule that decays from 1.
 
     Args:
-        base_optimizer: The transformation; none that normalizes its updates.
+        base_optimizer: The optimizer to tune; not one that normalizes its updates.
         weight_decay: The share :math:`\lambda` of the parameters in gradients, for the rewards
             :math:`h` alone.
         eps: The number :math:`\epsilon` that keeps scales finite, not negative.
         s_init: The first scale :math:`s_0`, above 0.
-        num_betas: The number :math:`n` of decays, at least 1.
+        num_betas: The number :math:`n` of memories of different lengths, at least 1.
 
     Returns:
         A transformation with state :class:`MechanicState`, whose ``update`` needs ``params``. It
         runs on NumPy, the one inside as it does by itself.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
 
     Example:

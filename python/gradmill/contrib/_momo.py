@@ -112,24 +112,25 @@ def momo(
     weight_decay: float = 0.0,
     adapt_lower_bound: bool = False,
 ) -> GradientTransformationExtraArgs:
-    r"""Gradient descent with momentum, and a rate that a lower bound of the loss tells.
+    r"""MoMo: momentum with a step size derived from a lower bound of the loss.
 
     .. math::
         u = -\tau m', \qquad
         \tau = \min\left(\gamma, \frac{\max(\bar f' + \langle m', p \rangle - g' - f_*, 0)}
             {\|m'\|^2}\right)
 
-    Here :math:`m`, :math:`\bar f` and :math:`g` are averages of gradients, of losses and of
-    products of gradients and parameters: the numerator is how far a linear model of the loss, which
-    they make up, lies above its lower bound :math:`f_*`. It bears learning rates that are far too
-    large; pick it where a bound is known, as zero is for most losses.
+    Here :math:`m`, :math:`\bar f` and :math:`g` are running means of gradients, of losses, and of
+    inner products of gradients and parameters. Together they form a linear model of the loss, and
+    the numerator is how far that model lies above the lower bound :math:`f_*`. Learning rates that
+    are far too large do no harm. Pick it if you know a bound, such as zero for most losses.
 
-    Each step needs the loss, ``update(grads, state, params, value=loss)`` or
+    Each step needs the loss: ``update(grads, state, params, value=loss)`` or
     ``opt.step(grads, value=loss)``.
 
     Args:
-        learning_rate: The largest rate :math:`\gamma`, a number or a schedule, not negative.
-        beta: Decay of all three averages, from 0 to below 1.
+        learning_rate: The largest step size :math:`\gamma`, a number or a schedule, not negative.
+            The method lowers it by itself, so choose it generously.
+        beta: How much of the three running means each step keeps. In [0, 1).
         lower_bound: The lower bound :math:`f_*` of the loss.
         weight_decay: The number :math:`\lambda`; parameters shrink by
             :math:`1 / (1 + \gamma \lambda)` in each step. Not negative.
@@ -140,8 +141,8 @@ def momo(
         ``value``, and which turns the sign of gradients. It runs on NumPy.
 
     Raises:
-        TypeError: An argument is of the wrong kind; or, from a step, ``value`` is.
-        ValueError: A number is out of bounds or NaN; or, from a step, there is no ``value``.
+        TypeError: An argument has the wrong type; or, from a step, ``value`` is.
+        ValueError: A number is out of bounds or NaN; or, from a step, ``value`` is missing.
 
     Example:
         >>> import numpy as np

@@ -135,7 +135,7 @@ def momo_adam(
     weight_decay: float = 0.0,
     adapt_lower_bound: bool = False,
 ) -> GradientTransformationExtraArgs:
-    r"""Adam with a rate that a lower bound of the loss tells.
+    r"""MoMo-Adam: Adam with a step size derived from a lower bound of the loss.
 
     .. math::
         u = -\tau \frac{m'}{D}, \qquad
@@ -143,16 +143,20 @@ def momo_adam(
         \tau = \min\left(\frac{\gamma}{c}, \frac{\max(\bar f' + \langle m', p \rangle - g' - c f_*,
             0)}{\langle m', m' / D \rangle}\right)
 
-    with :math:`c = 1 - \beta_1^t` and :math:`t` from 1. All else is as in :func:`momo`, whose
-    momentum has Adam's preconditioner here.
+    with :math:`c = 1 - \beta_1^t`, and :math:`t` from 1. The rest is as in :func:`momo`, with
+    Adam's preconditioner for its momentum.
 
-    Each step needs the loss, ``update(grads, state, params, value=loss)`` or
+    Each step needs the loss: ``update(grads, state, params, value=loss)`` or
     ``opt.step(grads, value=loss)``.
 
     Args:
-        learning_rate: The largest rate :math:`\gamma`, a number or a schedule, not negative.
-        b1: Decay of the first moment, of losses and of products, from 0 to below 1.
-        b2: Decay of the second moment, from 0 to below 1.
+        learning_rate: The largest step size :math:`\gamma`, a number or a schedule, not negative.
+            The method lowers it by itself, so choose it generously.
+        b1: How much of the running means (of gradients, losses and inner products) each step keeps;
+            they span about ``1 / (1 - b1)`` steps. In [0, 1).
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1).
         eps: The number :math:`\epsilon` added outside the root, not negative.
         lower_bound: The lower bound :math:`f_*` of the loss.
         weight_decay: The number :math:`\lambda`; parameters shrink by
@@ -164,8 +168,8 @@ def momo_adam(
         ``value``, and which turns the sign of gradients. It runs on NumPy.
 
     Raises:
-        TypeError: An argument is of the wrong kind; or, from a step, ``value`` is.
-        ValueError: A number is out of bounds or NaN; or, from a step, there is no ``value``.
+        TypeError: An argument has the wrong type; or, from a step, ``value`` is.
+        ValueError: A number is out of bounds or NaN; or, from a step, ``value`` is missing.
 
     Example:
         >>> import numpy as np

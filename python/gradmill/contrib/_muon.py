@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from gradmill._data.types import PyTree, ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, PyTree, ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformationExtraArgs
     from gradmill.contrib._matrices import Axes, Matrices
     from gradmill.contrib._newton_schulz import Preconditioning
@@ -129,7 +128,7 @@ def scale_by_muon(
     preconditioning: Preconditioning = "frobenius",
     weight_dimension_numbers: PyTree | Callable[[PyTree], PyTree] | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Make momentum orthogonal: its singular values all come close to one.
+    r"""Orthogonalize the momentum of matrices: all its singular values come close to one.
 
     .. math::
         m' = \beta m + (1 - \beta) g, \qquad
@@ -137,16 +136,19 @@ def scale_by_muon(
         X_{k + 1} = a X_k + (b X_k X_k^\top + c (X_k X_k^\top)^2) X_k, \qquad
         u = X_n
 
-    :math:`\hat m` is the momentum with its bias corrected, one step ahead for Nesterov's.
+    :math:`\hat m` is the bias-corrected momentum, one step ahead with Nesterov. Every direction of
+    a matrix then moves by the same amount. Use it for the hidden layers of a network; :func:`muon`
+    leaves everything else to AdamW.
 
     Args:
         ns_coeffs: The coefficients :math:`(a, b, c)` of all iterations, or a row for each.
         ns_steps: The number :math:`n` of iterations; where there are rows, at least as many.
-        beta: The decay :math:`\beta`, at least 0 and below 1.
+        beta: How much of momentum each step keeps, :math:`\beta`, in [0, 1). 0.95 spans 20 steps.
         eps: Added to the norm, not negative.
-        mu_dtype: The dtype of momentum; None for the parameters' own, or float32 where that is of
-            half precision.
-        nesterov: Whether to use Nesterov's momentum.
+        mu_dtype: The dtype in which momentum is stored. bfloat16 saves two bytes a parameter. None
+            for the parameters' own dtype (float32 where that is 16 bits wide).
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
         adaptive: Whether to multiply updates by their inner product with momentum.
         preconditioning: What makes singular values at most one: ``"frobenius"`` for a division by
             the norm of all elements; ``"spectral"`` by the largest singular value, which is slow;
@@ -161,10 +163,11 @@ def scale_by_muon(
         those of its BLAS, and depend on that in their last bits.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
-        ValueError: A number is out of bounds or NaN, ``ns_coeffs`` has another shape, or there is
-            no such ``preconditioning``.
-        LeafValueError: From ``update``: a leaf is no matrix, and nothing says how it is made up.
+        TypeError: An argument has the wrong type.
+        ValueError: A number is out of bounds or NaN, ``ns_coeffs`` has the wrong shape, or
+            ``preconditioning`` is unknown.
+        LeafValueError: From ``update``: a leaf is not a matrix, and nothing says which of its axes
+            are rows and columns.
         TreeError: From ``update``: ``weight_dimension_numbers`` has another structure.
 
     Example:
@@ -218,7 +221,7 @@ def preset(ns_coeffs: Coefficients | str) -> Coefficients:
     """Coefficients by their name, or as they are.
 
     Raises:
-        ValueError: There are none of this name.
+        ValueError: The name is unknown.
     """
     if not isinstance(ns_coeffs, str):
         return ns_coeffs
@@ -274,26 +277,32 @@ def muon(
 ) -> GradientTransformationExtraArgs:
     r"""Muon for matrices, AdamW for all other parameters.
 
-    Matrices: :func:`scale_by_muon`, then a factor of :math:`\sqrt{\max(1, n / m)}` for :math:`m`
-    rows and :math:`n` columns, :func:`add_decayed_weights` and :func:`scale_by_learning_rate`.
+    Matrices get :func:`scale_by_muon`, then a factor of :math:`\sqrt{\max(1, n / m)}` for :math:`m`
+    rows and :math:`n` columns, then :func:`add_decayed_weights` and :func:`scale_by_learning_rate`.
+    Pick it for the hidden layers of transformers and other large networks. Leave embeddings and
+    output layers to Adam: name the matrices in ``muon_weight_dimension_numbers``.
 
     Args:
-        learning_rate: A number or a schedule.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
         ns_coeffs: The coefficients, as for :func:`scale_by_muon`, or ``"standard"`` or ``"dion"``.
         ns_steps: The number of iterations.
-        beta: Decay of momentum, at least 0 and below 1.
+        beta: How much of momentum each step keeps, in [0, 1). 0.95 spans 20 steps.
         eps: Added to norms of matrices, and in Adam outside the root.
-        weight_decay: The multiple of the matrices, or a schedule of it.
+        weight_decay: How strongly matrices are pulled towards zero, a number or a schedule, as in
+            :func:`gradmill.adamw`.
         weight_decay_mask: Which of them decay, as for :func:`add_decayed_weights`.
         mu_dtype: The dtype of momentum and of Adam's first moments, as for :func:`scale_by_muon`.
-        nesterov: Whether to use Nesterov's momentum, in both.
+        nesterov: Whether to use Nesterov momentum, for the matrices and in Adam.
         adaptive: Whether to multiply updates by their inner product with momentum.
         preconditioning: As for :func:`scale_by_muon`.
-        adam_b1: Decay of Adam's first moment.
-        adam_b2: Decay of Adam's second moment.
-        adam_eps_root: Added inside the root.
-        adam_weight_decay: The multiple of the other parameters, or a schedule of it.
-        adam_learning_rate: The learning rate of these; None for the same.
+        adam_b1: ``b1`` of Adam, for the other parameters.
+        adam_b2: ``b2`` of Adam, for the other parameters.
+        adam_eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the
+            step finite, for meta-learning.
+        adam_weight_decay: The weight decay of the parameters that Adam updates, a number or a
+            schedule.
+        adam_learning_rate: The learning rate of the parameters that Adam updates; None for the same
+            one.
         muon_weight_dimension_numbers: A tree with a :class:`MuonDimensionNumbers` for each matrix,
             of two axes or more, and None for each other parameter; or a function of the parameters
             that returns one. None for all parameters with two axes.
@@ -305,9 +314,8 @@ def muon(
         Its ``update`` needs ``params``. The first part runs on NumPy, the second natively.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
-        ValueError: A number is out of bounds or NaN, or there is no such preset or
-            ``preconditioning``.
+        TypeError: An argument has the wrong type.
+        ValueError: A number is out of bounds or NaN, or a preset or ``preconditioning`` is unknown.
         LeafValueError: From ``update``: a leaf cannot be seen as matrices.
         TreeError: ``muon_weight_dimension_numbers`` has another structure.
 

@@ -15,12 +15,12 @@ NormalizeState = EmptyState
 
 @recorded
 def normalize() -> GradientTransformation:
-    r"""Divide updates by the norm of all leaves together.
+    r"""Divide updates by the norm over all leaves.
 
     .. math:: u' = u / \lVert u \rVert
 
-    That is :func:`gradmill.normalize_by_update_norm` without an epsilon. It is for the steps of
-    :func:`sam` away from the minimum, whose length is a hyperparameter.
+    This is :func:`gradmill.normalize_by_update_norm` without an epsilon. It is meant for the ascent
+    of :func:`sam`, whose length is a hyperparameter.
 
     Returns:
         A transformation with state ``EmptyState()``. It costs one more read of the updates. Those

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from gradmill._data.types import PyTree, ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, PyTree, ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformationExtraArgs
     from gradmill.contrib._matrices import Axes, Matrices
     from gradmill.contrib._muon import Coefficients
@@ -101,7 +100,7 @@ def scale_by_normuon(
     weight_dimension_numbers: PyTree | Callable[[PyTree], PyTree] | None = None,
     consistent_rms: float = 0.2,
 ) -> GradientTransformationExtraArgs:
-    r"""Make momentum orthogonal, then divide each neuron's part by what its size has been.
+    r"""Orthogonalize momentum, then divide each neuron's part by its recent size.
 
     .. math::
         O = \operatorname{Muon}(g), \qquad
@@ -109,19 +108,20 @@ def scale_by_normuon(
         \hat O_{ij} = \frac{O_{ij}}{\sqrt{v_j'} + \epsilon}, \qquad
         u = r \sqrt{m n} \, \frac{\hat O}{\lVert \hat O \rVert}
 
-    for a matrix of :math:`m` rows and :math:`n` columns, a column for each output of a layer: a
-    neuron. All singular values of Muon's updates are alike, but the norms of their columns are
-    not, and some neurons take over; here they move alike, at the cost of a number for each.
+    for a matrix of :math:`m` rows and :math:`n` columns, with one column per output of a layer: a
+    neuron. Muon's updates have equal singular values, but their columns have unequal norms, so some
+    neurons dominate. Here they all move alike, at the cost of one number each.
 
     Args:
         ns_coeffs: The coefficients of the iterations, as for :func:`scale_by_muon`.
         ns_steps: The number of iterations.
-        beta: Decay of momentum, at least 0 and below 1.
-        b2: Decay :math:`\beta_2` of mean squares, at least 0 and below 1.
+        beta: How much of momentum each step keeps, in [0, 1). 0.95 spans 20 steps.
+        b2: How much of each neuron's running mean square each step keeps, :math:`\beta_2`. In [0,
+            1).
         eps: Added to roots and norms, not negative.
-        mu_dtype: The dtype of momentum; None for the parameters' own, or float32 where that is of
-            half precision.
-        nesterov: Whether to use Nesterov's momentum, as the authors' code does and the paper does
+        mu_dtype: The dtype in which momentum is stored. bfloat16 saves two bytes a parameter. None
+            for the parameters' own dtype (float32 where that is 16 bits wide).
+        nesterov: Whether to use Nesterov momentum, as the authors' code does and the paper does
             not.
         preconditioning: As for :func:`scale_by_muon`.
         weight_dimension_numbers: A :class:`MuonDimensionNumbers` for each leaf with more than two
@@ -134,10 +134,11 @@ def scale_by_normuon(
         A chain with the states :class:`MuonState` and :class:`NorMuonState`. It runs on NumPy.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
-        ValueError: A number is out of bounds or NaN, ``ns_coeffs`` has another shape, or there is
-            no such ``preconditioning``.
-        LeafValueError: A leaf is no matrix, and nothing says how it is made up.
+        TypeError: An argument has the wrong type.
+        ValueError: A number is out of bounds or NaN, ``ns_coeffs`` has the wrong shape, or
+            ``preconditioning`` is unknown.
+        LeafValueError: A leaf is not a matrix, and nothing says which of its axes are rows and
+            columns.
         TreeError: ``weight_dimension_numbers`` has another structure.
 
     Example:
@@ -198,27 +199,31 @@ def normuon(
 ) -> GradientTransformationExtraArgs:
     """NorMuon for matrices, AdamW for all other parameters.
 
-    Matrices: :func:`scale_by_normuon`, :func:`gradmill.add_decayed_weights` and
-    :func:`gradmill.scale_by_learning_rate`. As updates are as large as Adam's, one learning rate
-    may do for both; :func:`muon` is the same without a look at neurons.
+    Matrices get :func:`scale_by_normuon`, :func:`gradmill.add_decayed_weights` and
+    :func:`gradmill.scale_by_learning_rate`. Updates are as large as Adam's, so one learning rate
+    may do for both. :func:`muon` is the same without the normalization of neurons.
 
     Args:
-        learning_rate: A number or a schedule.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
         ns_coeffs: The coefficients, as for :func:`scale_by_muon`, or ``"standard"`` or ``"dion"``.
         ns_steps: The number of iterations.
-        beta: Decay of momentum, at least 0 and below 1.
-        b2: Decay of the mean squares of neurons, at least 0 and below 1.
+        beta: How much of momentum each step keeps, in [0, 1). 0.95 spans 20 steps.
+        b2: How much of each neuron's running mean square each step keeps. In [0, 1).
         eps: Added to roots and norms of matrices, and in Adam outside the root.
-        weight_decay: The multiple of the matrices, or a schedule of it.
+        weight_decay: How strongly matrices are pulled towards zero, a number or a schedule, as in
+            :func:`gradmill.adamw`.
         weight_decay_mask: Which of them decay, as for :func:`gradmill.add_decayed_weights`.
         mu_dtype: The dtype of momentum and of Adam's first moments, as for :func:`scale_by_muon`.
-        nesterov: Whether to use Nesterov's momentum, in both.
+        nesterov: Whether to use Nesterov momentum, for the matrices and in Adam.
         preconditioning: As for :func:`scale_by_muon`.
-        adam_b1: Decay of Adam's first moment.
-        adam_b2: Decay of Adam's second moment.
-        adam_eps_root: Added inside the root.
-        adam_weight_decay: The multiple of the other parameters, or a schedule of it.
-        adam_learning_rate: The learning rate of these; None for the same.
+        adam_b1: ``b1`` of Adam, for the other parameters.
+        adam_b2: ``b2`` of Adam, for the other parameters.
+        adam_eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the
+            step finite, for meta-learning.
+        adam_weight_decay: The weight decay of the parameters that Adam updates, a number or a
+            schedule.
+        adam_learning_rate: The learning rate of the parameters that Adam updates; None for the same
+            one.
         weight_dimension_numbers: A tree with a :class:`MuonDimensionNumbers` for each matrix, of
             two axes or more, and None for each other parameter; or a function of the parameters
             that returns one. None for all parameters with two axes.
@@ -230,10 +235,9 @@ def normuon(
         NumPy, the second natively.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
-        ValueError: A number is out of bounds or NaN, or there is no such preset or
-            ``preconditioning``.
-        LeafValueError: A leaf cannot be seen as matrices.
+        TypeError: An argument has the wrong type.
+        ValueError: A number is out of bounds or NaN, or a preset or ``preconditioning`` is unknown.
+        LeafValueError: A leaf cannot be split into matrices.
         TreeError: ``weight_dimension_numbers`` has another structure.
 
     Example:

@@ -32,7 +32,7 @@ def real_number(value: Any) -> Any:
 
 
 def branch(condition: Any, yes: Callable[..., Any], no: Callable[..., Any], *args: Any) -> Any:
-    """What one of two functions makes of arrays; in a program of JAX, the other does not run."""
+    """What one of two functions makes of arrays; in a JAX program, the other does not run."""
     if is_traced(condition):
         jax: Any = sys.modules["jax"]
         return jax.lax.cond(condition, yes, no, *args)

@@ -43,7 +43,8 @@ def polyak_step(
         model: The model.
         bound: The lower bound of the loss so far.
         rate: The largest rate.
-        weight_decay: The multiple of the parameters.
+        weight_decay: How strongly parameters are pulled towards zero: this multiple of them is
+            added to the update before the learning rate.
         lower_bound: What the bound never falls below.
         adapts: Whether it moves.
     """

@@ -26,7 +26,7 @@ class DifferentiallyPrivateAggregateState(NamedTuple):
     """The state of :func:`differentially_private_aggregate`.
 
     Attributes:
-        rng_key: The key of the random numbers to come, an array of two uint32.
+        rng_key: The key of the next random numbers, an array of two uint32.
 
     Example:
         >>> import numpy as np
@@ -69,34 +69,34 @@ def _update(
 def differentially_private_aggregate(
     l2_norm_clip: float, noise_multiplier: float, key: Any = None, *, seed: Any = None
 ) -> GradientTransformation:
-    r"""Average the gradients of examples such that none of them can be told from the result.
+    r"""Average clipped gradients and add noise, so that no single example shows in the result.
 
     .. math::
         \frac{1}{B} \left( \sum_{b=1}^B \min\left(\frac{C}{\lVert g_b \rVert}, 1\right) g_b
         + C \sigma z \right), \qquad z \sim \mathcal N(0, 1)
 
-    It has to stand first in a chain: what comes in has a first axis of examples, which what goes
-    out has no more. How private it is depends on the noise, the share of examples in a batch and
-    the number of steps; an accountant for Gaussian noise says by how much. An example with an
-    infinity or a NaN in its gradients makes a NaN, which :func:`gradmill.zero_nans` in front does
-    away with.
+    Put it first in a chain: incoming gradients have a leading axis of examples, and outgoing ones
+    do not. How private the result is depends on the noise, the sampling rate and the number of
+    steps; use an accountant for Gaussian noise to find out. An example with an infinity or a NaN in
+    its gradients makes a NaN; put :func:`gradmill.zero_nans` before it to avoid that.
 
-    Norms and sums are those of :func:`gradmill.per_example_global_norm_clip`, which makes no array
-    of the size of what comes in. The noise is that of ``jax.random`` for the same seed (threefry),
-    to within a few roundings, and may be foreseen by who knows the seed.
+    Norms and sums are those of :func:`gradmill.per_example_global_norm_clip`, which allocates
+    nothing of the size of the input. The noise is that of ``jax.random`` for the same seed
+    (threefry), to within a few roundings. Whoever knows the seed can predict it.
 
     Args:
-        l2_norm_clip: The bound :math:`C` of an example's norm, not negative.
-        noise_multiplier: The standard deviation :math:`\sigma` in multiples of the bound, not
-            negative.
+        l2_norm_clip: The largest norm :math:`C` that one example's gradients may have, not
+            negative. It sets the scale of the noise too.
+        noise_multiplier: The standard deviation :math:`\sigma` of the noise in units of
+            ``l2_norm_clip``, not negative. Larger is more private.
         key: A seed or a key, as for :func:`gradmill.add_noise`; None for the seed 0.
-        seed: Another name for ``key``.
+        seed: ``key`` by another name.
 
     Returns:
         A transformation with state :class:`DifferentiallyPrivateAggregateState`.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds, or both ``key`` and ``seed`` are given.
 
     Example:
@@ -128,26 +128,28 @@ def dpsgd(
     *,
     seed: Any = None,
 ) -> GradientTransformationExtraArgs:
-    """Gradient descent by private averages of the gradients of examples.
+    """DP-SGD: differentially private gradient descent.
 
-    :func:`differentially_private_aggregate`, then :func:`gradmill.trace` if there is momentum, then
-    :func:`gradmill.scale_by_learning_rate`. Gradients have a first axis of examples.
+    :func:`differentially_private_aggregate`, then :func:`gradmill.trace` with momentum, then
+    :func:`gradmill.scale_by_learning_rate`. Gradients have a leading axis of examples.
 
     Args:
-        learning_rate: A number or a schedule.
-        l2_norm_clip: The bound of an example's norm, not negative.
-        noise_multiplier: The standard deviation of the noise in multiples of the bound, not
-            negative.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        l2_norm_clip: The largest norm that one example's gradients may have, not negative. It sets
+            the scale of the noise too.
+        noise_multiplier: The standard deviation of the noise in units of ``l2_norm_clip``, not
+            negative. Larger is more private.
         key: A seed or a key, as for :func:`gradmill.add_noise`; None for the seed 0.
-        momentum: Decay of the momentum; None for none.
-        nesterov: Whether to use Nesterov's momentum.
-        seed: Another name for ``key``.
+        momentum: How much of the running sum of updates each step keeps; None for no momentum.
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
+        seed: ``key`` by another name.
 
     Returns:
         The chain of the three.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds, or both ``key`` and ``seed`` are given.
 
     Example:

@@ -24,7 +24,7 @@ class ProdigyState(NamedTuple):
         exp_avg: First moments, a tree like the parameters.
         exp_avg_sq: Second moments, a tree like the parameters.
         grad_sum: Weighted sums of gradients, a tree like the parameters.
-        params0: The parameters at first.
+        params0: The initial parameters.
         estim_lr: The estimated distance, a 0-d array.
         numerator_weighted: The weighted sum that it is estimated from, a 0-d array.
         count: Steps taken, a 0-d int32 array.
@@ -56,7 +56,7 @@ def prodigy(
     weight_decay: float = 0.0,
     safeguard_warmup: bool = False,
 ) -> GradientTransformationExtraArgs:
-    r"""Adam that estimates its learning rate, from how far parameters have come and where to.
+    r"""Prodigy: Adam that finds its own learning rate.
 
     .. math::
         r' = \beta_3 r + \tfrac{d}{d_0} \gamma d \, \langle g, p_0 - p \rangle, \quad
@@ -65,25 +65,33 @@ def prodigy(
         u = -\gamma d \, m' / (\sqrt{v'} + d' \epsilon)
 
     :math:`m` and :math:`v` are Adam's moments of :math:`d \, g`, and :math:`\gamma` is the learning
-    rate times both bias corrections. It needs no tuned learning rate: leave that at 1, or at a
-    schedule that ends with 1 or comes from it.
+    rate times both bias corrections. The estimate :math:`d` grows with the distance that parameters
+    have moved. Leave the learning rate at 1, or use a schedule that starts from 1 or warms up to
+    it.
 
     Args:
-        learning_rate: A number or a schedule, which multiplies the estimate.
-        betas: Decays of both moments, each at least 0 and below 1.
-        beta3: Decay :math:`\beta_3` of the sums; None for the root of the second of ``betas``.
+        learning_rate: A number or a schedule that multiplies the estimate. Leave it at 1, or let it
+            decay.
+        betas: How much of the two running means (of gradients and of their squares) each step
+            keeps, each in [0, 1).
+        beta3: How much of the sums each step keeps, :math:`\beta_3`; None for the root of the
+            second of ``betas``.
         eps: The number :math:`\epsilon` added outside the root, not negative.
-        estim_lr0: The first estimate :math:`d_0`, above 0. Better far too small than too large.
-        estim_lr_coef: The factor :math:`c`.
-        weight_decay: The multiple of the parameters, which the learning rate multiplies.
-        safeguard_warmup: Whether to leave the learning rate out of :math:`s`, as a warm-up needs.
+        estim_lr0: The first estimate :math:`d_0`, above 0. It grows by itself: far too small is
+            better than too large.
+        estim_lr_coef: The factor :math:`c` of the estimate. Lower it (0.5) if training is unstable,
+            raise it (2) if it is slow.
+        weight_decay: How strongly parameters are pulled towards zero: a step subtracts this
+            multiple of them, times the learning rate.
+        safeguard_warmup: Whether to leave the learning rate out of :math:`s`. Set it if the
+            learning rate warms up.
 
     Returns:
         A transformation with state :class:`ProdigyState`, whose ``update`` needs ``params`` and
         which turns the sign of gradients. While all gradients are zero the estimate stays.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
 
     Example:

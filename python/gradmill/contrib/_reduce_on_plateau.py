@@ -25,10 +25,10 @@ class ReduceLROnPlateauState(NamedTuple):
     """The state of :func:`reduce_on_plateau`.
 
     Attributes:
-        scale: What updates are multiplied by, a 0-d array.
-        best_value: The least average loss so far, a 0-d array.
-        plateau_count: Averages in a row that were not better, a 0-d int32 array.
-        cooldown_count: Averages to come that do not count, a 0-d int32 array.
+        scale: The factor of the updates, a 0-d array.
+        best_value: The lowest average loss so far, a 0-d array.
+        plateau_count: How many averages in a row did not improve, a 0-d int32 array.
+        cooldown_count: How many more averages to ignore, a 0-d int32 array.
         count: Losses in the average that is being formed, a 0-d int32 array.
         avg_value: That average, a 0-d array.
 
@@ -132,33 +132,35 @@ def reduce_on_plateau(
     accumulation_size: int = 1,
     min_scale: float = 0.0,
 ) -> GradientTransformationExtraArgs:
-    r"""Multiply updates by a number that falls whenever the loss does so no more.
+    r"""Multiply updates by a scale that is reduced whenever the loss stops improving.
 
-    A loss is better than the best one so far if it is less than :math:`(1 - r) f - a`, with the
-    tolerances :math:`r` and :math:`a`. After ``patience`` of them in a row that are not, the
-    number, which begins with 1, is multiplied by ``factor``. Put it behind an optimizer in a chain;
-    pick it where nobody knows in advance when a learning rate should fall.
+    A loss counts as an improvement if it is less than :math:`(1 - r) f - a`, with the best loss
+    :math:`f` and the tolerances :math:`r` and :math:`a`. After ``patience`` losses in a row without
+    improvement, the scale, which starts at 1, is multiplied by ``factor``. Put it after an
+    optimizer in a chain; pick it if nobody knows in advance when the learning rate should fall.
 
-    Each step needs the loss, ``update(grads, state, params, value=loss)`` or
-    ``opt.step(grads, value=loss)``. Losses of batches are noisy: let ``accumulation_size`` of them
-    make up an average. Such an average is what counts in all the above then.
+    Each step needs the loss: ``update(grads, state, params, value=loss)`` or
+    ``opt.step(grads, value=loss)``. Losses of batches are noisy: average ``accumulation_size`` of
+    them, and the average is what counts in all of the above.
 
     Args:
-        factor: What the number is multiplied by, between 0 and 1.
-        patience: After how many losses that are not better it falls, at least 1.
-        rtol: The tolerance in multiples of the best loss, from 0 to 1.
-        atol: The tolerance as it is, not negative. One of both is above zero.
-        cooldown: How many losses do not count after it fell.
-        accumulation_size: The number of losses in an average, at least 1.
-        min_scale: What it never falls below, not negative.
+        factor: The factor of each reduction, between 0 and 1.
+        patience: How many losses in a row may fail to improve before the scale is reduced, at least
+            1.
+        rtol: How much better than the best loss a loss has to be, relative to it, from 0 to 1.
+        atol: How much better than the best loss a loss has to be, absolutely. Not negative; one of
+            the two tolerances must be above 0.
+        cooldown: How many losses to ignore after a reduction.
+        accumulation_size: How many losses to average before they are compared, at least 1.
+        min_scale: The scale never falls below this. Not negative.
 
     Returns:
         A transformation with state :class:`ReduceLROnPlateauState`, whose ``update`` needs
         ``value``. It does not change the sign.
 
     Raises:
-        TypeError: An argument is of the wrong kind; or, from a step, ``value`` is.
-        ValueError: An argument is out of bounds; or, from a step, there is no ``value``.
+        TypeError: An argument has the wrong type; or, from a step, ``value`` is.
+        ValueError: An argument is out of bounds; or, from a step, ``value`` is missing.
 
     Example:
         >>> import numpy as np

@@ -137,28 +137,28 @@ def sam(
     opaque_mode: bool = False,
     batch_axis_name: str | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Take gradients where the loss near the parameters is high, to end where it is flat.
+    r"""SAM: take gradients where the loss nearby is high, to end up in a flat minimum.
 
     .. math:: \hat p = p - u_{\mathrm{adv}}(\nabla f(p)), \qquad p' = p + u(\nabla f(\hat p))
 
-    A round is ``sync_period - 1`` steps of the adversary against their sign, away from the minimum,
-    and then a step of the optimizer from where the round began. Flat minima generalize better, at
-    the cost of twice as many gradients.
+    A round is ``sync_period - 1`` steps of ascent, away from the minimum, and then one step of the
+    optimizer from where the round began. Flat minima generalize better, at the cost of twice as
+    many gradients.
 
-    In the usual mode a round is as many updates: parameters between them are those of the
-    adversary, and each has to get gradients at the parameters that it left. In opaque mode a round
-    is one update, which needs a function: ``update(grads, state, params, grad_fn=grad_fn)``.
-    ``grad_fn(params, step)`` returns gradients at other parameters, with ``step`` from 0; these
-    come in float32 at least.
+    In the usual mode each of these steps is one update, and each needs the gradients at the
+    parameters that the last one left. In opaque mode a round is a single update, which needs a
+    function: ``update(grads, state, params, grad_fn=grad_fn)``. ``grad_fn(params, step)`` returns
+    gradients at other parameters, with ``step`` from 0; these parameters are float32 at least.
 
     Args:
-        optimizer: The transformation that approaches the minimum.
-        adv_optimizer: That of the adversary, as if it approached the minimum as well:
+        optimizer: The optimizer that descends, such as ``gradmill.sgd(0.1)``.
+        adv_optimizer: The optimizer of the ascent, written as if it descended:
             ``chain(contrib.normalize(), sgd(rho))`` for the algorithm of the paper.
-        sync_period: The number of steps in a round, at least 1.
-        reset_state: Whether the adversary begins each round with a new state.
-        opaque_mode: Whether a round is one update.
-        batch_axis_name: None. Average gradients over devices before they come in.
+        sync_period: The number of gradients in a round, at least 1; 2 is one ascent and one
+            descent.
+        reset_state: Whether the ascent starts each round with fresh state.
+        opaque_mode: Whether one call of ``update`` is a whole round; it then needs ``grad_fn``.
+        batch_axis_name: None. Average gradients over devices before you pass them in.
 
     Returns:
         A transformation with state :class:`SAMState`, whose ``update`` needs ``params``, and
@@ -166,7 +166,7 @@ def sam(
         NumPy, those inside as they do by themselves.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``sync_period`` is less than 1, or ``batch_axis_name`` not None; or, from a step
             in opaque mode, there is no ``grad_fn``.
 
@@ -192,7 +192,7 @@ def sam(
         raise TypeError(f"sync_period must be an integer, got {sync_period!r:.80}")
     if batch_axis_name is not None:
         raise ValueError(
-            "sam takes no batch_axis_name: average gradients over devices before they come in"
+            "sam takes no batch_axis_name: average gradients over devices before you pass them in"
         )
     hyper = {
         "optimizer": with_extra_args_support(optimizer),

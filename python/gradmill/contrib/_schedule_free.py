@@ -33,12 +33,12 @@ class ScheduleFreeState(NamedTuple):
     """The state of :func:`schedule_free`.
 
     Attributes:
-        b1: The share of the average in the parameters, a 0-d array.
+        b1: How far parameters lie towards the average, a 0-d array.
         weight_sum: The sum of the weights so far, a 0-d array.
         step_count: One more than the number of steps taken, a 0-d int32 array.
         max_lr: The largest learning rate so far, a 0-d array.
-        base_optimizer_state: The state of the transformation inside.
-        z: What that moves, a tree like the parameters.
+        base_optimizer_state: The state of the inner transformation.
+        z: The iterates of the inner transformation, a tree like the parameters.
 
     Example:
         >>> import numpy as np
@@ -104,7 +104,7 @@ def schedule_free(
     weight_lr_power: float = 2.0,
     state_dtype: DTypeLike | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Average the iterates of a transformation instead of decaying its learning rate.
+    r"""Average the iterates of an optimizer instead of decaying its learning rate.
 
     .. math::
         z' = z + u, \qquad
@@ -112,25 +112,28 @@ def schedule_free(
         p' = b_1 \, x' + (1 - b_1) \, z', \qquad
         c = w_t / \sum_{s \le t} w_s, \quad w_t = (\max_{s \le t} \gamma_s)^k
 
-    :math:`u` is the update of the transformation for gradients at the parameters :math:`p`; the
-    average :math:`x`, which :func:`schedule_free_eval_params` gives, is what to evaluate with. It
-    takes the place of momentum, so the transformation inside should have none.
+    :math:`u` is the update of the inner optimizer for gradients at the parameters :math:`p`.
+    Evaluate with the average :math:`x`, which :func:`schedule_free_eval_params` returns. Averaging
+    replaces momentum, so the inner optimizer should have none. Pick it if the length of the run is
+    not known in advance.
 
     Args:
         base_optimizer: The transformation, with the same learning rate.
-        learning_rate: The learning rate :math:`\gamma`, a number, or a schedule that warms up and
-            then stays. It is called with counts from 1, that inside with counts from 0.
-        b1: The share :math:`b_1` of the average in the parameters, above 0 and at most 1.
+        learning_rate: The learning rate :math:`\gamma`: a number, or a schedule that warms up and
+            then stays constant (no decay is needed). It is called with counts from 1; the schedule
+            of ``base_optimizer`` is called with counts from 0.
+        b1: How far the point at which gradients are taken lies towards the average, :math:`b_1`,
+            above 0 and at most 1. It plays the part of momentum: 0.9 is usual, 0.98 for long runs.
         weight_lr_power: The power :math:`k` of the learning rate by which a step weighs.
-        state_dtype: The dtype of :math:`z`; None for the parameters' own, or float32 where that is
-            of half precision.
+        state_dtype: The dtype in which :math:`z` is stored. None for the parameters' own dtype
+            (float32 where that is 16 bits wide).
 
     Returns:
         A transformation with state :class:`ScheduleFreeState`, whose ``update`` needs ``params``.
         It is one pass with the one inside.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``b1`` is out of bounds, or a number is NaN.
 
     Example:
@@ -175,21 +178,23 @@ def schedule_free_sgd(
     weight_lr_power: float = 2.0,
     state_dtype: DTypeLike | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Gradient descent inside of :func:`schedule_free`.
+    """Gradient descent without a learning rate schedule, by :func:`schedule_free`.
 
     Args:
-        learning_rate: The learning rate.
+        learning_rate: The learning rate. No decay is needed; set ``warmup_steps`` for a warm-up.
         warmup_steps: In how many steps it rises from zero; None for none.
-        b1: The share of the average in the parameters, above 0 and at most 1.
-        weight_decay: The multiple of the parameters that is added to gradients; None for none.
+        b1: How far the point at which gradients are taken lies towards the average, above 0 and at
+            most 1. It plays the part of momentum: 0.9 is usual, 0.98 for long runs.
+        weight_decay: An L2 penalty: this multiple of the parameters is added to the gradients; None
+            for none.
         weight_lr_power: The power of the learning rate by which a step weighs.
-        state_dtype: The dtype of the iterates, as for :func:`schedule_free`.
+        state_dtype: The dtype in which the iterates are stored, as for :func:`schedule_free`.
 
     Returns:
         A transformation with state :class:`ScheduleFreeState`, whose ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``b1`` is out of bounds, or a number is NaN.
 
     Example:
@@ -223,23 +228,28 @@ def schedule_free_adamw(
     weight_lr_power: float = 2.0,
     state_dtype: DTypeLike | None = None,
 ) -> GradientTransformationExtraArgs:
-    """AdamW without its first moment inside of :func:`schedule_free`.
+    """AdamW without a learning rate schedule, by :func:`schedule_free`.
 
     Args:
-        learning_rate: The learning rate.
+        learning_rate: The learning rate. No decay is needed; set ``warmup_steps`` for a warm-up.
         warmup_steps: In how many steps it rises from zero; None for none.
-        b1: The share of the average in the parameters, above 0 and at most 1.
-        b2: Decay of the second moment.
-        eps: Added outside the root.
-        weight_decay: The multiple of the parameters, which the learning rate multiplies.
+        b1: How far the point at which gradients are taken lies towards the average, above 0 and at
+            most 1. It plays the part of momentum: 0.9 is usual, 0.98 for long runs.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
+        weight_decay: How strongly parameters are pulled towards zero: a step subtracts this
+            multiple of them, times the learning rate.
         weight_lr_power: The power of the learning rate by which a step weighs.
-        state_dtype: The dtype of the iterates, as for :func:`schedule_free`.
+        state_dtype: The dtype in which the iterates are stored, as for :func:`schedule_free`.
 
     Returns:
         A transformation with state :class:`ScheduleFreeState`, whose ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``b1`` or ``b2`` is out of bounds, or a number is NaN.
 
     Example:
@@ -275,7 +285,7 @@ def schedule_free_eval_params(state: ScheduleFreeState, params: PyTree) -> PyTre
         A tree of new arrays in the parameters' dtypes.
 
     Raises:
-        TypeError: ``state`` is none of :func:`schedule_free`.
+        TypeError: ``state`` is not a state of :func:`schedule_free`.
         TreeError: ``params`` has another structure.
 
     Example:

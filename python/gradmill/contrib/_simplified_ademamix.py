@@ -13,8 +13,7 @@ from gradmill.transforms import add_decayed_weights, scale_by_learning_rate
 from gradmill.transforms._chain import chain
 
 if TYPE_CHECKING:
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import (
         GradientTransformation,
         GradientTransformationExtraArgs,
@@ -56,17 +55,24 @@ def scale_by_simplified_ademamix(
         m' = \beta_1 m + u, \qquad v' = \beta_2 v + (1 - \beta_2) u^2, \qquad
         u' = \frac{m' + \alpha u}{\sqrt{v' / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
 
-    with :math:`t` from 1. The slow moment is a sum, not an average: it grows to
+    Here :math:`t` counts from 1. The slow moment is a sum, not a mean: it grows to
     :math:`1 / (1 - \beta_1)` times an update, so learning rates are that much smaller than Adam's.
-    It takes one array less than :func:`scale_by_ademamix`. Raise ``alpha`` for small batches, where
-    the last gradient should count for less than the sum, to about 100 with large ones.
+    It takes one array less than :func:`scale_by_ademamix`. Raise ``alpha`` with the batch size:
+    small batches want the sum to dominate; large ones go up to about 100.
 
     Args:
-        b1: Decay of the sum, between -1 and 1.
-        b2: Decay of the second moment, from 0 to below 1.
-        alpha: The multiple of the last update, or a schedule.
-        eps: Added outside the root, not negative.
-        eps_root: Added inside the root, :math:`\bar\epsilon`, not negative.
+        b1: How much of the running sum of gradients each step keeps: about ``1 / (1 - b1)`` steps.
+            Between -1 and 1. The sum is ``1 / (1 - b1)`` times as large as a mean, so learning
+            rates are smaller.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1).
+        alpha: The weight of the current gradient relative to the running sum, a number or a
+            schedule.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
+        eps_root: Added inside the root, :math:`\bar\epsilon`. Usually 0; a small value keeps the
+            derivative of the step finite, for meta-learning. Not negative.
 
     Returns:
         A transformation with state :class:`ScaleBySimplifiedAdEMAMixState`. It does not change the
@@ -95,7 +101,10 @@ def scale_by_simplified_ademamix(
         "eps": real("eps", eps, at_least=0),
         "eps_root": real("eps_root", eps_root, at_least=0),
     }
-    op, slots = ops.scale_by_simplified_ademamix, (Slot("m"), Slot("n"))
+    op, slots = (
+        ops.scale_by_simplified_ademamix,
+        (Slot("m", coding="signed"), Slot("n", coding="square")),
+    )
     return native(Spec(op, ScaleBySimplifiedAdEMAMixState, hyper, slots, counters=("t",)))
 
 
@@ -110,26 +119,36 @@ def simplified_ademamix(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    """AdEMAMix with one moment: a long sum of gradients, and more of the last one.
+    """Simplified AdEMAMix: a long sum of gradients, plus a multiple of the current one.
 
     :func:`scale_by_simplified_ademamix`, then :func:`gradmill.add_decayed_weights`, then
     :func:`gradmill.scale_by_learning_rate`.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: Decay of the sum, between -1 and 1.
-        b2: Decay of the second moment, from 0 to below 1.
-        alpha: The multiple of the last update, or a schedule.
-        eps: Added outside the root, not negative.
-        eps_root: Added inside the root, not negative.
-        weight_decay: The multiple of the parameters, or a schedule of it.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much of the running sum of gradients each step keeps: about ``1 / (1 - b1)`` steps.
+            Between -1 and 1. The sum is ``1 / (1 - b1)`` times as large as a mean, so learning
+            rates are smaller.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1).
+        alpha: The weight of the current gradient relative to the running sum, a number or a
+            schedule.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
+        eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the step
+            finite, for meta-learning. Not negative.
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule. A
+            step subtracts this multiple of the parameters, times the learning rate: with 0.1 and a
+            rate of 1e-3, one part in 10,000.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

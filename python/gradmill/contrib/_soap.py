@@ -21,8 +21,7 @@ from gradmill.transforms._masking import partition
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from gradmill._data.types import PyTree, ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, PyTree, ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformationExtraArgs
     from gradmill.contrib._matrices import Axes, Matrices
 
@@ -32,8 +31,8 @@ _SLOTS = ("mu", "nu", "left", "right", "left_basis", "right_basis")
 class ScaleBySoapState(NamedTuple):
     """The state of :func:`scale_by_soap`.
 
-    Factors and bases have a square for each matrix, of its rows or of its columns; of length 0
-    where that side is too long.
+    Factors and bases hold one square matrix per matrix, for its rows or its columns; its side is 0
+    where that dimension is too long.
 
     Attributes:
         count: Steps taken, a 0-d int32 array.
@@ -243,20 +242,26 @@ def scale_by_soap(
         Q' = \operatorname{QR}(L' Q) \text{ for both sides, every } f \text{ steps}
 
     The first step finds the eigenvectors of :math:`L` and :math:`R`, and its update is zero;
-    :math:`t` counts from the second. Take it for matrices of moderate size with gradients that are
-    correlated along rows or columns, where it needs fewer steps than Adam; a step costs products
-    of matrices, and its state for :math:`m` rows and :math:`n` columns
-    :math:`2 m n + 2 m^2 + 2 n^2` numbers.
+    :math:`t` counts from the second. Use it for matrices of moderate size whose gradients are
+    correlated along rows or columns: it then needs fewer steps than Adam. A step costs a few matrix
+    products, and state for :math:`m` rows and :math:`n` columns is :math:`2 m n + 2 m^2 + 2 n^2`
+    numbers.
 
     Args:
-        b1: Decay of the first moment, at least 0 and below 1.
-        b2: Decay of the second moment, at least 0 and below 1.
-        shampoo_beta: Decay :math:`\beta` of the factors, at least 0 and below 1; None for ``b2``.
-        eps: Added outside the root, not negative.
-        precondition_frequency: The number :math:`f` of steps from one refreshment of the bases to
-            the next, at least 1.
-        max_precondition_dim: How many rows or columns there may be at most; a longer side keeps
-            its own basis. With 0 this is Adam, one step later.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. In [0,
+            1).
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1).
+        shampoo_beta: How much of the factors each step keeps, :math:`\beta`, in [0, 1); None for
+            ``b2``.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
+        precondition_frequency: How many steps :math:`f` to keep the eigenbases before they are
+            refreshed, at least 1. Rarer is cheaper and slower to learn.
+        max_precondition_dim: A side with more rows or columns than this is not rotated, which
+            bounds time and memory for embeddings. With 0 this is Adam, one step later.
         weight_dimension_numbers: A :class:`MuonDimensionNumbers` for each leaf with more than two
             axes, as for :func:`scale_by_muon`.
 
@@ -266,9 +271,10 @@ def scale_by_soap(
         the sign.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
-        LeafValueError: A leaf is no matrix, and nothing says how it is made up.
+        LeafValueError: A leaf is not a matrix, and nothing says which of its axes are rows and
+            columns.
         TreeError: ``weight_dimension_numbers`` has another structure.
 
     Example:
@@ -321,23 +327,33 @@ def soap(
     *,
     weight_dimension_numbers: PyTree | Callable[[PyTree], PyTree] | None = None,
 ) -> GradientTransformationExtraArgs:
-    """SOAP for matrices, AdamW for all other parameters.
+    r"""SOAP for matrices, AdamW for all other parameters.
 
-    Matrices: :func:`scale_by_soap`, :func:`gradmill.add_decayed_weights` and
-    :func:`gradmill.scale_by_learning_rate`. The others have the same hyperparameters.
+    Matrices get :func:`scale_by_soap`, :func:`gradmill.add_decayed_weights` and
+    :func:`gradmill.scale_by_learning_rate`. Other parameters get Adam with the same
+    hyperparameters.
 
     Args:
-        learning_rate: A number or a schedule; the paper's is 3e-3.
-        b1: Decay of the first moment, at least 0 and below 1.
-        b2: Decay of the second moment, at least 0 and below 1.
-        shampoo_beta: Decay of the factors, at least 0 and below 1; None for ``b2``.
-        eps: Added outside the root, not negative.
-        precondition_frequency: After how many steps to refresh the bases, at least 1; the paper
-            has 10.
-        max_precondition_dim: How many rows or columns there may be at most; a longer side keeps
-            its own basis.
-        weight_decay: The multiple of the parameters, or a schedule of it.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        learning_rate: A number or a schedule; the paper uses 3e-3, higher than usual for AdamW.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. In [0,
+            1).
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1).
+        shampoo_beta: How much of the running means of :math:`G G^\top` and :math:`G^\top G` each
+            step keeps, in [0, 1); None for ``b2``.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
+        precondition_frequency: How many steps to keep the eigenbases before they are refreshed, at
+            least 1. The paper uses 10: rarer is cheaper and slower to learn.
+        max_precondition_dim: A side with more rows or columns than this is not rotated, which
+            bounds time and memory for embeddings.
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule. A
+            step subtracts this multiple of the parameters, times the learning rate: with 0.1 and a
+            rate of 1e-3, one part in 10,000.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
         weight_dimension_numbers: A tree with a :class:`MuonDimensionNumbers` for each matrix, of
             two axes or more, and None for each other parameter; or a function of the parameters
             that returns one. None for all parameters with two axes.
@@ -348,9 +364,9 @@ def soap(
         first step leaves matrices as they are, but for their decay.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
-        LeafValueError: A leaf cannot be seen as matrices.
+        LeafValueError: A leaf cannot be split into matrices.
         TreeError: ``weight_dimension_numbers`` has another structure.
 
     Example:

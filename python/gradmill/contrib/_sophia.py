@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-    from gradmill._data.types import PyTree, ScalarOrSchedule, TransformationLike
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, PyTree, ScalarOrSchedule, TransformationLike
     from gradmill._run.transformation import (
         GradientTransformation,
         GradientTransformationExtraArgs,
@@ -39,7 +38,7 @@ class SophiaState(NamedTuple):
         count: Steps taken, a 0-d int32 array.
         mu: First moments, a tree like the parameters.
         nu: Averages of the diagonal of the Hessian, a tree like the parameters.
-        hessian_fn_state: The state of what estimates that.
+        hessian_fn_state: The state of the estimator.
 
     Example:
         >>> import numpy as np
@@ -83,7 +82,7 @@ def scale_by_sophia(
         "gamma": real("gamma", gamma),
         "threshold": real("clip_threshold", threshold, at_least=0),
     }
-    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), Slot("nu"))
+    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"), Slot("nu"))
     return native(Spec(ops.scale_by_sophia, ScaleBySophiaState, hyper, slots))
 
 
@@ -148,7 +147,7 @@ def sophia(
     verbose: bool = False,
     print_win_rate_every_n_steps: int = 0,  # noqa: ARG001  (of optax's signature)
 ) -> GradientTransformationExtraArgs:
-    r"""Sophia: the first moment over the diagonal of the Hessian, with a bound on each element.
+    r"""Sophia: momentum divided by the diagonal of the Hessian, with each element clipped.
 
     .. math::
         m' = \beta_1 m + (1 - \beta_1) g, \qquad
@@ -157,37 +156,44 @@ def sophia(
             + \lambda p \right), \qquad
         h' = \beta_2 h + (1 - \beta_2) \hat h
 
-    The last of these only in the first of each ``update_interval`` steps. Steps are large where the
-    loss is flat; where the estimate is wrong, or the loss curves down, the bound keeps them small.
-    It is for language models. Choose ``gamma`` such that between a tenth and half of the elements
-    are not at the bound.
+    The Hessian is estimated only once every ``update_interval`` steps. Steps are large where the
+    loss is flat. Where the estimate is wrong, or the loss curves down, the bound keeps them small.
+    It was made for language models. Choose ``gamma`` such that between a tenth and half of the
+    elements stay below the bound.
 
     The estimate :math:`\hat h` needs a function: ``update(grads, state, params, hvp_fn=hvp_fn)``;
     see :func:`hutchinson_estimator_diag_hessian`.
 
     Args:
         learning_rate: A number or a schedule :math:`\gamma_t`.
-        b1: Decay of the first moment, from 0 to below 1.
-        b2: Decay of the average of the Hessian, from 0 to below 1.
-        eps: The least denominator :math:`\epsilon`, not negative.
-        weight_decay: The multiple :math:`\lambda` of the parameters, or a schedule of it.
-        weight_decay_mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. In [0,
+            1).
+        b2: How much of the running mean of Hessian estimates each estimate keeps. In [0, 1).
+        eps: The smallest denominator :math:`\epsilon`, not negative.
+        weight_decay: How strongly parameters are pulled towards zero, :math:`\lambda`, a number or
+            a schedule.
+        weight_decay_mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and
+            the scales of normalization layers are usually left out:
+            ``lambda path, leaf: leaf.ndim > 1``.
         gamma: The factor :math:`\gamma` of the Hessian.
-        clip_threshold: The bound :math:`c`, not negative; None for none.
+        clip_threshold: The bound :math:`c` of each element of the step, not negative; None for no
+            bound.
         update_interval: How many steps there are from one estimate to the next, at least 1.
         hessian_diagonal_fn: A transformation that turns updates into the estimate. It gets
             parameters and all extra arguments.
-        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
-            that is of half precision.
-        verbose: False. Nothing is printed.
-        print_win_rate_every_n_steps: Without effect.
+        mu_dtype: The dtype in which the first moments are stored. bfloat16 saves two bytes a
+            parameter, at little cost. None for the parameters' own dtype (float32 where that is 16
+            bits wide).
+        verbose: Must be False; nothing is printed.
+        print_win_rate_every_n_steps: Accepted for compatibility with optax, and ignored.
 
     Returns:
         A chain whose first state is a :class:`SophiaState`, and whose ``update`` needs ``params``.
         What estimates and averages the Hessian runs on NumPy.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN, or ``verbose`` is true.
 
     Example:

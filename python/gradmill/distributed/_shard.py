@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradmill._data.trees import HOLE, flatten
+from gradmill._optimizer import Optimizer
+from gradmill._optimizer._half_step import out_of_reach
 from gradmill._plan.masks import Kept, Selection
-from gradmill._plan.states import init_link
-from gradmill.optimizer import Optimizer
-from gradmill.optimizer._half_step import out_of_reach
+from gradmill._plan.states import init_links
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gradmill._data.trees import Structure
-    from gradmill._data.types import PyTree, TransformationLike
+    from gradmill._data.types import Mask, PyTree, TransformationLike
+    from gradmill._optimizer._half_step import Total
     from gradmill._plan.links import Link
-    from gradmill._plan.spec import Mask
     from gradmill._run.in_place import InPlaceRuns
-    from gradmill.optimizer._half_step import Total
 
 
 class _OfPieces(Selection):
@@ -67,10 +66,8 @@ class Shard(Optimizer):
         return _OfPieces(leaves, self._structure, self._of_whole, self._leaf_of)
 
     def _first_state(self, params: PyTree) -> PyTree:
-        leaves = flatten(params)[0]
-        select, layout = self._selection(leaves), self._runs.layout
-        own = [select(link.masks).tree(leaves) for link in layout.links]
-        return layout.join(map(init_link, layout.links, own))
+        select, layout = self._selection(flatten(params)[0]), self._runs.layout
+        return layout.join(init_links(layout.links, params, select))
 
     def _total(self, leaves: list[int], rows: list[list[float]]) -> list[float]:
         numbers = list(self.params)
@@ -80,7 +77,8 @@ class Shard(Optimizer):
 def needs_whole_leaves(links: Sequence[Link]) -> bool:
     """Whether an op has to know of a leaf as a whole, or keeps numbers for its rows or columns."""
     return any(
-        link.finds in {"units", "nans"} or not all(slot.is_like_leaf for slot in link.spec.slots)
+        link.finds in {"units", "nans"}
+        or any(not slot.is_like_leaf or slot.where is not None for slot in link.spec.slots)
         for link in links
         if link.spec is not None
     )

@@ -48,11 +48,12 @@ class AggregatorUpdateFn(Protocol):
 
 
 class Aggregator(GradientTransformationExtraArgs):
-    """A transformation that takes away the axis of examples.
+    """A transformation that removes the axis of examples.
 
     Args:
-        init: Makes the state for a tree of parameters.
-        update: Takes updates with an axis more than the parameters, and returns some without.
+        init: Returns the state for a tree of parameters.
+        update: Takes updates with one axis more than the parameters, and returns updates without
+            it.
 
     Example:
         >>> import numpy as np
@@ -94,24 +95,25 @@ def process(
     postprocessor: TransformationLike,
     aggregator_has_aux: bool = False,
 ) -> GradientTransformationExtraArgs:
-    """Transform the gradients of each example, make one of them, and transform that.
+    """Transform the gradients of each example, aggregate them, and transform the result.
 
-    As long as the aggregator collects, which it says by ``ready`` in its state, updates are zero
-    and the last transformation rests. It runs on NumPy; in programs of JAX, use optax's.
+    While the aggregator is collecting, which it reports as ``ready`` in its state, updates are zero
+    and the last transformation is not run. This runs on NumPy; in JAX programs, use optax's.
 
     Args:
-        preprocessor: Takes gradients with an axis of examples and leaves it.
-        aggregator: Takes that axis away, or is a transformation that collects.
-        postprocessor: Takes what comes out, such as :func:`gradmill.adam`.
+        preprocessor: Transforms gradients that have an axis of examples, and keeps that axis.
+        aggregator: Removes that axis, or is a transformation that collects.
+        postprocessor: Transforms the result; an optimizer such as :func:`gradmill.adam`.
         aggregator_has_aux: Whether the aggregator returns a pair of updates and a dict, whose items
-            are extra arguments of the last transformation.
+            become extra arguments of the last transformation.
 
     Returns:
-        A transformation with the three states in a tuple; an :class:`Aggregator` if ``aggregator``
-        is one. Both other members see the extra arguments of ``update``, if they take such.
+        A transformation whose state is a tuple of the three states; an :class:`Aggregator` if
+        ``aggregator`` is one. The other two members receive the extra arguments of ``update``, if
+        they take any.
 
     Raises:
-        TypeError: One of the three is no transformation.
+        TypeError: One of the three is not a transformation.
 
     Example:
         >>> import numpy as np
@@ -167,11 +169,11 @@ def _update(
 
 @recorded
 def average_per_element_updates(per_elt_axis: int | Sequence[int] = 0) -> Aggregator:
-    r"""Average gradients of examples.
+    r"""Average the gradients of all examples.
 
     .. math:: u' = \frac{1}{n} \sum_i u_i
 
-    Of NumPy's arrays sums are formed in float64.
+    For NumPy arrays, sums are formed in float64.
 
     Args:
         per_elt_axis: The axis or axes of examples.
@@ -180,7 +182,7 @@ def average_per_element_updates(per_elt_axis: int | Sequence[int] = 0) -> Aggreg
         An :class:`Aggregator` with state ``EmptyState()``.
 
     Raises:
-        TypeError: ``per_elt_axis`` is no integer, nor a sequence of such.
+        TypeError: ``per_elt_axis`` is not an integer, nor a sequence of such.
 
     Example:
         >>> import numpy as np
@@ -213,20 +215,20 @@ def _average(
 
 @recorded
 def accumulate_avg_updates(accumulation_steps: int) -> GradientTransformation:
-    r"""Collect the average of updates, for :func:`process`.
+    r"""Average updates over several steps, for :func:`process`.
 
     .. math:: a' = a + \frac{u - a}{t + 1}, \qquad
               u' = a' \text{ in each } k\text{-th step, and } 0 \text{ in others}
 
     Args:
-        accumulation_steps: The number :math:`k` of parts that make a batch, at least 1.
+        accumulation_steps: The number :math:`k` of parts in a batch, at least 1.
 
     Returns:
         A transformation with state :class:`AccumulateAvgUpdatesState`, which starts anew after each
         batch; :func:`gradmill.identity` for batches of one part. It runs on NumPy.
 
     Raises:
-        TypeError: ``accumulation_steps`` is no integer.
+        TypeError: ``accumulation_steps`` is not an integer.
         ValueError: It is below 1.
 
     Example:
@@ -279,18 +281,18 @@ def _collect(
 def average_incrementally_updates(
     per_elt_axis: int | Sequence[int] | None, accumulation_steps: int
 ) -> GradientTransformation:
-    """Average gradients of examples, and collect the averages of parts of a batch.
+    """Average the gradients of examples, then those averages over the parts of a batch.
 
     Args:
-        per_elt_axis: The axis or axes of examples; None where gradients are averages already.
-        accumulation_steps: The number of parts that make a batch, at least 1.
+        per_elt_axis: The axis or axes of examples; None if gradients are averages already.
+        accumulation_steps: The number of parts in a batch, at least 1.
 
     Returns:
         :func:`average_per_element_updates` and :func:`accumulate_avg_updates` one after the other,
         as an :class:`Aggregator`; the latter alone without an axis.
 
     Raises:
-        TypeError: An argument is no integer.
+        TypeError: An argument is not an integer.
         ValueError: ``accumulation_steps`` is below 1.
 
     Example:

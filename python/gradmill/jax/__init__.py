@@ -1,4 +1,11 @@
-"""The same transformations beside JAX: states to and from optax, and steps on the host."""
+"""The same transformations in JAX programs.
+
+- :func:`step`: a whole step inside ``jax.jit``. On CPUs it is one call of the NumPy path's kernels,
+  in place where arguments are donated; elsewhere it is made of JAX operations.
+- :func:`to_optax`: a transformation as one of optax, for code that expects one.
+- :func:`host_step`: a step on the host that a program on any device asks for.
+- :func:`to_optax_state` and :func:`from_optax_state`: states there and back.
+"""
 
 try:
     import jax as _jax  # noqa: F401  (to say what is missing, before anything else does)

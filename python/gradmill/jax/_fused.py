@@ -1,4 +1,4 @@
-"""A step as custom calls: the host's part as operations of JAX, all else in the kernels."""
+"""A step as custom calls: the host's part as JAX operations, all else in the kernels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from gradmill._data.codes import is_quantized
 from gradmill._data.numbers import is_traced
+from gradmill._data.trees import flatten
 from gradmill._run.ops import ALWAYS, MAX_LINKS, planned, width
 from gradmill.jax._call import (
     WORDS_OF_ESTIMATES,
@@ -32,17 +34,25 @@ if TYPE_CHECKING:
     from gradmill.jax._lowering import Lowering
 
 
-def can_be_fused(lowering: Lowering) -> bool:
-    """Whether all of a transformation runs in kernels, with hyperparameters that are known."""
+def can_be_fused(lowering: Lowering, state: PyTree) -> bool:
+    """Whether all of a transformation runs in kernels, with hyperparameters that are known.
+
+    State in 8 bits a number does not: XLA hands kernels arrays one by one.
+    """
     links = lowering.links
     ops = [link for link in links if link.op is not None]
-    return width(ops) <= MAX_LINKS and all(
-        link.spec is not None
-        and (link.op is None or link.op.is_native)
-        and not any(map(is_traced, link.spec.hyper.values()))
-        # What it looks at has to be there before the first call.
-        and not (link.control is not None and link.control.needs_updates and link.index > 0)
-        for link in links
+    has_codes = any(map(is_quantized, flatten(state, is_quantized)[0]))
+    return (
+        not has_codes
+        and width(ops) <= MAX_LINKS
+        and all(
+            link.spec is not None
+            and (link.op is None or link.op.is_native)
+            and not any(map(is_traced, link.spec.hyper.values()))
+            # What it looks at has to be there before the first call.
+            and not (link.control is not None and link.control.needs_updates and link.index > 0)
+            for link in links
+        )
     )
 
 

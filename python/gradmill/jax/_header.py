@@ -47,7 +47,7 @@ class Header:
 
     def _fields(self, struct: str) -> list[_Field]:
         if struct not in self.structs:
-            raise ValueError(f"there is no {struct}")
+            raise ValueError(f"{struct} not found")
         return [_field(line) for line in self.structs[struct].split(";") if line.strip()]
 
     def _size(self, kind: str) -> tuple[int, int]:
@@ -67,7 +67,7 @@ class Header:
             return 4, 4
         if alias := re.search(rf"typedef (\w+) {kind};", self.text):
             return self._size(alias[1])
-        raise ValueError(f"{kind} is no type that is known")
+        raise ValueError(f"{kind} is not a known type")
 
 
 def _field(line: str) -> _Field:

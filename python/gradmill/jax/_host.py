@@ -9,19 +9,19 @@ import numpy as np
 from jax.experimental import io_callback
 
 from gradmill._data.trees import tree_map
-from gradmill.optimizer import Optimizer
+from gradmill._optimizer import Optimizer
 
 if TYPE_CHECKING:
     from gradmill._data.types import PyTree, TransformationLike
 
 
 def host_step(tx: TransformationLike) -> HostStep:
-    """Return a step that a jitted program hands to the host.
+    """Return a step that a jitted program runs on the host.
 
     See :class:`HostStep`.
 
     Args:
-        tx: The transformation, of gradmill.
+        tx: The transformation.
 
     Returns:
         The step, to be bound to parameters by its ``init``.
@@ -45,17 +45,17 @@ def host_step(tx: TransformationLike) -> HostStep:
 class HostStep:
     """Parameters and state in the host's memory, and steps from inside jitted programs.
 
-    The program hands gradients over through ``io_callback`` and gets new parameters back;
-    :class:`gradmill.Optimizer` does the step, with all its threads and in place, on NumPy arrays
-    that the accelerator need not have room for: with Adam, two thirds of what training keeps.
+    The program passes gradients through ``io_callback`` and gets new parameters back.
+    :class:`gradmill.Optimizer` takes the step, on all its threads and in place, on NumPy arrays
+    that need no room on the accelerator: with Adam, that is two thirds of what training keeps.
 
-    It is for that alone. Gradients and parameters are copied both ways in each step, which takes
-    longer than the step itself by far: on a CPU, where nothing is sent anywhere, 2 to 7 times as
-    long as optax with donated buffers takes for 10⁴ to 10⁷ parameters (``make bench-host``). Where
-    all fits on the device, use optax there.
+    Use it only for that. Gradients and parameters are copied in each step, which takes far longer
+    than the step itself: on a CPU, where nothing is sent anywhere, 2 to 7 times as long as optax
+    with donated buffers for 10⁴ to 10⁷ parameters (``make bench-host``). If everything fits on the
+    device, use optax there.
 
-    Steps have an effect: each call in a program takes one, in the order of the program. They cannot
-    be differentiated, mapped with ``vmap``, or sharded.
+    Steps have side effects: each call in a program takes one, in program order. They cannot be
+    differentiated, mapped with ``vmap``, or sharded.
 
     Args:
         tx: The transformation.
@@ -78,7 +78,7 @@ class HostStep:
 
     @property
     def optimizer(self) -> Optimizer:
-        """What holds parameters and state, as NumPy arrays.
+        """The optimizer that holds parameters and state as NumPy arrays.
 
         Raises:
             ValueError: ``init`` has not been called.
@@ -91,13 +91,13 @@ class HostStep:
         """Copy the parameters to the host and start with a new state.
 
         Args:
-            params: A tree of arrays of JAX or NumPy, outside of any program.
+            params: A tree of JAX arrays or NumPy, outside of any program.
 
         Returns:
-            ``params``, as they are.
+            ``params``, unchanged.
 
         Raises:
-            LeafTypeError: A parameter is no array of floats.
+            LeafTypeError: A parameter is not an array of floats.
         """
         self._optimizer = Optimizer(self._tx, jax.tree.map(np.array, params))
         return params

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from gradmill._data.codes import is_quantized
 from gradmill._data.trees import HOLE, leaf_path
 from gradmill._data.types import NO_PARAMS_MSG
 from gradmill._plan.align import hint_for
@@ -89,9 +90,9 @@ def inputs_of(
 
     Raises:
         TreeError: A tree has another structure than the updates.
-        LeafTypeError: A leaf that an op looks at is no array of floats.
+        LeafTypeError: A leaf that an op looks at is not an array of floats.
         LeafValueError: An array has another shape than its update.
-        ValueError: There are no parameters, and they are needed.
+        ValueError: Parameters are needed and missing.
     """
     # What is written in Python may add up a batch.
     keeps_shapes = all(link.spec is not None for link in links)
@@ -143,13 +144,19 @@ def inputs_of(
 
 
 def _without_holes(inputs: Inputs, link: Link, slot: Match, name: str) -> Match:
-    """The slot, which must have an array for each leaf that the link takes."""
+    """The slot, which must have an array for each leaf that the link takes; one for codes."""
+    slot = slot._replace(leaves=list(map(_as_computed, slot.leaves)))
     rows = zip(slot.leaves, inputs.given, inputs.taken[link.index], strict=True)
     for at, (leaf, update, take) in enumerate(rows):
         if take and update is not None and isinstance(leaf, tuple):
             path = leaf_path(inputs.frame.structure.spec, at, f"{link.path}.{name}")
             raise LeafTypeError(f"{path}: is a MaskedNode, expected an array")
     return slot
+
+
+def _as_computed(leaf: Any) -> Any:
+    """What stands for codes where shapes and dtypes alone are looked at."""
+    return jax.ShapeDtypeStruct(leaf.codes.shape, jnp.float32) if is_quantized(leaf) else leaf
 
 
 def slots_of(link: Link) -> tuple[Slot, ...]:

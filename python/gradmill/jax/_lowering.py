@@ -1,4 +1,4 @@
-"""A transformation as operations of JAX, from the same descriptions and formulas."""
+"""A transformation as JAX operations, from the same descriptions and formulas."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from gradmill._data.codes import decoded, stored_as
 from gradmill._data.trees import Flattener, flatten, leaf_path
 from gradmill._ops.walk import FormulaError, run_op
 from gradmill._plan.layout import layout_of
 from gradmill._plan.masks import Selection
 from gradmill._plan.match import match
 from gradmill._plan.spec import Around, Flattened
-from gradmill._plan.states import init_link
+from gradmill._plan.states import init_links
 from gradmill._run.frame import Framer
 from gradmill._run.ops import ALWAYS, planned
 from gradmill._run.runs import PythonRun
@@ -41,7 +42,7 @@ _HOLE = optax.MaskedNode()
 
 
 class Lowering:
-    """The two functions of a transformation on arrays of JAX."""
+    """The two functions of a transformation on JAX arrays."""
 
     def __init__(self, tx: TransformationLike) -> None:
         self.tx = tx
@@ -55,11 +56,9 @@ class Lowering:
 
     def init(self, params: PyTree) -> PyTree:
         """Return the initial state for ``params``."""
-        leaves, structure = Flattener()(params)
-        select = Selection(leaves, structure, "params", _HOLE)
-        own = [select(link.masks).tree(leaves) if link.masks else params for link in self.links]
-        states = [init_link(*pair, as_array) for pair in zip(self.links, own, strict=True)]
-        return with_keys(in_optaxs_classes(self.layout.join(iter(states))))
+        select = Selection(*Flattener()(params), "params", _HOLE)
+        states = init_links(self.links, params, select, as_array)
+        return with_keys(in_optaxs_classes(self.layout.join(states)))
 
     def update(
         self, updates: PyTree, state: PyTree, params: PyTree | None = None, **extra_args: Any
@@ -197,8 +196,9 @@ class _Walk:
             dtype is not None and take for dtype, take in zip(inputs.dtypes, mask, strict=True)
         ]
         slots = [slot.leaves for slot in inputs.slots(link, state)]
+        wide = [[decoded(leaf) for leaf in slot] for slot in slots]
         try:
-            done = run_op(op, ON_JAX, scalars, leaves, self.params, slots, taken, spec.axes)
+            done = run_op(op, ON_JAX, scalars, leaves, self.params, wide, taken, spec.axes)
         except FormulaError as error:
             at, problem = error.args
             path = leaf_path(inputs.frame.structure.spec, at, "updates")
@@ -211,17 +211,17 @@ class _Walk:
                     new[at] = jnp.zeros_like(leaf)
         new_slots = [
             [
-                value.astype(before.dtype) if take else before
-                for value, before, take in zip(made, old, taken, strict=True)
+                stored_as(before, value.astype(was.dtype)) if take else before
+                for value, was, before, take in zip(made, old, given, taken, strict=True)
             ]
-            for made, old in zip(done.slots, slots, strict=True)
+            for made, old, given in zip(done.slots, wide, slots, strict=True)
         ]
         found = done.found
         return new, new_slots, (inputs.frame.structure, found) if op.finds == "nans" else found
 
 
 def _lowered(tx: TransformationLike) -> TransformationLike:
-    """``tx``, or what does the same to arrays of JAX where it runs on those of NumPy alone."""
+    """``tx``, or what does the same to JAX arrays where it runs on those of NumPy alone."""
     formula = formula_of(tx)
     if formula is not None:
         on_jax = formula.on(jnp, Lowering)

@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
 
 def to_optax(tx: TransformationLike) -> optax.GradientTransformationExtraArgs:
-    """Return ``tx`` as a transformation of optax, made of operations of JAX.
+    """Return ``tx`` as an optax transformation, made of JAX operations.
 
-    It has the formulas of ``tx``, runs on any device, and is as pure as optax's own: in ``jit``,
-    ``grad``, ``vmap``, ``scan``, ``shard_map``. Its state is that which optax has for the same
-    chain, in optax's classes; updates keep their dtypes.
+    It computes the formulas of ``tx``, runs on any device, and is as pure as optax's own: in
+    ``jit``, ``grad``, ``vmap``, ``scan`` and ``shard_map``. Its state is what optax has for the
+    same chain, in optax's classes; updates keep their dtypes.
 
-    Moments of leaves of half precision are float32, bias corrections and global norms lose no
-    digits and do not overflow, as everywhere in gradmill. Members written in Python take part if
-    they are written for JAX, transformations of optax among them.
+    As everywhere in gradmill, 16-bit leaves have float32 moments, and bias corrections and global
+    norms lose no digits and do not overflow. Members written in Python take part if they are
+    written for JAX, optax's own transformations among them.
 
     Args:
-        tx: The transformation. Hyperparameters may be traced, as for gradients through a training
-            loop.
+        tx: The transformation. Its hyperparameters may be traced, to differentiate through a
+            training loop.
 
     Returns:
-        The transformation of optax. Its ``init`` and ``update`` raise LeafTypeError for a leaf that
-        is no array of floats, LeafValueError for one of another shape than its parameter.
+        The optax transformation. Its ``init`` and ``update`` raise LeafTypeError for a leaf that is
+        not an array of floats, and LeafValueError for one whose shape is not its parameter's.
 
     Raises:
-        TypeError: ``tx`` is no transformation.
+        TypeError: ``tx`` is not a transformation.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax

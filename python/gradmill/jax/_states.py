@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 
 def to_optax_state(state: PyTree) -> PyTree:
-    """Return a state of optax with the bits of one of gradmill's.
+    """Convert a gradmill state to optax's, bit for bit.
 
-    NamedTuples become optax's of the same name, NumPy arrays become arrays of JAX. Those that optax
-    does not have stay as they are, which JAX takes as well. Works for all that consists of such
-    states: those of chains, of combinators, of checkpoints.
+    NamedTuples become optax's classes of the same name, and NumPy arrays become JAX arrays. Classes
+    that optax does not have stay as they are, which JAX accepts. It works for anything made of such
+    states: chains, combinators, checkpoints.
 
     Args:
-        state: A state as ``tx.init``, ``tx.update`` and ``Optimizer.state`` give it.
+        state: A state from ``tx.init``, ``tx.update`` or ``Optimizer.state``.
 
     Returns:
-        The state, for the optax transformation that is made in the same way.
+        The state, for the optax transformation made in the same way.
 
     Raises:
-        TypeError: An array has a dtype that JAX would change, such as float64 without its 64-bit
+        TypeError: An array has a dtype that JAX would change, such as float64 outside its 64-bit
             mode.
 
     Example:
@@ -50,16 +50,16 @@ def to_optax_state(state: PyTree) -> PyTree:
 
 
 def from_optax_state(state: PyTree) -> PyTree:
-    """Return a state of gradmill with the bits of one of optax's.
+    """Convert an optax state to gradmill's, bit for bit.
 
-    The other way round as :func:`to_optax_state`. The arrays are new and writeable.
+    The inverse of :func:`to_optax_state`. The arrays are new and writeable.
 
     Args:
-        state: A state of optax, of arrays that are at hand, not traced.
+        state: An optax state of concrete arrays, not traced ones.
 
     Returns:
-        The state, for the gradmill transformation that is made in the same way: for its ``update``,
-        and for :meth:`gradmill.Optimizer.init_from`.
+        The state, for the gradmill transformation made in the same way: for its ``update``, and for
+        :meth:`gradmill.Optimizer.init_from`.
 
     Example:
         >>> import numpy as np, optax
@@ -75,7 +75,7 @@ def from_optax_state(state: PyTree) -> PyTree:
 
 
 def in_optaxs_classes(state: PyTree) -> PyTree:
-    """``state`` in the classes that optax has for it, with arrays of JAX for those of NumPy."""
+    """``state`` in the classes that optax has for it, with JAX arrays for those of NumPy."""
     return _convert(state, _optaxs, lambda leaf: leaf if is_foreign(leaf) else _to_jax(leaf))
 
 

@@ -1,4 +1,4 @@
-"""Whole steps inside programs of JAX."""
+"""Whole steps inside JAX programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def step(tx: TransformationLike) -> Step:
-    """Return a step for programs of JAX: on a CPU one kernel, elsewhere operations of JAX.
+    """Return a step for JAX programs: on a CPU a single kernel, elsewhere JAX operations.
 
     See :class:`Step`.
 
@@ -30,7 +30,7 @@ def step(tx: TransformationLike) -> Step:
         The step, a function of gradients, state and parameters, with an ``init``.
 
     Raises:
-        TypeError: ``tx`` is no transformation.
+        TypeError: ``tx`` is not a transformation.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -49,17 +49,16 @@ def step(tx: TransformationLike) -> Step:
 
 
 class Step:
-    """``step(grads, state, params, **extra_args) -> (params, state)``, inside of programs or not.
+    """``step(grads, state, params, **extra_args) -> (params, state)``, in JAX programs or outside.
 
-    In programs for a CPU, all of the chain and the addition to the parameters are one custom call
-    for each 32 leaves, which runs the kernels that work on NumPy arrays, with the same bits; a
-    global norm takes one more read. Where parameters and state are donated, in the order in which
-    the step returns them, they are updated in place; in another order, arrays of equal shapes
-    change places, and XLA copies. Schedules and what is injected are evaluated by JAX in float64,
-    which may differ from the host in its last bit; by versions that cannot mix dtypes, in the
-    default one.
+    In CPU programs, the whole chain and the addition to the parameters are one custom call per 32
+    leaves. It runs the kernels of the NumPy path, with the same bits; a global norm takes one more
+    read. If parameters and state are donated, in the order in which the step returns them, they are
+    updated in place; in another order, arrays of equal shapes change places, and XLA copies them.
+    JAX evaluates schedules and injected numbers in float64, which may differ from the host in the
+    last bit; versions that cannot mix dtypes use the default one.
 
-    It is that of :func:`to_optax` and an addition, as operations of JAX,
+    Otherwise it is :func:`to_optax` followed by an addition, as JAX operations:
 
     - on other platforms, and for derivatives, which are those of the formulas;
     - for chains with members written in Python or with hyperparameters that are traced;
@@ -90,13 +89,13 @@ class Step:
         return type(self), (self._lowering.tx,)
 
     def init(self, params: PyTree) -> PyTree:
-        """Return the initial state, which is that of :func:`to_optax`.
+        """Return the initial state, the same as that of :func:`to_optax`.
 
         Args:
             params: A tree of arrays of floats.
 
         Raises:
-            LeafTypeError: A parameter is no such array.
+            LeafTypeError: A parameter is not an array of floats.
         """
         return self._lowering.init(params)
 
@@ -115,14 +114,14 @@ class Step:
             The new parameters, in their dtypes, and the new state.
 
         Raises:
-            TreeError: A tree has another structure than the gradients.
-            LeafValueError: A gradient has another shape than its parameter.
-            LeafTypeError: A leaf is no array of floats.
+            TreeError: A tree does not have the structure of the gradients.
+            LeafValueError: A gradient does not have the shape of its parameter.
+            LeafTypeError: A leaf is not an array of floats.
             jax.errors.JaxRuntimeError: When the program runs: a scalar is NaN.
         """
         arrays = {name: value for name, value in extra_args.items() if _is_data(value)}
         no_arrays = {name: value for name, value in extra_args.items() if name not in arrays}
-        if no_arrays or not can_be_fused(self._lowering):
+        if no_arrays or not can_be_fused(self._lowering, state):
             return self._lowering.apply(grads, state, params, extra_args)
         if any(map(is_traced, jax.tree.leaves((grads, state, params, arrays)))):
             run = self._step

@@ -1,4 +1,4 @@
-"""Leaves of trees as arrays of JAX."""
+"""Leaves of trees as JAX arrays."""
 
 from __future__ import annotations
 

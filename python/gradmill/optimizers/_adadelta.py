@@ -14,8 +14,7 @@ from gradmill.transforms import (
 from gradmill.transforms._chain import chain
 
 if TYPE_CHECKING:
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformationExtraArgs
 
 
@@ -27,24 +26,27 @@ def adadelta(
     weight_decay: ScalarOrSchedule = 0.0,
     weight_decay_mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Adadelta: steps of the size that those before them had.
+    """Adadelta: adapts the size of each element's steps, so that there is no learning rate to tune.
 
     :func:`add_decayed_weights`, then :func:`scale_by_adadelta`, then
-    :func:`scale_by_learning_rate`.
+    :func:`scale_by_learning_rate`. Steps start tiny and grow; :func:`adam` is usually faster.
 
     Args:
-        learning_rate: A number, usually 1, or a schedule. None leaves out the last member, and with
-            it the change of sign: such steps go uphill.
-        rho: The weight of the past, from 0 to 1.
-        eps: Sets the size of the first steps; not negative.
-        weight_decay: The multiple of the parameters to add to gradients, or a schedule.
-        weight_decay_mask: Which leaves decay; see :func:`add_decayed_weights`.
+        learning_rate: A number (usually 1) or a schedule. None drops the last member of the chain,
+            and the change of sign with it: such steps go uphill.
+        rho: How much of both running means each step keeps, in [0, 1].
+        eps: Sets the size of the first steps: they are proportional to its root. Not negative.
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule: this
+            multiple of them is added to the updates.
+        weight_decay_mask: Which leaves decay; see :func:`add_decayed_weights`. Biases and the
+            scales of normalization layers are usually left out:
+            ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds.
 
     Example:

@@ -23,8 +23,7 @@ from gradmill.transforms._chain import chain
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import (
         GradientTransformation,
         GradientTransformationExtraArgs,
@@ -46,32 +45,41 @@ def adafactor(
     factored: bool = True,
     weight_decay_mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Adafactor: Adam without momentum, with a number for each row and column of a matrix.
+    r"""Adafactor: Adam without momentum, storing one value per row and column of a matrix.
 
-    :func:`scale_by_factored_rms`, then what the arguments ask for, then ``scale(-1.0)``.
+    Pick it when optimizer state does not fit in memory: a matrix of :math:`m \times n` parameters
+    needs :math:`m + n` numbers instead of Adam's :math:`2 m n`. :func:`scale_by_factored_rms`, then
+    the steps that the arguments ask for, then ``scale(-1.0)``.
 
     Args:
         learning_rate: A number or a schedule; None leaves it out.
-        min_dim_size_to_factor: How long the second longest axis of a leaf has to be for rows and
-            columns to be kept instead of elements.
-        decay_rate: How soon the average of squares grows slow, not negative.
-        decay_offset: What to take off the count of steps.
-        multiply_by_parameter_scale: Whether steps are shares of the root mean square of parameters,
-            :func:`scale_by_param_block_rms`.
-        clipping_threshold: The bound for :func:`clip_by_block_rms`; None leaves it out.
-        momentum: The decay of :func:`ema`; None leaves it out.
-        dtype_momentum: Its dtype.
-        weight_decay_rate: The multiple of the parameters to add, or a schedule; None leaves it out.
-            The learning rate does not multiply it.
+        min_dim_size_to_factor: Leaves whose second longest axis is shorter than this keep a value
+            per element.
+        decay_rate: How fast the memory of squares grows: step :math:`t` keeps about :math:`1 -
+            t^{-\rho}` of it. Not negative.
+        decay_offset: Subtracted from the step count; set it to the count at which fine-tuning
+            begins.
+        multiply_by_parameter_scale: Whether the learning rate is relative to the root mean square
+            of each leaf; see :func:`scale_by_param_block_rms`.
+        clipping_threshold: The largest root mean square of an update, for
+            :func:`clip_by_block_rms`; None for no clipping.
+        momentum: How much of the running mean of updates each step keeps, as in :func:`ema`; None
+            for no momentum, which saves its memory.
+        dtype_momentum: The dtype in which momentum is stored.
+        weight_decay_rate: The multiple of the parameters to add, a number or a schedule; None for
+            no decay. The learning rate does not multiply it.
         eps: Added to squares, not negative.
-        factored: Whether to keep rows and columns at all.
-        weight_decay_mask: Which leaves decay; see :func:`add_decayed_weights`.
+        factored: Whether to keep row and column means of squares instead of one value per element:
+            that is what saves memory.
+        weight_decay_mask: Which leaves decay; see :func:`add_decayed_weights`. Biases and the
+            scales of normalization layers are usually left out:
+            ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
-        The chain, as long as the arguments make it. Its ``update`` needs ``params``.
+        The chain; its length depends on the arguments. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds.
 
     Example:

@@ -21,21 +21,25 @@ def adagrad(
     *,
     eps_in_sqrt: bool = True,
 ) -> GradientTransformationExtraArgs:
-    """Adagrad: :func:`scale_by_rss`, then :func:`scale_by_learning_rate`.
+    """Adagrad: divides each element by the root of the sum of its squared gradients so far.
 
-    For sparse features: an element that is rarely other than zero keeps large steps.
+    :func:`scale_by_rss`, then :func:`scale_by_learning_rate`. Pick it for sparse features: elements
+    that rarely receive a gradient keep large steps. All steps shrink over time, so long runs on
+    dense gradients are better served by :func:`adam`.
 
     Args:
-        learning_rate: A number or a schedule.
-        initial_accumulator_value: What the sums of squares start with.
-        eps: Added inside the root.
-        eps_in_sqrt: Whether it is; else it is added to the root, as torch does.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        initial_accumulator_value: The sum of squares before the first step. Larger values temper
+            the first steps.
+        eps: Added inside the root, so that parameters with tiny gradients do not take huge steps.
+        eps_in_sqrt: Whether ``eps`` is added inside the root; otherwise it is added to the root, as
+            torch does.
 
     Returns:
         The chain of the two.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: One is out of bounds, as for :func:`scale_by_rss`.
 
     Example:

@@ -9,8 +9,7 @@ from gradmill.transforms import add_decayed_weights, scale_by_adamax, scale_by_l
 from gradmill.transforms._chain import chain
 
 if TYPE_CHECKING:
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformationExtraArgs
 
 
@@ -18,22 +17,25 @@ if TYPE_CHECKING:
 def adamax(
     learning_rate: ScalarOrSchedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
 ) -> GradientTransformationExtraArgs:
-    """Adamax: :func:`scale_by_adamax`, then :func:`scale_by_learning_rate`.
+    """Adamax: Adam with a running maximum of gradient sizes in place of the mean square.
 
-    Adam with a maximum of sizes in place of an average of squares, for updates that are mostly
-    zero.
+    :func:`scale_by_adamax`, then :func:`scale_by_learning_rate`. Pick it for updates that are
+    mostly zero, such as those of embeddings: the maximum bounds every step.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: Decay of the first moment.
-        b2: Decay of the maximum.
-        eps: Added to sizes before they are compared.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn.
+        b2: How much of the running maximum of gradient sizes each step keeps. A spike is forgotten
+            over about ``1 / (1 - b2)`` steps.
+        eps: Added to the size of the gradient before the maximum is taken, which keeps the
+            denominator away from zero.
 
     Returns:
         The chain of the two.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: One is out of bounds, as for :func:`scale_by_adamax`.
 
     Example:
@@ -60,23 +62,29 @@ def adamaxw(
     weight_decay: ScalarOrSchedule = 1e-4,
     mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Adamax with decoupled weight decay, which the learning rate multiplies.
+    """Adamax with decoupled weight decay, multiplied by the learning rate.
 
     :func:`scale_by_adamax`, then :func:`add_decayed_weights`, then :func:`scale_by_learning_rate`.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: Decay of the first moment.
-        b2: Decay of the maximum.
-        eps: Added to sizes before they are compared.
-        weight_decay: The multiple of the parameters, or a schedule of it.
-        mask: Which leaves decay, as for :func:`add_decayed_weights`.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn.
+        b2: How much of the running maximum of gradient sizes each step keeps. A spike is forgotten
+            over about ``1 / (1 - b2)`` steps.
+        eps: Added to the size of the gradient before the maximum is taken, which keeps the
+            denominator away from zero.
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule. A
+            step subtracts this multiple of the parameters, times the learning rate: with 0.1 and a
+            rate of 1e-3, one part in 10,000.
+        mask: Which leaves decay; see :func:`add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: One is out of bounds, as for :func:`scale_by_adamax`.
 
     Example:

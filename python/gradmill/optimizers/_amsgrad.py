@@ -28,28 +28,38 @@ def amsgrad(
     *,
     eps_mode: Literal["corrected", "hat"] = "corrected",
 ) -> GradientTransformationExtraArgs:
-    """AMSGrad: :func:`scale_by_amsgrad`, then :func:`scale_by_learning_rate`.
+    """AMSGrad: Adam whose denominator never shrinks.
 
-    Adam whose steps never grow because gradients were small for a while.
+    :func:`scale_by_amsgrad`, then :func:`scale_by_learning_rate`. A quiet stretch of small
+    gradients does not inflate the steps that follow, which guarantees convergence on convex
+    problems. It costs one array more than :func:`adam`.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: Decay of the first moment.
-        b2: Decay of the second moment.
-        eps: Added outside the root.
-        eps_root: Added inside the root.
-        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
-            that is of half precision.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
+        eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the step
+            finite, for meta-learning.
+        mu_dtype: The dtype in which the first moments are stored. bfloat16 saves two bytes a
+            parameter, at little cost. None for the parameters' own dtype (float32 where that is 16
+            bits wide).
         bias_correction_mu: Whether to correct the first moment.
         bias_correction_nu: Whether to correct the second.
-        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
-            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
+        eps_mode: Where the epsilons go. "corrected" adds them to the bias-corrected second moment,
+            as in the algorithm of the paper. "hat" adds them to the uncorrected moment and corrects
+            the quotient, as scikit-learn and many other programs do; choose it to reproduce their
+            numbers.
 
     Returns:
         The chain of the two.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: One is out of bounds, as for :func:`scale_by_amsgrad`.
 
     Example:

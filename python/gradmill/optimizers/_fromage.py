@@ -42,25 +42,25 @@ def _at(function: Any, schedule: Any, count: Any) -> Any:
 def fromage(
     learning_rate: ScalarOrSchedule, min_norm: float = 1e-6
 ) -> GradientTransformationExtraArgs:
-    r"""Fromage: steps as long as the weights of a leaf times the learning rate.
+    r"""Fromage: each leaf's step is the learning rate times the norm of its weights.
 
     .. math::
         p' = c \left(p - \gamma \, g \, \frac{\lVert p \rVert}{\lVert g \rVert}\right), \qquad
         c = \frac{1}{\sqrt{1 + \gamma^2}}
 
-    where norms are at least ``min_norm``. One rate suits many networks; the factor :math:`c` keeps
-    weights from growing.
+    where norms are at least ``min_norm``. One rate suits many networks (0.01 is a good start); the
+    factor :math:`c` keeps weights from growing.
 
     Args:
         learning_rate: A number or a schedule :math:`\gamma`.
-        min_norm: The least norm that weights and updates count for.
+        min_norm: Smaller norms of weights and updates count as this.
 
     Returns:
         The chain of :func:`scale_by_trust_ratio`, :func:`scale_by_learning_rate` and
         :func:`add_decayed_weights`. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``min_norm`` is negative or NaN.
 
     Example:

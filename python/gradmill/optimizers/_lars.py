@@ -17,8 +17,7 @@ from gradmill.transforms import (
 from gradmill.transforms._chain import chain
 
 if TYPE_CHECKING:
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformationExtraArgs
 
 
@@ -35,19 +34,33 @@ def lamb(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformationExtraArgs:
-    """LAMB: Adam with weight decay, then :func:`scale_by_trust_ratio`, for large batches.
+    r"""LAMB: Adam with weight decay, rescaled per layer, for very large batches.
+
+    :func:`scale_by_adam`, then :func:`add_decayed_weights`, then :func:`scale_by_trust_ratio`, then
+    :func:`scale_by_learning_rate`. Each leaf changes in proportion to the norm of its weights,
+    which keeps training stable at batch sizes in the thousands.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: Decay of the first moment.
-        b2: Decay of the second moment.
-        eps: Added outside the root.
-        eps_root: Added inside the root.
-        weight_decay: The multiple of the parameters to add, or a schedule.
-        mask: Which leaves decay; see :func:`add_decayed_weights`.
-        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
-            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
-        bias_correction: Whether to make up for moments that start at zero.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
+        eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the step
+            finite, for meta-learning.
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule: this
+            multiple of them is added to the update before the trust ratio is taken.
+        mask: Which leaves decay; see :func:`add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out.
+        eps_mode: Where the epsilons go. "corrected" adds them to the bias-corrected second moment,
+            as in the algorithm of the paper. "hat" adds them to the uncorrected moment and corrects
+            the quotient, as scikit-learn and many other programs do; choose it to reproduce their
+            numbers.
+        bias_correction: Whether to divide the moments by :math:`1 - \beta^t`, to make up for their
+            start at zero. Without it the first steps are too small or too large.
 
     Returns:
         The chain of :func:`scale_by_adam`, :func:`add_decayed_weights`,
@@ -55,7 +68,7 @@ def lamb(
         ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np
@@ -88,24 +101,33 @@ def lars(
     momentum: float = 0.9,
     nesterov: bool = False,
 ) -> GradientTransformationExtraArgs:
-    """LARS: weight decay and :func:`scale_by_trust_ratio`, then momentum, for large batches.
+    """LARS: gradient descent with momentum, rescaled per layer, for very large batches.
+
+    Weight decay, then :func:`scale_by_trust_ratio`, then :func:`scale_by_learning_rate`, then
+    momentum. :func:`lamb` is its counterpart for Adam.
 
     Args:
-        learning_rate: A number or a schedule.
-        weight_decay: The multiple of the parameters to add, or a schedule.
-        weight_decay_mask: Which leaves decay; see :func:`masked`.
-        trust_coefficient: The factor of the trust ratio.
-        eps: Added to the norm of the update.
-        trust_ratio_mask: Which leaves are scaled; see :func:`masked`.
-        momentum: The decay of :func:`trace`, which comes behind the learning rate.
-        nesterov: Whether to use Nesterov's momentum.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule: this
+            multiple of them is added to the update before the trust ratio is taken.
+        weight_decay_mask: Which leaves decay, as a mask for :func:`masked`. Biases and the scales
+            of normalization layers are usually left out.
+        trust_coefficient: How much a layer may change in one step, relative to the size of its
+            weights (before the learning rate); 0.001 is usual.
+        eps: Added to the norm of the update in the denominator of the trust ratio.
+        trust_ratio_mask: Which leaves are scaled by the trust ratio, as a mask for :func:`masked`.
+            Biases and normalization layers are usually left out.
+        momentum: How much of the running sum of updates each step keeps, as in :func:`trace`. It
+            comes after the learning rate.
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
 
     Returns:
         The chain of :func:`add_decayed_weights`, :func:`scale_by_trust_ratio`,
         :func:`scale_by_learning_rate` and :func:`trace`. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np

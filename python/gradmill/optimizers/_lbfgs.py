@@ -26,18 +26,21 @@ def lbfgs(
         20, initial_guess_strategy="one"
     ),
 ) -> GradientTransformationExtraArgs:
-    r"""L-BFGS: a Newton step with an inverse Hessian made of the last steps, and a line search.
+    r"""L-BFGS: Newton steps with curvature estimated from the last few steps, and a line search.
 
     .. math:: u = -\eta \, H_t \, g_t
 
-    :func:`scale_by_lbfgs`, then :func:`scale_by_learning_rate`, then the line search. For smooth
-    functions with exact gradients, where it needs far fewer steps than gradient descent.
+    :func:`scale_by_lbfgs`, then :func:`scale_by_learning_rate`, then the line search. Pick it for
+    smooth functions with exact gradients: full batches, physics, fitting. There it needs far fewer
+    steps than gradient descent. It does not cope with the noise of small batches.
 
     Args:
-        learning_rate: A number or a schedule, by which the line search starts out; None for 1.
-        memory_size: How many steps are remembered, at least 1.
-        scale_init_precond: Whether the inverse Hessian begins with the last curvature, or with 1.
-        linesearch: What scales the steps; None for nothing.
+        learning_rate: A number or a schedule that scales the direction before the line search; None
+            for 1, which is usual.
+        memory_size: How many past steps approximate the curvature, at least 1; 5 to 20 is usual.
+        scale_init_precond: Whether the inverse Hessian starts from the last curvature (usual) or
+            from 1.
+        linesearch: Scales each step; None to take the direction as it is, which may diverge.
 
     Returns:
         A chain whose states are a :class:`ScaleByLBFGSState`, that of the scaling, and that of the
@@ -45,7 +48,7 @@ def lbfgs(
         ``grad`` and ``value_and_grad_fn``, where optax has ``value_fn`` and differentiates it.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: ``memory_size`` is below 1.
 
     Example:

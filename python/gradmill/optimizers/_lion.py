@@ -11,8 +11,7 @@ from gradmill.transforms._chain import chain
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformationExtraArgs
 
 
@@ -25,26 +24,31 @@ def lion(
     weight_decay: ScalarOrSchedule = 1e-3,
     mask: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Lion: the sign of momentum, with decoupled weight decay.
+    """Lion: steps by the sign of momentum, with decoupled weight decay.
 
     :func:`scale_by_lion`, then :func:`add_decayed_weights`, then :func:`scale_by_learning_rate`.
-    Its steps are of one size in each element, so a third to a tenth of AdamW's learning rate goes
-    with three to ten times its weight decay. It keeps one array of state.
+    Every element moves by the learning rate, so use a third to a tenth of AdamW's rate and three to
+    ten times its weight decay. It keeps one array of state per parameter, half of AdamW's.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: The weight of the moment in the direction of a step.
-        b2: Decay of the moment.
-        mu_dtype: The dtype of the moments; None for the parameters' own, or float32 where that is
-            of half precision.
-        weight_decay: The multiple of the parameters, or a schedule of it.
-        mask: Which leaves decay, as for :func:`add_decayed_weights`.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much the running mean counts, against the current gradient, in the direction of a
+            step. Lower reacts faster.
+        b2: How much of the running mean each step keeps. It spans about ``1 / (1 - b2)`` steps and
+            may be longer than the direction's memory: 0.99 is usual, 0.98 for noisy gradients.
+        mu_dtype: The dtype in which the moments are stored. bfloat16 saves two bytes a parameter,
+            at little cost. None for the parameters' own dtype (float32 where that is 16 bits wide).
+        weight_decay: How strongly parameters are pulled towards zero, a number or a schedule. A
+            step subtracts this multiple of the parameters, times the learning rate: with 0.1 and a
+            rate of 1e-3, one part in 10,000.
+        mask: Which leaves decay; see :func:`add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
 
     Returns:
         The chain of the three. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: One is out of bounds, as for :func:`scale_by_lion`.
 
     Example:

@@ -22,21 +22,31 @@ def novograd(
     eps_root: float = 0.0,
     weight_decay: float = 0.0,
 ) -> GradientTransformationExtraArgs:
-    """NovoGrad: :func:`scale_by_novograd`, then :func:`scale_by_learning_rate`.
+    """NovoGrad: momentum over gradients that are normalized layer by layer.
+
+    :func:`scale_by_novograd`, then :func:`scale_by_learning_rate`. The second moment is one number
+    per leaf, so state is half of Adam's. It was made for speech models and large batches.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: Decay of the first moment, between -1 and 1.
-        b2: Decay of the second moment, from 0 to 1.
-        eps: Added outside the root, not negative.
-        eps_root: Added inside the root, not negative.
-        weight_decay: The multiple of the parameters.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. Between
+            -1 and 1.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1].
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
+        eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the step
+            finite, for meta-learning. Not negative.
+        weight_decay: How strongly parameters are pulled towards zero: this multiple of them is
+            added to the update before the learning rate.
 
     Returns:
         The chain of the two. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

@@ -28,16 +28,19 @@ def optimistic_gradient_descent(
 ) -> GradientTransformationExtraArgs:
     """Optimistic gradient descent, for games: it converges where gradient descent circles.
 
+    :func:`scale_by_optimistic_gradient`, then :func:`scale_by_learning_rate`. It extrapolates the
+    last change of the gradient. Pick it for two players with opposing losses.
+
     Args:
-        learning_rate: A number or a schedule.
-        alpha: The factor of the gradient.
-        beta: The factor of its change since the last step.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        alpha: The factor of the current gradient.
+        beta: The factor of its change since the last step, which anticipates the next one.
 
     Returns:
         The chain of :func:`scale_by_optimistic_gradient` and :func:`scale_by_learning_rate`.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np
@@ -69,26 +72,36 @@ def optimistic_adam_v2(
     mu_dtype: DTypeLike | None = None,
     nesterov: bool = True,
 ) -> GradientTransformationExtraArgs:
-    """Adam whose direction is taken optimistically, for games and adversarial networks.
+    """Adam with an optimistic step, for games and adversarial networks.
+
+    It adds the last change of Adam's direction to each step, which damps the circling of two
+    players around an equilibrium.
 
     Args:
-        learning_rate: A number or a schedule.
-        alpha: The factor of Adam's direction.
-        beta: The factor of its change since the last step.
-        b1: Decay of the first moment.
-        b2: Decay of the second moment.
-        eps: Added outside the root.
-        eps_root: Added inside the root.
-        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
-            that is of half precision.
-        nesterov: Whether to use Nesterov's momentum.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        alpha: The factor of Adam's current direction.
+        beta: The factor of its change since the last step, which anticipates the next one.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
+        eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the step
+            finite, for meta-learning.
+        mu_dtype: The dtype in which the first moments are stored. bfloat16 saves two bytes a
+            parameter, at little cost. None for the parameters' own dtype (float32 where that is 16
+            bits wide).
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
 
     Returns:
         The chain of :func:`scale_by_adam`, :func:`scale_by_optimistic_gradient` and
         :func:`scale_by_learning_rate`.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np
@@ -122,26 +135,33 @@ def optimistic_adam(
     *,
     nesterov: bool = True,
 ) -> GradientTransformationExtraArgs:
-    """Adam whose direction is taken optimistically; :func:`optimistic_adam_v2` has schedules.
+    """The older optimistic Adam; prefer :func:`optimistic_adam_v2`, which takes schedules.
 
-    It warns, as optax does, that the other one is to be preferred.
+    As in optax, it warns that it is deprecated.
 
     Args:
-        learning_rate: A number.
+        learning_rate: A number; schedules are not accepted.
         optimism: What the change of Adam's direction is multiplied by; None for the learning rate.
-        b1: Decay of the first moment.
-        b2: Decay of the second moment.
-        eps: Added outside the root.
-        eps_root: Added inside the root.
-        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
-            that is of half precision.
-        nesterov: Whether to use Nesterov's momentum.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
+        eps_root: Added inside the root. Usually 0; a small value keeps the derivative of the step
+            finite, for meta-learning.
+        mu_dtype: The dtype in which the first moments are stored. bfloat16 saves two bytes a
+            parameter, at little cost. None for the parameters' own dtype (float32 where that is 16
+            bits wide).
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
 
     Returns:
         The chain of :func:`scale_by_adam`, :func:`scale_by_optimistic_gradient` and :func:`scale`.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: The learning rate is a schedule.
 
     Example:

@@ -23,12 +23,16 @@ def polyak_sgd(
     eps: float = 0.0,
     variant: Literal["sps", "sps+"] = "sps",
 ) -> GradientTransformationExtraArgs:
-    """Gradient descent with Polyak's step size, which follows from how large the loss still is.
+    """Gradient descent with Polyak's step size, from how far the loss is above its minimum.
+
+    Pick it when you know the smallest possible loss, such as zero for a network that can fit all
+    examples. Pass the loss to each step: ``opt.step(grads, value=loss)``.
 
     Args:
         max_learning_rate: The largest step size.
-        scaling: A number or a schedule, which multiplies gradients before they are measured.
-        f_min: The least loss, or a bound below it.
+        scaling: A number or a schedule that multiplies gradients before they are measured.
+        f_min: The smallest loss that can be reached, or a lower bound; 0 for models that can fit
+            the data exactly.
         eps: Added to the squared norm of gradients.
         variant: ``"sps"``, or ``"sps+"`` to take a loss below ``f_min`` for ``f_min``.
 
@@ -37,7 +41,7 @@ def polyak_sgd(
         step as ``value``.
 
     Raises:
-        TypeError: An argument is of the wrong kind. From ``update``: there is no ``value``.
+        TypeError: An argument has the wrong type; or, from ``update``, ``value`` is missing.
         ValueError: One is out of bounds, as for :func:`scale_by_polyak`.
 
     Example:

@@ -32,24 +32,38 @@ def rmsprop(
     nesterov: bool = False,
     bias_correction: bool = False,
 ) -> GradientTransformationExtraArgs:
-    """RMSProp: :func:`scale_by_rms`, :func:`scale_by_learning_rate`, then :func:`trace`.
+    r"""RMSProp: divides gradients by the root of their running mean square.
+
+    .. math:: p' = p - \eta \, \frac{g}{\sqrt{v' + \epsilon}}, \qquad v' = \beta v + (1 - \beta) g^2
+
+    :func:`scale_by_rms` (or :func:`scale_by_stddev`), then :func:`scale_by_learning_rate`, then
+    :func:`trace`. Common in reinforcement learning, where gradients change in size all the time.
+    :func:`adam` adds momentum and a correction for the start.
 
     Args:
-        learning_rate: A number or a schedule.
-        decay: Decay of the average of squares.
-        eps: Keeps the denominator from zero.
-        initial_scale: The average of squares before the first step.
-        eps_in_sqrt: Whether ``eps`` stands inside the root.
-        centered: Whether to divide by the standard deviation, :func:`scale_by_stddev`.
-        momentum: The decay of :func:`trace`, which comes behind the learning rate; None for none.
-        nesterov: Whether to use Nesterov's momentum.
-        bias_correction: Whether to make up for averages that start at zero.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        decay: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - decay)`` steps.
+        eps: Keeps the denominator away from zero. Raise it (1e-6 to 1e-3) if updates of rarely used
+            parameters are too large.
+        initial_scale: The value of the mean square before the first step. Above 0, it tempers the
+            first steps.
+        eps_in_sqrt: Whether ``eps`` is added inside the root, as optax does, or outside, as torch
+            does.
+        centered: Whether to subtract the squared mean, that is, to divide by the standard
+            deviation, as :func:`scale_by_stddev` does. It costs a second average.
+        momentum: How much of the running sum of updates each step keeps, as in :func:`trace`. It
+            comes after the learning rate. None for no momentum.
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
+        bias_correction: Whether to make up for averages that start at zero, by dividing them by
+            :math:`1 - \beta^t`.
 
     Returns:
-        The chain of the three, with :func:`identity` in place of a trace without momentum.
+        The chain of the three; without momentum, :func:`identity` takes the place of the trace.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np

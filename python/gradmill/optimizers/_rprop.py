@@ -20,14 +20,20 @@ def rprop(
     min_step_size: float = 1e-6,
     max_step_size: float = 50.0,
 ) -> GradientTransformationExtraArgs:
-    """Rprop: :func:`scale_by_rprop`, then ``scale(-1.0)``. For gradients of whole data sets.
+    """Rprop: step sizes that follow the signs of gradients, for full batches.
+
+    :func:`scale_by_rprop`, then ``scale(-1.0)``. A size grows while the sign of its gradient stays
+    and shrinks when it flips. Do not use it with small batches, whose signs flip by chance.
 
     Args:
-        learning_rate: The size of the first steps, a number; the algorithm sets the others.
-        eta_minus: What a size is multiplied by when the sign has changed, not negative.
-        eta_plus: What a size is multiplied by when the sign has stayed, not negative.
-        min_step_size: The least size, not negative.
-        max_step_size: The largest size, not negative.
+        learning_rate: The size of the first step of every parameter, a number. The algorithm adapts
+            the sizes from there.
+        eta_minus: The factor of a step size when the sign of its gradient has changed: below 1, not
+            negative.
+        eta_plus: The factor of a step size when the sign of its gradient has stayed: above 1, not
+            negative.
+        min_step_size: The smallest step size, not negative.
+        max_step_size: The largest step size, not negative.
 
     Returns:
         The chain of the two. As in optax the first step is zero.

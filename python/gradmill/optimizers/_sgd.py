@@ -28,20 +28,28 @@ def sgd(
     nesterov: bool = False,
     accumulator_dtype: DTypeLike | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Stochastic gradient descent: :func:`trace`, then :func:`scale_by_learning_rate`.
+    r"""Stochastic gradient descent, plain, with momentum, or with Nesterov momentum.
+
+    .. math:: t' = g + \beta t, \qquad p' = p - \eta \, t'
+
+    :func:`trace`, then :func:`scale_by_learning_rate`. With ``momentum=0.9`` and a decaying
+    learning rate it often generalizes best for convolutional networks, but its learning rate needs
+    more tuning than Adam's. Plain, it has no state at all.
 
     Args:
-        learning_rate: A number or a schedule.
-        momentum: The decay of :func:`trace`; None for none at all, without its state.
-        nesterov: Whether to use Nesterov's momentum.
-        accumulator_dtype: The dtype of the trace; None for the parameters' own, or float32 where
-            that is of half precision.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        momentum: How much of the running sum of updates each step keeps, usually 0.9: a constant
+            gradient then moves 10 times as far. None for plain gradient descent, without state.
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
+        accumulator_dtype: The dtype in which momentum is stored. None for the parameters' own dtype
+            (float32 where that is 16 bits wide).
 
     Returns:
-        The chain of the two, with :func:`identity` in place of a trace without momentum.
+        The chain of the two; without momentum, :func:`identity` takes the place of the trace.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np
@@ -73,20 +81,22 @@ def noisy_sgd(
     *,
     seed: Any = None,
 ) -> GradientTransformationExtraArgs:
-    """Stochastic gradient descent with fading noise on the gradients.
+    """Gradient descent with noise that fades, to escape poor regions early in training.
+
+    :func:`add_noise`, then :func:`scale_by_learning_rate`.
 
     Args:
-        learning_rate: A number or a schedule; it scales the noise as well.
+        learning_rate: A number or a schedule. It scales the noise as well.
         eta: The variance of the noise in the first step.
-        gamma: The exponent with which it fades.
+        gamma: How fast the variance fades. The paper uses 0.55.
         key: A seed or a key; see :func:`add_noise`.
-        seed: Another name for ``key``.
+        seed: ``key`` by another name.
 
     Returns:
         The chain of :func:`add_noise` and :func:`scale_by_learning_rate`.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: Both ``key`` and ``seed`` are given.
 
     Example:

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 def sign_sgd(learning_rate: ScalarOrSchedule) -> GradientTransformationExtraArgs:
     """Steps by the sign of the gradient.
 
-    :func:`scale_by_sign`, then :func:`scale_by_learning_rate`.
+    :func:`scale_by_sign`, then :func:`scale_by_learning_rate`. Every element moves by the learning
+    rate, however large its gradient.
 
     Args:
-        learning_rate: A number or a schedule.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
 
     Returns:
         The chain of the two.
@@ -55,18 +56,20 @@ def signum(
     """Steps by the sign of momentum.
 
     :func:`ema` without ``debias``, then :func:`scale_by_sign`, then :func:`scale_by_learning_rate`.
+    Every element moves by the learning rate; :func:`lion` refines the idea.
 
     Args:
-        learning_rate: A number or a schedule.
-        beta: Decay of the average.
-        accumulator_dtype: The dtype of the average; None for the parameters' own, or float32 where
-            that is of half precision.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        beta: How much of the running mean of gradients each step keeps, over about
+            ``1 / (1 - beta)`` steps.
+        accumulator_dtype: The dtype in which the average is stored. None for the parameters' own
+            dtype (float32 where that is 16 bits wide).
 
     Returns:
         The chain of the three.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
 
     Example:
         >>> import numpy as np

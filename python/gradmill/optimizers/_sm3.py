@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 @recorded
 def sm3(learning_rate: float, momentum: float = 0.9) -> GradientTransformationExtraArgs:
-    """SM3: :func:`scale_by_sm3`, then ``scale(-learning_rate)``.
+    """SM3: Adagrad with one number per row and column instead of one per element.
+
+    :func:`scale_by_sm3`, then ``scale(-learning_rate)``. Pick it for large embeddings whose
+    optimizer state would not fit in memory.
 
     Args:
-        learning_rate: A number.
-        momentum: Decay of the first moment, between -1 and 1.
+        learning_rate: A number; schedules are not accepted.
+        momentum: How much of the running mean of updates each step keeps, between -1 and 1.
 
     Returns:
         The chain of the two.

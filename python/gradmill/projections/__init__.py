@@ -2,7 +2,7 @@
 
 Each takes a tree of arrays, of NumPy or of JAX, also inside of ``jit``, as one vector, and returns
 a tree of new arrays of the same dtypes; integers become floats, except between integer bounds. Of
-NumPy's arrays all is computed in float64 and rounded once.
+NumPy arrays all is computed in float64 and rounded once.
 """
 
 from gradmill.projections._bounds import projection_box as projection_box

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 def projection_non_negative(tree: PyTree) -> PyTree:
-    r"""The nearest tree without negative elements.
+    r"""The nearest tree with nonnegative elements.
 
     .. math:: y_i = \max(x_i, 0)
 
     Args:
-        tree: A tree of arrays of real numbers.
+        tree: A tree of real arrays.
 
     Returns:
         A tree of new arrays of the same dtypes; NaN stays NaN.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: A leaf is complex.
 
     Example:
@@ -47,17 +47,17 @@ def projection_box(tree: PyTree, lower: Any, upper: Any) -> PyTree:
     .. math:: y_i = \min(\max(x_i, l_i), u_i)
 
     Args:
-        tree: A tree of arrays of real numbers.
-        lower: The least values: a number, or a tree of the same structure, whose leaves broadcast.
-        upper: The largest values, likewise a number or a tree; where one is below the least value,
-            it wins.
+        tree: A tree of real arrays.
+        lower: The lower bounds: a number, or a tree of the same structure whose leaves broadcast.
+        upper: The upper bounds, a number or a tree too. Where an upper bound is below its lower
+            bound, the upper one wins.
 
     Returns:
         A tree of new arrays of the same dtypes; NaN stays NaN.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: A leaf is complex, or shapes do not broadcast.
 
     Example:
@@ -76,15 +76,15 @@ def projection_hypercube(tree: PyTree, scale: Any = 1) -> PyTree:
     .. math:: y_i = \min(\max(x_i, 0), s)
 
     Args:
-        tree: A tree of arrays of real numbers.
-        scale: The bound: a number that is not negative, or a tree of the same structure.
+        tree: A tree of real arrays.
+        scale: The bound: a nonnegative number, or a tree of the same structure.
 
     Returns:
         A tree of new arrays of the same dtypes; NaN stays NaN.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: A leaf is complex, or shapes do not broadcast.
         ValueError: ``scale`` is a negative number, or NaN.
 
@@ -98,20 +98,20 @@ def projection_hypercube(tree: PyTree, scale: Any = 1) -> PyTree:
 
 
 def projection_linf_ball(tree: PyTree, scale: Any = 1) -> PyTree:
-    r"""The nearest tree whose largest element is at most a bound, signs aside.
+    r"""The nearest tree whose elements are at most a bound in absolute value.
 
     .. math:: y_i = \min(\max(x_i, -s), s)
 
     Args:
-        tree: A tree of arrays of real numbers.
-        scale: The bound: a number that is not negative, or a tree of the same structure.
+        tree: A tree of real arrays.
+        scale: The bound: a nonnegative number, or a tree of the same structure.
 
     Returns:
         A tree of new arrays of the same dtypes; NaN stays NaN.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: A leaf is complex, or shapes do not broadcast.
         ValueError: ``scale`` is a negative number, or NaN.
 

@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 def projection_vector(x: PyTree, a: PyTree) -> PyTree:
-    r"""The nearest multiple of a tree.
+    r"""The nearest multiple of a given tree.
 
     .. math:: y = \frac{\langle a, x \rangle}{\langle a, a \rangle} a
 
     Args:
         x: A tree of arrays.
-        a: Another of the same structure and shapes.
+        a: A tree of the same structure and shapes.
 
     Returns:
         A tree of new arrays in the dtypes of ``x``; zeros where ``a`` has no other elements.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Two leaves differ in shape.
 
     Example:
@@ -53,7 +53,7 @@ def projection_hyperplane(x: PyTree, a: PyTree, b: Any) -> PyTree:
 
     Args:
         x: A tree of arrays.
-        a: The normal, another of the same structure and shapes.
+        a: The normal vector, a tree of the same structure and shapes.
         b: The inner product of the result and ``a``.
 
     Returns:
@@ -61,10 +61,10 @@ def projection_hyperplane(x: PyTree, a: PyTree, b: Any) -> PyTree:
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Two leaves differ in shape.
-        TypeError: ``b`` is no number.
-        ValueError: ``b`` is NaN, or ``a`` has no element other than 0.
+        TypeError: ``b`` is not a number.
+        ValueError: ``b`` is NaN, or all elements of ``a`` are 0.
 
     Example:
         >>> import numpy as np
@@ -86,8 +86,8 @@ def projection_halfspace(x: PyTree, a: PyTree, b: Any) -> PyTree:
     .. math:: y = x + \min\left(\frac{b - \langle a, x \rangle}{\langle a, a \rangle}, 0\right) a
 
     Args:
-        x: A tree of arrays of real numbers.
-        a: The normal, another of the same structure and shapes.
+        x: A tree of real arrays.
+        a: The normal vector, a tree of the same structure and shapes.
         b: The largest inner product of the result and ``a``.
 
     Returns:
@@ -96,10 +96,10 @@ def projection_halfspace(x: PyTree, a: PyTree, b: Any) -> PyTree:
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Two leaves differ in shape, or one is complex.
-        TypeError: ``b`` is no number.
-        ValueError: ``b`` is NaN, or ``a`` has no element other than 0.
+        TypeError: ``b`` is not a number.
+        ValueError: ``b`` is NaN, or all elements of ``a`` are 0.
 
     Example:
         >>> import numpy as np
@@ -130,7 +130,7 @@ def _moved(
     wide, normal = widened(op, "x", x), widened(op, "a", a)
     norm = length(normal)
     if needs_normal and not is_traced(norm) and norm == 0:
-        raise ValueError("a must have an element that is not 0, or there is no such plane")
+        raise ValueError("a must have a nonzero element; otherwise there is no such plane")
     divisor = functions_of(normal).where(norm == 0, 1.0, norm)
     unit = mapped(op, lambda _, leaf: leaf / divisor, {"a": normal}, promotes=False)
     of_x = trees.vdot(unit, wide)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def projection_l2_sphere(tree: PyTree, scale: Any = 1) -> PyTree:
-    r"""The nearest tree of a given Euclidean norm.
+    r"""The nearest tree with a given Euclidean norm.
 
     .. math:: y = s \, x / \|x\|_2
 
@@ -27,8 +27,8 @@ def projection_l2_sphere(tree: PyTree, scale: Any = 1) -> PyTree:
         each other; for these it is one with equal elements.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
-        TypeError: ``scale`` is no number.
+        LeafTypeError: A leaf is not an array of numbers.
+        TypeError: ``scale`` is not a number.
         ValueError: ``scale`` is negative or NaN.
 
     Example:
@@ -59,8 +59,8 @@ def projection_l2_ball(tree: PyTree, scale: Any = 1) -> PyTree:
         the bound.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
-        TypeError: ``scale`` is no number.
+        LeafTypeError: A leaf is not an array of numbers.
+        TypeError: ``scale`` is not a number.
         ValueError: ``scale`` is negative or NaN.
 
     Example:

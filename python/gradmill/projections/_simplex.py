@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def projection_simplex(tree: PyTree, scale: Any = 1) -> PyTree:
-    r"""The nearest tree without negative elements that has a given sum.
+    r"""The nearest tree with nonnegative elements and a given sum: probabilities, if it is 1.
 
     .. math:: y_i = \max(x_i - \tau, 0), \qquad \tau \text{ such that } \sum_i y_i = s
 
-    Takes :math:`O(n \log n)` steps for :math:`n` elements.
+    It takes :math:`O(n \log n)` time for :math:`n` elements.
 
     Args:
-        tree: A tree of arrays of real numbers.
+        tree: A tree of real arrays.
         scale: The sum, at least 0.
 
     Returns:
@@ -30,9 +30,9 @@ def projection_simplex(tree: PyTree, scale: Any = 1) -> PyTree:
         there is one or an infinity.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: A leaf is complex.
-        TypeError: ``scale`` is no number.
+        TypeError: ``scale`` is not a number.
         ValueError: ``scale`` is negative or NaN.
 
     Example:
@@ -51,7 +51,7 @@ def projection_simplex(tree: PyTree, scale: Any = 1) -> PyTree:
 
 
 def projection_l1_sphere(tree: PyTree, scale: Any = 1) -> PyTree:
-    r"""The nearest tree whose absolute values have a given sum.
+    r"""The nearest tree whose absolute values sum to a given number.
 
     .. math:: y_i = \operatorname{sign}(x_i) \max(|x_i| - \tau, 0),
               \qquad \tau \text{ such that } \sum_i |y_i| = s
@@ -65,8 +65,8 @@ def projection_l1_sphere(tree: PyTree, scale: Any = 1) -> PyTree:
         becomes a positive one, as near as the negative one.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
-        TypeError: ``scale`` is no number.
+        LeafTypeError: A leaf is not an array of numbers.
+        TypeError: ``scale`` is not a number.
         ValueError: ``scale`` is negative or NaN.
 
     Example:
@@ -80,22 +80,22 @@ def projection_l1_sphere(tree: PyTree, scale: Any = 1) -> PyTree:
 
 
 def projection_l1_ball(tree: PyTree, scale: Any = 1) -> PyTree:
-    r"""The nearest tree whose absolute values have at most a given sum: a sparse one.
+    r"""The nearest tree whose absolute values sum to at most a bound; it tends to be sparse.
 
     .. math:: y_i = \operatorname{sign}(x_i) \max(|x_i| - \tau, 0),
               \qquad \text{the least } \tau \ge 0 \text{ such that } \sum_i |y_i| \le s
 
     Args:
         tree: A tree of arrays.
-        scale: The bound of the sum, at least 0.
+        scale: The largest sum, at least 0.
 
     Returns:
         A tree of new arrays of the same dtypes, with the same elements where the sum is within
         the bound.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
-        TypeError: ``scale`` is no number.
+        LeafTypeError: A leaf is not an array of numbers.
+        TypeError: ``scale`` is not a number.
         ValueError: ``scale`` is negative or NaN.
 
     Example:

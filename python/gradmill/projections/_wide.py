@@ -23,7 +23,7 @@ def widened(op: str, name: str, tree: PyTree) -> PyTree:
     """The tree in float64 or complex128; of JAX, in float32 at least.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
     """
     return mapped(op, _wide, {name: tree}, promotes=False)
 
@@ -56,7 +56,7 @@ def spread(bound: Any, tree: PyTree) -> PyTree:
 def chosen(condition: Any, first: Callable[[], PyTree], second: Callable[[], PyTree]) -> PyTree:
     """What the first function returns if the condition holds, or else the second.
 
-    Inside a program of JAX, both are computed.
+    Inside a JAX program, both are computed.
     """
     if library([condition]) is np:
         return first() if condition else second()
@@ -69,7 +69,7 @@ def functions_of(*trees: PyTree) -> Any:
 
 
 def length(tree: PyTree) -> Any:
-    """The Euclidean norm, which has a derivative in programs of JAX also where it is 0."""
+    """The Euclidean norm, which has a derivative in JAX programs also where it is 0."""
     xp = functions_of(tree)
     if xp is np:
         return norm(tree)

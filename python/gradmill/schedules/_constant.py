@@ -21,7 +21,7 @@ def constant_schedule(value: float) -> BuiltinSchedule:
     """Return the same value at every step.
 
     Args:
-        value: The value.
+        value: The value at every step.
 
     Returns:
         A function of the step count.

@@ -28,17 +28,17 @@ class _CosineDecay(BuiltinSchedule):
 def cosine_decay_schedule(
     init_value: float, decay_steps: int, alpha: float = 0.0, exponent: float = 1.0
 ) -> BuiltinSchedule:
-    r"""Fall from a value along half a wave of the cosine.
+    r"""Decay from a value along half a cosine wave. The usual choice for a run of known length.
 
     .. math::
         v_0 \left((1 - \alpha)
         \left(\tfrac12 (1 + \cos(\pi \min(t, T) / T))\right)^p + \alpha\right)
 
     Args:
-        init_value: The first value :math:`v_0`.
-        decay_steps: The number of steps :math:`T`; the value is constant afterwards.
-        alpha: The last value as a fraction of the first.
-        exponent: The exponent :math:`p`.
+        init_value: The value :math:`v_0` at step 0.
+        decay_steps: The number of steps :math:`T` of the decay; the value is constant afterwards.
+        alpha: The final value as a fraction of ``init_value``. 0 decays to zero.
+        exponent: The exponent :math:`p`. Above 1 the value falls sooner.
 
     Returns:
         A function of the step count.

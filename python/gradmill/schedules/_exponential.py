@@ -47,19 +47,22 @@ def exponential_decay(
     staircase: bool = False,
     end_value: float | None = None,
 ) -> BuiltinSchedule:
-    r"""Multiply by the same rate in every period of steps.
+    r"""Multiply by the same factor every ``transition_steps``, smoothly or in jumps.
 
     .. math:: v_0\, r^{\max(t - b, 0) / T}
 
     Args:
         init_value: The value :math:`v_0` up to step ``transition_begin``.
-        transition_steps: The number of steps :math:`T` in which the value changes by
-            ``decay_rate``; the value is constant if not positive.
-        decay_rate: The factor :math:`r`; growth if larger than 1, and constant if 0.
-        transition_begin: The step :math:`b` at which to leave ``init_value``; 0 if negative.
-        staircase: Whether to change the value at the end of each period only.
-        end_value: The value at which to stop: the least if ``decay_rate`` is below 1, else the
-            largest. It holds for ``init_value`` as well, except where the value is constant.
+        transition_steps: The number of steps :math:`T` over which the value changes by the factor
+            ``decay_rate``. If it is not positive, the value is constant.
+        decay_rate: The factor :math:`r` applied every ``transition_steps``. Above 1 the value
+            grows; 0 keeps it constant.
+        transition_begin: The step :math:`b` at which to leave ``init_value``; a negative number
+            counts as 0.
+        staircase: Whether to change the value in jumps, once every ``transition_steps``, instead of
+            smoothly.
+        end_value: Where to stop: the smallest value if ``decay_rate`` is below 1, otherwise the
+            largest. It also bounds ``init_value``, unless the schedule is constant.
 
     Returns:
         A function of the step count.

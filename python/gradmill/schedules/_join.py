@@ -42,11 +42,12 @@ class _Joined(BuiltinSchedule):
 
 @recorded
 def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> BuiltinSchedule:
-    """Follow one schedule after the other; each counts from 0.
+    """Follow one schedule after another; each counts from 0.
 
     Args:
-        schedules: The schedules.
-        boundaries: The step at which each but the first begins, ascending.
+        schedules: The schedules. Each one is called with the count since it took over.
+        boundaries: The steps at which the second, third, ... schedule takes over, in ascending
+            order.
 
     Returns:
         A function of the step count.
@@ -81,17 +82,17 @@ def warmup_cosine_decay_schedule(
     end_value: float = 0.0,
     exponent: float = 1.0,
 ) -> BuiltinSchedule:
-    """Rise in equal steps, then fall along half a wave of the cosine.
+    """Rise linearly, then decay along half a cosine wave. The usual choice for transformers.
 
     :func:`linear_schedule` for ``warmup_steps``, then :func:`cosine_decay_schedule`.
 
     Args:
-        init_value: The first value.
-        peak_value: The value after ``warmup_steps``.
-        warmup_steps: Length of the rise.
-        decay_steps: Length of rise and fall together.
-        end_value: The last value.
-        exponent: The exponent of the cosine's share.
+        init_value: The value at step 0.
+        peak_value: The value at the end of the warm-up.
+        warmup_steps: The number of steps of the rise.
+        decay_steps: The number of steps of the rise and the decay together.
+        end_value: The value at the end, which stays.
+        exponent: The exponent of the cosine. Above 1 the value falls sooner.
 
     Returns:
         A function of the step count.

@@ -45,7 +45,7 @@ def value_of(name: str, value: Any) -> Any:
     """What a schedule returned, as a float, or as it is where it is traced; a bool is 0 or 1.
 
     Raises:
-        TypeError: It is no real scalar; the message has the hyperparameter's ``name``.
+        TypeError: It is not a real scalar; the message has the hyperparameter's ``name``.
         ValueError: It is NaN; the message has the ``name``.
     """
     if getattr(value, "dtype", type(value)) in (bool, np.bool_):

@@ -19,18 +19,18 @@ def linear_onecycle_schedule(
     div_factor: float = 25.0,
     final_div_factor: float = 1e4,
 ) -> BuiltinSchedule:
-    """Rise to a peak, fall back to the first value and then much lower, all along lines.
+    """One cycle: rise linearly to a peak, fall back to the start, then much lower.
 
-    The values are ``peak_value / div_factor`` at step 0, ``peak_value``, again
-    ``peak_value / div_factor``, and last ``peak_value / (div_factor * final_div_factor)``.
+    The values are ``peak_value / div_factor`` at step 0, then ``peak_value``, then
+    ``peak_value / div_factor`` again, and finally ``peak_value / (div_factor * final_div_factor)``.
 
     Args:
         transition_steps: The number of steps of the whole cycle.
-        peak_value: The largest value.
-        pct_start: The share of the steps, from 0 to 1, at which the peak is.
-        pct_final: The share of the steps at which the first value is reached again.
-        div_factor: The peak over the first value.
-        final_div_factor: The first value over the last.
+        peak_value: The largest value of the cycle.
+        pct_start: At what fraction of the steps the peak is reached, from 0 to 1.
+        pct_final: At what fraction of the steps the value is back at its start.
+        div_factor: The peak divided by the first value.
+        final_div_factor: The first value divided by the last.
 
     Returns:
         A function of the step count. In a cycle so short that two of its corners fall on one step,
@@ -70,17 +70,17 @@ def cosine_onecycle_schedule(
     div_factor: float = 25.0,
     final_div_factor: float = 1e4,
 ) -> BuiltinSchedule:
-    """Rise to a peak and fall much lower than the first value, along half waves of the cosine.
+    """One cycle: rise to a peak and fall far below the start, along half cosine waves.
 
-    The values are ``peak_value / div_factor`` at step 0, ``peak_value``, and last
+    The values are ``peak_value / div_factor`` at step 0, then ``peak_value``, and finally
     ``peak_value / (div_factor * final_div_factor)``.
 
     Args:
         transition_steps: The number of steps of the whole cycle.
-        peak_value: The largest value.
-        pct_start: The share of the steps, from 0 to 1, at which the peak is.
-        div_factor: The peak over the first value.
-        final_div_factor: The first value over the last.
+        peak_value: The largest value of the cycle.
+        pct_start: At what fraction of the steps the peak is reached, from 0 to 1.
+        div_factor: The peak divided by the first value.
+        final_div_factor: The first value divided by the last.
 
     Returns:
         A function of the step count. In a cycle whose peak falls on its last step, the last factor

@@ -76,7 +76,7 @@ def _pieces(
 def piecewise_constant_schedule(
     init_value: float, boundaries_and_scales: Mapping[int, float] | None = None
 ) -> BuiltinSchedule:
-    r"""Multiply by a factor at some steps, and stay constant between them.
+    r"""Multiply by a factor at given steps, and stay constant in between.
 
     .. math:: v_0 \prod_{i : b_i \le t} s_i
 
@@ -109,10 +109,10 @@ def piecewise_interpolate_schedule(
     init_value: float,
     boundaries_and_scales: Mapping[int, float] | None = None,
 ) -> BuiltinSchedule:
-    r"""Go from each boundary's value to the next one's, along lines or half waves of the cosine.
+    r"""Interpolate between the values at given steps, linearly or along half cosine waves.
 
-    With :math:`v_i = v_{i-1} s_i` at step :math:`b_i`, :math:`b_0 = 0`, and with :math:`x` the
-    share of the steps from :math:`b_i` to :math:`b_{i+1}` that are done,
+    With :math:`v_i = v_{i-1} s_i` at step :math:`b_i`, :math:`b_0 = 0`, and :math:`x` the fraction
+    of the way from :math:`b_i` to :math:`b_{i+1}`:
 
     .. math::
         v_i + (v_{i+1} - v_i)\, x \quad\text{or}\quad

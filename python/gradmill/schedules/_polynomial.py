@@ -33,16 +33,18 @@ def polynomial_schedule(
     transition_steps: int,
     transition_begin: int = 0,
 ) -> BuiltinSchedule:
-    r"""Go from one value to another along a power of the remaining share of steps.
+    r"""Go from one value to another along a power of the remaining steps.
 
     .. math:: (v_0 - v_1) \left(1 - \frac{\min(\max(t - b, 0), T)}{T}\right)^{p} + v_1
 
     Args:
         init_value: The value :math:`v_0` up to step ``transition_begin``.
         end_value: The value :math:`v_1` from ``transition_begin + transition_steps`` on.
-        power: The exponent :math:`p`.
-        transition_steps: The number of steps :math:`T`; the value is constant if not positive.
-        transition_begin: The step :math:`b` at which to leave ``init_value``; 0 if negative.
+        power: The exponent :math:`p`: 1 is linear, 2 falls fast at first.
+        transition_steps: The number of steps :math:`T` of the change. If it is not positive, the
+            value is constant.
+        transition_begin: The step :math:`b` at which to leave ``init_value``; a negative number
+            counts as 0.
 
     Returns:
         A function of the step count.
@@ -69,15 +71,17 @@ def polynomial_schedule(
 def linear_schedule(
     init_value: float, end_value: float, transition_steps: int, transition_begin: int = 0
 ) -> BuiltinSchedule:
-    r"""Go from one value to another in equal steps.
+    r"""Go from one value to another linearly.
 
     .. math:: v_0 + (v_1 - v_0) \min(\max(t - b, 0), T) / T
 
     Args:
         init_value: The value :math:`v_0` up to step ``transition_begin``.
         end_value: The value :math:`v_1` from ``transition_begin + transition_steps`` on.
-        transition_steps: The number of steps :math:`T`; the value is constant if not positive.
-        transition_begin: The step :math:`b` at which to leave ``init_value``; 0 if negative.
+        transition_steps: The number of steps :math:`T` of the change. If it is not positive, the
+            value is constant.
+        transition_begin: The step :math:`b` at which to leave ``init_value``; a negative number
+            counts as 0.
 
     Returns:
         A function of the step count.

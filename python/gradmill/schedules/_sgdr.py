@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @recorded
 def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> BuiltinSchedule:
-    """Rise and fall again and again: warm restarts.
+    """Rise and decay again and again: warm restarts (SGDR).
 
     Args:
         cosine_kwargs: For each cycle the arguments of :func:`warmup_cosine_decay_schedule`, by

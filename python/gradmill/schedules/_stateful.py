@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class StatefulSchedule(Protocol):
-    """A schedule that keeps a state, as one that looks at the loss does.
+    """A schedule with state, such as one that looks at the loss.
 
-    Any object with these three methods is one. All three are pure; ``update`` follows ``__call__``
-    in each step, with the same extra arguments.
+    Any object with these three methods is one. All three are pure; in each step ``update`` is
+    called after ``__call__``, with the same extra arguments.
 
     Example:
         >>> from gradmill.schedules import StatefulSchedule, WrappedSchedule
@@ -42,10 +42,10 @@ class StatefulSchedule(Protocol):
 
 @dataclass(frozen=True)
 class WrappedSchedule:
-    """A function of the step count as a :class:`StatefulSchedule`, with the count for a state.
+    """A function of the step count as a :class:`StatefulSchedule`, whose state is the count.
 
     Args:
-        schedule_fn: The function.
+        schedule_fn: A function of the step count.
 
     Example:
         >>> import gradmill as gm

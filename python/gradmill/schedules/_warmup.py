@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 def warmup_constant_schedule(
     init_value: float, peak_value: float, warmup_steps: int
 ) -> BuiltinSchedule:
-    r"""Rise in equal steps, then stay.
+    r"""Rise linearly, then stay.
 
     .. math:: v_0 + (v_1 - v_0) \min(t, T) / T
 
     Args:
-        init_value: The first value :math:`v_0`.
+        init_value: The value :math:`v_0` at step 0.
         peak_value: The value :math:`v_1` from ``warmup_steps`` on.
         warmup_steps: The number of steps :math:`T`; if not positive, ``init_value`` stays.
 
@@ -56,20 +56,22 @@ def warmup_exponential_decay_schedule(
     staircase: bool = False,
     end_value: float | None = None,
 ) -> BuiltinSchedule:
-    """Rise in equal steps, then multiply by the same rate in every period of steps.
+    """Rise linearly, then decay exponentially.
 
     :func:`linear_schedule` for ``warmup_steps``, then :func:`exponential_decay`.
 
     Args:
-        init_value: The first value.
-        peak_value: The value after ``warmup_steps``.
-        warmup_steps: Length of the rise.
-        transition_steps: The number of steps in which the value changes by ``decay_rate``; the
-            peak stays if not positive.
-        decay_rate: The factor; growth if larger than 1, and constant if 0.
-        transition_begin: How many steps to stay at the peak; 0 if negative.
-        staircase: Whether to change the value at the end of each period only.
-        end_value: The value at which to stop: the least if ``decay_rate`` is below 1, else the
+        init_value: The value at step 0.
+        peak_value: The value at the end of the warm-up.
+        warmup_steps: The number of steps of the rise.
+        transition_steps: The number of steps over which the value changes by the factor
+            ``decay_rate``. If it is not positive, the peak stays.
+        decay_rate: The factor applied every ``transition_steps``. Above 1 the value grows; 0 keeps
+            it constant.
+        transition_begin: How many steps to stay at the peak; a negative number counts as 0.
+        staircase: Whether to change the value in jumps, once every ``transition_steps``, instead of
+            smoothly.
+        end_value: Where to stop: the smallest value if ``decay_rate`` is below 1, otherwise the
             largest. It does not bound the rise.
 
     Returns:

@@ -56,19 +56,19 @@ def warmup_stable_decay_schedule(
     end_value: float = 0.0,
     decay: str = "linear",
 ) -> BuiltinSchedule:
-    r"""Rise in equal steps, stay, then fall: WSD, or the trapezoidal schedule.
+    r"""Rise linearly, stay, then decay: WSD, or the trapezoidal schedule.
 
-    With :math:`T_w, T_s, T_d` steps of the three parts, and :math:`x = (t - T_w - T_s) / T_d` the
-    share of the fall that is done,
+    With :math:`T_w, T_s, T_d` steps for the three parts, and :math:`x = (t - T_w - T_s) / T_d` the
+    fraction of the decay that is done,
 
     .. math::
         v_0 + (v_1 - v_0) \, t / T_w \;\text{ for } t < T_w, \qquad
         v_1 \;\text{ for } t \le T_w + T_s, \qquad
         v_2 + (v_1 - v_2) \, r(x) \;\text{ then,}
 
-    and :math:`v_2` from :math:`T_w + T_s + T_d` on. Take it where the length of a run is not fixed
-    beforehand: training goes on at the peak for as long as one likes, and a fall over a tenth of
-    the steps, from any checkpoint, ends about as low as a cosine over all of them.
+    and :math:`v_2` from :math:`T_w + T_s + T_d` on. Pick it if the length of the run is not fixed
+    beforehand: train at the peak for as long as you like, then decay over a tenth of the steps from
+    any checkpoint. The loss ends up about as low as with a cosine over the whole run.
 
     Args:
         peak_value: The value :math:`v_1` from step ``warmup_steps`` to
@@ -120,7 +120,7 @@ def warmup_stable_decay_schedule(
     start, end = number("init_value", init_value), number("end_value", end_value)
     peak, warmup = number("peak_value", peak_value), steps["warmup_steps"]
     if decay == "exponential" and any(not is_traced(v) and v <= 0 for v in (peak, end)):
-        raise ValueError(f"{name}: an exponential fall is between values above 0")
+        raise ValueError(f"{name}: an exponential decay needs positive values")
     stay = constant_schedule(peak)
     rise = _Way("linear", start, peak, warmup) if warmup else stay
     fall = _Way(decay, peak, end, steps["decay_steps"]) if steps["decay_steps"] else stay

@@ -106,6 +106,9 @@ from gradmill.transforms._per_example import (
     per_example_layer_norm_clip as per_example_layer_norm_clip,
 )
 from gradmill.transforms._polyak import scale_by_polyak as scale_by_polyak
+from gradmill.transforms._quantized import dequantize_state as dequantize_state
+from gradmill.transforms._quantized import quantize_state as quantize_state
+from gradmill.transforms._quantized import quantized_state as quantized_state
 from gradmill.transforms._radam import scale_by_radam as scale_by_radam
 from gradmill.transforms._rms import ScaleByRmsState as ScaleByRmsState
 from gradmill.transforms._rms import ScaleByRmsWithCountState as ScaleByRmsWithCountState

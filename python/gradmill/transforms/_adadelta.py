@@ -33,19 +33,20 @@ class ScaleByAdaDeltaState(NamedTuple):
 
 @recorded
 def scale_by_adadelta(rho: float = 0.9, eps: float = 1e-6) -> GradientTransformation:
-    r"""Rescale updates to the size that those before them had when they went out.
+    r"""Rescale updates to the size of the steps that came before, as Adadelta does.
 
     .. math::
         g' = \rho g + (1 - \rho) u^2, \qquad
         u' = \frac{\sqrt{x + \epsilon}}{\sqrt{g' + \epsilon}} \, u, \qquad
         x' = \rho x + (1 - \rho) u'^2
 
-    Steps have the unit of parameters, so that there is no learning rate to find. They start small,
-    at about :math:`\sqrt\epsilon`, and grow.
+    Steps have the unit of parameters, so there is no learning rate to tune. They start small, in
+    proportion to :math:`\sqrt\epsilon`, and grow.
 
     Args:
-        rho: The weight :math:`\rho` of the past, from 0 to 1.
-        eps: Sets the size of the first steps, and keeps the denominator from zero; not negative.
+        rho: How much of both running means each step keeps, :math:`\rho`, in [0, 1].
+        eps: Sets the size of the first steps, which are proportional to its root, and keeps the
+            denominator away from zero. Not negative.
 
     Returns:
         A transformation with state :class:`ScaleByAdaDeltaState`. It does not change the sign.
@@ -69,5 +70,5 @@ def scale_by_adadelta(rho: float = 0.9, eps: float = 1e-6) -> GradientTransforma
         "rho": real("rho", rho, at_least=0, at_most=1),
         "eps": real("eps", eps, at_least=0),
     }
-    slots = (Slot("e_g"), Slot("e_x"))
+    slots = (Slot("e_g", coding="square"), Slot("e_x", coding="square"))
     return native(Spec(ops.scale_by_adadelta, ScaleByAdaDeltaState, hyper, slots))

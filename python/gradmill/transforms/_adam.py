@@ -48,35 +48,47 @@ def scale_by_adam(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformation:
-    r"""Rescale updates as Adam does.
+    r"""Divide the running mean of updates by the root of their running mean square, as in Adam.
 
     .. math::
         m' &= \beta_1 m + (1 - \beta_1) u, \qquad v' = \beta_2 v + (1 - \beta_2) u^2 \\
         u' &= \frac{m' / (1 - \beta_1^t)}{\sqrt{v' / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
 
-    with :math:`t` from 1. With ``nesterov`` the numerator is
-    :math:`\beta_1 m' / (1 - \beta_1^{t+1}) + (1 - \beta_1) u / (1 - \beta_1^t)`. The corrections
-    are computed in float64. Subnormal moments are flushed to zero.
+    Here :math:`t` counts from 1. With ``nesterov`` the numerator is :math:`\beta_1 m' / (1 -
+    \beta_1^{t+1}) + (1 - \beta_1) u / (1 - \beta_1^t)`. The corrections are computed in float64,
+    and subnormal moments are flushed to zero. :func:`adam` adds the learning rate; use this one to
+    build a chain of your own.
 
     Args:
-        b1: Decay of the first moment.
-        b2: Decay of the second moment.
-        eps: Added outside the root.
-        eps_root: Added inside the root, :math:`\bar\epsilon`.
-        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
-            that is of half precision.
-        nesterov: Whether to use Nesterov's momentum.
-        nu_dtype: The dtype of the second moments; None as for ``mu_dtype``. In half precision they
-            hardly fade: the steps of ``b2`` are smaller than its roundings.
-        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
-            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
-        bias_correction: Whether to make up for moments that start at zero.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
+        eps_root: Added inside the root, :math:`\bar\epsilon`. Usually 0; a small value keeps the
+            derivative of the step finite, for meta-learning.
+        mu_dtype: The dtype in which the first moments are stored. bfloat16 saves two bytes a
+            parameter, at little cost. None for the parameters' own dtype (float32 where that is 16
+            bits wide).
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
+        nu_dtype: The dtype in which the second moments are stored; None as for ``mu_dtype``. Keep
+            it wide: in 16 bits the moments hardly decay, because the steps of ``b2`` are smaller
+            than the rounding.
+        eps_mode: Where the epsilons go. "corrected" adds them to the bias-corrected second moment,
+            as in the algorithm of the paper. "hat" adds them to the uncorrected moment and corrects
+            the quotient, as scikit-learn and many other programs do; choose it to reproduce their
+            numbers.
+        bias_correction: Whether to divide the moments by :math:`1 - \beta^t`, to make up for their
+            start at zero. Without it the first steps are too small or too large.
 
     Returns:
         A transformation with state :class:`ScaleByAdamState`. It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or a dtype none of floats.
+        TypeError: A hyperparameter is not a real number, or a dtype is not a float dtype.
         ValueError: A hyperparameter is out of bounds: those of ``b1`` are -1 and 1, of ``b2`` 0
             and 1; ``eps`` and ``eps_root`` are not negative.
 
@@ -105,7 +117,7 @@ def scale_by_adam(
     }
     op = ops.scale_by_adam_nesterov if nesterov else ops.scale_by_adam
     slots = (
-        Slot("mu", float_dtype("mu_dtype", mu_dtype)),
-        Slot("nu", float_dtype("nu_dtype", nu_dtype)),
+        Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"),
+        Slot("nu", float_dtype("nu_dtype", nu_dtype), coding="square"),
     )
     return native(Spec(op, ScaleByAdamState, hyper, slots))

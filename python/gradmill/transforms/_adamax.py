@@ -18,21 +18,23 @@ if TYPE_CHECKING:
 def scale_by_adamax(
     b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
 ) -> GradientTransformation:
-    r"""Rescale updates as Adamax does: by the largest size that they have had of late.
+    r"""Divide the running mean of updates by a running maximum of their sizes, as in Adamax.
 
     .. math::
         m' = \beta_1 m + (1 - \beta_1) u, \qquad
         v' = \max\left(\beta_2 v, |u| + \epsilon\right), \qquad
         u' = \frac{m' / (1 - \beta_1^t)}{v'}
 
-    which bounds steps even where updates are mostly zero, as those of embeddings are. There is no
-    root and no square, and nothing to correct in the maximum. Where :math:`v' = 0`, so is the
-    update.
+    The maximum bounds steps even where updates are mostly zero, as in embeddings, and needs no
+    correction. Where :math:`v' = 0`, the update is zero too.
 
     Args:
-        b1: Decay of the first moment.
-        b2: Decay of the maximum.
-        eps: Added to sizes before they are compared.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn.
+        b2: How much of the running maximum of gradient sizes each step keeps. A spike is forgotten
+            over about ``1 / (1 - b2)`` steps.
+        eps: Added to the size of the gradient before the maximum is taken, which keeps the
+            denominator away from zero.
 
     Returns:
         A transformation with state :class:`ScaleByAdamState`, whose ``nu`` is the maximum. It does
@@ -62,4 +64,11 @@ def scale_by_adamax(
         "b2": real("b2", b2, at_least=0, below=1),
         "eps": real("eps", eps, at_least=0),
     }
-    return native(Spec(ops.scale_by_adamax, ScaleByAdamState, hyper, (Slot("mu"), Slot("nu"))))
+    return native(
+        Spec(
+            ops.scale_by_adamax,
+            ScaleByAdamState,
+            hyper,
+            (Slot("mu", coding="signed"), Slot("nu", coding="square")),
+        )
+    )

@@ -48,7 +48,7 @@ def scale_by_adan(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformation:
-    r"""Rescale updates as Adan does, with Nesterov's momentum from differences of gradients.
+    r"""Rescale updates as Adan does, with Nesterov momentum from differences of gradients.
 
     .. math::
         d &= u - g, \qquad m' = \beta_1 m + (1 - \beta_1) u, \qquad
@@ -57,18 +57,26 @@ def scale_by_adan(
         u' &= \frac{m' / (1 - \beta_1^t) + (1 - \beta_2) v' / (1 - \beta_2^t)}
         {\sqrt{n' / (1 - \beta_3^t) + \bar\epsilon} + \epsilon}
 
-    where :math:`d` is zero in the first step. The decays are one minus those of the paper. Four
-    arrays of state buy larger learning rates than Adam's.
+    In the first step :math:`d` is zero. The decays are one minus those of the paper. Four arrays of
+    state per parameter buy larger learning rates than Adam's.
 
     Args:
-        b1: Decay of the moment of updates.
-        b2: Decay of the moment of differences.
-        b3: Decay of the moment of squares.
-        eps: Added outside the root.
-        eps_root: Added inside the root, :math:`\bar\epsilon`.
-        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
-            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
-        bias_correction: Whether to make up for moments that start at zero.
+        b1: How much of the running mean of gradients each step keeps. Adan's values are high: 0.98
+            spans 50 steps.
+        b2: How much of the running mean of gradient differences each step keeps, over about
+            ``1 / (1 - b2)`` steps.
+        b3: How much of the running mean of squares each step keeps, over about ``1 / (1 - b3)``
+            steps.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
+        eps_root: Added inside the root, :math:`\bar\epsilon`. Usually 0; a small value keeps the
+            derivative of the step finite, for meta-learning.
+        eps_mode: Where the epsilons go. "corrected" adds them to the bias-corrected second moment,
+            as in the algorithm of the paper. "hat" adds them to the uncorrected moment and corrects
+            the quotient, as scikit-learn and many other programs do; choose it to reproduce their
+            numbers.
+        bias_correction: Whether to divide the moments by :math:`1 - \beta^t`, to make up for their
+            start at zero. Without it the first steps are too small or too large.
 
     Returns:
         A transformation with state :class:`ScaleByAdanState`. It does not change the sign.
@@ -98,5 +106,6 @@ def scale_by_adan(
         "hat": is_hat(eps_mode),
         "bias_correction": bool(bias_correction),
     }
-    slots = tuple(map(Slot, "mvng"))
+    signed = (Slot(name, coding="signed") for name in "mv")
+    slots = (*signed, Slot("n", coding="square"), Slot("g", coding="signed"))
     return native(Spec(ops.scale_by_adan, ScaleByAdanState, hyper, slots, counters=("t",)))

@@ -144,15 +144,16 @@ def scale_by_backtracking_linesearch(
     store_grad: bool = False,
     verbose: bool = False,
 ) -> GradientTransformationExtraArgs:
-    r"""Scale updates by the first of ever smaller learning rates that lowers the value enough.
+    r"""Shrink the learning rate until the step lowers the loss enough, then scale by it.
 
     .. math::
         f(p + \eta u) \le (1 + \delta) \, f(p) + c \, \eta \, \langle u, \nabla f(p) \rangle
         + \epsilon
 
-    For functions that are cheap beside their gradients, and updates that lead downhill, such as
-    those of ``sgd(1.0)``. Its ``update`` takes the function: ``update(updates, state, params,
-    value=..., grad=..., value_fn=...)``, and so does ``Optimizer.step``.
+    Pick it when the loss is cheap to evaluate compared with its gradient. Updates have to point
+    downhill, such as those of ``sgd(1.0)``. Pass the function to each call:
+    ``update(updates, state, params, value=..., grad=..., value_fn=...)``, or the same keywords to
+    ``Optimizer.step``.
 
     Args:
         max_backtracking_steps: How many more learning rates to try after the first, at least 0.
@@ -165,7 +166,7 @@ def scale_by_backtracking_linesearch(
         rtol: The tolerance :math:`\delta`, not negative.
         store_grad: Whether to keep the gradient at the new parameters, for
             :func:`value_and_grad_from_state`.
-        verbose: Whether to print a line when none of them fits.
+        verbose: Whether to print a line when the search fails.
 
     Returns:
         A transformation with state :class:`ScaleByBacktrackingLinesearchState`, whose ``update``
@@ -173,11 +174,11 @@ def scale_by_backtracking_linesearch(
         ``value_and_grad_fn``: functions of parameters, and of other extra arguments by their names,
         that return the value, or value and gradient. With ``store_grad`` there has to be the
         latter, which is called for the last point alone if there is the former. It runs in Python
-        on NumPy arrays, outside of programs of JAX. Where no value is finite, updates are zero.
+        on NumPy arrays, outside of JAX programs. Where no value is finite, updates are zero.
 
     Raises:
-        TypeError: An argument is of the wrong kind; from ``update``: something is missing, traced
-            by JAX, or meant for no function.
+        TypeError: An argument has the wrong type; or, from ``update``, something is missing, is
+            traced by JAX, or is an argument of neither function.
         ValueError: A number is out of bounds or NaN.
 
     Example:

@@ -19,7 +19,7 @@ class ScaleByBeliefState(NamedTuple):
     Attributes:
         count: Steps taken, a 0-d int32 array.
         mu: First moments, a tree like the parameters.
-        nu: Moments of squares of what these miss, a tree like the parameters.
+        nu: Moments of squared deviations from them, a tree like the parameters.
 
     Example:
         >>> import numpy as np
@@ -44,25 +44,32 @@ def scale_by_belief(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformation:
-    r"""Rescale updates as AdaBelief does: by how far they are from their average.
+    r"""Divide the running mean of updates by their deviation from it, as in AdaBelief.
 
     .. math::
         m' &= \beta_1 m + (1 - \beta_1) u, \qquad
         s' = \beta_2 s + (1 - \beta_2) (u - m')^2 + \bar\epsilon \\
         u' &= \frac{m' / (1 - \beta_1^t)}{\sqrt{s' / (1 - \beta_2^t)} + \epsilon}
 
-    Steps are large where gradients are what was expected, be they small or not. With ``nesterov``
-    the numerator is :math:`\beta_1 m' / (1 - \beta_1^{t+1}) + (1 - \beta_1) u / (1 - \beta_1^t)`.
+    Steps are large where gradients are as predicted, whatever their size. With ``nesterov`` the
+    numerator is :math:`\beta_1 m' / (1 - \beta_1^{t+1}) + (1 - \beta_1) u / (1 - \beta_1^t)`.
 
     Args:
-        b1: Decay of the first moment.
-        b2: Decay of the moment of squares.
-        eps: Added outside the root.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn.
+        b2: How much of the running mean of squared deviations each step keeps, over about
+            ``1 / (1 - b2)`` steps.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
         eps_root: Added to the moment of squares in each step, :math:`\bar\epsilon`.
-        nesterov: Whether to use Nesterov's momentum.
-        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
-            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
-        bias_correction: Whether to make up for moments that start at zero.
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
+        eps_mode: Where the epsilons go. "corrected" adds them to the bias-corrected second moment,
+            as in the algorithm of the paper. "hat" adds them to the uncorrected moment and corrects
+            the quotient, as scikit-learn and many other programs do; choose it to reproduce their
+            numbers.
+        bias_correction: Whether to divide the moments by :math:`1 - \beta^t`, to make up for their
+            start at zero. Without it the first steps are too small or too large.
 
     Returns:
         A transformation with state :class:`ScaleByBeliefState`. It does not change the sign.
@@ -92,4 +99,11 @@ def scale_by_belief(
         "bias_correction": bool(bias_correction),
     }
     op = ops.scale_by_belief_nesterov if nesterov else ops.scale_by_belief
-    return native(Spec(op, ScaleByBeliefState, hyper, (Slot("mu"), Slot("nu"))))
+    return native(
+        Spec(
+            op,
+            ScaleByBeliefState,
+            hyper,
+            (Slot("mu", coding="signed"), Slot("nu", coding="square")),
+        )
+    )

@@ -18,18 +18,20 @@ if TYPE_CHECKING:
 def chain(*args: TransformationLike) -> GradientTransformationExtraArgs:
     """Apply transformations one after the other, in as few passes over memory as possible.
 
-    Consecutive native transformations, nested chains included, run as one native call. One written
-    in Python runs between two such calls. Neither changes a result.
+    Neighbouring native transformations, nested chains included, run as a single native call; a
+    transformation written in Python runs between two such calls. This changes the speed, never the
+    result.
 
     Args:
-        *args: The transformations, in the order in which updates pass them; none is the identity.
+        *args: The transformations, in the order in which updates pass through them. None at all
+            makes the identity.
 
     Returns:
-        A transformation whose state is the tuple of the members' states. Its ``update`` hands extra
-        keyword arguments to the members that are :class:`GradientTransformationExtraArgs`.
+        A transformation whose state is the tuple of the members' states. Its ``update`` passes
+        extra keyword arguments to the members that are :class:`GradientTransformationExtraArgs`.
 
     Raises:
-        TypeError: An argument is no transformation.
+        TypeError: An argument is not a transformation.
 
     Example:
         >>> import numpy as np
@@ -40,7 +42,7 @@ def chain(*args: TransformationLike) -> GradientTransformationExtraArgs:
     """
     for position, member in enumerate(args):
         if not is_transformation(member):
-            raise TypeError(f"chain: argument {position} is no transformation: {member!r}")
+            raise TypeError(f"chain: argument {position} is not a transformation: {member!r}")
     return native_with_extra(Chained(args))
 
 
@@ -48,21 +50,21 @@ def chain(*args: TransformationLike) -> GradientTransformationExtraArgs:
 def named_chain(
     *pairs: tuple[str, TransformationLike], **transformations: TransformationLike
 ) -> GradientTransformationExtraArgs:
-    """Apply transformations one after the other, as :func:`chain` does, with states by name.
+    """Apply transformations one after the other, as :func:`chain` does, and name their states.
 
-    Takes the specification's ``named_chain(clip=..., adam=...)`` and optax's
-    ``named_chain(("clip", ...), ("adam", ...))``, or both: pairs come first.
+    Call it as ``named_chain(clip=..., adam=...)`` (the specification's form), as
+    ``named_chain(("clip", ...), ("adam", ...))`` (optax's), or mix the two: pairs come first.
 
     Args:
-        *pairs: Pairs of a name and a transformation.
-        **transformations: Transformations by name, in the order of the call.
+        *pairs: Pairs of a name and a transformation, in order.
+        **transformations: More transformations, by name, in the order of the call.
 
     Returns:
         A transformation whose state is an ``OrderedDict`` of the members' states.
 
     Raises:
-        TypeError: A positional argument is no such pair, or a value is no transformation.
-        ValueError: A name stands twice.
+        TypeError: A positional argument is not such a pair, or a value is not a transformation.
+        ValueError: A name is used twice.
 
     Example:
         >>> import numpy as np
@@ -82,7 +84,7 @@ def named_chain(
     names = tuple(name for name, _ in row)
     for name, member in row:
         if not is_transformation(member):
-            raise TypeError(f"named_chain: {name!r} is no transformation: {member!r}")
+            raise TypeError(f"named_chain: {name!r} is not a transformation: {member!r}")
         if names.count(name) > 1:
-            raise ValueError(f"named_chain: the name {name!r} stands twice")
+            raise ValueError(f"named_chain: the name {name!r} is used twice")
     return native_with_extra(Chained(tuple(member for _, member in row), names))

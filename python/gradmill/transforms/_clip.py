@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
 @recorded
 def clip(max_delta: float) -> GradientTransformation:
-    r"""Limit each element of the updates to an interval around zero.
+    r"""Clip each element of the updates to :math:`[-\delta, \delta]`.
 
     .. math:: u' = \min(\max(u, -\delta), \delta)
 
+    This changes the direction of the update. :func:`clip_by_global_norm` keeps it.
+
     Args:
-        max_delta: The largest absolute value, at least 0. NaN passes through; infinity becomes
-            ``max_delta``.
+        max_delta: The largest absolute value an element may have, at least 0. Infinity becomes
+            ``max_delta``; NaN stays NaN.
 
     Returns:
         A transformation with state ``EmptyState()``. Updates keep their dtype.

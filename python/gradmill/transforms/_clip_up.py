@@ -57,16 +57,16 @@ def _scale_by_clip_up(
 def scale_by_clip_up(
     step_size: float, momentum: float = 0.9, max_speed: float | None = None
 ) -> GradientTransformationExtraArgs:
-    r"""Turn gradients into steps of bounded length, as ClipUp does.
+    r"""Turn gradients into momentum steps of bounded length, as ClipUp does.
 
     .. math::
         w = \mu v + \alpha \frac{u}{\lVert u \rVert}, \qquad
         v' = w \min\left(1, \frac{v_{\max}}{\lVert w \rVert}\right), \qquad u' = v'
 
-    For evolution strategies, whose gradients say more about the direction than about the length:
-    no step is longer than ``max_speed``, so that this is the one number to choose, by how far
-    parameters may move at once. Norms are those of all leaves together. There is no learning rate
-    behind it; :func:`maximize` is for ascent, and a factor of -1 behind it for descent.
+    Pick it for evolution strategies, whose gradients tell more about direction than about length.
+    No step is longer than ``max_speed``, so the one number to choose is how far parameters may move
+    at once. Norms are taken over all leaves together. Do not add a learning rate; put
+    :func:`maximize` before it to ascend, or ``scale(-1.0)`` after it to descend.
 
     Args:
         step_size: The length :math:`\alpha` that a gradient is brought to, above 0.
@@ -76,7 +76,7 @@ def scale_by_clip_up(
 
     Returns:
         A transformation with state :class:`ScaleByClipUpState`. It does not change the sign, and
-        runs on NumPy. A gradient of zeros leaves the momentum alone.
+        runs on NumPy. A gradient of all zeros leaves the momentum unchanged.
 
     Raises:
         TypeError: A hyperparameter is not a real number.

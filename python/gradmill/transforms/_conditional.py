@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class ConditionallyTransformState(NamedTuple):
     """The state of :func:`conditionally_transform`.
 
     Attributes:
-        inner_state: The state of the transformation inside.
+        inner_state: The state of the inner transformation.
         step: Steps taken, a 0-d int32 array.
 
     Example:
@@ -45,7 +45,7 @@ class ConditionallyMaskState(NamedTuple):
 
     Attributes:
         step: Steps taken, a 0-d int32 array.
-        inner_state: The state of the transformation inside.
+        inner_state: The state of the inner transformation.
 
     Example:
         >>> import gradmill as gm
@@ -112,6 +112,26 @@ def _pick(name: str, *candidates: Any) -> tuple[Any, Any]:
     return transformations[0], conditions[0]
 
 
+@overload
+def conditionally_transform(
+    inner: TransformationLike,
+    should_transform_fn: Callable[..., Any],
+    forward_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
+@overload
+def conditionally_transform(
+    condition_fn: Callable[..., Any],
+    transformation: TransformationLike,
+    /,
+    forward_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
+@overload
+def conditionally_transform(
+    *,
+    condition_fn: Callable[..., Any],
+    transformation: TransformationLike,
+    forward_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
 @recorded
 def conditionally_transform(
     inner: TransformationLike | Callable[..., Any] | None = None,
@@ -121,27 +141,28 @@ def conditionally_transform(
     transformation: TransformationLike | None = None,
     condition_fn: Callable[..., Any] | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Apply a transformation in the steps in which a condition holds.
+    """Apply a transformation only in the steps in which a condition holds.
 
-    In other steps updates pass as they are, and the inner state stays as it is; see
-    :func:`conditionally_mask` for zeros. Takes the specification's
-    ``conditionally_transform(condition_fn, transformation)`` and optax's
-    ``conditionally_transform(inner, should_transform_fn)``.
+    In other steps updates pass unchanged and the inner state stays as it is;
+    :func:`conditionally_mask` gives zeros instead. Call it as
+    ``conditionally_transform(condition_fn, transformation)`` (the specification's form) or as
+    ``conditionally_transform(inner, should_transform_fn)`` (optax's).
 
     Args:
         inner: The transformation, or the condition.
-        should_transform_fn: The other of the two. The condition is called with the number of steps
-            taken, an int64 of NumPy from 0, and returns a bool.
-        forward_extra_args: Whether the condition is called with extra arguments of ``update``, too.
-        transformation: Another name for the transformation.
-        condition_fn: Another name for the condition.
+        should_transform_fn: The condition, or the transformation. The condition is called with the
+            number of steps taken, a NumPy int64 that starts at 0, and returns a bool.
+        forward_extra_args: Whether to call the condition with the extra arguments of ``update`` as
+            well.
+        transformation: The transformation by name.
+        condition_fn: The condition by name.
 
     Returns:
         A transformation with state :class:`ConditionallyTransformState`.
 
     Raises:
-        TypeError: There are not exactly one transformation and one condition; or, from a step, the
-            condition returned no bool. Such a step changes nothing.
+        TypeError: The arguments are not one transformation and one condition; or, from a step, the
+            condition returned something other than a bool. Such a step changes nothing.
 
     Example:
         >>> import numpy as np
@@ -158,6 +179,26 @@ def conditionally_transform(
     return native_with_extra(Gated(spec, tx, "inner_state"))
 
 
+@overload
+def conditionally_mask(
+    inner: TransformationLike,
+    should_transform_fn: Callable[..., Any],
+    forward_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
+@overload
+def conditionally_mask(
+    condition_fn: Callable[..., Any],
+    transformation: TransformationLike,
+    /,
+    forward_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
+@overload
+def conditionally_mask(
+    *,
+    condition_fn: Callable[..., Any],
+    transformation: TransformationLike,
+    forward_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
 @recorded
 def conditionally_mask(
     inner: TransformationLike | Callable[..., Any] | None = None,
@@ -167,24 +208,25 @@ def conditionally_mask(
     transformation: TransformationLike | None = None,
     condition_fn: Callable[..., Any] | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Apply a transformation in the steps in which a condition holds, with zeros in others.
+    """Apply a transformation in the steps in which a condition holds; updates are zero in others.
 
-    As :func:`conditionally_transform`, in both orders of arguments.
+    Arguments may come in either order, as for :func:`conditionally_transform`.
 
     Args:
         inner: The transformation, or the condition.
-        should_transform_fn: The other of the two. The condition is called with the number of steps
-            taken, an int64 of NumPy from 0, and returns a bool.
-        forward_extra_args: Whether the condition is called with extra arguments of ``update``, too.
-        transformation: Another name for the transformation.
-        condition_fn: Another name for the condition.
+        should_transform_fn: The condition, or the transformation. The condition is called with the
+            number of steps taken, a NumPy int64 that starts at 0, and returns a bool.
+        forward_extra_args: Whether to call the condition with the extra arguments of ``update`` as
+            well.
+        transformation: The transformation by name.
+        condition_fn: The condition by name.
 
     Returns:
         A transformation with state :class:`ConditionallyMaskState`.
 
     Raises:
-        TypeError: There are not exactly one transformation and one condition; or, from a step, the
-            condition returned no bool. Such a step changes nothing.
+        TypeError: The arguments are not one transformation and one condition; or, from a step, the
+            condition returned something other than a bool. Such a step changes nothing.
 
     Example:
         >>> import numpy as np

@@ -10,8 +10,7 @@ from gradmill._run.fused import native
 from gradmill.schedules._named import real_or_schedule
 
 if TYPE_CHECKING:
-    from gradmill._data.types import ScalarOrSchedule
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, ScalarOrSchedule
     from gradmill._run.transformation import GradientTransformation
 
 
@@ -34,24 +33,29 @@ class WeightDecaySchedule(NamedTuple):
 def add_decayed_weights(
     weight_decay: ScalarOrSchedule = 0.0, mask: Mask | None = None
 ) -> GradientTransformation:
-    r"""Add a multiple of the parameters to the updates.
+    r"""Add a multiple of the parameters to the updates: weight decay.
 
     .. math:: u' = u + \lambda_t \cdot p
 
+    Its place in a chain matters. After Adam and before the learning rate it is the decoupled decay
+    of AdamW; before Adam it is an L2 penalty.
+
     Args:
-        weight_decay: The multiple, or a schedule of it.
-        mask: Which leaves decay: a tree of bools with the structure of the parameters or of its
-            upper part, a function of the tree that returns such a tree, or a function of path and
-            leaf that returns a bool. It may depend on paths, shapes and dtypes alone.
+        weight_decay: How strongly parameters are pulled towards zero: the multiple of them that is
+            added, a number or a schedule.
+        mask: Which leaves decay; None for all. A tree of bools with the structure of the parameters
+            or of its upper part, a function of the tree that returns such a tree, or a function of
+            path and leaf that returns a bool. Decide by path, shape and dtype only: functions see
+            updates in place of parameters in some calls.
 
     Returns:
-        A transformation with state ``EmptyState()``; :class:`WeightDecaySchedule` for a schedule;
-        :class:`MaskedState` around either where there is a mask. Its ``update`` needs ``params``.
+        A transformation with state ``EmptyState()``, or :class:`WeightDecaySchedule` for a
+        schedule, inside :class:`MaskedState` if there is a mask. Its ``update`` needs ``params``.
 
     Raises:
         TypeError: ``weight_decay`` is neither a number nor callable; or, from a step, a schedule
-            returned no real number. Such a step changes nothing.
-        ValueError: ``weight_decay`` is NaN; or, from a step, a schedule returned that.
+            returned something other than a real number. Such a step changes nothing.
+        ValueError: ``weight_decay`` is NaN; or, from a step, a schedule returned NaN.
 
     Example:
         >>> import numpy as np

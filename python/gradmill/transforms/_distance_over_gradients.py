@@ -26,7 +26,7 @@ class ScaleByDistanceOverGradientsState(NamedTuple):
         max_dist: The largest distance so far, a tree of a 0-d array for each parameter.
         grad_sum_of_squares: Sums of squares of all updates, a tree of an array of one element for
             each parameter.
-        init_params: The parameters at first.
+        init_params: The initial parameters.
 
     Example:
         >>> import numpy as np
@@ -57,20 +57,20 @@ def scale_by_distance_over_gradients(
     param_dtype: DTypeLike | None = np.float32,
     global_scale: float = 1.0,
 ) -> GradientTransformation:
-    r"""Scale each leaf by how far it has come, over the norm of all its updates.
+    r"""Scale each leaf by how far it has moved, over the norm of all its updates.
 
     .. math::
         d' = \max\left(d, \|p - p_0\|\right), \qquad s' = s + \|u\|^2, \qquad
         u' = c \, u \, \frac{d'}{\sqrt{s' + \epsilon}}
 
-    for each leaf on its own, where :math:`d` starts as ``reps_rel`` times :math:`1 + \|p_0\|`. It
-    needs no tuned learning rate; :func:`contrib.dog` does the same for all leaves together. It does
-    not change the sign: put ``scale(-1.0)`` behind it.
+    This holds for each leaf on its own; :math:`d` starts at ``reps_rel`` times :math:`1 + \|p_0\|`.
+    There is no learning rate to tune. :func:`contrib.dog` does the same for all leaves together.
+    The sign does not change: put ``scale(-1.0)`` after it.
 
     Args:
         reps_rel: The first distance, in multiples of one more than the norm of the parameters.
-        eps: Added inside the root.
-        param_dtype: The dtype in which the first parameters are kept; None for their own.
+        eps: Added inside the root, so that parameters with tiny gradients do not take huge steps.
+        param_dtype: The dtype in which the initial parameters are kept; None for their own.
         global_scale: The factor :math:`c`.
 
     Returns:
@@ -78,7 +78,7 @@ def scale_by_distance_over_gradients(
         ``params``.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or ``param_dtype`` is no dtype of floats.
+        TypeError: A hyperparameter is not a real number, or ``param_dtype`` is not a float dtype.
         ValueError: ``reps_rel`` or ``eps`` is negative or NaN.
 
     Example:

@@ -37,25 +37,28 @@ class EmaState(NamedTuple):
 def ema(
     decay: float = 0.9, debias: bool = True, accumulator_dtype: DTypeLike | None = None
 ) -> GradientTransformation:
-    r"""Average updates with exponentially fading weights.
+    r"""Replace updates by their exponential moving average.
 
     .. math:: e' = \beta e + (1 - \beta) u, \qquad u' = e' / (1 - \beta^t) \;\text{ or }\; e'
 
-    It averages the updates that reach it; for an average of parameters see
-    :func:`gradmill.incremental_update`. Subnormal averages are flushed to zero.
+    It averages the updates that reach it; for an average of parameters use
+    :func:`parameter_average`. :func:`trace` is the sum without the factor :math:`1 - \beta`.
+    Subnormal averages are flushed to zero.
 
     Args:
-        decay: The weight :math:`\beta` of the past.
-        debias: Whether to make up for an average that starts at zero.
-        accumulator_dtype: The dtype of the averages; None for the parameters' own, or float32 where
-            that is of half precision.
+        decay: How much of the running value each step keeps, :math:`\beta`. It remembers about
+            :math:`1 / (1 - \beta)` steps: 0.9 is 10 steps, 0.99 is 100.
+        debias: Whether to make up for an average that starts at zero, by dividing it by :math:`1 -
+            \beta^t`.
+        accumulator_dtype: The dtype in which the averages are stored. None for the parameters' own
+            dtype (float32 where that is 16 bits wide).
 
     Returns:
         A transformation with state :class:`EmaState`.
 
     Raises:
-        TypeError: ``decay`` is not a real number, or ``accumulator_dtype`` no such dtype.
-        ValueError: ``decay`` is NaN, or with ``debias`` not between -1 and 1.
+        TypeError: ``decay`` is not a real number, or ``accumulator_dtype`` is not a float dtype.
+        ValueError: ``decay`` is NaN; or, with ``debias``, it is not between -1 and 1.
 
     Example:
         >>> import numpy as np
@@ -68,4 +71,4 @@ def ema(
     dtype = float_dtype("accumulator_dtype", accumulator_dtype)
     bounds = {"above": -1.0, "below": 1.0} if debias else {}
     hyper = {"decay": real("decay", decay, **bounds), "debias": bool(debias)}
-    return native(Spec(ops.ema, EmaState, hyper, (Slot("ema", dtype),)))
+    return native(Spec(ops.ema, EmaState, hyper, (Slot("ema", dtype, coding="signed"),)))

@@ -80,24 +80,25 @@ class _Every(Control):
 def apply_every(
     k: int = 1, transformation: TransformationLike | None = None
 ) -> GradientTransformation:
-    """Collect the updates of ``k`` steps and hand on their sum in the last of them.
+    """Add up the updates of ``k`` steps and pass on the sum in the last of them.
 
-    In the other steps updates are zero. With a transformation, it is the sum that passes it, and
-    its state changes in those last steps alone. Takes the specification's
-    ``apply_every(k, transformation)`` and optax's ``apply_every(k)``.
+    In the other steps updates are zero. If you give a transformation, it receives the sum, and its
+    state changes in those last steps only. Call it as ``apply_every(k, transformation)`` (the
+    specification's form) or ``apply_every(k)`` (optax's). :class:`MultiSteps` takes the mean
+    instead.
 
-    Sums begin anew in each round, so a NaN lasts no longer than its round.
+    Sums start afresh each round, so a NaN lasts no longer than its round.
 
     Args:
-        k: The number of steps.
-        transformation: What the sums pass; None for nothing.
+        k: The number of steps to add up.
+        transformation: Receives the sum; None to pass it on as it is.
 
     Returns:
         A transformation with state :class:`ApplyEvery`, or :class:`ApplyEveryInner` around a
         transformation.
 
     Raises:
-        TypeError: ``k`` is no integer, or ``transformation`` no transformation.
+        TypeError: ``k`` is not an integer, or ``transformation`` is not a transformation.
         ValueError: ``k`` is not positive.
 
     Example:

@@ -96,7 +96,7 @@ def scale_by_factored_rms(
     epsilon: float = 1e-30,
     decay_rate_fn: Callable[[Any, Any], Any] | None = None,
 ) -> GradientTransformation:
-    r"""Divide updates by the root of an average of their squares, kept as its sums.
+    r"""Divide updates by their root mean square, estimated from row and column means.
 
     .. math::
         d_t &= 1 - t^{-\rho}, \qquad s = u^2 + \epsilon \\
@@ -104,15 +104,18 @@ def scale_by_factored_rms(
         c' = d_t c + (1 - d_t) \operatorname{mean}_{columns}(s) \\
         u' &= \frac{u}{\sqrt{r' / \operatorname{mean}(r')} \sqrt{c'}}
 
-    with :math:`t` from 1. A matrix needs a number for each row and column instead of each element.
-    Leaves without two long axes have :math:`v' = d_t v + (1 - d_t) s` and
+    Here :math:`t` counts from 1. A matrix needs one number per row and column instead of one per
+    element. Leaves without two long axes have :math:`v' = d_t v + (1 - d_t) s` and
     :math:`u' = u / \sqrt{v'}`.
 
     Args:
-        factored: Whether to keep sums instead of an average for each element.
+        factored: Whether to keep row and column means of squares instead of one value per element:
+            that is what saves memory.
         decay_rate: The power :math:`\rho`, not negative.
-        step_offset: What to take off the count of steps, such as its value when fine-tuning began.
-        min_dim_size_to_factor: How long the second longest axis has to be at least.
+        step_offset: Subtracted from the step count; set it to the count at which fine-tuning
+            begins.
+        min_dim_size_to_factor: Leaves whose second longest axis is shorter than this keep a value
+            per element.
         epsilon: Added to squares, :math:`\epsilon`, not negative.
         decay_rate_fn: A function of the steps taken, less ``step_offset``, and of ``decay_rate``
             that returns the decay; None for that above.
@@ -122,8 +125,8 @@ def scale_by_factored_rms(
         not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number; or, from a step, ``decay_rate_fn``
-            returned none.
+        TypeError: A hyperparameter is not a real number; or, from a step, ``decay_rate_fn`` did not
+            return one.
         ValueError: A hyperparameter is out of bounds.
 
     Example:

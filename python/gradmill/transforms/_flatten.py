@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 @recorded
 def flatten(inner: TransformationLike) -> GradientTransformationExtraArgs:
-    """Apply a transformation to all leaves as one vector.
+    """Apply a transformation to all leaves joined into one vector.
 
-    What the transformation measures of a leaf, it measures of the whole. Updates come back in the
-    widest dtype among the leaves, as one vector has one dtype.
+    What the transformation would measure leaf by leaf, such as a norm, it measures over the whole
+    tree. A vector has one dtype, so updates come back in the widest dtype among the leaves.
 
     Args:
         inner: The transformation.
 
     Returns:
-        A transformation whose state is that of ``inner`` for a vector. It copies the leaves before
-        each step, in Python, so it is for what cannot be had leaf by leaf.
+        A transformation whose state is that of ``inner`` for a vector. It copies the leaves in each
+        step, in Python, so use it only for what cannot be computed leaf by leaf.
 
     Raises:
-        TypeError: ``inner`` is no transformation.
-        ValueError: From ``init`` and ``update``: there is no leaf.
-        LeafTypeError: From ``init`` and ``update``: a leaf is no array of floats.
-        LeafValueError: From ``update``: a leaf has not the shape of its parameter.
+        TypeError: ``inner`` is not a transformation.
+        ValueError: From ``init`` and ``update``: the tree has no leaves.
+        LeafTypeError: From ``init`` and ``update``: a leaf is not an array of floats.
+        LeafValueError: From ``update``: a leaf does not have the shape of its parameter.
 
     Example:
         >>> import numpy as np

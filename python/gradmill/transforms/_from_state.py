@@ -17,10 +17,10 @@ _NAME = "value_and_grad_from_state"
 def value_and_grad_from_state(
     value_and_grad_fn: Callable[..., tuple[Any, PyTree]],
 ) -> Callable[..., tuple[Any, PyTree]]:
-    """A function that takes value and gradient from a line search's state where they are there.
+    """Reuse the value and gradient that a line search computed last.
 
-    A line search has called the function at the very parameters that its step led to. For
-    functions that stay the same from step to step, as without batches.
+    The last evaluation of a line search is at the very parameters that its step leads to. Use this
+    only for a function that stays the same from step to step, that is, without batches.
 
     Args:
         value_and_grad_fn: Called with parameters and other arguments where the state has no finite
@@ -33,7 +33,7 @@ def value_and_grad_from_state(
         value or no gradient, and KeyError where it has several.
 
     Raises:
-        TypeError: ``value_and_grad_fn`` is no function.
+        TypeError: ``value_and_grad_fn`` is not a function.
 
     Example:
         >>> import numpy as np
@@ -56,7 +56,7 @@ def value_and_grad_from_state(
     ) -> tuple[Any, PyTree]:
         value, grad = (tree.get(state, name) for name in ("value", "grad"))
         if value is None or grad is None:
-            raise ValueError(f"{_NAME}: the state has no value and gradient; see store_grad")
+            raise ValueError(f"{_NAME}: the state holds no value and gradient; see store_grad")
         if math.isfinite(checked_value(_NAME, "the state has the value", value)):
             return value, grad
         return value_and_grad_fn(params, *fn_args, **fn_kwargs)

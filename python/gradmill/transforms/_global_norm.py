@@ -15,20 +15,22 @@ if TYPE_CHECKING:
 
 @recorded
 def clip_by_global_norm(max_norm: float) -> GradientTransformation:
-    r"""Shrink updates so that the norm of all leaves together is at most ``max_norm``.
+    r"""Shrink updates so that the norm over all leaves is at most ``max_norm``.
 
     .. math:: u' = u \text{ if } \lVert u \rVert < m, \text{ else } u \cdot m / \lVert u \rVert
 
+    The usual guard against exploding gradients: it keeps their direction. Put it first in a chain.
     The norm is accumulated in float64 and cannot overflow. A NaN or an infinity anywhere makes the
     norm NaN or infinite, as in optax; :class:`gradmill.Optimizer` reports it. Updates that are all
-    zero stay zero, under a bound of zero as well.
+    zero stay zero, even under a bound of zero.
 
     Args:
-        max_norm: The bound, at least 0; infinity for none.
+        max_norm: The largest global norm, at least 0. 1.0 is usual; infinity for no bound (the norm
+            is still reported).
 
     Returns:
-        A transformation with state ``EmptyState()``. It costs one more read of the updates; its
-        factor is a scalar in the pass of the transformations around it.
+        A transformation with state ``EmptyState()``. It costs one more read of the updates; the
+        multiplication is part of the pass of its neighbours.
 
     Raises:
         TypeError: ``max_norm`` is not a real number.
@@ -54,12 +56,12 @@ def clip_by_global_norm(max_norm: float) -> GradientTransformation:
 def normalize_by_update_norm(
     scale_factor: float = 1.0, eps: float = 1e-6
 ) -> GradientTransformation:
-    r"""Divide updates by the norm of all leaves together.
+    r"""Divide updates by the norm over all leaves.
 
     .. math:: u' = u \, \frac{s}{\lVert u \rVert + \epsilon}
 
-    The norm is accumulated in float64 and cannot overflow. Updates that are all zero stay zero,
-    without an epsilon as well.
+    Every update then has the same norm, large or small. The norm is accumulated in float64 and
+    cannot overflow. Updates that are all zero stay zero, even without an epsilon.
 
     Args:
         scale_factor: The norm :math:`s` that updates have afterwards.

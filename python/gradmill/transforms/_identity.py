@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @recorded
 def identity() -> GradientTransformation:
-    """Leave updates and state as they are.
+    """Pass updates and state on unchanged.
 
-    Updates come back as new arrays, as they do from every transformation.
+    Updates come back as new arrays, as from every transformation.
 
     Returns:
         A transformation with state ``EmptyState()``.

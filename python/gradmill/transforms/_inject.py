@@ -24,6 +24,7 @@ from gradmill.transforms._arguments import sort_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import ParamSpec, Protocol, overload
 
     from numpy.typing import DTypeLike
 
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
     from gradmill._plan.cells import After, Cells
     from gradmill._run.transformation import GradientTransformationExtraArgs
     from gradmill.schedules import StatefulSchedule
+
+    _A = ParamSpec("_A")
+
+    class _Injected(Protocol[_A]):
+        """What takes the arguments of a factory; a schedule may stand for any of its numbers."""
+
+        @overload
+        def __call__(
+            self, *args: _A.args, **kwargs: _A.kwargs
+        ) -> GradientTransformationExtraArgs: ...
+        @overload
+        def __call__(self, *args: Any, **kwargs: Any) -> GradientTransformationExtraArgs: ...
 
 
 class InjectStatefulHyperparamsState(NamedTuple):
@@ -40,7 +53,7 @@ class InjectStatefulHyperparamsState(NamedTuple):
         count: Steps taken, a 0-d int32 array.
         hyperparams: The hyperparameters by name, 0-d arrays; assign to change one.
         hyperparams_states: The states of those that are schedules.
-        inner_state: The state of the transformation inside.
+        inner_state: The state of the inner transformation.
 
     Example:
         >>> import numpy as np
@@ -57,12 +70,12 @@ class InjectStatefulHyperparamsState(NamedTuple):
 
 
 class InjectHyperparamsState(NamedTuple):
-    """A state of optax's before schedules had states of their own; no transformation makes it.
+    """A state of older versions of optax, before schedules had state; gradmill never makes one.
 
     Attributes:
         count: Steps taken.
         hyperparams: The hyperparameters by name.
-        inner_state: The state of the transformation inside.
+        inner_state: The state of the inner transformation.
 
     Example:
         >>> import gradmill as gm
@@ -76,7 +89,7 @@ class InjectHyperparamsState(NamedTuple):
 
 
 class _Injection(Control):
-    """Builds the transformation inside from what the state says at the moment."""
+    """Builds the inner transformation from what the state says at the moment."""
 
     counts = ("count",)
 
@@ -131,7 +144,7 @@ class _Injection(Control):
     def _stored(self, name: str, value: Any, params: PyTree) -> Any:
         """A number as the state has it: a 0-d array of the dtype asked for, or of the widest one.
 
-        Integers stay such where the factory was given one, int32 as in a program of JAX.
+        Integers stay such where the factory was given one, int32 as in a JAX program.
         """
         if self.dtype is None and _is_stored(value):
             return value.copy()
@@ -272,41 +285,42 @@ def _rounded(array: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def inject_hyperparams(
-    inner_factory: Callable[..., TransformationLike],
+    inner_factory: Callable[_A, TransformationLike],
     static_args: str | Iterable[str] = (),
     hyperparam_dtype: DTypeLike | None = None,
-) -> Callable[..., GradientTransformationExtraArgs]:
-    """Keep the hyperparameters of a transformation in its state, where they can be changed.
+) -> _Injected[_A]:
+    """Put the hyperparameters of a transformation into its state, where you can change them.
 
-    ``inject_hyperparams(adam)(learning_rate=0.1)`` is ``adam(learning_rate=0.1)`` with numbers and
-    schedules among its arguments, defaults included, in ``state.hyperparams``. A number assigned
-    there holds from the next step on; that of a schedule is evaluated anew in each step, with a
+    ``inject_hyperparams(adam)(learning_rate=0.1)`` is ``adam(learning_rate=0.1)`` with all numbers
+    and schedules among its arguments, defaults included, in ``state.hyperparams``. Assign a number
+    there, and it holds from the next step on. A schedule is evaluated anew in each step, with a
     count from 0. Nothing is compiled, and the transformation stays native.
 
-    Updates have the bits of ``adam(learning_rate=0.1)``. For float32 parameters the state shows
-    0.1 as a float32, as optax's does; as long as it holds that, a step uses the 0.1 that the
-    factory was given. What a schedule returns is rounded for the state alone. Only a number that
-    is assigned is what the state can hold of it.
+    Updates have the bits of ``adam(learning_rate=0.1)``. For float32 parameters the state shows 0.1
+    as a float32, as optax does, but a step uses the exact 0.1 that you gave the factory for as long
+    as the state is unchanged. The result of a schedule is rounded only in the state. A number that
+    you assign has the precision of the state.
 
     Args:
-        inner_factory: A function that returns a transformation.
-        static_args: The name or names of arguments to leave as they are. No need to name what is
-            neither a number nor a schedule, such as keys, dtypes and masks: a function is a
-            schedule if the annotation of its argument allows a number; if it does not tell, unless
-            the argument is called ``mask``, ``label_fn`` or the like.
-        hyperparam_dtype: float32 or float64 for the values; None for the widest dtype among the
-            parameters, and at least float32. Arrays keep their own.
+        inner_factory: A function that returns a transformation, such as :func:`adam`.
+        static_args: The name or names of arguments to pass on unchanged. Keys, dtypes and masks are
+            recognised without being named. A function counts as a schedule if the annotation of its
+            argument allows a number, or, without a telling annotation, unless the argument has a
+            name such as ``mask`` or ``label_fn``.
+        hyperparam_dtype: float32 or float64 for the values in the state; None for the widest dtype
+            among the parameters, but at least float32. Arrays keep their own dtype.
 
     Returns:
         A function that takes the arguments of ``inner_factory`` and returns a transformation with
         state :class:`InjectStatefulHyperparamsState`.
 
     Raises:
-        TypeError: ``hyperparam_dtype`` is no such dtype.
-        ValueError: ``static_args`` names no argument of ``inner_factory``; or, from ``update``,
-            the ops of the transformation depend on a hyperparameter's value.
-        LeafTypeError: From ``update``: what was assigned is no real number.
-        TreeError: From ``update``: a hyperparameter was removed, or one added.
+        TypeError: ``hyperparam_dtype`` is not such a dtype.
+        ValueError: ``static_args`` names something that is not an argument of ``inner_factory``;
+            or, from ``update``, the structure of the transformation depends on a hyperparameter's
+            value.
+        LeafTypeError: From ``update``: you assigned something that is not a real number.
+        TreeError: From ``update``: a hyperparameter was removed or added.
 
     Example:
         >>> import numpy as np

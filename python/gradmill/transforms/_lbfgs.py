@@ -30,8 +30,8 @@ class ScaleByLBFGSState(NamedTuple):
         params: The parameters of the last step, zeros at first.
         updates: The updates that came in with them, zeros at first.
         diff_params_memory: How parameters changed from step to step: a tree like them, with a new
-            first axis in each leaf, along which the last steps lie in a ring.
-        diff_updates_memory: How updates changed, likewise.
+            first axis in each leaf, a ring buffer of the last steps.
+        diff_updates_memory: How updates changed, in the same form.
         weights_memory: The inverse of the inner product of both changes for each of these steps, 0
             where there was none.
 
@@ -169,7 +169,7 @@ def _preconditioned(xp: Any, updates: PyTree, pairs: Sequence[_Pair], scale: Any
 def scale_by_lbfgs(
     memory_size: int = 10, scale_init_precond: bool = True
 ) -> GradientTransformationExtraArgs:
-    r"""Multiply gradients by an estimate of the inverse Hessian, made of the last steps.
+    r"""Multiply gradients by an inverse Hessian estimated from the last few steps.
 
     .. math::
         u = H_t \, g_t, \qquad
@@ -181,20 +181,21 @@ def scale_by_lbfgs(
         \rho_j = 1 / \langle y_j, s_j \rangle, \quad
         \gamma = \langle y_{t-1}, s_{t-1} \rangle / \|y_{t-1}\|^2
 
-    For smooth functions whose gradients are exact, of parameters few enough to keep twenty copies
-    of. In the first step :math:`\gamma` is :math:`\min(1, 1 / \|g\|)`. A line search behind it, as
-    in :func:`lbfgs`, keeps :math:`\rho` positive.
+    For smooth functions with exact gradients, and few enough parameters that :math:`2 m` copies of
+    them fit in memory. In the first step :math:`\gamma` is :math:`\min(1, 1 / \|g\|)`. A line
+    search after it, as in :func:`lbfgs`, keeps :math:`\rho` positive.
 
     Args:
-        memory_size: The number :math:`m` of steps that are remembered, at least 1.
-        scale_init_precond: Whether to begin with :math:`\gamma`, or with 1.
+        memory_size: How many past steps :math:`m` approximate the curvature, at least 1; 5 to 20 is
+            usual.
+        scale_init_precond: Whether to start from :math:`\gamma` (usual) or from 1.
 
     Returns:
         A transformation with state :class:`ScaleByLBFGSState`, whose ``update`` needs ``params``.
         It runs on NumPy. A step along which gradients did not change weighs nothing.
 
     Raises:
-        TypeError: ``memory_size`` is no integer.
+        TypeError: ``memory_size`` is not an integer.
         ValueError: It is below 1.
 
     Example:

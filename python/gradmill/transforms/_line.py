@@ -35,7 +35,7 @@ class Objective:
         extra: The extra arguments, each for those of the two that have such a parameter.
 
     Raises:
-        TypeError: There is neither function, or an argument is for none of them.
+        TypeError: Both functions are missing, or neither takes an argument that was given.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ def checked_value(name: str, what: str, value: Any) -> float:
     """A value as a float; it may be a NaN.
 
     Raises:
-        TypeError: It is no number at hand.
+        TypeError: It is not a number at hand.
     """
     if is_traced(value):
         raise TypeError(f"{name} {ON_THE_HOST}")
@@ -145,10 +145,10 @@ class Line:
         objective: The function.
 
     Raises:
-        ValueError: There are no parameters.
+        ValueError: Parameters are missing.
         TypeError: There is no value or gradient, or something is traced.
         TreeError: ``grad`` has another structure than the updates.
-        LeafTypeError: A leaf is no array of floats.
+        LeafTypeError: A leaf is not an array of floats.
         LeafValueError: A gradient has another shape than its update.
     """
 

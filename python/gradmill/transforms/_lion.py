@@ -42,22 +42,24 @@ def scale_by_lion(
     mode: Literal["hard", "smooth", "refined"] = "hard",
     smooth_beta: float = 1.0,
 ) -> GradientTransformation:
-    r"""Take the sign of momentum, as Lion does.
+    r"""Replace updates by the sign of momentum, as in Lion.
 
     .. math::
         c = \beta_1 m + (1 - \beta_1) u, \qquad u' = \operatorname{sign}(c), \qquad
         m' = \beta_2 m + (1 - \beta_2) u
 
-    with one moment where Adam has two. Steps are of one size in each element, so learning rates are
-    smaller than Adam's, and weight decay larger. In mode ``"smooth"`` the update is
-    :math:`\tanh(\beta c)`, in mode ``"refined"`` :math:`c` between -1 and 1, so that steps fade
-    where gradients do.
+    There is one moment where Adam has two. All elements move by the same amount, so learning rates
+    are smaller than Adam's, and weight decay is larger. In mode ``"smooth"`` the update is
+    :math:`\tanh(\beta c)`, and in mode ``"refined"`` it is :math:`c` clipped to between -1 and 1,
+    so that steps fade where gradients do.
 
     Args:
-        b1: The weight of the moment in the direction of a step.
-        b2: Decay of the moment.
-        mu_dtype: The dtype of the moments; None for the parameters' own, or float32 where that is
-            of half precision.
+        b1: How much the running mean counts, against the current gradient, in the direction of a
+            step. Lower reacts faster.
+        b2: How much of the running mean each step keeps. It spans about ``1 / (1 - b2)`` steps and
+            may be longer than the direction's memory: 0.99 is usual, 0.98 for noisy gradients.
+        mu_dtype: The dtype in which the moments are stored. bfloat16 saves two bytes a parameter,
+            at little cost. None for the parameters' own dtype (float32 where that is 16 bits wide).
         mode: What the direction becomes.
         smooth_beta: The multiple :math:`\beta` of mode ``"smooth"``.
 
@@ -65,8 +67,8 @@ def scale_by_lion(
         A transformation with state :class:`ScaleByLionState`. It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or a dtype none of floats.
-        ValueError: ``b1`` or ``b2`` is not between -1 and 1, or there is no such mode.
+        TypeError: A hyperparameter is not a real number, or a dtype is not a float dtype.
+        ValueError: ``b1`` or ``b2`` is not between -1 and 1, or ``mode`` is unknown.
 
     Example:
         >>> import numpy as np
@@ -95,5 +97,10 @@ def scale_by_lion(
         case _:
             raise ValueError(f"mode must be 'hard', 'smooth' or 'refined', got {mode!r:.80}")
     return native(
-        Spec(op, ScaleByLionState, hyper, (Slot("mu", float_dtype("mu_dtype", mu_dtype)),))
+        Spec(
+            op,
+            ScaleByLionState,
+            hyper,
+            (Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"),),
+        )
     )

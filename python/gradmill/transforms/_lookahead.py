@@ -23,8 +23,8 @@ class LookaheadParams(NamedTuple):
     """The parameters of :func:`lookahead`.
 
     Attributes:
-        fast: What gradients are taken at, and what the optimizer inside moves.
-        slow: What follows at a distance, and what to evaluate with.
+        fast: Where gradients are taken. The inner optimizer moves these.
+        slow: The copy that lags behind. Evaluate with these.
 
     Example:
         >>> import numpy as np
@@ -47,8 +47,8 @@ class LookaheadState(NamedTuple):
     """The state of :func:`lookahead`.
 
     Attributes:
-        fast_state: The state of the optimizer inside.
-        steps_since_sync: Steps taken since fast and slow parameters met, a 0-d int32 array.
+        fast_state: The state of the inner optimizer.
+        steps_since_sync: Steps taken since the last synchronization, a 0-d int32 array.
 
     Example:
         >>> import numpy as np
@@ -130,20 +130,23 @@ def lookahead(
     slow_step_size: float,
     reset_state: bool = False,
 ) -> GradientTransformationExtraArgs:
-    r"""Let slow parameters follow fast ones, which start from them anew every few steps.
+    r"""Let slow parameters follow fast ones, and restart the fast ones from them every few steps.
 
     .. math::
         f' = f + u, \quad s' = s \qquad \text{and, in each } k\text{-th step,} \qquad
         s' = s + \alpha (f + u - s), \quad f' = s'
 
-    It steadies an optimizer that oscillates, at the cost of a second copy of the parameters. These
-    are :class:`LookaheadParams`; gradients are taken at the fast ones.
+    It steadies an optimizer that oscillates, at the cost of a second copy of the parameters.
+    Parameters are :class:`LookaheadParams`; take gradients at the fast ones.
 
     Args:
-        fast_optimizer: The transformation that makes the updates :math:`u` of the fast parameters.
-        sync_period: The number :math:`k` of steps from one meeting to the next, at least 1.
-        slow_step_size: The share :math:`\alpha` of the way that slow parameters take.
-        reset_state: Whether the transformation begins from the start after each meeting.
+        fast_optimizer: The optimizer of the fast parameters, such as :func:`adam`. It makes the
+            updates :math:`u`.
+        sync_period: The number :math:`k` of fast steps between two synchronizations, at least 1; 5
+            to 10 is usual.
+        slow_step_size: How far the slow parameters move towards the fast ones, :math:`\alpha`; 0.5
+            is usual.
+        reset_state: Whether the fast optimizer starts over after each synchronization.
 
     Returns:
         A transformation with state :class:`LookaheadState`, whose ``update`` takes gradients of the
@@ -151,9 +154,9 @@ def lookahead(
         one inside as it does by itself.
 
     Raises:
-        TypeError: An argument is of the wrong kind; or, from ``update``, ``params`` are no
+        TypeError: An argument has the wrong type; or, from ``update``, ``params`` is not a
             ``LookaheadParams``.
-        ValueError: A number is out of bounds or NaN; or, from ``update``, there are no ``params``.
+        ValueError: A number is out of bounds or NaN; or, from ``update``, ``params`` is missing.
 
     Example:
         >>> import numpy as np

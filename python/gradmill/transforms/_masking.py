@@ -16,11 +16,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from gradmill._data.trees import Path
-    from gradmill._data.types import PyTree, TransformationLike
-    from gradmill._plan.spec import Mask
+    from gradmill._data.types import Mask, PyTree, TransformationLike
     from gradmill._run.transformation import GradientTransformation, GradientTransformationExtraArgs
 
 
+@overload
+def masked(
+    inner: TransformationLike, mask: Mask, *, mask_compatible_extra_args: bool = False
+) -> GradientTransformationExtraArgs: ...
+@overload
+def masked(
+    mask_fn: Mask,
+    transformation: TransformationLike,
+    /,
+    *,
+    mask_compatible_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
+@overload
+def masked(
+    *,
+    mask_fn: Mask,
+    transformation: TransformationLike,
+    mask_compatible_extra_args: bool = False,
+) -> GradientTransformationExtraArgs: ...
 @recorded
 def masked(
     inner: TransformationLike | Mask | None = None,
@@ -30,36 +48,37 @@ def masked(
     transformation: TransformationLike | None = None,
     mask_fn: Mask | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Apply a transformation to some leaves and leave the others as they are.
+    """Apply a transformation to some leaves and pass the updates of the others on unchanged.
 
-    Takes the specification's ``masked(mask_fn, transformation)`` and optax's
-    ``masked(inner, mask)``.
+    Leaves that no transformation takes get their raw gradient added, which is seldom meant: combine
+    it with :func:`freeze`, or use :func:`partition`. Call it as ``masked(mask_fn, transformation)``
+    (the specification's form) or ``masked(inner, mask)`` (optax's).
 
     Args:
         inner: The transformation, or the mask.
-        mask: The other of the two. A mask is a tree of bools with the structure of the parameters
-            or of its upper part, one bool, a function of the tree that returns such a tree, or a
-            function of path and leaf that returns a bool. Trees are matched by key, whatever
-            kinds of mapping meet. Functions see the parameters, or the updates where there are
-            none, less what masks around this one leave out, and may depend on paths, shapes and
-            dtypes alone.
-        mask_compatible_extra_args: Whether extra arguments that are trees like the updates are
-            masked as well.
-        transformation: Another name for the transformation.
-        mask_fn: Another name for the mask.
+        mask: The mask, or the transformation. A mask is a tree of bools with the structure of the
+            parameters or of its upper part, a single bool, a function of the tree that returns such
+            a tree, or a function of path and leaf that returns a bool. Trees are matched by key,
+            whatever kinds of mapping meet. Functions see the parameters, or the updates if there
+            are none, without what the masks around this one leave out; decide by path, shape and
+            dtype only.
+        mask_compatible_extra_args: Whether to mask extra arguments too, if they are trees like the
+            updates.
+        transformation: The transformation by name.
+        mask_fn: The mask by name.
 
     Returns:
-        A transformation with state :class:`MaskedState`. The transformation inside, and functions
+        A transformation with state :class:`MaskedState`. The inner transformation, and functions
         that decide about it, see ``MaskedNode()`` in place of each leaf or subtree that the mask
         leaves out, and so does the state. Native ones skip them in the same pass. Leaves that masks
         leave to nobody, or to :func:`set_to_zero` alone, are not looked at: they may be counts,
         flags, keys, or have no gradient.
 
     Raises:
-        TypeError: There are not exactly one transformation and one mask, or a mask has a leaf that
-            is no bool.
-        TreeError: From ``init`` and ``update``: the mask has another structure; the message has the
-            first place where it differs.
+        TypeError: The arguments are not one transformation and one mask, or a mask has a leaf that
+            is not a bool.
+        TreeError: From ``init`` and ``update``: the mask has another structure; the message names
+            the first difference.
 
     Example:
         >>> import numpy as np
@@ -83,10 +102,10 @@ def masked(
 
 @recorded
 def freeze(mask: Mask) -> GradientTransformationExtraArgs:
-    """Set the updates of some leaves to zero.
+    """Set the updates of some leaves to zero, so that these parameters stay as they are.
 
     Args:
-        mask: Which leaves, as for :func:`masked`.
+        mask: Which leaves to freeze, as a mask for :func:`masked`.
 
     Returns:
         A transformation with state :class:`MaskedState`.
@@ -117,24 +136,24 @@ def partition(
 ) -> GradientTransformationExtraArgs: ...
 @recorded
 def partition(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
-    """Apply a transformation of its own to each group of leaves.
+    """Apply a different transformation to each group of leaves, such as biases and kernels.
 
-    Takes the specification's ``partition(selector_fn, *transformations)`` and optax's
-    ``partition(transforms, param_labels, *, mask_compatible_extra_args=False)``, and between the
-    two ``partition(selector_fn, transforms)``.
+    Call it as ``partition(selector_fn, *transformations)`` (the specification's form), as
+    ``partition(transforms, param_labels, *, mask_compatible_extra_args=False)`` (optax's), or as
+    ``partition(selector_fn, transforms)``, with a selector that returns labels.
 
     Args:
-        *args: Either a selector and transformations. The selector is called with the path and the
-            parameter of each leaf; of two transformations, true means the first and false the
-            second; of any number, an integer is a position. Or a mapping from labels to
-            transformations, and the labels: a tree of labels with the structure of the parameters
-            or of its upper part, or a function of the tree that returns one. Or a selector that
-            returns labels, and a mapping. A path is a string of keys joined by "/", with the keys
-            themselves in ``path.keys``. Functions may depend on paths, shapes and dtypes alone:
-            they see the parameters, or the updates where there are none.
+        *args: One of three forms. *A selector and transformations*: the selector is called with the
+            path and the parameter of each leaf. With two transformations it returns a bool, and
+            True picks the first; with any number it may return a position. *A mapping and labels*:
+            the mapping has a transformation for each label; the labels are a tree with the
+            structure of the parameters or of its upper part, or a function of the tree that returns
+            one. *A selector and a mapping*: the selector returns labels. A path is a string of keys
+            joined by "/"; ``path.keys`` has the keys themselves. Functions may depend on paths,
+            shapes and dtypes only: they see the parameters, or the updates where there are none.
         **kwargs: ``selector_fn``, ``transforms`` and ``param_labels`` by name, and
-            ``mask_compatible_extra_args``: whether extra arguments that are trees like the updates
-            are masked as well.
+            ``mask_compatible_extra_args``: whether to mask extra arguments too, if they are trees
+            like the updates.
 
     Returns:
         A transformation with state :class:`PartitionState`. All native groups run in one pass.
@@ -235,7 +254,7 @@ def selective_transform(
         A transformation with state :class:`PartitionState` and the labels "train" and "freeze".
 
     Raises:
-        TypeError: ``optimizer`` is no transformation.
+        TypeError: ``optimizer`` is not a transformation.
 
     Example:
         >>> import numpy as np

@@ -26,7 +26,7 @@ def power_iteration(
     precision: object = None,  # noqa: ARG001  (it is that of float64)
     key: Any = None,
 ) -> tuple[Any, PyTree]:
-    r"""The eigenvalue of largest size, and its eigenvector.
+    r"""The eigenvalue of largest magnitude of a matrix, and its eigenvector.
 
     .. math:: v' = A v / \|A v\|, \qquad \lambda = \langle v, A v \rangle
 
@@ -35,7 +35,7 @@ def power_iteration(
         v0: The first vector, a tree of arrays; None for a random one.
         num_iters: The largest number of steps.
         error_tolerance: Ends when no element of :math:`A v - \lambda v` is larger.
-        precision: Taken for the sake of optax; products are exact to float64.
+        precision: Accepted for compatibility with optax; products are always computed in float64.
         key: What the first vector is drawn with, for :func:`gradmill.tree.random_like`.
 
     Returns:
@@ -43,8 +43,8 @@ def power_iteration(
         of zeros it is 0, and any vector.
 
     Raises:
-        LeafTypeError: A leaf is no array of floats.
-        ValueError: The matrix is not square; or it is a function, and there is no ``v0``.
+        LeafTypeError: A leaf is not an array of floats.
+        ValueError: The matrix is not square; or it is a function, and ``v0`` is missing.
 
     Example:
         >>> import numpy as np
@@ -56,7 +56,7 @@ def power_iteration(
     product: Callable[[PyTree], PyTree]
     if callable(matrix):
         if v0 is None:
-            raise ValueError("v0 must be given where the matrix is a function")
+            raise ValueError("v0 is required when the matrix is a function")
         product = matrix
     else:
         own = _square("power_iteration", matrix)
@@ -100,26 +100,27 @@ def matrix_inverse_pth_root(
     error_tolerance: float = 1e-6,  # noqa: ARG001  (it is as small as can be)
     precision: object = None,  # noqa: ARG001  (it is that of float64)
 ) -> tuple[Any, Any]:
-    r"""A root of the inverse of a matrix, as preconditioners need it.
+    r"""The inverse :math:`p`-th root of a matrix, as preconditioners need it.
 
     .. math:: (A + r I)^{-1/p}, \qquad r = \epsilon \max(\lambda_{\max}(A), 10^{-6})
 
-    By eigenvalues, where optax iterates: exact to float64 whatever the condition of the matrix.
+    It is computed from eigenvalues, where optax iterates: exact to float64, however badly
+    conditioned the matrix is.
 
     Args:
         matrix: A symmetric, positive semidefinite matrix :math:`A`, as far as its dtype can say.
         p: The root to take, at least 1.
-        num_iters: Taken for the sake of optax.
+        num_iters: Accepted for compatibility with optax, and ignored.
         ridge_epsilon: The share :math:`\epsilon` of the largest eigenvalue that is added to all.
-        error_tolerance: Taken for the sake of optax.
-        precision: Taken for the sake of optax.
+        error_tolerance: Accepted for compatibility with optax, and ignored.
+        precision: Accepted for compatibility with optax, and ignored.
 
     Returns:
         The root in the dtype of the matrix, and the largest element of
         :math:`X^p (A + r I) - I`, signs aside, for the root :math:`X` in float64.
 
     Raises:
-        TypeError: ``matrix`` is no array of floats, or ``p`` no integer.
+        TypeError: ``matrix`` is not an array of floats, or ``p`` no integer.
         ValueError: The matrix is not square or not positive semidefinite, or ``p`` is below 1.
 
     Example:
@@ -155,7 +156,7 @@ def _inverse_root(
     shifted = values + ridge
     if shifted[0] <= 0:
         raise ValueError(
-            f"matrix has the eigenvalue {values[0]:.3g}, and has to be positive semidefinite; a"
+            f"matrix has the eigenvalue {values[0]:.3g}, but must be positive semidefinite; a"
             f" larger ridge_epsilon would help ({op})"
         )
     root = (vectors * shifted ** (-1.0 / power)) @ vectors.T

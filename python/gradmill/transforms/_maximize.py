@@ -20,13 +20,13 @@ _NEGATION = Spec(ops.scale, EmptyState, {"step_size": -1.0})
 
 @recorded
 def maximize() -> GradientTransformation:
-    r"""Negate gradients, so that the steps behind go uphill.
+    r"""Negate gradients, so that the steps after it go uphill.
 
     .. math:: u' = -u
 
-    It belongs at the start of a chain, where weight decay and momentum then act as for a function
-    that is to be minimized. It costs no pass and no copy. :class:`Optimizer` has an argument of
-    this name, which leaves the structure of the state as it is.
+    Put it first in a chain; weight decay and momentum then act as they do in minimization. It costs
+    no pass and no copy. :class:`Optimizer` has an argument ``maximize``, which leaves the structure
+    of the state unchanged.
 
     Returns:
         A transformation with state ``EmptyState()``.

@@ -34,7 +34,7 @@ class SnapshotState(NamedTuple):
     """The state of :func:`snapshot`.
 
     Attributes:
-        measurement: What was measured last, a dict with one name.
+        measurement: The last measurement, a dict with one name.
 
     Example:
         >>> import numpy as np
@@ -50,7 +50,7 @@ class MonitorState(NamedTuple):
     """The state of :func:`monitor`.
 
     Attributes:
-        measurements: What was measured last, a dict by name; empty before the first step.
+        measurements: The last measurements, a dict by name; empty before the first step.
         measure_states: The states of the measures, in their order.
 
     Example:
@@ -66,9 +66,9 @@ class MonitorState(NamedTuple):
 
 @recorded
 def snapshot(measure_name: str, measure: Callable[[PyTree], PyTree]) -> GradientTransformation:
-    """Keep in the state what a function finds in the updates, which pass as they are.
+    """Record what a function finds in the updates, which pass unchanged.
 
-    It stands anywhere in a chain, to see what reaches that place. It is found again by its name,
+    Put it anywhere in a chain to see what arrives there. Read the result by its name:
     ``gm.tree.get(state, name)``.
 
     Args:
@@ -80,7 +80,7 @@ def snapshot(measure_name: str, measure: Callable[[PyTree], PyTree]) -> Gradient
         A transformation with state :class:`SnapshotState`, written in Python.
 
     Raises:
-        TypeError: ``measure`` is no function.
+        TypeError: ``measure`` is not a function.
 
     Example:
         >>> import numpy as np
@@ -100,10 +100,9 @@ def snapshot(measure_name: str, measure: Callable[[PyTree], PyTree]) -> Gradient
 def monitor(
     measures: Mapping[str, TransformationLike | Callable[[PyTree], PyTree]],
 ) -> GradientTransformationExtraArgs:
-    """Keep in the state what functions and transformations find in the updates.
+    """Record what several functions or transformations find in the updates, which pass unchanged.
 
-    The updates pass as they are. Each measurement is found again by its name,
-    ``gm.tree.get(state, name)``, from the first step on.
+    Read each measurement by its name, ``gm.tree.get(state, name)``, from the first step on.
 
     Args:
         measures: By name, a function of a tree of updates that returns a number or a tree of
@@ -140,27 +139,29 @@ def measure_with_ema(
     debias: bool = True,
     accumulator_dtype: DTypeLike | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Average what a function finds in the updates, with exponentially fading weights.
+    r"""The exponential moving average of what a function finds in the updates.
 
     .. math:: e' = \beta e + (1 - \beta) f(u), \qquad e' / (1 - \beta^t) \;\text{ or }\; e'
 
-    It returns the average in place of the updates, so it is of use in :func:`monitor` alone.
+    It returns the average in place of the updates, so use it only inside :func:`monitor`.
 
     Args:
         measure: The function :math:`f` of a tree of updates, which returns a number or a tree of
             arrays.
-        decay: The weight :math:`\beta` of the past.
-        debias: Whether to make up for an average that starts at zero.
-        accumulator_dtype: The dtype of the averages; None for that of what is measured, or float32
-            where that is of half precision, or of integers.
+        decay: How much of the running value each step keeps, :math:`\beta`. It remembers about
+            :math:`1 / (1 - \beta)` steps: 0.9 is 10 steps, 0.99 is 100.
+        debias: Whether to make up for an average that starts at zero, by dividing it by :math:`1 -
+            \beta^t`.
+        accumulator_dtype: The dtype in which the averages are stored; None for the dtype of the
+            measurement (float32 where that is 16 bits wide, or integer).
 
     Returns:
         A transformation with state ``(EmptyState(), EmaState(count, ema))``.
 
     Raises:
-        TypeError: ``measure`` is no function, ``decay`` no real number, or ``accumulator_dtype`` no
-            dtype of floats.
-        ValueError: ``decay`` is NaN, or with ``debias`` not between -1 and 1.
+        TypeError: ``measure`` is not a function, ``decay`` is not a real number, or
+            ``accumulator_dtype`` is not a float dtype.
+        ValueError: ``decay`` is NaN; or, with ``debias``, it is not between -1 and 1.
 
     Example:
         >>> import numpy as np

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, overload
 
 import numpy as np
 
@@ -34,10 +34,10 @@ class MultiStepsState(NamedTuple):
 
     Attributes:
         mini_step: Updates collected in this round, a 0-d int32 array.
-        gradient_step: Rounds that are done, a 0-d int32 array.
-        inner_opt_state: The state of the transformation inside.
+        gradient_step: Completed rounds, a 0-d int32 array.
+        inner_opt_state: The state of the inner transformation.
         acc_grads: The means or sums of this round, a tree like the parameters.
-        skip_state: What the function that skips updates had to say last; ``()`` without one.
+        skip_state: The last information from ``should_skip_update_fn``; ``()`` without one.
 
     Example:
         >>> import numpy as np
@@ -121,32 +121,32 @@ class _Collect(Control):
 
 
 class MultiSteps:
-    r"""Collect the updates of ``k`` steps and hand on their mean in the last of them.
+    r"""Collect the gradients of ``k`` small batches and take one step with their mean.
 
     .. math:: a' = a + (u - a) / i, \qquad i = 1, \dots, k
 
-    or :math:`a' = a + u`. In the last step of a round :math:`a'` passes the transformation and the
-    accumulator starts again from zero; in the others updates are zero and the transformation's
-    state stays as it is. Takes the specification's ``MultiSteps(every_k_schedule,
-    use_grad_mean=True)``, which collects alone, and optax's ``MultiSteps(opt, every_k_schedule)``.
-    An instance can be used wherever a transformation can.
+    or :math:`a' = a + u` for the sum. In the last step of a round the transformation receives
+    :math:`a'`, and the accumulator starts again from zero. In the other steps updates are zero, and
+    the transformation's state stays as it is. Call it as ``MultiSteps(opt, every_k_schedule)``
+    (optax's form), or as ``MultiSteps(every_k_schedule, use_grad_mean=True)`` (the
+    specification's), which only collects. Use an instance wherever a transformation can stand.
 
-    In ``chain(MultiSteps(4), adam(0.1))`` Adam still sees the zeros of the steps that only
-    accumulate; wrap it, ``MultiSteps(adam(0.1), 4)``, for a step of Adam every fourth time.
+    In ``chain(MultiSteps(4), adam(0.1))`` Adam still sees zeros in the steps that only collect.
+    Wrap the optimizer instead, ``MultiSteps(adam(0.1), 4)``, for one step of Adam in four.
 
     A NaN or an infinity lasts no longer than its round.
 
     Args:
-        opt: The transformation, or ``every_k_schedule``.
-        every_k_schedule: The number ``k`` of steps in a round, or a function of the number of
-            rounds that are done, an int64 of NumPy. After ``every_k_schedule`` alone,
-            ``use_grad_mean``.
-        use_grad_mean: Whether to hand on the mean rather than the sum.
-        should_skip_update_fn: Called with updates, rounds done (an int64) and parameters; returns
-            whether to leave the update out, and a tree of arrays to keep in the state. See
-            :func:`skip_not_finite` and :func:`skip_large_updates`.
-        accumulator_dtype: float32 or float64 for the accumulator; None for the wider one of float32
-            and the parameter's.
+        opt: The transformation to run once a round; or ``every_k_schedule``.
+        every_k_schedule: The number ``k`` of steps in a round: gradients of ``k`` small batches
+            make one large batch. An integer, or a function of the number of completed rounds, an
+            int64 of NumPy. If ``every_k_schedule`` came first, ``use_grad_mean``.
+        use_grad_mean: Whether to pass on the mean of the updates rather than their sum.
+        should_skip_update_fn: Called with the updates, the completed rounds (an int64) and the
+            parameters. It returns whether to leave these updates out, and a tree of arrays to keep
+            in the state. See :func:`skip_not_finite` and :func:`skip_large_updates`.
+        accumulator_dtype: float32 or float64 for the accumulator; None for the wider of float32 and
+            the parameter's dtype.
 
     Raises:
         TypeError: The arguments have neither form.
@@ -162,9 +162,41 @@ class MultiSteps:
         (array([0.]), array([-2.]))
     """
 
-    skip_not_finite = staticmethod(skip_not_finite)
-    skip_large_updates = staticmethod(skip_large_updates)
+    skip_not_finite: ClassVar[Callable[..., Any]] = staticmethod(skip_not_finite)
+    skip_large_updates: ClassVar[Callable[..., Any]] = staticmethod(skip_large_updates)
 
+    @overload
+    def __init__(
+        self,
+        opt: TransformationLike,
+        every_k_schedule: int | Callable[[Any], float],
+        use_grad_mean: bool | None = None,
+        should_skip_update_fn: Callable[..., Any] | None = None,
+        accumulator_dtype: DTypeLike | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, every_k_schedule: int | Callable[[Any], float], use_grad_mean: bool, /
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        every_k_schedule: int | Callable[[Any], float],
+        /,
+        *,
+        use_grad_mean: bool | None = None,
+        should_skip_update_fn: Callable[..., Any] | None = None,
+        accumulator_dtype: DTypeLike | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        *,
+        every_k_schedule: int | Callable[[Any], float],
+        use_grad_mean: bool | None = None,
+        should_skip_update_fn: Callable[..., Any] | None = None,
+        accumulator_dtype: DTypeLike | None = None,
+    ) -> None: ...
     def __init__(
         self,
         opt: TransformationLike | int | Callable[[int], float] | None = None,
@@ -215,7 +247,7 @@ class MultiSteps:
 
     @property
     def inner_opt(self) -> GradientTransformation:
-        """The transformation inside."""
+        """The transformation that runs once a round."""
         return self._inner
 
     @property
@@ -236,7 +268,7 @@ class MultiSteps:
         params: PyTree | None = None,
         **extra_args: Any,
     ) -> tuple[PyTree, MultiStepsState]:
-        """Return zeros, or in the last step of a round the new updates, and the new state."""
+        """Return zeros, or the new updates at the end of a round, and the new state."""
         new, new_state = self._tx.update(updates, state, params, **extra_args)
         return new, new_state
 
@@ -245,5 +277,5 @@ class MultiSteps:
         return np.bool_(int(state.mini_step) == 0 and int(state.gradient_step) > 0)
 
     def gradient_transformation(self) -> GradientTransformationExtraArgs:
-        """The same as a pair of functions."""
+        """The same transformation as a pair of functions."""
         return self._tx

@@ -26,7 +26,7 @@ class AddNoiseState(NamedTuple):
 
     Attributes:
         count: Steps taken, a 0-d int32 array.
-        rng_key: The key of the random numbers to come, an array of two uint32.
+        rng_key: The key of the next random numbers, an array of two uint32.
 
     Example:
         >>> import numpy as np
@@ -80,7 +80,7 @@ def _words_of(key: Any) -> tuple[int, int]:
     """The two words of the key in a state."""
     words = np.asarray(key)
     if words.shape != (2,) or words.dtype.kind not in "iu":
-        raise FieldError("rng_key", f"{key!r:.60} is no pair of integers", LeafTypeError)
+        raise FieldError("rng_key", f"{key!r:.60} is not a pair of integers", LeafTypeError)
     first, second = map(int, words)
     if not (0 <= first < 2**32 and 0 <= second < 2**32):
         raise FieldError("rng_key", f"{key!r:.60} is not made of 32-bit words", LeafValueError)
@@ -94,28 +94,28 @@ _FORMS = ": add_noise(eta, gamma, seed) or add_noise(eta, gamma, key)"
 def add_noise(
     eta: float, gamma: float, key: Any = None, *, seed: Any = None
 ) -> GradientTransformation:
-    r"""Add normally distributed noise whose variance fades.
+    r"""Add normally distributed noise whose variance fades over time.
 
     .. math:: u' = u + z \sqrt{\eta / t^\gamma}, \qquad z \sim \mathcal N(0, 1), \quad t = 1, 2, …
 
-    The noise is that of ``jax.random`` for the same seed (threefry), to within a few roundings. It
-    depends on the seed, the step, the position of the leaf and of the element alone: neither on
-    threads nor on the transformations around it. Takes the specification's ``add_noise(eta, gamma,
-    seed)`` and optax's ``add_noise(eta, gamma, key)``.
+    For the same seed, the noise is that of ``jax.random`` (threefry) to within a few roundings. It
+    depends only on the seed, the step, and the positions of the leaf and the element: not on
+    threads, nor on other transformations. Call it as ``add_noise(eta, gamma, seed)`` (the
+    specification's form) or ``add_noise(eta, gamma, key)`` (optax's).
 
     Args:
-        eta: The variance :math:`\eta` in the first step.
-        gamma: The exponent :math:`\gamma` with which it fades.
+        eta: The variance :math:`\eta` of the noise in the first step.
+        gamma: How fast the variance fades, :math:`\gamma`. The paper uses 0.55.
         key: An integer seed, of which the low 32 bits count as in JAX without its 64-bit mode; a
             key of two uint32 or of JAX; or a NumPy ``Generator`` or ``SeedSequence`` to draw one
             from. None for the seed 0.
-        seed: Another name for ``key``.
+        seed: ``key`` by another name.
 
     Returns:
         A transformation with state :class:`AddNoiseState`.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or ``key`` is none of these.
+        TypeError: A hyperparameter is not a real number, or ``key`` is not one of these.
         ValueError: Both ``key`` and ``seed`` are given, or ``eta`` is negative or NaN.
 
     Example:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @recorded
 def keep_params_nonnegative() -> GradientTransformation:
-    r"""Cut updates short where parameters would become negative.
+    r"""Shorten updates that would make a parameter negative, so that it becomes zero instead.
 
     .. math:: u' = -p \text{ where } p + u < 0, \text{ else } u
 
-    Put it last in a chain. A parameter that is negative already becomes zero.
+    Put it last in a chain. A parameter that is already negative becomes zero.
 
     Returns:
         A transformation with state ``EmptyState()``. Its ``update`` needs ``params``.

@@ -20,15 +20,15 @@ def safe_norm(
     axis: int | tuple[int, ...] | None = None,
     keepdims: bool = False,
 ) -> Any:
-    r"""The norm of an array, or a bound where that is larger.
+    r"""The norm of an array, or a lower bound if the norm is smaller.
 
     .. math:: \max(\|x\|, m)
 
-    Of NumPy's arrays it is computed in float64, so it overflows only where it is too large itself.
-    Inside a program of JAX its derivative is 0 where the bound holds.
+    For NumPy arrays it is computed in float64, so it overflows only if the result itself does.
+    Inside a JAX program its derivative is 0 where the bound applies.
 
     Args:
-        x: An array of NumPy or JAX.
+        x: A NumPy or JAX array.
         min_norm: The bound :math:`m`.
         ord: Which norm, as in ``numpy.linalg.norm``; None for the Euclidean one.
         axis: The axis of vectors or both axes of matrices; None for the whole array.
@@ -39,8 +39,8 @@ def safe_norm(
         integers of NumPy.
 
     Raises:
-        TypeError: ``min_norm`` is no number.
-        ValueError: It is NaN, or there is no such norm.
+        TypeError: ``min_norm`` is not a number.
+        ValueError: ``min_norm`` is NaN, or ``ord`` is unknown.
 
     Example:
         >>> import numpy as np
@@ -68,19 +68,19 @@ def _bounded(x: Any, least: float, order: Any, axis: Any, keepdims: bool) -> Any
 
 
 def safe_root_mean_squares(x: Any, min_rms: float) -> Any:
-    r"""The root of the mean of squares of an array, or a bound where that is larger.
+    r"""The root mean square of an array, or a lower bound if that is smaller.
 
     .. math:: \max\Bigl(\sqrt{\tfrac{1}{n} \sum_i |x_i|^2}, m\Bigr)
 
     Args:
-        x: An array of NumPy or JAX.
-        min_rms: The bound :math:`m`; that is the result where there is no element.
+        x: A NumPy or JAX array.
+        min_rms: The bound :math:`m`, which is also the result for an array without elements.
 
     Returns:
         A number in the dtype of ``x``, or that of its parts; float64 for integers of NumPy.
 
     Raises:
-        TypeError: ``min_rms`` is no number.
+        TypeError: ``min_rms`` is not a number.
         ValueError: It is NaN.
 
     Example:

@@ -49,31 +49,39 @@ def scale_by_novograd(
     weight_decay: float = 0.0,
     mu_dtype: DTypeLike | None = None,
 ) -> GradientTransformation:
-    r"""Divide each leaf by an average of its norm over time, then accumulate.
+    r"""Divide each leaf by a running mean of its norm, then accumulate, as in NovoGrad.
 
     .. math::
         v' &= \beta_2 v + (1 - \beta_2) \|u\|^2, \qquad
         d = \frac{u}{\sqrt{v' + \bar\epsilon} + \epsilon} + \lambda p \\
         u' &= m' = \beta_1 m + d
 
-    In the first step :math:`v' = \|u\|^2`. The second moment is one number for a leaf, so that the
-    state is half of Adam's.
+    In the first step :math:`v' = \|u\|^2`. The second moment is one number per leaf, so state is
+    half of Adam's.
 
     Args:
-        b1: Decay of the first moment, between -1 and 1.
-        b2: Decay of the second moment, from 0 to 1.
-        eps: Added outside the root, not negative.
-        eps_root: Added inside the root, :math:`\bar\epsilon`, not negative.
-        weight_decay: The multiple :math:`\lambda` of the parameters.
-        mu_dtype: The dtype of the first moments; None for the parameters' own, or float32 where
-            that is of half precision.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. Between
+            -1 and 1.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size. In [0, 1].
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Not negative.
+        eps_root: Added inside the root, :math:`\bar\epsilon`. Usually 0; a small value keeps the
+            derivative of the step finite, for meta-learning. Not negative.
+        weight_decay: The multiple :math:`\lambda` of the parameters that is added to each
+            normalized gradient.
+        mu_dtype: The dtype in which the first moments are stored. bfloat16 saves two bytes a
+            parameter, at little cost. None for the parameters' own dtype (float32 where that is 16
+            bits wide).
 
     Returns:
         A transformation with state :class:`ScaleByNovogradState`. Its ``update`` needs ``params``.
         It does not change the sign.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is no dtype of floats.
+        TypeError: A hyperparameter is not a real number, or ``mu_dtype`` is not a float dtype.
         ValueError: A hyperparameter is out of bounds.
 
     Example:
@@ -95,5 +103,5 @@ def scale_by_novograd(
         "eps_root": real("eps_root", eps_root, at_least=0),
         "weight_decay": real("weight_decay", weight_decay),
     }
-    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype)), Slot("nu", start=_one))
+    slots = (Slot("mu", float_dtype("mu_dtype", mu_dtype), coding="signed"), Slot("nu", start=_one))
     return native(Spec(ops.scale_by_novograd, ScaleByNovogradState, hyper, slots))

@@ -64,17 +64,17 @@ class _Optimistic(Control):
 
 @recorded
 def scale_by_optimistic_gradient(alpha: float = 1.0, beta: float = 1.0) -> GradientTransformation:
-    r"""Add to updates a multiple of their change since the last step.
+    r"""Add a multiple of the change since the last step to the updates.
 
     .. math:: u_t' = \alpha u_t + \beta \left(u_t - u_{t-1}\right)
 
-    and :math:`u_1' = \alpha u_1`. It reckons with the next update to change as the last one did,
-    which lets players of a game converge that would circle around an equilibrium otherwise, as
-    those of generative adversarial networks.
+    and :math:`u_1' = \alpha u_1`. It expects the next update to change as the last one did. Players
+    of a game, such as the two networks of a GAN, then converge where they would otherwise circle
+    around an equilibrium.
 
     Args:
         alpha: The factor :math:`\alpha` of the update.
-        beta: The factor :math:`\beta` of its change.
+        beta: The factor :math:`\beta` of its change since the last step.
 
     Returns:
         A transformation with state :class:`ScaleByOptimisticGradientState`. It does not change the

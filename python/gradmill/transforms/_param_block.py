@@ -19,7 +19,7 @@ def scale_by_param_block_norm(min_scale: float = 1e-3) -> GradientTransformation
 
     .. math:: u' = \max(\|p\|, s) \, u
 
-    A step then changes all leaves by the same share.
+    A step then changes all leaves by the same relative amount.
 
     Args:
         min_scale: The least factor :math:`s`, not negative, which lets a leaf of zeros move.
@@ -52,8 +52,8 @@ def scale_by_param_block_rms(min_scale: float = 1e-3) -> GradientTransformation:
 
     .. math:: u' = \max\!\left(\sqrt{\operatorname{mean}(p^2)}, s\right) u
 
-    As :func:`scale_by_param_block_norm`, but an update of a given size means the same for small
-    leaves and large ones.
+    Unlike with :func:`scale_by_param_block_norm`, an update of a given size means the same for
+    small leaves and large ones.
 
     Args:
         min_scale: The least factor :math:`s`, not negative, which lets a leaf of zeros move.

@@ -51,21 +51,21 @@ def parameter_average(
     start: int = 0,
     dtype: DTypeLike | None = None,
 ) -> GradientTransformation:
-    r"""Keep an average of the parameters, which steps write on their way.
+    r"""Keep a running average of the parameters, updated in the pass that writes them.
 
     .. math:: a' = \beta_t a + (1 - \beta_t) (p + u), \qquad u' = u
 
-    It belongs at the end of a chain, where updates are what is added to the parameters. The average
-    often does better on new data than the parameters themselves, and lets the learning rate stay
-    high. It costs its own bytes and no pass of its own; :func:`use_params` puts it in the place of
-    the parameters for a while, as to evaluate them.
+    Put it last in a chain, where updates are what is added to the parameters. The average often
+    does better on new data than the parameters themselves, and lets the learning rate stay high. It
+    costs memory but no extra pass. :func:`use_params` swaps it in for a while, for evaluation.
 
     Args:
-        decay: The weight :math:`\beta` of the past, from 0 to 1, or a schedule of it; or "polyak"
-            for the mean of all parameters since ``start``.
+        decay: How much of the average each step keeps, :math:`\beta`, a number in [0, 1] or a
+            schedule. It spans about :math:`1 / (1 - \beta)` steps: 0.999 is 1,000. Or "polyak" for
+            the plain mean of all parameters since ``start``.
         start: How many steps to take before the average begins; until then it is the parameters.
-        dtype: The dtype of the average; None for the parameters' own, or float32 where that is of
-            half precision.
+        dtype: The dtype in which the average is stored. None for the parameters' own dtype (float32
+            where that is 16 bits wide).
 
     Returns:
         A transformation with state :class:`ParameterAverageState`, whose ``update`` needs
@@ -104,7 +104,7 @@ def parameter_average(
 
 @contextmanager
 def use_params(params: PyTree, values: PyTree) -> Iterator[PyTree]:
-    """Give parameters other values for a while, as those of an average.
+    """Give parameters other values for a while, such as their running average.
 
     Args:
         params: A tree of arrays, which are written to.
@@ -118,7 +118,7 @@ def use_params(params: PyTree, values: PyTree) -> Iterator[PyTree]:
     Raises:
         TreeError: The structures differ.
         LeafValueError: Shapes differ, or a parameter is read-only. Nothing is written then.
-        LeafTypeError: A leaf is no array.
+        LeafTypeError: A leaf is not an array.
 
     Example:
         >>> import numpy as np

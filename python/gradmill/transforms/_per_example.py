@@ -25,7 +25,7 @@ class PerExampleClipState(NamedTuple):
     """The state of :func:`per_example_global_norm_clip` as a transformation.
 
     Attributes:
-        num_clipped: How many examples were shrunk in the last step, a 0-d int32 array.
+        num_clipped: How many examples were clipped in the last step, a 0-d int32 array.
 
     Example:
         >>> import gradmill as gm
@@ -50,26 +50,25 @@ def per_example_global_norm_clip(grads: PyTree, l2_norm_clip: float) -> tuple[Py
 def per_example_global_norm_clip(
     grads: Any = _MISSING, l2_norm_clip: Any = _MISSING, single_batch_element: Any = False
 ) -> Any:
-    r"""Shrink each example's gradients to a norm, over all leaves together, and add them up.
+    r"""Clip each example's gradients by their global norm, and add them up.
 
     .. math:: \sum_b m_b \, g_b \quad \text{with} \quad
         m_b = \min\left(\frac{C}{\lVert g_b \rVert}, 1\right)
 
-    In the specification's form, ``per_example_global_norm_clip(l2_norm_clip,
-    single_batch_element=False)``, it is a transformation. In optax's form,
-    ``per_example_global_norm_clip(grads, l2_norm_clip)``, it is a function of gradients. The result
-    is a sum: follow with ``scale(1 / batch_size)`` for the mean, and with :func:`add_noise` before
-    that for differential privacy.
+    ``per_example_global_norm_clip(l2_norm_clip, single_batch_element=False)`` (the specification's
+    form) is a transformation; ``per_example_global_norm_clip(grads, l2_norm_clip)`` (optax's) is a
+    function of gradients. The result is a sum: follow it with ``scale(1 / batch_size)`` for the
+    mean, and put :func:`add_noise` between the two for differential privacy.
 
-    Norms and sums are accumulated in float64, without overflow, and each element is rounded to its
-    leaf's dtype once; optax does so in the leaf's dtype, whose norms may overflow and drop an
-    example. Gradients are read twice, and nothing of their size is allocated. An example whose norm
-    is zero or NaN has :math:`m_b = 1`, one with an infinity has :math:`m_b = 0`, which makes that
-    element NaN, all as in optax: a NaN in one element lets the others of its example pass unshrunk.
+    Norms and sums are accumulated in float64, without overflow, and each element is rounded once;
+    optax does so in the leaf's dtype, where norms may overflow and drop an example. Gradients are
+    read twice, and nothing of their size is allocated. An example whose norm is zero or NaN has
+    :math:`m_b = 1`; one with an infinity has :math:`m_b = 0`, which makes that element NaN. All
+    this is as in optax: a NaN in one element lets the others of its example pass unclipped.
 
     Args:
-        grads: A tree of float32 or float64 arrays whose first axis runs over the examples, the same
-            number in all. In the specification's form the bound.
+        grads: A tree of float arrays of 16, 32 or 64 bits. The first axis of each runs over the
+            examples, the same number in all. In the specification's form the bound.
         l2_norm_clip: The bound :math:`C` of an example's norm. In the specification's form, where
             the bound is given first, the value of ``single_batch_element``.
         single_batch_element: Whether updates have no batch axis and are one example.
@@ -82,8 +81,8 @@ def per_example_global_norm_clip(
     Raises:
         TypeError: The arguments have neither form.
         ValueError: The bound is NaN or negative.
-        LeafValueError: A leaf has no batch axis, or not as many examples as others.
-        LeafTypeError: A leaf is no array of floats.
+        LeafValueError: A leaf has no batch axis, or leaves have different numbers of examples.
+        LeafTypeError: A leaf is not an array of floats.
 
     Example:
         >>> import numpy as np
@@ -121,20 +120,20 @@ def per_example_global_norm_clip(
 def per_example_layer_norm_clip(
     grads: PyTree, global_l2_norm_clip: float, uniform: bool = True
 ) -> tuple[PyTree, PyTree]:
-    r"""Shrink each example's gradients to a norm, leaf by leaf, and add them up.
+    r"""Clip each example's gradients leaf by leaf, and add them up.
 
-    As :func:`per_example_global_norm_clip`, with a norm and a bound :math:`C_i` for each leaf.
+    Like :func:`per_example_global_norm_clip`, with a norm and a bound :math:`C_i` for each leaf:
 
     .. math:: C_i = \frac{C}{\sqrt{K}} \text{ if uniform, else }
         C_i = C \sqrt{\frac{D_i}{D}}
 
-    Here :math:`K` is the number of leaves, and :math:`D_i` that of the elements of one example's
-    leaf, :math:`D` in all. The norm of all leaves together is then at most :math:`C`.
+    Here :math:`K` is the number of leaves, :math:`D_i` the number of elements in one example's
+    leaf, and :math:`D` their total. The norm over all leaves is then at most :math:`C`.
 
     Args:
-        grads: A tree of float32 or float64 arrays whose first axis runs over the examples, the same
-            number in all.
-        global_l2_norm_clip: The bound :math:`C`.
+        grads: A tree of float arrays of 16, 32 or 64 bits. The first axis of each runs over the
+            examples, the same number in all.
+        global_l2_norm_clip: The largest norm :math:`C` over all leaves of one example.
         uniform: Whether all leaves have the same bound.
 
     Returns:
@@ -144,8 +143,8 @@ def per_example_layer_norm_clip(
     Raises:
         TypeError: ``global_l2_norm_clip`` is not a real number.
         ValueError: ``global_l2_norm_clip`` is NaN or negative.
-        LeafValueError: A leaf has no batch axis, or not as many examples as others.
-        LeafTypeError: A leaf is no array of floats.
+        LeafValueError: A leaf has no batch axis, or leaves have different numbers of examples.
+        LeafTypeError: A leaf is not an array of floats.
 
     Example:
         >>> import numpy as np

@@ -59,18 +59,18 @@ def scale_by_polyak(
     eps: float = 0.0,
     variant: Literal["sps", "sps+"] = "sps",
 ) -> GradientTransformationExtraArgs:
-    r"""Scale updates by Polyak's step size, which follows from how large the loss still is.
+    r"""Scale updates by Polyak's step size, from how far the loss is above its minimum.
 
     .. math::
         u' = u \min\left(\frac{f - f^*}{\|u\|^2 + \epsilon}, \gamma\right)
 
-    It needs no tuned learning rate where the least loss :math:`f^*` is known, such as that of a
-    network which can fit all examples: zero. Where :math:`\|u\|^2 + \epsilon` is at most
-    2.2e-16, the update is zero. It does not change the sign of updates, unless the loss is below
-    :math:`f^*`.
+    It needs no tuned learning rate if the smallest loss :math:`f^*` is known, such as zero for a
+    network that can fit all examples. Where :math:`\|u\|^2 + \epsilon` is at most 2.2e-16, the
+    update is zero. The sign of updates stays, unless the loss is below :math:`f^*`.
 
     Args:
-        f_min: The least loss :math:`f^*`, or a bound below it.
+        f_min: The smallest loss :math:`f^*` that can be reached, or a lower bound; 0 for models
+            that can fit the data exactly.
         max_learning_rate: The largest factor :math:`\gamma`.
         eps: The number :math:`\epsilon` added to the squared norm, not negative.
         variant: ``"sps"``, or ``"sps+"`` to take a loss below :math:`f^*` for :math:`f^*`.
@@ -80,8 +80,8 @@ def scale_by_polyak(
         ``value``; see :func:`polyak_sgd` for how to pass it. It runs on NumPy.
 
     Raises:
-        TypeError: A hyperparameter is not a real number. From ``update``: there is no ``value``.
-        ValueError: A hyperparameter is NaN, ``eps`` is negative, or there is no such variant.
+        TypeError: A hyperparameter is not a real number; or, from ``update``, ``value`` is missing.
+        ValueError: A hyperparameter is NaN, ``eps`` is negative, or ``variant`` is unknown.
 
     Example:
         >>> import numpy as np

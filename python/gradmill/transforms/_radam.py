@@ -36,19 +36,28 @@ def scale_by_radam(
         {\sqrt{v' / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
         \;\text{ where } \rho \ge \rho_0, \text{ else }\; \frac{m'}{1 - \beta_1^t}
 
-    with the moments of :func:`scale_by_adam`, also those of ``nesterov``. It takes the place of a
-    warmup. There is no :math:`r` up to :math:`\rho = 4`, so thresholds below that are as good as 4.
+    The moments are those of :func:`scale_by_adam`, with ``nesterov`` too. It replaces a warm-up. Up
+    to :math:`\rho = 4` there is no :math:`r`, so a lower threshold acts like 4.
 
     Args:
-        b1: Decay of the first moment.
-        b2: Decay of the second moment.
-        eps: Added outside the root.
-        eps_root: Added inside the root, :math:`\bar\epsilon`.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
+        eps_root: Added inside the root, :math:`\bar\epsilon`. Usually 0; a small value keeps the
+            derivative of the step finite, for meta-learning.
         threshold: The least :math:`\rho` for which the second moment counts, :math:`\rho_0`.
-        nesterov: Whether to use Nesterov's momentum.
-        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
-            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
-        bias_correction: Whether to make up for moments that start at zero.
+        nesterov: Whether to use Nesterov momentum, which applies the current gradient once more on
+            top of the mean.
+        eps_mode: Where the epsilons go. "corrected" adds them to the bias-corrected second moment,
+            as in the algorithm of the paper. "hat" adds them to the uncorrected moment and corrects
+            the quotient, as scikit-learn and many other programs do; choose it to reproduce their
+            numbers.
+        bias_correction: Whether to divide the moments by :math:`1 - \beta^t`, to make up for their
+            start at zero. Without it the first steps are too small or too large.
 
     Returns:
         A transformation with state :class:`ScaleByAdamState`. It does not change the sign.
@@ -79,4 +88,8 @@ def scale_by_radam(
         "bias_correction": bool(bias_correction),
     }
     op = ops.scale_by_radam_nesterov if nesterov else ops.scale_by_radam
-    return native(Spec(op, ScaleByAdamState, hyper, (Slot("mu"), Slot("nu"))))
+    return native(
+        Spec(
+            op, ScaleByAdamState, hyper, (Slot("mu", coding="signed"), Slot("nu", coding="square"))
+        )
+    )

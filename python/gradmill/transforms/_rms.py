@@ -104,20 +104,25 @@ def scale_by_rms(
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
 ) -> GradientTransformation:
-    r"""Divide updates by the root of an average of their squares.
+    r"""Divide updates by the root of their running mean square.
 
     .. math::
         v' = \beta v + (1 - \beta) u^2, \qquad
         u' = \frac{u}{\sqrt{\hat v + \epsilon}} \;\text{ or }\; \frac{u}{\sqrt{\hat v} + \epsilon}
 
-    where :math:`\hat v` is :math:`v'`, or :math:`v' / (1 - \beta^t)` with bias correction.
+    Here :math:`\hat v` is :math:`v'`, or :math:`v' / (1 - \beta^t)` with bias correction.
 
     Args:
-        decay: The weight :math:`\beta` of the past.
-        eps: Keeps the denominator from zero.
-        initial_scale: The value of :math:`v` before the first step.
-        eps_in_sqrt: Whether ``eps`` stands inside the root.
-        bias_correction: Whether to make up for an average that starts at zero.
+        decay: How much of the running value each step keeps, :math:`\beta`. It remembers about
+            :math:`1 / (1 - \beta)` steps: 0.9 is 10 steps, 0.99 is 100.
+        eps: Keeps the denominator away from zero. Raise it (1e-6 to 1e-3) if updates of rarely used
+            parameters are too large.
+        initial_scale: The value of :math:`v` before the first step. Above 0, it tempers the first
+            steps.
+        eps_in_sqrt: Whether ``eps`` is added inside the root, as optax does, or outside, as torch
+            does.
+        bias_correction: Whether to make up for an average that starts at zero, by dividing it by
+            :math:`1 - \beta^t`.
 
     Returns:
         A transformation with state :class:`ScaleByRmsState`, or :class:`ScaleByRmsWithCountState`
@@ -140,7 +145,7 @@ def scale_by_rms(
         <https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf>`_, 2012.
     """
     state = ScaleByRmsWithCountState if bias_correction else ScaleByRmsState
-    slots = (Slot("nu", start=real("initial_scale", initial_scale, at_least=0)),)
+    slots = (Slot("nu", start=real("initial_scale", initial_scale, at_least=0), coding="square"),)
     hyper = _hyper(decay, eps, eps_in_sqrt, bias_correction)
     return native(Spec(ops.scale_by_rms, state, hyper, slots))
 
@@ -159,15 +164,20 @@ def scale_by_stddev(
         m' = \beta m + (1 - \beta) u, \qquad v' = \beta v + (1 - \beta) u^2, \qquad
         u' = \frac{u}{\sqrt{\hat v - \hat m^2 + \epsilon}}
 
-    or :math:`u / (\sqrt{\hat v - \hat m^2} + \epsilon)`, with corrected averages if asked for. A
-    variance that rounding makes negative counts as zero.
+    or :math:`u / (\sqrt{\hat v - \hat m^2} + \epsilon)`, with corrected averages on request. If
+    rounding makes a variance negative, it counts as zero.
 
     Args:
-        decay: The weight :math:`\beta` of the past.
-        eps: Keeps the denominator from zero.
-        initial_scale: The value of :math:`v` before the first step.
-        eps_in_sqrt: Whether ``eps`` stands inside the root.
-        bias_correction: Whether to make up for averages that start at zero.
+        decay: How much of the running value each step keeps, :math:`\beta`. It remembers about
+            :math:`1 / (1 - \beta)` steps: 0.9 is 10 steps, 0.99 is 100.
+        eps: Keeps the denominator away from zero. Raise it (1e-6 to 1e-3) if updates of rarely used
+            parameters are too large.
+        initial_scale: The value of :math:`v` before the first step. Above 0, it tempers the first
+            steps.
+        eps_in_sqrt: Whether ``eps`` is added inside the root, as optax does, or outside, as torch
+            does.
+        bias_correction: Whether to make up for averages that start at zero, by dividing them by
+            :math:`1 - \beta^t`.
 
     Returns:
         A transformation with state :class:`ScaleByRStdDevState`, or
@@ -190,6 +200,9 @@ def scale_by_stddev(
         <https://arxiv.org/abs/1308.0850>`_, 2013.
     """
     state = ScaleByRStdDevWithCountState if bias_correction else ScaleByRStdDevState
-    slots = (Slot("mu"), Slot("nu", start=real("initial_scale", initial_scale, at_least=0)))
+    slots = (
+        Slot("mu", coding="signed"),
+        Slot("nu", start=real("initial_scale", initial_scale, at_least=0), coding="square"),
+    )
     hyper = _hyper(decay, eps, eps_in_sqrt, bias_correction)
     return native(Spec(ops.scale_by_stddev, state, hyper, slots))

@@ -39,7 +39,7 @@ def scale_by_rprop(
     min_step_size: float = 1e-6,
     max_step_size: float = 50.0,
 ) -> GradientTransformation:
-    r"""Take steps whose sizes change with the signs of updates alone, not with their sizes.
+    r"""Take steps whose sizes depend on the signs of updates, not on their magnitudes.
 
     .. math::
         s' = \begin{cases}
@@ -50,15 +50,18 @@ def scale_by_rprop(
         d' = \begin{cases} 0 & u d < 0 \\ s' \operatorname{sign}(u) & \text{else} \end{cases} \qquad
         u' = \begin{cases} 0 & u d < 0 \\ d & \text{else} \end{cases}
 
-    As in optax a step is one behind: the first update is zero. It is for gradients of whole data
-    sets; the signs of those of batches change too often.
+    As in optax, updates lag by one step: the first one is zero. Use it with full batches only; the
+    signs of small batches flip too often.
 
     Args:
-        learning_rate: The size of the first steps, not negative.
-        eta_minus: What a size is multiplied by when the sign has changed, not negative.
-        eta_plus: What a size is multiplied by when the sign has stayed, not negative.
-        min_step_size: The least size, not negative.
-        max_step_size: The largest size, not negative.
+        learning_rate: The size of the first step of every parameter, not negative. The algorithm
+            adapts the sizes from there.
+        eta_minus: The factor of a step size when the sign of its gradient has changed: below 1, not
+            negative.
+        eta_plus: The factor of a step size when the sign of its gradient has stayed: above 1, not
+            negative.
+        min_step_size: The smallest step size, not negative.
+        max_step_size: The largest step size, not negative.
 
     Returns:
         A transformation with state :class:`ScaleByRpropState`. It does not change the sign.

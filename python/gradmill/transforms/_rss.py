@@ -38,13 +38,14 @@ def scale_by_rss(
     .. math::
         s' = s + u^2, \qquad u' = \frac{u}{\sqrt{s' + \epsilon}}
 
-    so that elements which are rarely other than zero keep large steps, and all steps shrink in
-    time. Where :math:`s' = 0`, so is the update.
+    Elements that rarely receive a gradient keep large steps, and all steps shrink over time. Where
+    :math:`s' = 0`, the update is zero too.
 
     Args:
         initial_accumulator_value: The value of :math:`s` before the first step.
-        eps: Added inside the root.
-        eps_in_sqrt: Whether it is; else it is added to the root, as torch does.
+        eps: Added inside the root, so that parameters with tiny gradients do not take huge steps.
+        eps_in_sqrt: Whether ``eps`` is added inside the root; otherwise it is added to the root, as
+            torch does.
 
     Returns:
         A transformation with state :class:`ScaleByRssState`. It does not change the sign.
@@ -67,5 +68,5 @@ def scale_by_rss(
     start = real("initial_accumulator_value", initial_accumulator_value, at_least=0)
     eps = real("eps", eps, at_least=0)
     hyper = {"eps": 0.0 if eps_in_sqrt else eps, "eps_root": eps if eps_in_sqrt else 0.0}
-    slots = (Slot("sum_of_squares", start=start),)
+    slots = (Slot("sum_of_squares", start=start, coding="square"),)
     return native(Spec(ops.scale_by_rss, ScaleByRssState, hyper, slots))

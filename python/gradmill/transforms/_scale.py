@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from gradmill._data.checks import real
 from gradmill._data.recorded import recorded
@@ -39,7 +39,7 @@ def scale(step_size: float) -> GradientTransformation:
     .. math:: u' = \text{step\_size} \cdot u
 
     Args:
-        step_size: The factor; negative for descent.
+        step_size: The factor. Make it negative to descend.
 
     Returns:
         A transformation with state ``EmptyState()``. Updates keep their dtype.
@@ -58,6 +58,10 @@ def scale(step_size: float) -> GradientTransformation:
     return native(Spec(ops.scale, EmptyState, {"step_size": real("step_size", step_size)}))
 
 
+@overload
+def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation: ...
+@overload
+def scale_by_schedule(*, schedule: Schedule) -> GradientTransformation: ...
 @recorded
 def scale_by_schedule(
     step_size_fn: Schedule | None = None, *, schedule: Schedule | None = None
@@ -66,19 +70,20 @@ def scale_by_schedule(
 
     .. math:: u' = \text{step\_size\_fn}(t) \cdot u, \qquad t = 0, 1, \dots
 
-    The sign is not changed: for descent the function has to be negative.
+    It does not change the sign: to descend, the function has to be negative.
+    :func:`scale_by_learning_rate` negates for you.
 
     Args:
-        step_size_fn: Maps the count, from 0, to a real number. A count is an int64 of NumPy, with
+        step_size_fn: Maps the count, from 0, to a real number. A count is a NumPy int64, with
             the methods and the arithmetic of an array; this package's own schedules take ints.
-        schedule: Another name for ``step_size_fn``.
+        schedule: ``step_size_fn`` by another name.
 
     Returns:
         A transformation with state :class:`ScaleByScheduleState`.
 
     Raises:
         TypeError: Not exactly one of the two is given, or it is not callable; or, from a step, the
-            function returned no real number. Such a step changes nothing.
+            function returned something other than a real number. Such a step changes nothing.
         ValueError: From a step, the function returned NaN.
 
     Example:
@@ -116,13 +121,15 @@ class _Negated:
 def scale_by_learning_rate(
     learning_rate: ScalarOrSchedule | None = None, *, flip_sign: bool = True
 ) -> GradientTransformation:
-    r"""Multiply updates by the negative learning rate.
+    r"""Multiply updates by the negative learning rate, which makes gradients into descent steps.
 
     .. math:: u' = -\eta_t \cdot u
 
+    Usually the last member of a chain.
+
     Args:
-        learning_rate: A number, a schedule, or None for no change at all.
-        flip_sign: Whether to negate; False for ascent.
+        learning_rate: A number or a schedule; None leaves updates unchanged, sign included.
+        flip_sign: Whether to negate updates, which makes steps descend; False to ascend.
 
     Returns:
         A transformation with state ``EmptyState()``, or :class:`ScaleByScheduleState` for a
@@ -130,7 +137,7 @@ def scale_by_learning_rate(
 
     Raises:
         TypeError: ``learning_rate`` is neither a number nor callable; or, from a step, a schedule
-            returned no real number. Such a step changes nothing.
+            returned something other than a real number. Such a step changes nothing.
         ValueError: ``learning_rate`` is NaN; or, from a step, a schedule returned that.
 
     Example:

@@ -19,7 +19,7 @@ def scale_by_sign() -> GradientTransformation:
     .. math::
         u' = \operatorname{sign}(u)
 
-    Steps are of one size, so a gradient that is too large does no harm.
+    All elements move by the same amount, so a huge gradient does no harm.
 
     Returns:
         A transformation with state ``EmptyState()``.

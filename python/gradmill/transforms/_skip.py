@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -14,11 +14,28 @@ from gradmill._data.trees import flatten, tree_map
 from gradmill._run.update import global_norm, leaf_error
 
 if TYPE_CHECKING:
-    from gradmill._data.types import PyTree
+    from typing import TypeAlias, TypeVar
+
+    from gradmill._data.types import P, PyTree
+
+    _Count: TypeAlias = int | np.integer[Any]
+    _State = TypeVar("_State")
 
 _MISSING: Any = object()
 
 
+@overload
+def skip_not_finite(
+    updates: PyTree, gradient_step: _Count, /, params: PyTree | None = None
+) -> tuple[Any, dict[str, Any]]: ...
+@overload
+def skip_not_finite(
+    updates: PyTree, *, gradient_step: _Count, params: PyTree | None = None
+) -> tuple[Any, dict[str, Any]]: ...
+@overload
+def skip_not_finite(
+    updates: P, state: _State, params: PyTree | None = None
+) -> tuple[P, _State]: ...
 def skip_not_finite(
     updates: PyTree,
     state: Any = _MISSING,
@@ -26,17 +43,17 @@ def skip_not_finite(
     *,
     gradient_step: Any = _MISSING,
 ) -> tuple[Any, Any]:
-    """Leave out updates with an infinity or a NaN.
+    """Leave out updates that contain an infinity or a NaN.
 
-    In the specification's form, ``skip_not_finite(updates, state, params=None)``, all updates are
-    zero if one is not finite, and the state comes back as it is. In optax's form,
-    ``skip_not_finite(updates, gradient_step, params)``, where the second argument is an integer, it
-    is a predicate for :class:`MultiSteps`.
+    ``skip_not_finite(updates, state, params=None)`` (the specification's form) returns zeros if any
+    element is not finite, and the state unchanged.
+    ``skip_not_finite(updates, gradient_step, params)`` (optax's), with an integer as second
+    argument, is a predicate for :class:`MultiSteps`. In a chain, use :func:`apply_if_finite`.
 
     Args:
-        updates: A tree of float32 or float64 arrays of any shape.
+        updates: A tree of float arrays of 16, 32 or 64 bits, of any shape.
         state: The optimizer's state, or the number of steps.
-        params: The parameters, which do not matter.
+        params: The parameters, which are not used.
         gradient_step: The number of steps by name.
 
     Returns:
@@ -45,7 +62,7 @@ def skip_not_finite(
 
     Raises:
         TypeError: There are a state and a number of steps, or neither.
-        LeafTypeError: A leaf is no array of floats.
+        LeafTypeError: A leaf is not an array of floats.
 
     Example:
         >>> import numpy as np
@@ -78,6 +95,18 @@ def skip_not_finite(
     return tree_map(np.zeros_like if number else np.array, updates), state
 
 
+@overload
+def skip_large_updates(
+    updates: PyTree, gradient_step: _Count, /, params: PyTree | None, max_squared_norm: float
+) -> tuple[Any, dict[str, Any]]: ...
+@overload
+def skip_large_updates(
+    updates: PyTree, gradient_step: _Count, /, params: PyTree | None = None, *, max_norm: float
+) -> tuple[Any, dict[str, Any]]: ...
+@overload
+def skip_large_updates(updates: P, state: _State, max_norm: float, /) -> tuple[P, _State]: ...
+@overload
+def skip_large_updates(updates: P, state: _State, *, max_norm: float) -> tuple[P, _State]: ...
 def skip_large_updates(
     updates: PyTree,
     state: Any = _MISSING,
@@ -89,26 +118,26 @@ def skip_large_updates(
 ) -> tuple[Any, Any]:
     r"""Leave out updates whose norm is not below a bound; a NaN is not.
 
-    In the specification's form, ``skip_large_updates(updates, state, max_norm)``, updates are zero
-    unless :math:`\lVert u \rVert < m`, and the state comes back as it is. In optax's form,
-    ``skip_large_updates(updates, gradient_step, params, max_squared_norm)``, it is a predicate for
-    :class:`MultiSteps`, and the bound is that of the squared norm.
+    ``skip_large_updates(updates, state, max_norm)`` (the specification's form) returns zeros unless
+    :math:`\lVert u \rVert < m`, and the state unchanged. ``skip_large_updates(updates,
+    gradient_step, params, max_squared_norm)`` (optax's) is a predicate for :class:`MultiSteps`,
+    with a bound on the squared norm.
 
     Args:
-        updates: A tree of float32 or float64 arrays of any shape.
+        updates: A tree of float arrays of 16, 32 or 64 bits, of any shape.
         state: The optimizer's state, or the number of steps.
-        params: In the first form the bound of the norm, in the second the parameters, which do not
-            matter.
+        params: In the first form, the bound of the norm; in the second, the parameters, which are
+            not used.
         max_squared_norm: The bound of the squared norm.
         gradient_step: The number of steps by name.
-        max_norm: The bound of the norm by name, in either form.
+        max_norm: The bound of the norm, by name, in either form.
 
     Returns:
         Updates and state; or whether to skip, and a dict of ``should_skip`` and ``norm_squared``.
 
     Raises:
         TypeError: The arguments have neither form.
-        LeafTypeError: A leaf is no array of floats.
+        LeafTypeError: A leaf is not an array of floats.
 
     Example:
         >>> import numpy as np

@@ -101,20 +101,24 @@ def _leaf(
 def scale_by_sm3(
     b1: float = 0.9, b2: float = 1.0, eps: float = 1e-8
 ) -> GradientTransformationExtraArgs:
-    r"""Rescale updates as Adagrad does, with a vector for each axis instead of all elements.
+    r"""Rescale updates as Adagrad does, with one vector per axis instead of a value per element.
 
     .. math::
         s_{ij} &= (1 - \beta_2) u_{ij}^2 + \beta_2 \min(r_i, c_j), \qquad
         r_i' = \max_j s_{ij}, \qquad c_j' = \max_i s_{ij} \\
         u' &= m' = \beta_1 m + (1 - \beta_1) \frac{u}{\sqrt{s + \epsilon}}
 
-    and so for any number of axes; with :math:`\beta_2 = 1` squares have a weight of 1. An element
-    where :math:`s` is zero gets zero.
+    and likewise for any number of axes. With :math:`\beta_2 = 1` squares have a weight of 1. Where
+    :math:`s` is zero, the update is zero too.
 
     Args:
-        b1: Decay of the first moment, between -1 and 1.
-        b2: Decay of the squares, from 0 to 1, which keeps all.
-        eps: Added inside the root, not negative.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn. Between
+            -1 and 1.
+        b2: How much of the squares each step keeps, in [0, 1]. With 1 all squares are kept, as in
+            AdaGrad.
+        eps: Added inside the root, so that parameters with tiny gradients do not take huge steps.
+            Not negative.
 
     Returns:
         A transformation with state :class:`ScaleBySM3State`. It does not change the sign.

@@ -20,7 +20,7 @@ def init_empty_state(params: PyTree) -> EmptyState:  # noqa: ARG001  (every init
     """Make the state of a transformation that remembers nothing.
 
     Args:
-        params: The parameters, which do not matter.
+        params: The parameters, which are not used.
 
     Returns:
         ``EmptyState()``.
@@ -35,7 +35,7 @@ def init_empty_state(params: PyTree) -> EmptyState:  # noqa: ARG001  (every init
 
 @recorded
 def stateless(f: Callable[[PyTree, PyTree | None], PyTree]) -> GradientTransformation:
-    """Make a transformation of a function of updates and parameters.
+    """Make a transformation from a function of updates and parameters.
 
     Args:
         f: Takes the tree of updates and the tree of parameters, or None where ``update`` was given
@@ -45,7 +45,7 @@ def stateless(f: Callable[[PyTree, PyTree | None], PyTree]) -> GradientTransform
         A transformation with state ``EmptyState()``, written in Python.
 
     Raises:
-        TypeError: ``f`` cannot be called.
+        TypeError: ``f`` is not callable.
 
     Example:
         >>> import numpy as np
@@ -59,7 +59,7 @@ def stateless(f: Callable[[PyTree, PyTree | None], PyTree]) -> GradientTransform
 
 @recorded
 def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> GradientTransformation:
-    """Make a transformation of a function of one leaf of the updates and its parameter.
+    """Make a transformation from a function of one leaf of the updates and its parameter.
 
     Args:
         f: Takes a leaf of the updates and that of the parameters, or None where ``update`` was
@@ -71,7 +71,7 @@ def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> GradientTransformat
         ``TreeError`` where parameters do not have the structure of the updates.
 
     Raises:
-        TypeError: ``f`` cannot be called.
+        TypeError: ``f`` is not callable.
 
     Example:
         >>> import numpy as np
@@ -85,7 +85,7 @@ def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> GradientTransformat
 
 @recorded
 def with_extra_args_support(tx: TransformationLike) -> GradientTransformationExtraArgs:
-    """Let a transformation be called with extra arguments, which it does not see.
+    """Let a transformation be called with extra arguments, which it ignores.
 
     Args:
         tx: The transformation. It is called with updates, state and parameters.
@@ -95,7 +95,7 @@ def with_extra_args_support(tx: TransformationLike) -> GradientTransformationExt
         same, and that a chain fuses with its neighbours where it fuses ``tx``.
 
     Raises:
-        TypeError: ``tx`` is no transformation.
+        TypeError: ``tx`` is not a transformation.
 
     Example:
         >>> import numpy as np

@@ -35,23 +35,26 @@ class TraceState(NamedTuple):
 def trace(
     decay: float = 0.9, nesterov: bool = False, accumulator_dtype: DTypeLike | None = None
 ) -> GradientTransformation:
-    r"""Accumulate updates with exponentially fading weights: momentum.
+    r"""Accumulate updates into a decaying sum: momentum.
 
     .. math:: t' = u + \beta t, \qquad u' = t' \;\text{ or }\; u + \beta t' \text{ (Nesterov)}
 
-    There is no factor of :math:`1 - \beta`. Subnormal accumulators are flushed to zero.
+    There is no factor of :math:`1 - \beta`, so a constant gradient ends up multiplied by
+    :math:`1 / (1 - \beta)`; :func:`ema` has that factor. Subnormal accumulators are flushed to
+    zero.
 
     Args:
-        decay: The weight :math:`\beta` of the past.
-        nesterov: Whether to look one step ahead.
-        accumulator_dtype: The dtype of the accumulators; None for the parameters' own, or float32
-            where that is of half precision.
+        decay: How much of the running value each step keeps, :math:`\beta`. It remembers about
+            :math:`1 / (1 - \beta)` steps: 0.9 is 10 steps, 0.99 is 100.
+        nesterov: Whether to use Nesterov momentum: the update looks one step ahead.
+        accumulator_dtype: The dtype in which the accumulators are stored. None for the parameters'
+            own dtype (float32 where that is 16 bits wide).
 
     Returns:
         A transformation with state :class:`TraceState`.
 
     Raises:
-        TypeError: ``decay`` is not a real number, or the dtype none of floats.
+        TypeError: ``decay`` is not a real number, or the dtype is not a float dtype.
         ValueError: ``decay`` is NaN.
 
     Example:
@@ -68,4 +71,11 @@ def trace(
     """
     dtype = float_dtype("accumulator_dtype", accumulator_dtype)
     op = ops.trace_nesterov if nesterov else ops.trace
-    return native(Spec(op, TraceState, {"decay": real("decay", decay)}, (Slot("trace", dtype),)))
+    return native(
+        Spec(
+            op,
+            TraceState,
+            {"decay": real("decay", decay)},
+            (Slot("trace", dtype, coding="signed"),),
+        )
+    )

@@ -31,7 +31,7 @@ def clip_by_block_rms(threshold: float) -> GradientTransformation:
     The mean is accumulated in float64 and cannot overflow. Leaves that are all zero stay zero.
 
     Args:
-        threshold: The bound :math:`\tau`, at least 0.
+        threshold: The largest root mean square :math:`\tau` of a leaf, at least 0.
 
     Returns:
         A transformation with state ``EmptyState()``. It costs one more read of the updates.
@@ -71,19 +71,22 @@ def adaptive_grad_clip(
         u \, \frac{m}{\max(\lVert u \rVert, 10^{-6})}, \qquad
         m = \lambda \max(\lVert p \rVert, \epsilon)
 
-    A unit is what leads to one output: a whole vector, a column of a matrix (norms are taken over
-    axis 0, also for rank 3), and all axes but the last of a kernel of rank 4 or 5.
+    It lets networks without batch normalization train with large batches. A unit is everything that
+    leads to one output: a whole vector, a column of a matrix (norms are taken over axis 0, also for
+    rank 3), and all axes but the last of a kernel of rank 4 or 5.
 
     Args:
-        clipping: The multiple :math:`\lambda`.
-        eps: The least norm :math:`\epsilon` that weights count for.
-        axis: The axis or axes over which to take norms, in place of those.
+        clipping: The largest ratio :math:`\lambda` of gradient norm to weight norm. The paper uses
+            0.01 for large batches, and more for small ones.
+        eps: Weight norms below this count as :math:`\epsilon`, so that weights that start at zero
+            can move.
+        axis: The axis or axes to take norms over, instead of those above.
 
     Returns:
         A transformation with state ``EmptyState()``. Its ``update`` needs ``params``.
 
     Raises:
-        TypeError: A hyperparameter is not a real number, or ``axis`` is no integer or integers.
+        TypeError: A hyperparameter is not a real number, or ``axis`` is not an integer or integers.
         ValueError: A hyperparameter is NaN or negative.
         LeafValueError: From ``update``: a leaf has no such axis, or has more than five and ``axis``
             is not given.
@@ -120,7 +123,7 @@ def adaptive_grad_clip(
 
 @recorded
 def centralize() -> GradientTransformation:
-    r"""Subtract from each row of the updates its mean.
+    r"""Subtract the mean from each row of the updates.
 
     .. math:: u' = u - \operatorname{mean}(u, \text{all axes but the first})
 
@@ -153,13 +156,15 @@ def scale_by_trust_ratio(
 
     .. math:: u' = u \, c \, \frac{\max(\lVert p \rVert, n)}{\max(\lVert u \rVert, n) + \epsilon}
 
-    and :math:`u' = u` where either of the two norms, so bounded, is zero. Norms are accumulated in
-    float64 and cannot overflow; nor does their ratio, which is at most the largest float.
+    and :math:`u' = u` where either of the two bounded norms is zero. Each layer then changes by a
+    fixed fraction of its size, which is what large batches need. Norms are accumulated in float64
+    and cannot overflow; nor can their ratio, which is at most the largest float.
 
     Args:
-        min_norm: The least norm :math:`n` that either counts for. If positive, no norm is zero.
-        trust_coefficient: The factor :math:`c`.
-        eps: Added to the norm of the update.
+        min_norm: Smaller norms count as :math:`n`. If it is positive, no norm is zero.
+        trust_coefficient: The factor :math:`c`: how much a layer may change in one step, relative
+            to the size of its weights.
+        eps: Added to the norm of the update in the denominator of the trust ratio.
 
     Returns:
         A transformation with state ``EmptyState()``. Its ``update`` needs ``params``.
@@ -189,14 +194,13 @@ def scale_by_trust_ratio(
 
 
 def unitwise_norm(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
-    r"""The norm of each unit of an array, in the place of each of its elements.
+    r"""The norm of each unit of an array, repeated for each of its elements.
 
     .. math:: \sqrt{\sum_{j \in \text{unit}(i)} |x_j|^2}
 
     Args:
-        x: An array of NumPy or JAX, of real numbers.
-        axis: The axis or axes over which to take norms; None for those of
-            :func:`adaptive_grad_clip`.
+        x: A NumPy or JAX array, of real numbers.
+        axis: The axis or axes to take norms over; None for those of :func:`adaptive_grad_clip`.
 
     Returns:
         An array of the shape and the dtype of ``x``.
@@ -222,13 +226,13 @@ def unitwise_norm(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
 
 
 def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: float = 1e-6) -> Any:
-    r"""Shrink elements whose unit has too large a norm.
+    r"""Shrink the elements of units whose norm is too large.
 
     .. math:: g \min\Bigl(1, \frac{m}{\max(\|g\|, \epsilon)}\Bigr)
 
     Args:
-        g_norm: The norms :math:`\|g\|` of units, in the place of each element.
-        max_norm: The largest norms :math:`m`, likewise.
+        g_norm: The norm :math:`\|g\|` of each element's unit.
+        max_norm: The largest norm :math:`m` of each element's unit.
         grad: The gradient :math:`g`.
         div_eps: What is divided by at least, above 0.
 

@@ -25,24 +25,33 @@ def scale_by_yogi(
     eps_mode: Literal["corrected", "hat"] = "corrected",
     bias_correction: bool = True,
 ) -> GradientTransformation:
-    r"""Rescale updates as Yogi does, whose second moment moves by bounded steps.
+    r"""Rescale updates as Yogi does: Adam with a second moment that changes by bounded amounts.
 
     .. math::
         m' &= \beta_1 m + (1 - \beta_1) u, \qquad
         v' = v - (1 - \beta_2) \operatorname{sign}(v - u^2) u^2 \\
         u' &= \frac{m' / (1 - \beta_1^t)}{\sqrt{v' / (1 - \beta_2^t) + \bar\epsilon} + \epsilon}
 
-    After large gradients :math:`v` falls more slowly than Adam's, so steps do not grow at once.
+    After large gradients :math:`v` falls more slowly than Adam's, so steps do not jump back at
+    once.
 
     Args:
-        b1: Decay of the first moment.
-        b2: Decay of the second moment.
-        eps: Added outside the root.
-        eps_root: Added inside the root, :math:`\bar\epsilon`.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about
+            ``1 / (1 - b1)`` steps: 0.9 is 10 steps. Higher is smoother and slower to turn.
+        b2: How much of the running mean of squared gradients each step keeps, over about
+            ``1 / (1 - b2)`` steps. Lower it (0.95 to 0.99) if loss spikes follow changes in
+            gradient size.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
+        eps_root: Added inside the root, :math:`\bar\epsilon`. Usually 0; a small value keeps the
+            derivative of the step finite, for meta-learning.
         initial_accumulator_value: The value of both moments before the first step.
-        eps_mode: "corrected" to add the epsilons to the corrected second moment; "hat" to add them
-            to the moment as it is, and correct the quotient, as scikit-learn and many programs do.
-        bias_correction: Whether to make up for moments that start at zero.
+        eps_mode: Where the epsilons go. "corrected" adds them to the bias-corrected second moment,
+            as in the algorithm of the paper. "hat" adds them to the uncorrected moment and corrects
+            the quotient, as scikit-learn and many other programs do; choose it to reproduce their
+            numbers.
+        bias_correction: Whether to divide the moments by :math:`1 - \beta^t`, to make up for their
+            start at zero. Without it the first steps are too small or too large.
 
     Returns:
         A transformation with state :class:`ScaleByAdamState`. It does not change the sign.
@@ -73,5 +82,5 @@ def scale_by_yogi(
         "bias_correction": bool(bias_correction),
     }
     start = real("initial_accumulator_value", initial_accumulator_value, at_least=0)
-    slots = (Slot("mu", start=start), Slot("nu", start=start))
+    slots = (Slot("mu", start=start, coding="signed"), Slot("nu", start=start, coding="square"))
     return native(Spec(ops.scale_by_yogi, ScaleByAdamState, hyper, slots))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @recorded
 def set_to_zero() -> GradientTransformation:
-    """Replace each update by zero; NaN and infinities as well.
+    """Replace all updates by zeros, whatever they are, NaN and infinities included.
 
     Returns:
         A transformation with state ``EmptyState()``.
@@ -110,7 +110,7 @@ class ApplyIfFiniteState(NamedTuple):
         notfinite_count: Steps in a row whose updates were not finite, a 0-d int32 array.
         last_finite: Whether the last updates were finite, a 0-d array of bool.
         total_notfinite: Steps whose updates were not finite, a 0-d int32 array.
-        inner_state: The state of the transformation inside.
+        inner_state: The state of the inner transformation.
 
     Example:
         >>> import gradmill as gm
@@ -154,6 +154,14 @@ class _IfFinite(Control):
         }
 
 
+@overload
+def apply_if_finite(
+    inner: TransformationLike, max_consecutive_errors: int | None = None
+) -> GradientTransformationExtraArgs: ...
+@overload
+def apply_if_finite(
+    *, transformation: TransformationLike, max_consecutive_errors: int | None = None
+) -> GradientTransformationExtraArgs: ...
 @recorded
 def apply_if_finite(
     inner: TransformationLike | None = None,
@@ -161,24 +169,25 @@ def apply_if_finite(
     *,
     transformation: TransformationLike | None = None,
 ) -> GradientTransformationExtraArgs:
-    """Apply a transformation in steps whose updates are all finite, and skip others.
+    """Apply a transformation only in steps whose updates are all finite.
 
-    In a skipped step updates are zero and the inner state stays as it is. Takes the specification's
-    ``apply_if_finite(transformation)`` and optax's ``apply_if_finite(inner,
-    max_consecutive_errors)``.
+    In other steps updates are zero and the inner state stays as it is. Call it as
+    ``apply_if_finite(transformation)`` (the specification's form) or
+    ``apply_if_finite(inner, max_consecutive_errors)`` (optax's).
 
     Args:
-        inner: The transformation.
-        max_consecutive_errors: After so many skipped steps in a row, further ones are applied, NaN
-            and all; None to go on skipping.
-        transformation: Another name for ``inner``.
+        inner: The transformation to protect.
+        max_consecutive_errors: How many steps in a row may be skipped. After that, updates are
+            applied, NaN and all, so that a run that is beyond rescue fails visibly. None to skip
+            for as long as it takes.
+        transformation: ``inner`` by another name.
 
     Returns:
         A transformation with state :class:`ApplyIfFiniteState`. It costs one more read of the
         updates that reach it.
 
     Raises:
-        TypeError: Not exactly one transformation is given, or the limit is no integer.
+        TypeError: Not exactly one transformation is given, or the limit is not an integer.
 
     Example:
         >>> import numpy as np

@@ -119,7 +119,7 @@ class Zoom:
         """Return scaled updates and the new state."""
         objective = Objective(_NAME, value_fn, value_and_grad_fn, extra_args)
         if not objective.has_grad:
-            raise TypeError(f"{_NAME} needs value_and_grad_fn, as it looks at slopes")
+            raise TypeError(f"{_NAME} needs value_and_grad_fn, because it uses slopes")
         line = Line(_NAME, updates, params, value, grad, objective)
         # A search that found nothing leaves a rate of zero, from which no factor leads away.
         keeps = self.initial_guess_strategy == "keep"
@@ -198,7 +198,7 @@ def scale_by_zoom_linesearch(
     initial_guess_strategy: str = "keep",
     verbose: bool = False,
 ) -> GradientTransformationExtraArgs:
-    r"""Scale updates by a learning rate that lowers the value and flattens the slope enough.
+    r"""Find a learning rate that lowers the loss and flattens the slope enough, and scale by it.
 
     .. math::
         f(p + \eta u) \le f(p) + c_1 \, \eta \, \langle u, \nabla f(p) \rangle + \epsilon, \qquad
@@ -206,10 +206,10 @@ def scale_by_zoom_linesearch(
         \le c_2 \, |\langle u, \nabla f(p) \rangle| + \epsilon
 
     These are the strong Wolfe conditions, which methods such as :func:`scale_by_lbfgs` need. The
-    step grows until the value rises; then cubics and parabolas tell where to look in between. Near
-    a minimum, where a value has no digits left to fall, the first condition holds as well if
+    step grows until the loss rises; then cubics and parabolas tell where to look in between. Near a
+    minimum, where the loss has no digits left to fall, the first condition also counts as met if
     :math:`f(p + \eta u) \le f(p) + c_3 |f(p)|` and the slope has fallen to :math:`(2 c_1 - 1)`
-    times the first one. Updates have to lead downhill, as those of ``sgd(1.0)`` do.
+    times the first one. Updates have to point downhill, as those of ``sgd(1.0)`` do.
 
     Args:
         max_linesearch_steps: How many learning rates to try, at least 1.
@@ -223,20 +223,20 @@ def scale_by_zoom_linesearch(
             rate than one with a value low enough, which is taken then.
         initial_guess_strategy: Where to begin: "keep" for the last step's learning rate, "one" for
             1, as methods of Newton's kind want it.
-        verbose: Whether to print a line when none of them fits.
+        verbose: Whether to print a line when the search fails.
 
     Returns:
         A transformation with state :class:`ScaleByZoomLinesearchState`, whose ``update`` needs
         ``params`` and, as keywords, the current ``value`` and ``grad``, and ``value_and_grad_fn``:
         a function of parameters, and of other extra arguments by their names, that returns value
         and gradient; :func:`value_and_grad_from_state` has them for the next step. It runs in
-        Python on NumPy arrays, outside of programs of JAX. Where no value is finite, updates are
+        Python on NumPy arrays, outside of JAX programs. Where no value is finite, updates are
         zero.
 
     Raises:
-        TypeError: An argument is of the wrong kind; from ``update``: something is missing, traced
-            by JAX, or meant for no function.
-        ValueError: A number is out of bounds or NaN, or there is no such strategy.
+        TypeError: An argument has the wrong type; or, from ``update``, something is missing, is
+            traced by JAX, or is an argument of neither function.
+        ValueError: A number is out of bounds or NaN, or the strategy is unknown.
 
     Example:
         >>> import numpy as np

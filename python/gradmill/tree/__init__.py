@@ -1,6 +1,6 @@
 """Functions of trees of arrays, under optax's names: arithmetic, reductions, states.
 
-Each takes arrays of NumPy, numbers, and arrays of JAX, also inside of ``jit``, and returns arrays
+Each takes NumPy arrays, numbers, and JAX arrays, also inside of ``jit``, and returns arrays
 of the same library; what is computed of NumPy's is new and in C order. ``None`` has no array, here
 and in all results. Dtypes meet as in JAX; numbers of Python's that meet no array are float64 and
 int64. Half precision of NumPy's is computed in float32 and rounded once.

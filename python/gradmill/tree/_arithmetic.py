@@ -20,15 +20,15 @@ def add(tree_x: PyTree, tree_y: PyTree, *other_trees: PyTree) -> PyTree:
 
     Args:
         tree_x: A tree of arrays.
-        tree_y: Another of the same structure; leaves broadcast.
-        other_trees: More of them.
+        tree_y: A tree of the same structure; leaves broadcast.
+        other_trees: More trees of the same structure.
 
     Returns:
-        A tree of new arrays, in the dtype that leaves have in common; bools count as integers.
+        A tree of new arrays, in the common dtype of the leaves; bools count as integers.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Shapes do not broadcast.
 
     Example:
@@ -57,11 +57,11 @@ def sub(tree_x: PyTree, tree_y: PyTree) -> PyTree:
         tree_y: What to subtract, of the same structure; leaves broadcast.
 
     Returns:
-        A tree of new arrays, in the dtype that leaves have in common.
+        A tree of new arrays, in the common dtype of the leaves.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers, or both are bools.
+        LeafTypeError: A leaf is not an array of numbers, or both are bools.
         LeafValueError: Shapes do not broadcast.
 
     Example:
@@ -78,14 +78,14 @@ def mul(tree_x: PyTree, tree_y: PyTree) -> PyTree:
 
     Args:
         tree_x: A tree of arrays.
-        tree_y: Another of the same structure; leaves broadcast.
+        tree_y: A tree of the same structure; leaves broadcast.
 
     Returns:
-        A tree of new arrays, in the dtype that leaves have in common.
+        A tree of new arrays, in the common dtype of the leaves.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Shapes do not broadcast.
 
     Example:
@@ -105,12 +105,12 @@ def div(tree_x: PyTree, tree_y: PyTree) -> PyTree:
         tree_y: What to divide by, of the same structure; leaves broadcast.
 
     Returns:
-        A tree of new arrays, in the dtype that leaves have in common; for integers in float32, and
-        in float64 for those of 64 bits.
+        A tree of new arrays, in the common dtype of the leaves. Quotients of integers are float32,
+        or float64 for 64-bit ones.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Shapes do not broadcast.
 
     Example:
@@ -133,15 +133,15 @@ def scale(scalar: Any, tree: PyTree) -> PyTree:
     """Multiply all leaves by a number.
 
     Args:
-        scalar: A number or an array. One of Python's takes on the dtype of each leaf, one of NumPy
-            widens leaves that are narrower.
+        scalar: A number or an array. A Python number takes on the dtype of each leaf; a NumPy
+            number widens narrower leaves.
         tree: A tree of arrays.
 
     Returns:
         A tree of new arrays.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Shapes do not broadcast.
 
     Example:
@@ -157,16 +157,16 @@ def add_scale(tree_x: PyTree, scalar: Any, tree_y: PyTree) -> PyTree:
     """Add a multiple of one tree to another: ``x + scalar * y``.
 
     Args:
-        tree_x: A tree of arrays. None stays None, whatever the other has in its place.
-        scalar: A number or an array. One of Python's takes on the dtype of each leaf.
-        tree_y: Another of the same structure; leaves broadcast.
+        tree_x: A tree of arrays. None stays None, whatever the other tree has in its place.
+        scalar: A number or an array. A Python number takes on the dtype of each leaf.
+        tree_y: A tree of the same structure; leaves broadcast.
 
     Returns:
-        A tree of new arrays, in the dtype that leaves have in common.
+        A tree of new arrays, in the common dtype of the leaves.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Shapes do not broadcast.
 
     Example:
@@ -180,19 +180,19 @@ def add_scale(tree_x: PyTree, scalar: Any, tree_y: PyTree) -> PyTree:
 
 
 def where(condition: Any, tree_x: PyTree, tree_y: PyTree) -> PyTree:
-    """Take elements of one tree where a condition holds, and of another elsewhere.
+    """Take elements of one tree where a condition holds, and of another where it does not.
 
     Args:
-        condition: A bool or an array of bools for all leaves, with which they broadcast.
-        tree_x: What to take where it holds.
-        tree_y: What to take elsewhere, of the same structure.
+        condition: A bool or an array of bools, which is broadcast with all leaves.
+        tree_x: Where to take elements from if the condition holds.
+        tree_y: Where to take elements from otherwise, a tree of the same structure.
 
     Returns:
-        A tree of new arrays, in the dtype that leaves have in common.
+        A tree of new arrays, in the common dtype of the leaves.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Shapes do not broadcast.
 
     Example:
@@ -207,18 +207,18 @@ def where(condition: Any, tree_x: PyTree, tree_y: PyTree) -> PyTree:
 
 
 def clip(tree: PyTree, min_value: Any = None, max_value: Any = None) -> PyTree:
-    """Bound all elements.
+    """Clip all elements to an interval.
 
     Args:
-        tree: A tree of arrays of real numbers.
-        min_value: The least value, a number or an array; None for none.
-        max_value: The largest value; where it is below the least one, it wins.
+        tree: A tree of real arrays.
+        min_value: The lower bound, a number or an array; None for no bound.
+        max_value: The upper bound. If it is below the lower one, it wins.
 
     Returns:
         A tree of new arrays; NaN stays NaN.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: A leaf is complex, or shapes do not broadcast.
 
     Example:
@@ -250,7 +250,7 @@ def real(tree: PyTree) -> PyTree:
         A tree of new arrays of real numbers.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
 
     Example:
         >>> import numpy as np
@@ -271,7 +271,7 @@ def conj(tree: PyTree) -> PyTree:
         A tree of new arrays of the same dtypes.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
 
     Example:
         >>> import numpy as np

@@ -18,7 +18,7 @@ _NUMBERS: dict[type, DType] = {
     kind: np.dtype(default)
     for kind, default in ((bool, np.bool_), (int, np.int64), (float, np.float64), (complex, "c16"))
 }
-"""Python's numbers and the dtype of each where there is no array beside it."""
+"""Python's numbers and the dtype of each where there is not an array beside it."""
 
 
 def is_number(value: object) -> bool:

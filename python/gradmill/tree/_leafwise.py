@@ -94,7 +94,7 @@ def results(
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is none that the function takes.
+        LeafTypeError: The function does not accept a leaf.
         LeafValueError: Shapes do not fit.
     """
     rows, spec = columns(trees, skips_none=skips_none)
@@ -140,10 +140,10 @@ def _promoted(function: Function, values: Iterable[Any]) -> np.ndarray[Any, Any]
 
 
 def taken(leaf: Any, op: str, name: str, spec: Treespec, at: int) -> Any:
-    """A leaf as an array of NumPy; a number, and an array of another library, as it is.
+    """A leaf as a NumPy array; a number, and an array of another library, as it is.
 
     Raises:
-        LeafTypeError: It is none of these.
+        LeafTypeError: It is not one of these.
     """
     if is_number(leaf) or is_foreign(leaf):
         return leaf

@@ -20,14 +20,14 @@ def zeros_like(tree: PyTree, dtype: Any = None) -> PyTree:
     """A tree of zeros.
 
     Args:
-        tree: A tree of arrays, whose shapes the zeros have.
-        dtype: The dtype of all leaves; None for that which each has.
+        tree: A tree of arrays, which gives the shapes.
+        dtype: The dtype of all leaves; None to keep the dtype of each.
 
     Returns:
         A tree of new arrays.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
 
     Example:
         >>> import numpy as np
@@ -42,14 +42,14 @@ def ones_like(tree: PyTree, dtype: Any = None) -> PyTree:
     """A tree of ones.
 
     Args:
-        tree: A tree of arrays, whose shapes the ones have.
-        dtype: The dtype of all leaves; None for that which each has.
+        tree: A tree of arrays, which gives the shapes.
+        dtype: The dtype of all leaves; None to keep the dtype of each.
 
     Returns:
         A tree of new arrays.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
 
     Example:
         >>> import numpy as np
@@ -61,18 +61,18 @@ def ones_like(tree: PyTree, dtype: Any = None) -> PyTree:
 
 
 def full_like(tree: PyTree, fill_value: Any, dtype: Any = None) -> PyTree:
-    """A tree of arrays that are filled with one value.
+    """A tree of arrays filled with one value.
 
     Args:
-        tree: A tree of arrays, whose shapes the new ones have.
-        fill_value: The value, converted to the dtype of each leaf; an array has to broadcast.
-        dtype: The dtype of all leaves; None for that which each has.
+        tree: A tree of arrays, which gives the shapes.
+        fill_value: The value, converted to the dtype of each leaf. An array has to broadcast.
+        dtype: The dtype of all leaves; None to keep the dtype of each.
 
     Returns:
         A tree of new arrays.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: An array of values does not broadcast.
 
     Example:
@@ -94,7 +94,7 @@ def full_like(tree: PyTree, fill_value: Any, dtype: Any = None) -> PyTree:
 
 
 def batch_shape(tree: PyTree, shape: tuple[int, ...] = ()) -> PyTree:
-    """Repeat all leaves along new first axes.
+    """Repeat all leaves along new leading axes.
 
     Args:
         tree: A tree of arrays.
@@ -104,7 +104,7 @@ def batch_shape(tree: PyTree, shape: tuple[int, ...] = ()) -> PyTree:
         A tree of new arrays, each of shape ``shape + leaf.shape``.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
 
     Example:
         >>> import numpy as np
@@ -121,13 +121,13 @@ def cast(tree: PyTree, dtype: Any) -> PyTree:
 
     Args:
         tree: A tree of arrays.
-        dtype: The dtype; with None the tree is returned as it is.
+        dtype: The dtype; None returns the tree as it is.
 
     Returns:
-        A tree of new arrays. Of complex numbers cast to real ones, the real parts.
+        A tree of new arrays. Complex numbers cast to a real dtype keep their real parts.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
 
     Example:
         >>> import numpy as np
@@ -145,15 +145,15 @@ def cast_like(tree: PyTree, other_tree: PyTree) -> PyTree:
 
     Args:
         tree: A tree of arrays.
-        other_tree: A tree of the same structure. A leaf that has no dtype, such as a number of
-            Python's, asks for none.
+        other_tree: A tree of the same structure. Where it has a leaf without a dtype, such as a
+            Python number, nothing is converted.
 
     Returns:
         A tree of new arrays.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
 
     Example:
         >>> import numpy as np
@@ -181,21 +181,21 @@ _HANDLERS = (None, "promote", "highest", "lowest")
 
 
 def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> np.dtype[Any]:
-    """The dtype that all leaves have in common.
+    """The common dtype of all leaves.
 
     Args:
-        tree: A tree of arrays; numbers of Python's count as float64 and int64.
-        mixed_dtype_handler: What to do where dtypes differ: ``"promote"`` for the one in which
-            the leaves would meet; ``"highest"`` and ``"lowest"`` for the one of theirs to which all
-            others can be promoted, or that can be promoted to all others; None for an error.
+        tree: A tree of arrays; Python numbers count as float64 and int64.
+        mixed_dtype_handler: What to do if dtypes differ: ``"promote"`` for the dtype that all
+            leaves promote to; ``"highest"`` and ``"lowest"`` for the one among them that all others
+            promote to, or that promotes to all others; None to raise an error.
 
     Returns:
-        The dtype; float32 where there is no leaf.
+        The dtype; float32 for a tree without leaves.
 
     Raises:
-        LeafTypeError: A leaf is no array.
-        LeafValueError: Dtypes differ, or of two neither can be promoted to the other.
-        ValueError: There is no such handler.
+        LeafTypeError: A leaf is not an array.
+        LeafValueError: Dtypes differ, or none of them suits ``mixed_dtype_handler``.
+        ValueError: ``mixed_dtype_handler`` is unknown.
 
     Example:
         >>> import numpy as np

@@ -23,17 +23,17 @@ def update_moment(updates: PyTree, moments: PyTree, decay: Any, order: float) ->
     .. math:: m' = d \, m + (1 - d) \, u^k
 
     Args:
-        updates: The updates :math:`u`. None stays None, whatever the moment is.
+        updates: The updates :math:`u`. None stays None, whatever the moment.
         moments: The averages :math:`m` so far, of the same structure.
-        decay: The share :math:`d` of the old average.
+        decay: How much of the old average to keep, :math:`d`.
         order: The power :math:`k`.
 
     Returns:
-        A tree of new arrays, in the dtype that update and moment have in common.
+        A tree of new arrays, in the common dtype of update and moment.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Shapes do not broadcast.
 
     Example:
@@ -48,24 +48,24 @@ def update_moment(updates: PyTree, moments: PyTree, decay: Any, order: float) ->
 def update_moment_per_elem_norm(
     updates: PyTree, moments: PyTree, decay: Any, order: float
 ) -> PyTree:
-    r"""The moving average of a power of updates; of complex ones, a power of their absolute value.
+    r"""The moving average of a power of updates; complex ones count with their absolute value.
 
     .. math:: m' = d \, m + (1 - d) \, |u|^k
 
     Real updates keep their sign in odd powers, as in :func:`update_moment`.
 
     Args:
-        updates: The updates :math:`u`. None stays None, whatever the moment is.
+        updates: The updates :math:`u`. None stays None, whatever the moment.
         moments: The averages :math:`m` so far, of the same structure.
-        decay: The share :math:`d` of the old average.
+        decay: How much of the old average to keep, :math:`d`.
         order: The power :math:`k`.
 
     Returns:
-        A tree of new arrays, in the dtype that power and moment have in common.
+        A tree of new arrays, in the common dtype of power and moment.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Shapes do not broadcast.
 
     Example:
@@ -102,22 +102,22 @@ def _power(xp: Any, base: Any, order: float) -> Any:
 
 
 def update_infinity_moment(updates: PyTree, moments: PyTree, decay: Any, eps: Any) -> PyTree:
-    r"""The fading maximum of absolute updates.
+    r"""The decaying maximum of absolute updates.
 
     .. math:: m' = \max(|u| + \epsilon, \, d \, m)
 
     Args:
-        updates: The updates :math:`u`. None stays None, whatever the moment is.
+        updates: The updates :math:`u`. None stays None, whatever the moment.
         moments: The maxima :math:`m` so far, of the same structure.
-        decay: The factor :math:`d` by which they fade.
-        eps: The number :math:`\epsilon` that keeps them from zero.
+        decay: The factor :math:`d` by which the maxima decay.
+        eps: The number :math:`\epsilon` that keeps them above zero.
 
     Returns:
-        A tree of new arrays, in the dtype that update and moment have in common.
+        A tree of new arrays, in the common dtype of update and moment.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Shapes do not broadcast.
 
     Example:
@@ -136,22 +136,23 @@ def update_infinity_moment(updates: PyTree, moments: PyTree, decay: Any, eps: An
 
 
 def bias_correction(moment: PyTree, decay: Any, count: Any) -> PyTree:
-    r"""Divide averages that started at zero by the share of their weights collected so far.
+    r"""Correct moving averages for their start at zero.
 
     .. math:: \hat m = m / (1 - d^t)
 
-    On the host the divisor is computed in float64, the power by repeated multiplication.
+    On the host the divisor is computed in float64, with the power formed by repeated
+    multiplication.
 
     Args:
         moment: The averages :math:`m`.
-        decay: The share :math:`d` of the old average in each step.
+        decay: How much of the average each step keeps, :math:`d`.
         count: The number :math:`t` of steps, at least 1.
 
     Returns:
-        A tree of new arrays of the same dtypes; of integers, floats.
+        A tree of new arrays of the same dtypes; integers become floats.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         ValueError: ``count`` is negative.
 
     Example:

@@ -34,23 +34,23 @@ def map_params(
     transform_non_params: Callable[[Any], Any] | None = None,
     is_leaf: Callable[[Any], bool] | None = None,
 ) -> PyTree:
-    """Apply a function to all leaves of a state that belong to a parameter each.
+    """Apply a function to all leaves of a state that correspond to parameters.
 
     Args:
         initable: The transformation whose state it is, or its ``init``.
-        f: Called with a leaf of the state and with the leaves of ``rest`` for the same parameter.
+        f: Called with a leaf of the state and the leaves of ``rest`` for the same parameter.
         state: The state.
-        rest: Trees of the structure of the parameters.
-        transform_non_params: Called with each other leaf of the state, such as a count; None to
+        rest: Trees with the structure of the parameters.
+        transform_non_params: Called with every other leaf of the state, such as a count; None to
             leave these as they are.
-        is_leaf: Says of a node, such as a ``MaskedNode``, whether to take it for a leaf.
+        is_leaf: Says whether to treat a node, such as a ``MaskedNode``, as a leaf.
 
     Returns:
         The new state.
 
     Raises:
-        TreeError: ``state`` is none of this transformation, or a tree of ``rest`` has another
-            structure than the parameters.
+        TreeError: ``state`` does not belong to this transformation, or a tree in ``rest`` does not
+            have the structure of the parameters.
 
     Example:
         >>> import numpy as np
@@ -87,7 +87,9 @@ class _Mapping(NamedTuple):
         if like is None and node is None:
             return state if self.other is None or state is None else self.other(state)
         if like is None or node is None or like.steps != node.steps:
-            raise TreeError(f"state{shown(path)}: is none of this transformation (map_params)")
+            raise TreeError(
+                f"state{shown(path)}: does not belong to this transformation (map_params)"
+            )
         rows = zip(node.steps, like.children, node.children, strict=True)
         return node.build([self.over(one, child, (*path, step)) for step, one, child in rows])
 

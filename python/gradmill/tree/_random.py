@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 def split_key_like(rng_key: Any, target_tree: PyTree) -> PyTree:
-    """A key for each leaf of a tree: those of ``jax.random.split``, bit for bit.
+    """One key for each leaf of a tree: those of ``jax.random.split``, bit for bit.
 
     Args:
-        rng_key: A key of JAX, typed or not; a NumPy array of two uint32; an integer seed; or a
-            NumPy ``Generator`` or ``SeedSequence`` to draw one from.
+        rng_key: A JAX key, typed or not; a NumPy array of two uint32; an integer seed; or a NumPy
+            ``Generator`` or ``SeedSequence`` to draw a key from.
         target_tree: The tree.
 
     Returns:
-        A tree of keys: of a key of JAX such keys, otherwise arrays of two uint32.
+        A tree of keys: JAX keys for a JAX key, otherwise arrays of two uint32.
 
     Raises:
-        TypeError: ``rng_key`` is none of these.
+        TypeError: ``rng_key`` is not one of these.
 
     Example:
         >>> import numpy as np
@@ -65,26 +65,25 @@ def random_like(
 ) -> PyTree:
     """A tree of random arrays.
 
-    Of a key of JAX, the numbers are those of ``jax.random``. Of any other key and without a
-    ``sampler``, they are NumPy's arrays: in float32 and float64 the normally distributed numbers of
+    With a JAX key, the numbers are those of ``jax.random``. With any other key and without a
+    ``sampler``, they are NumPy arrays: in float32 and float64 the normally distributed numbers of
     ``jax.random.normal`` for that key, to within a few roundings; in float16 and bfloat16 those of
-    float32, rounded, which are others than JAX draws; in complex dtypes none are offered.
+    float32, rounded, which differ from what JAX draws. Complex dtypes are not supported.
 
     Args:
-        rng_key: A key of JAX, typed or not; a NumPy array of two uint32; an integer seed; or a
-            NumPy ``Generator`` or ``SeedSequence`` to draw one from.
-        target_tree: A tree of arrays, whose shapes the random ones have.
+        rng_key: A JAX key, typed or not; a NumPy array of two uint32; an integer seed; or a NumPy
+            ``Generator`` or ``SeedSequence`` to draw a key from.
+        target_tree: A tree of arrays, which gives the shapes.
         sampler: Called with a key, a shape and a dtype for each leaf, such as
-            ``jax.random.uniform``; None for normally distributed numbers.
-        dtype: The dtype of all leaves; None for that which each has.
+            ``jax.random.uniform``; None for a normal distribution.
+        dtype: The dtype of all leaves; None to keep the dtype of each.
 
     Returns:
         A tree of what the sampler returns.
 
     Raises:
-        TypeError: ``rng_key`` is none of these.
-        LeafTypeError: A leaf has no shape or no dtype, or there are no normally distributed numbers
-            of its dtype.
+        TypeError: ``rng_key`` is not one of these.
+        LeafTypeError: A leaf has no shape or no dtype, or its dtype is not supported.
 
     Example:
         >>> import numpy as np
@@ -143,7 +142,7 @@ def _normal(words: Words, shapes: list[_Shape], spec: Treespec, places: list[int
 
 
 def unwrap_random_key_data(input_tree: PyTree) -> PyTree:
-    """The words of all typed keys of JAX, in their places.
+    """Replace all typed JAX keys in a tree by their words.
 
     Args:
         input_tree: A tree.

@@ -81,7 +81,7 @@ def _leaves_of(op: str, tree: PyTree) -> _Leaves:
     """The leaves of a tree.
 
     Raises:
-        LeafTypeError: One is no array of numbers.
+        LeafTypeError: One is not an array of numbers.
     """
     leaves, spec = flatten(tree)
     return _as_arrays(op, {"tree": leaves}, spec)
@@ -106,7 +106,7 @@ def size(tree: PyTree) -> int:
         tree: A tree of arrays.
 
     Returns:
-        How many elements all leaves have together; a number is one.
+        The number of elements in all leaves; a number counts as one.
 
     Example:
         >>> import numpy as np
@@ -120,19 +120,18 @@ def size(tree: PyTree) -> int:
 def sum(tree: PyTree, associative_reduction: bool = False) -> Any:  # noqa: A001, ARG001
     """The sum of all elements.
 
-    Of NumPy's arrays, floats are added up in float64, and rounded once.
+    For NumPy arrays, floats are summed in float64 and rounded once.
 
     Args:
         tree: A tree of arrays.
-        associative_reduction: Taken for the sake of optax, which offers another order of addition
-            by it.
+        associative_reduction: Accepted for compatibility with optax, and ignored.
 
     Returns:
-        A number in the dtype that leaves have in common: a scalar of NumPy, or a 0-d array of the
-        library of the leaves. Integers are added up as by ``numpy.sum``; 0 where there is no leaf.
+        A number in the common dtype of the leaves: a NumPy scalar, or a 0-d array of the leaves'
+        library. Integers are summed as in ``numpy.sum``. 0 for a tree without leaves.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
 
     Example:
         >>> import numpy as np
@@ -153,15 +152,14 @@ def max(tree: PyTree) -> Any:  # noqa: A001
     """The largest element.
 
     Args:
-        tree: A tree of arrays. Empty ones count for nothing.
+        tree: A tree of arrays. Empty ones are ignored.
 
     Returns:
-        A number in the dtype that leaves have in common, float64 for integers of NumPy: a scalar of
-        NumPy, or a 0-d array of the library of the leaves. NaN where there is one; -inf where there
-        is no element.
+        A number in the common dtype of the leaves (float64 for NumPy integers): a NumPy scalar, or
+        a 0-d array of the leaves' library. NaN if any element is NaN; -inf without elements.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
 
     Example:
         >>> import numpy as np
@@ -173,18 +171,17 @@ def max(tree: PyTree) -> Any:  # noqa: A001
 
 
 def min(tree: PyTree) -> Any:  # noqa: A001
-    """The least element.
+    """The smallest element.
 
     Args:
-        tree: A tree of arrays. Empty ones count for nothing.
+        tree: A tree of arrays. Empty ones are ignored.
 
     Returns:
-        A number in the dtype that leaves have in common, float64 for integers of NumPy: a scalar of
-        NumPy, or a 0-d array of the library of the leaves. NaN where there is one; inf where there
-        is no element.
+        A number in the common dtype of the leaves (float64 for NumPy integers): a NumPy scalar, or
+        a 0-d array of the leaves' library. NaN if any element is NaN; inf without elements.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
 
     Example:
         >>> import numpy as np
@@ -210,13 +207,13 @@ _LARGEST = ("inf", "infinity", math.inf)
 
 
 def norm(tree: PyTree, ord: float | str | None = None, squared: bool = False) -> Any:  # noqa: A002
-    r"""The norm of all leaves together.
+    r"""The norm over all leaves.
 
     .. math:: \sqrt{\sum_i |x_i|^2}, \qquad \sum_i |x_i| \qquad \text{or} \qquad \max_i |x_i|
 
-    Of NumPy's arrays, squares are added up in float64 and rescaled if need be, as in
-    :func:`gradmill.global_norm`, so the result overflows only where the norm itself does. Inside a
-    program of JAX they are added up in float32 at least, without rescaling.
+    For NumPy arrays, squares are summed in float64 and rescaled if need be, as in
+    :func:`gradmill.global_norm`, so the result overflows only if the norm itself does. Inside a JAX
+    program they are summed in float32 or wider, without rescaling.
 
     Args:
         tree: A tree of arrays.
@@ -229,8 +226,8 @@ def norm(tree: PyTree, ord: float | str | None = None, squared: bool = False) ->
         norms in float64. A scalar of NumPy, or a 0-d array of the library of the leaves.
 
     Raises:
-        LeafTypeError: A leaf is no array of numbers.
-        ValueError: There is no such ``ord``.
+        LeafTypeError: A leaf is not an array of numbers.
+        ValueError: ``ord`` is unknown.
 
     Example:
         >>> import numpy as np
@@ -288,19 +285,19 @@ def vdot(tree_x: PyTree, tree_y: PyTree) -> Any:
 
     .. math:: \sum_i \bar x_i \, y_i
 
-    Of NumPy's arrays, products are added up in float64, and rounded once.
+    For NumPy arrays, products are summed in float64 and rounded once.
 
     Args:
-        tree_x: A tree of arrays, whose conjugates are taken.
-        tree_y: Another of the same structure, with as many elements in each leaf.
+        tree_x: A tree of arrays; complex ones are conjugated.
+        tree_y: A tree of the same structure, with as many elements in each leaf.
 
     Returns:
-        A number in the dtype that leaves have in common: a scalar of NumPy, or a 0-d array of the
-        library of the leaves; 0 where there is no leaf.
+        A number in the common dtype of the leaves: a NumPy scalar, or a 0-d array of the leaves'
+        library. 0 for trees without leaves.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Two leaves differ in size.
 
     Example:
@@ -331,21 +328,21 @@ def _products(both: _Leaves) -> Any:
 def allclose(
     a: PyTree, b: PyTree, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False
 ) -> Any:
-    """Whether all elements of two trees are nearly the same: ``|a - b| <= atol + rtol * |b|``.
+    """Whether all elements of two trees are nearly equal: ``|a - b| <= atol + rtol * |b|``.
 
     Args:
         a: A tree of arrays.
-        b: Another of the same structure; leaves broadcast.
+        b: A tree of the same structure; leaves broadcast.
         rtol: The relative tolerance.
         atol: The absolute tolerance.
-        equal_nan: Whether a NaN is near to another.
+        equal_nan: Whether NaNs count as equal.
 
     Returns:
-        A bool, or a 0-d array of bool of the library of the leaves.
+        A bool, or a 0-d bool array of the leaves' library.
 
     Raises:
         TreeError: The structures differ.
-        LeafTypeError: A leaf is no array of numbers.
+        LeafTypeError: A leaf is not an array of numbers.
         LeafValueError: Shapes do not broadcast.
 
     Example:

@@ -23,12 +23,12 @@ Pair: TypeAlias = "tuple[Path, Any]"
 def get_all_with_path(
     tree: PyTree, key: Any, filtering: Filter | None = None
 ) -> list[tuple[Path, Any]]:
-    """All values of a tree that have a name, and the ways to them.
+    """All values in a tree that have a given name, with their paths.
 
     Args:
         tree: A tree, such as a state.
-        key: The key of a mapping, the field or the class of a NamedTuple, or an attribute.
-        filtering: Called with a path and a value; says whether to count it in.
+        key: A key of a mapping, the name of a field or an attribute, or the class of a NamedTuple.
+        filtering: Called with a path and a value; returns whether to consider it.
 
     Returns:
         Pairs of path and value: first those that no node of the name stands above, then what is
@@ -48,19 +48,19 @@ def get_all_with_path(
 
 
 def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = None) -> Any:
-    """The one value of a tree that has a name.
+    """The one value in a tree that has a given name, such as ``"mu"`` in a state.
 
     Args:
         tree: A tree, such as a state.
-        key: The key of a mapping, the field or the class of a NamedTuple, or an attribute.
-        default: What to return where there is none.
-        filtering: Called with a path and a value; says whether to count it in.
+        key: A key of a mapping, the name of a field or an attribute, or the class of a NamedTuple.
+        default: What to return if there is no such value.
+        filtering: Called with a path and a value; returns whether to consider it.
 
     Returns:
         The value.
 
     Raises:
-        KeyError: There are several.
+        KeyError: There is more than one.
 
     Example:
         >>> import numpy as np
@@ -82,18 +82,18 @@ def get(tree: PyTree, key: Any, default: Any = None, filtering: Filter | None = 
 def set(  # noqa: A001
     tree: PyTree, filtering: Filter | None = None, /, **kwargs: Any
 ) -> PyTree:
-    """A tree with other values in place of all that have certain names.
+    """Replace all values in a tree that have certain names.
 
     Args:
         tree: A tree, such as a state; it is not changed.
-        filtering: Called with a path and a value; says whether to replace it.
-        kwargs: The new values by their names, for :func:`get_all_with_path`.
+        filtering: Called with a path and a value; returns whether to replace it.
+        kwargs: The new values by name, as for :func:`get_all_with_path`.
 
     Returns:
-        The new tree, which shares with the old one what is not replaced.
+        The new tree; it shares everything else with the old one.
 
     Raises:
-        KeyError: There is nothing of one of the names.
+        KeyError: The tree has no value of one of the names.
 
     Example:
         >>> import numpy as np

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use gradmill_core::data::{Dense, Params, Slot};
+use gradmill_core::data::{Dense, Origin, Params, Slot, Span};
 use gradmill_core::{Carrier, DType, Error, Float, Leaf, Program, Row};
 use pyo3::prelude::*;
 use smallvec::SmallVec;
@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::buffers::{CHANGED, Incoming, Order, Raw, Readable, Writable};
 use crate::fault::{Place, Tree};
 use crate::program::{check_shape, have_one_shape};
-use crate::written::Written;
+use crate::written::{Written, check_apart};
 
 /// The arrays of a leaf, some for all steps and the update for one.
 pub struct BoundLeaf {
@@ -20,6 +20,8 @@ pub struct BoundLeaf {
     pub arrays: Arrays,
     shape: Box<[usize]>,
     update: Incoming,
+    /// Whether that is the caller's own array, and no copy.
+    is_given: bool,
     order: Order,
     /// Whether results depend on the order in which elements are walked.
     ordered: bool,
@@ -73,7 +75,8 @@ impl BoundLeaf {
         let states = arrays.slots.iter().chain(&arrays.unit_slots);
         let dtype = states.map(|slot| slot.raw.dtype()).chain(reads).max();
         let (update, order, shape) = (Incoming::default(), Order::Logical, shape.into());
-        Self { index, skip, arrays, shape, update, order, ordered, dtype, carrier: None }
+        let (is_given, carrier) = (false, None);
+        Self { index, skip, arrays, shape, update, is_given, order, ordered, dtype, carrier }
     }
 
     /// Asks for the array objects, to be looked at soon.
@@ -108,6 +111,7 @@ impl BoundLeaf {
             update = written.copy_between(&update, place)?;
         }
         self.keep(update);
+        self.is_given = !others_ran;
         Ok(others_ran)
     }
 
@@ -123,6 +127,7 @@ impl BoundLeaf {
         if !self.is_unmoved(py, core) {
             return false;
         }
+        self.is_given = true;
         if self.update.keep_again(update) {
             return self.update.raw().is_some_and(|raw| self.has_shape_of(py, raw));
         }
@@ -143,6 +148,12 @@ impl BoundLeaf {
         let written = slots.iter().chain([param]).chain(copy.as_deref()).map(|array| &array.raw);
         self.order = Raw::common_order(written.chain([&update.raw]), self.ordered);
         self.update.keep(update);
+    }
+
+    /// The caller's own array, where that is the update of this step, and the memory it has.
+    fn given(&self, py: Python<'_>) -> Option<(Span, Py<PyAny>)> {
+        let object = self.update.object().filter(|_| self.is_given)?;
+        Some((self.update.raw()?.span(true), object.clone_ref(py)))
     }
 
     /// Lets go of the update.
@@ -178,6 +189,24 @@ impl BoundLeaf {
         let place = Place { tree, leaf: self.index };
         place.value_error("was resized, reshaped, moved or made read-only since it was bound")
     }
+}
+
+/// Has the step zero the updates that are the caller's own arrays, and notes their positions in `spent`.
+///
+/// # Errors
+/// One of them is read-only, has an element twice, or overlaps another one.
+pub fn spend(py: Python<'_>, leaves: &mut [BoundLeaf], spent: &mut Vec<usize>) -> PyResult<()> {
+    let (mut owners, mut arrays) = (Vec::new(), Vec::new());
+    for leaf in leaves {
+        if let Some(array) = leaf.given(py) {
+            let place = Place { tree: Tree::Updates, leaf: leaf.index };
+            leaf.update.spend(place)?;
+            spent.push(leaf.index);
+            owners.push(place);
+            arrays.push(array);
+        }
+    }
+    check_apart(py, &owners, &arrays)
 }
 
 impl Row for BoundLeaf {
@@ -225,12 +254,16 @@ impl Row for BoundLeaf {
         })
     }
 
+    #[inline]
+    fn spend(&mut self) {
+        if let Some(mut sink) = self.update.sink(self.order) {
+            sink.clear();
+        }
+    }
+
     fn leaf(&mut self, program: &Program) -> Leaf<'_> {
         let Self { order, skip, shape, update, arrays, carrier, .. } = self;
         let Arrays { param, copy, slots, unit_slots } = arrays;
-        let Some(updates) = update.source(*order) else {
-            unreachable!("only leaves that take part are walked over")
-        };
         let mut own = slots.iter_mut();
         let slots = (0..program.slots()).map(|number| {
             let slot = if program.skips_slot(*skip, number) { None } else { own.next() };
@@ -244,9 +277,13 @@ impl Row for BoundLeaf {
         });
         let params = Params::Write(Slot { from: None, to: param.sink(*order) });
         let out = carrier.as_mut().map(Carrier::sink);
-        let leaf = Leaf::new(updates, params, out, slots.collect());
+        let Some(updates) = update.updates(*order) else {
+            unreachable!("only leaves that take part are walked over")
+        };
         let copy = copy.as_mut().map(|copy| copy.sink(*order));
-        Leaf { skip: *skip, shape, copy, unit_slots: unit_slots.collect(), ..leaf }
+        let (slots, unit_slots, origin) =
+            (slots.collect(), unit_slots.collect(), Origin::default());
+        Leaf { updates, params, out, copy, slots, unit_slots, skip: *skip, shape, origin }
     }
 
     fn make_room(&mut self, program: &Program) -> Result<bool, Error> {

@@ -70,3 +70,10 @@ pub fn core_error(error: &Error) -> PyErr {
         _ => PyRuntimeError::new_err(format!("{message}; please report this as a bug of gradmill")),
     }
 }
+
+/// What is wrong with a count that was changed.
+pub const COUNT: &str = "was made read-only, or something else than an int32 without axes";
+
+/// What is wrong where it was changed during a step, whose parameters and slots are written.
+pub const COUNT_DURING: &str = "was made read-only, or something else than an int32 without axes, by another thread \
+     during a step, which is not counted; restore params, and the state with init_from";

@@ -12,10 +12,10 @@ use pyo3::types::PyList;
 use smallvec::SmallVec;
 
 use self::halves::Parts;
-use crate::bound_leaf::{Arrays, BoundLeaf};
+use crate::bound_leaf::{Arrays, BoundLeaf, spend};
 use crate::buffers::{Counter, Writable};
 use crate::compute::compute;
-use crate::fault::{Place, Tree, core_error};
+use crate::fault::{COUNT, COUNT_DURING, Place, Tree, core_error};
 use crate::program::{Found, Program, check_shape, check_slot, fitted, found};
 use crate::scalars::Scalars;
 use crate::settings::config;
@@ -43,6 +43,8 @@ pub struct InPlace {
     pub found: bool,
     /// What steps work in, and what the last one found.
     pub workspace: Workspace,
+    /// The positions of the updates that the last step zeroed.
+    spent: Vec<usize>,
     /// A step that is applied part by part, as far as it has come.
     parts: Option<Parts>,
     /// Whether a step broke off in the middle, which takes a bug, or has not come to its end.
@@ -65,6 +67,8 @@ pub struct Manner {
     pub threads: usize,
     /// Whether it measures what it adds to the parameters.
     pub measures: bool,
+    /// Whether it zeroes the updates that are the caller's own arrays.
+    pub spends: bool,
 }
 
 /// The count that an op's scalars depend on, if any, and the scalars.
@@ -114,13 +118,12 @@ impl InPlace {
             for number in core.slots_of(skip) {
                 let place = Place { tree: Tree::Slot(number), leaf: index };
                 let array = slots.get(number).map(|slot| slot.get_item(index)).transpose()?;
-                let state = Writable::new(array.as_ref().unwrap_or(param.object(py)), place)?;
+                let array = array.as_ref().unwrap_or(param.object(py));
+                let is_of_units = number >= core.slots();
+                let make = if is_of_units { Writable::new } else { Writable::state };
+                let state = make(array, place)?;
                 check_slot(py, core, number, index, (&param.raw, &shape), &state.raw)?;
-                if number < core.slots() {
-                    states.push(state);
-                } else {
-                    unit_slots.push(state);
-                }
+                if is_of_units { unit_slots.push(state) } else { states.push(state) }
             }
             let arrays = Arrays { param, copy, slots: states, unit_slots };
             leaves.push(BoundLeaf::new(core, index, skip, &shape, arrays, ordered));
@@ -155,6 +158,7 @@ impl InPlace {
             steps: 0,
             found: false,
             workspace: Workspace::default(),
+            spent: Vec::new(),
             parts: None,
             is_torn: false,
             numbers: Vec::new(),
@@ -194,12 +198,13 @@ impl InPlace {
 
     /// One step: `params` and the slots are overwritten and the counts go up, or nothing happens and an
     /// error is raised.
-    #[pyo3(signature = (updates, threads=0, measures=false))]
+    #[pyo3(signature = (updates, threads=0, measures=false, spends=false))]
     fn step(
         slf: &Bound<'_, Self>,
         updates: &Bound<'_, PyList>,
         threads: usize,
         measures: bool,
+        spends: bool,
     ) -> PyResult<Report> {
         let py = slf.py();
         let this = &mut *exclusive(slf)?;
@@ -208,7 +213,7 @@ impl InPlace {
             this.plan(py)?;
         }
         let elements = this.take(updates)?;
-        this.step_by_plan(py, elements, Manner { threads, measures, ..Manner::default() })
+        this.step_by_plan(py, elements, Manner { off: 0, threads, measures, spends })
     }
 
     /// Notes the structures of trees, so that the next ones like them are recognised by `step_soon`.
@@ -224,7 +229,7 @@ impl InPlace {
 
     /// As `step`, with the scalars of all ops in a row, where the host keeps the counts. `off` holds the ops
     /// that pass all leaves by in this step. What was found is there to be asked for by `last`.
-    #[pyo3(signature = (updates, scalars, off=0, threads=0, measures=false))]
+    #[pyo3(signature = (updates, scalars, off=0, threads=0, measures=false, spends=false))]
     fn step_with(
         slf: &Bound<'_, Self>,
         updates: &Bound<'_, PyList>,
@@ -232,14 +237,25 @@ impl InPlace {
         off: u64,
         threads: usize,
         measures: bool,
+        spends: bool,
     ) -> PyResult<()> {
         let this = &mut *exclusive(slf)?;
         let scalars = scalars.iter().map(|scalar| scalar.extract());
         let scalars = scalars.collect::<PyResult<SmallVec<[f64; 32]>>>()?;
         let elements = this.take(updates)?;
-        this.run_given(updates.py(), elements, &scalars, Manner { off, threads, measures })?;
+        this.run_given(
+            updates.py(),
+            elements,
+            &scalars,
+            Manner { off, threads, measures, spends },
+        )?;
         this.found = true;
         Ok(())
+    }
+
+    /// The positions of the updates that the last step zeroed.
+    fn spent(slf: &Bound<'_, Self>) -> PyResult<Vec<usize>> {
+        Ok(exclusive(slf)?.spent.clone())
     }
 
     /// The norms of what the last step added to the parameters and of these before, where it was asked for them.
@@ -353,9 +369,13 @@ impl InPlace {
     /// Runs the program over updates that are taken, with the scalars that are there, and lets go of them.
     fn run(&mut self, py: Python<'_>, elements: usize, manner: Manner) -> PyResult<()> {
         let rounding = self.seed.map(|seed| rng::split(seed, self.steps));
-        let Manner { off, threads, measures } = manner;
+        let Manner { off, threads, measures, spends } = manner;
+        self.spent.clear();
+        if spends {
+            spend(py, &mut self.leaves, &mut self.spent).inspect_err(|_| self.release(py))?;
+        }
         let Self { program, leaves, scalars, workspace, .. } = self;
-        let step = Step { scalars, off, rounding, measures, ..Step::default() };
+        let step = Step { scalars, off, rounding, measures, spends, ..Step::default() };
         let (core, config) = (&program.get().core, config(threads));
         let outcome = compute(py, elements, || run_rows(core, leaves, step, &config, workspace));
         self.is_torn = outcome.is_err();
@@ -465,13 +485,6 @@ impl InPlace {
         taken.then_some(elements)
     }
 }
-
-/// What is wrong with a count that was changed.
-pub const COUNT: &str = "was made read-only, or something else than an int32 without axes";
-
-/// What is wrong where it was changed during a step, whose parameters and slots are written.
-pub const COUNT_DURING: &str = "was made read-only, or something else than an int32 without axes, by another thread \
-     during a step, which is not counted; restore params, and the state with init_from";
 
 /// What an optimizer refuses to go on with.
 const TORN: &str =

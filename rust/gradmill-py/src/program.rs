@@ -259,14 +259,15 @@ impl PureLeaf {
             }
             let tree = Tree::Slot(number);
             let object = slot.get(index).ok_or_else(short)?.clone();
-            let old = Readable::new(object, Place { tree, leaf: index })?;
+            let make = if number < program.slots() { Readable::state } else { Readable::new };
+            let old = make(object, Place { tree, leaf: index })?;
             if !program.skips_slot(skip, number) {
                 check_slot(py, program, number, index, (&update.raw, &shape), &old.raw)?;
                 dtype = dtype.max(old.raw.dtype());
             }
             // Row by row whatever the old state is: what saves it may know no other order.
-            let new = Fresh::new(py, old.raw.shape(py), old.raw.dtype())?;
-            slots.push(Some((old.hold(), new.keep())));
+            let new = old.next()?;
+            slots.push(Some((old.hold(), new)));
         }
         let out = Fresh::like(&update, dtype)?.keep();
         let (order, update) = (Order::Logical, update.hold());
@@ -293,18 +294,17 @@ impl PureLeaf {
     }
 
     /// The arrays that it reads.
-    fn read(&self) -> impl Iterator<Item = (Tree, &Raw)> {
+    fn read(&self) -> impl Iterator<Item = (Tree, &Held)> {
         let slots = self.slots.iter().enumerate();
         let slots =
             slots.filter_map(|(number, slot)| Some((Tree::Slot(number), &slot.as_ref()?.0)));
         let param = self.param.iter().map(|param| (Tree::Params, param));
-        let all = slots.chain(param).chain([(Tree::Updates, &self.update)]);
-        all.map(|(tree, held)| (tree, &held.raw))
+        slots.chain(param).chain([(Tree::Updates, &self.update)])
     }
 
     /// Looks at these once more; see [`Readable::check_unmoved`].
     fn check_unmoved(&self, py: Python<'_>) -> PyResult<()> {
-        match self.read().find(|(_, raw)| !raw.is_unmoved(py)) {
+        match self.read().find(|(_, array)| !array.is_unmoved(py)) {
             Some((tree, _)) => Err(Place { tree, leaf: self.index }.value_error(CHANGED)),
             None => Ok(()),
         }

@@ -4,9 +4,9 @@ use gradmill_core::Step;
 use gradmill_core::sys::mode::in_default_mode;
 use pyo3::prelude::*;
 
-use crate::fault::{Place, Tree};
+use crate::fault::{COUNT, COUNT_DURING, Place, Tree};
 use crate::host::{Host, Moved};
-use crate::in_place::{COUNT, COUNT_DURING, InPlace, Manner, Report, exclusive};
+use crate::in_place::{InPlace, Manner, Report, exclusive};
 use crate::nest::Nest;
 use crate::program::{Given, Program, Updated};
 use crate::sums::added;
@@ -18,7 +18,8 @@ type Stepped<'py> = (Report, Moved<'py>);
 /// those of the links. None where it is for Python to take the step. `leaves_of` gives the updates as a list where the trees want a closer look.
 ///
 /// `wide` says whether a number that was assigned is stored in float64. Numbers that lie in other arrays from now on are
-/// to be put into their places. `measures` is whether the step measures what it adds to the parameters.
+/// to be put into their places. `measures` is whether the step measures what it adds to the parameters, `spends` whether it zeroes
+/// the updates.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
 #[expect(clippy::too_many_arguments, reason = "a call from Python")]
@@ -31,6 +32,7 @@ pub fn step_by<'py>(
     wide: bool,
     threads: &Bound<'py, PyAny>,
     measures: bool,
+    spends: bool,
 ) -> PyResult<Option<Stepped<'py>>> {
     let (py, host) = (bound.py(), host.get());
     let [params, master, updates] = &trees;
@@ -54,7 +56,12 @@ pub fn step_by<'py>(
         this.release(py);
         return Err(locked(link, COUNT));
     }
-    this.run_given(py, elements, &plan.scalars, Manner { off: plan.off, threads, measures })?;
+    this.run_given(
+        py,
+        elements,
+        &plan.scalars,
+        Manner { off: plan.off, threads, measures, spends },
+    )?;
     let this = &mut *this;
     host.advance(py, &mut plan, &this.workspace.outcome.all_finite)?;
     let moved = match in_default_mode(|| host.write(py, &plan, &mut this.numbers)) {

@@ -25,26 +25,12 @@ impl Written {
         what: &'static str,
     ) -> PyResult<Self> {
         let (owners, mut arrays): (Vec<_>, Vec<_>) = written
-            .map(|(place, array)| {
-                (place, (array.raw.span(true), array.object(py).clone().unbind()))
+            .flat_map(|(place, array)| {
+                let arrays = array.spans(py);
+                arrays.map(move |(span, array)| (place, (span, array.unbind())))
             })
             .unzip();
-        let spans: Vec<Span> = arrays.iter().map(|(span, _)| *span).collect();
-        let mut failed = None;
-        let conflict = find_conflict(&spans, |first, second| {
-            shares_memory(arrays[first].1.bind(py), arrays[second].1.bind(py)).unwrap_or_else(
-                |error| {
-                    failed.get_or_insert(error);
-                    true
-                },
-            )
-        });
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        if let Some((first, second)) = conflict {
-            return Err(owners[second].shares_with(owners[first]));
-        }
+        check_apart(py, &owners, &arrays)?;
         arrays.sort_by_key(|(span, _)| span.start);
         let reach = arrays.iter().scan(0, |reach, (span, _)| {
             *reach = span.end.max(*reach);
@@ -80,6 +66,25 @@ impl Written {
             }
         }
         Readable::new(update.object().call_method0(intern!(py, "copy"))?, place)
+    }
+}
+
+/// # Errors
+/// Two of the arrays, which belong to these places, overlap.
+pub fn check_apart(py: Python<'_>, owners: &[Place], arrays: &[(Span, Py<PyAny>)]) -> PyResult<()> {
+    let spans: Vec<Span> = arrays.iter().map(|(span, _)| *span).collect();
+    let mut failed = None;
+    let conflict = find_conflict(&spans, |first, second| {
+        let shared = shares_memory(arrays[first].1.bind(py), arrays[second].1.bind(py));
+        shared.unwrap_or_else(|error| {
+            failed.get_or_insert(error);
+            true
+        })
+    });
+    match (failed, conflict) {
+        (Some(error), _) => Err(error),
+        (None, Some((first, second))) => Err(owners[second].shares_with(owners[first])),
+        (None, None) => Ok(()),
     }
 }
 

@@ -126,7 +126,7 @@ def test_a_step_within_a_step() -> None:
 def test_a_dtype_that_changes_between_steps(what: str, dtype: Any) -> None:
     opt = gm.Optimizer(gm.adam(0.1), np.ones(4))
     opt.step(np.ones(4))
-    array_ = opt.params if what == "params" else opt.state[0].mu
+    array_: Any = opt.params if what == "params" else opt.state[0].mu
     with old_ways():
         array_.dtype = dtype
         with refused(f"{what}: was resized", unchanged=opt.state[0].nu):

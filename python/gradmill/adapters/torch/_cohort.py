@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from gradmill._optimizer import Optimizer
 from gradmill.adapters.torch._slots import MASTER, STEP, Slots
 from gradmill.adapters.torch._views import Name, array_of, place, tensor_of
-from gradmill.optimizer import Optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,7 @@ class Cohort:
         """Take gradients, in the order of the parameters.
 
         Raises:
-            LeafTypeError: A parameter or a gradient is no dense tensor of floats on the CPU.
+            LeafTypeError: A parameter or a gradient is not a dense float tensor on the CPU.
             LeafValueError: A parameter has another shape or dtype than before.
         """
         self._follow()

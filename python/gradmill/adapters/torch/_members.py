@@ -73,7 +73,7 @@ class Members:
         """Those who have gradients, which they hold; the others are left as they are.
 
         Raises:
-            LeafTypeError: A gradient is no dense tensor of floats on the CPU.
+            LeafTypeError: A gradient is not a dense float tensor on the CPU.
         """
         ready: list[tuple[Cohort, list[Any]]] = []
         for cohort in list(self._cohorts):

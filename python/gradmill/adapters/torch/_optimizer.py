@@ -31,34 +31,34 @@ UNKNOWN = (
 
 
 class Optimizer(torch.optim.Optimizer):
-    """A ``torch.optim.Optimizer`` that takes its steps in the memory of tensors on the CPU.
+    """A ``torch.optim.Optimizer`` that updates CPU tensors in place, with any transformation.
 
     All parameters of a group take their step in as few passes over memory as the transformation
-    allows; neither they nor their gradients are copied, whatever their strides. Schedulers of
-    learning rates, hooks, closures, ``zero_grad``, ``add_param_group``, ``state_dict`` and pickles
-    work as with torch's own. Numbers in ``param_groups`` hold from the next step on.
+    allows. Neither they nor their gradients are copied, whatever their strides. Learning rate
+    schedulers, hooks, closures, ``zero_grad``, ``add_param_group``, ``state_dict`` and pickles work
+    as with torch's own optimizers. Numbers that you write into ``param_groups`` hold from the next
+    step on.
 
-    As in torch, a parameter whose ``grad`` is None keeps its values, its state and its count of
-    steps, and state is made with the first gradient. What a transformation gathers over a tree, it
-    gathers over those parameters of a group that have taken equally many steps; ``max_norm`` is
-    over all groups.
+    As in torch, a parameter whose ``grad`` is None keeps its values, its state and its step count,
+    and state is created with the first gradient. A transformation that measures a whole tree, such
+    as a global norm, measures those parameters of a group that have taken equally many steps;
+    ``max_norm`` measures all groups together.
 
     Args:
         params: Tensors, pairs of names and tensors, or groups of them, as torch takes them. Errors
             name a parameter by its name or its place.
         tx_or_factory: A function that makes a transformation, such as ``gradmill.adamw``. Its
-            arguments are entries of the groups: ``lr`` is its ``learning_rate``, ``betas`` its
-            ``b1`` and ``b2``, all others have one name. Or a transformation, whose injected
-            hyperparameters are such entries, and others none.
-        max_norm: The most that the norm of the gradients of all groups may be. They are multiplied
-            by ``max_norm / (norm + 1e-6)`` where that is less than one, as ``clip_grad_norm_`` has
-            it, but on the way: ``grad`` keeps its values. None for no bound.
+            arguments become entries of the groups: ``lr`` is its ``learning_rate``, ``betas`` are
+            its ``b1`` and ``b2``, and the others keep their names. Or a transformation, whose
+            injected hyperparameters become entries; without any it has none.
+        max_norm: The largest norm of the gradients of all groups together. They are multiplied by
+            ``max_norm / (norm + 1e-6)`` if that is less than one, as ``clip_grad_norm_`` does, but
+            on the fly: ``grad`` keeps its values. None for no bound.
         master: Whether to keep a float32 copy of each parameter of half precision, which steps
             add up in. It is ``"master_param"`` in the state.
         rounding: How half precision is rounded, as for :class:`gradmill.Optimizer`.
         seed: What stochastic rounding draws with.
-        **defaults: Entries of groups that do not have them, arguments of the function or
-            ``maximize``.
+        **defaults: Entries for groups that lack them: arguments of the function, or ``maximize``.
 
     Attributes:
         state: For each parameter a dict of its ``"step"`` and its tensors, which lie in the memory
@@ -126,7 +126,7 @@ class Optimizer(torch.optim.Optimizer):
         self._loaded: Mapping[Any, Saved] | None = None
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add a group; see torch's own.
+        """Add a group of parameters, as in torch.
 
         Raises:
             LeafTypeError, TypeError, ValueError: As for the class.
@@ -174,17 +174,17 @@ class Optimizer(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step with all parameters that have a gradient.
 
-        All tensors are looked at before the first is written to. What only a step can see, that two
-        share memory, is an error of their group; groups before it have taken their step then.
+        All tensors are validated before the first write. Only one thing shows up during a step: two
+        tensors of a group that share memory. Groups before that one have taken their step by then.
 
         Args:
-            closure: Evaluates the model anew and returns the loss.
+            closure: Evaluates the model again and returns the loss.
 
         Returns:
             What ``closure`` returns.
 
         Raises:
-            LeafTypeError: A gradient or a parameter is no dense tensor of floats on the CPU.
+            LeafTypeError: A gradient or a parameter is not a dense float tensor on the CPU.
             LeafValueError: One has another shape than before, or shares memory with another.
             ValueError: Gradients have no norm that ``max_norm`` could bound, as one is NaN.
         """
@@ -215,17 +215,18 @@ class Optimizer(torch.optim.Optimizer):
                 cohort.step(factor)
 
     def step_leaf(self, param: torch.Tensor) -> None:
-        """Take a step with one parameter and let its gradient go.
+        """Take a step with one parameter and drop its gradient.
 
-        ``param.register_post_accumulate_grad_hook(opt.step_leaf)`` takes it during ``backward``, as
-        soon as the gradient is complete, so that gradients of all are never in memory at once.
+        Register it as a hook, ``param.register_post_accumulate_grad_hook(opt.step_leaf)``, to step
+        during ``backward``, as soon as each gradient is complete: the gradients are then never in
+        memory all at once.
 
         Args:
             param: A parameter of a group, with a gradient.
 
         Raises:
             ValueError: It is in no group, or ``max_norm`` needs all gradients.
-            LeafTypeError: Its gradient is no dense tensor of floats on the CPU.
+            LeafTypeError: Its gradient is not a dense float tensor on the CPU.
 
         Example:
             >>> import torch
@@ -243,7 +244,7 @@ class Optimizer(torch.optim.Optimizer):
             raise ValueError("max_norm needs the gradients of all parameters: call step()")
         members = next((m for m in self._look() if param in m), None)
         if members is None:
-            raise ValueError("the parameter is in none of this optimizer's param_groups")
+            raise ValueError("the parameter is not in this optimizer's param_groups")
         if param.grad is None:
             return
         try:
@@ -265,12 +266,12 @@ class Optimizer(torch.optim.Optimizer):
                 members.settle(cohorts)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a ``state_dict`` of this class or of torch's.
+        """Continue from a ``state_dict`` of this class or of torch's.
 
-        Moments keep their bits; those of half precision are widened.
+        Moments keep their bits; 16-bit ones are widened.
 
         Args:
-            state_dict: What ``state_dict()`` gave. Neither this nor later steps change it.
+            state_dict: What ``state_dict()`` returned. Neither this nor later steps change it.
 
         Raises:
             ValueError: Groups have other sizes, or ask for what the rule does not do.
@@ -341,7 +342,7 @@ class States(MutableMapping[torch.Tensor, Any]):
             if param in members:
                 members.put(param, saved)
                 return
-        raise KeyError("the parameter is in none of this optimizer's param_groups")
+        raise KeyError("the parameter is not in this optimizer's param_groups")
 
     def __delitem__(self, param: torch.Tensor) -> None:
         """Start anew with the next gradient."""

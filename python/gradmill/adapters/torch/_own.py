@@ -78,9 +78,11 @@ class AdamW(Optimizer):
     Args:
         params: As for :class:`Optimizer`.
         lr: The learning rate.
-        betas: Decays of the first and the second moment.
-        eps: Added outside the root.
-        weight_decay: The multiple of the parameters, which the learning rate multiplies.
+        betas: How much of the running means of gradients and of their squares each step keeps.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
+        weight_decay: How strongly parameters are pulled towards zero: a step subtracts this
+            multiple of them, times the learning rate.
         **options: ``maximize``, and the options of :class:`Optimizer`.
 
     Raises:
@@ -119,9 +121,10 @@ class Adam(Optimizer):
     Args:
         params: As for :class:`Optimizer`.
         lr: The learning rate.
-        betas: Decays of the first and the second moment.
-        eps: Added outside the root.
-        weight_decay: The multiple of the parameters that is added to the gradients.
+        betas: How much of the running means of gradients and of their squares each step keeps.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
+        weight_decay: An L2 penalty: this multiple of the parameters is added to the gradients.
         **options: ``maximize``, and the options of :class:`Optimizer`.
 
     Raises:
@@ -163,9 +166,10 @@ class Adagrad(Optimizer):
     Args:
         params: As for :class:`Optimizer`.
         lr: The learning rate.
-        weight_decay: The multiple of the parameters that is added to the gradients.
-        initial_accumulator_value: What sums of squares start with.
-        eps: Added outside the root.
+        weight_decay: An L2 penalty: this multiple of the parameters is added to the gradients.
+        initial_accumulator_value: The sum of squares before the first step.
+        eps: Added to the root in the denominator, so that parameters with tiny gradients do not
+            take huge steps. Raise it (1e-6 to 1e-3) for noisy or sparse gradients.
         **options: ``maximize``, and the options of :class:`Optimizer`.
 
     Raises:
@@ -207,9 +211,9 @@ class SGD(Optimizer):
     Args:
         params: As for :class:`Optimizer`.
         lr: The learning rate.
-        momentum: The weight of past gradients.
-        weight_decay: The multiple of the parameters that is added to the gradients.
-        nesterov: Whether to look one step ahead.
+        momentum: How much of the running sum of gradients each step keeps.
+        weight_decay: An L2 penalty: this multiple of the parameters is added to the gradients.
+        nesterov: Whether to use Nesterov momentum: the update looks one step ahead.
         **options: ``maximize``, and the options of :class:`Optimizer`.
 
     Raises:

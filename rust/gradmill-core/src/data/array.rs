@@ -5,6 +5,7 @@ use std::ops::Range;
 use half::{bf16, f16};
 
 use super::buffer::Buffer;
+use super::codes::{Codes, CodesMut};
 use super::cut::Cut;
 use super::layout::Lies;
 use super::planes::Rows;
@@ -26,6 +27,8 @@ pub enum Source<'a> {
     F32(View<'a, f32>),
     /// Double precision.
     F64(View<'a, f64>),
+    /// Eight bits, in groups.
+    Codes(Codes<'a>),
 }
 
 /// An array of any dtype to write.
@@ -39,6 +42,8 @@ pub enum Sink<'a> {
     F32(ViewMut<'a, f32>),
     /// Double precision.
     F64(ViewMut<'a, f64>),
+    /// Eight bits, in groups.
+    Codes(CodesMut<'a>),
 }
 
 /// The view inside by its type.
@@ -66,26 +71,34 @@ impl<'s, 'a> ElementTable for &'s mut Sink<'a> {
     views_by_type!(Sink, f16: F16, bf16: BF16, f32: F32, f64: F64);
 }
 
+impl<'s, 'a> ElementTable for &'s Sink<'a> {
+    type Of<E: Element> = Option<&'s ViewMut<'a, E>>;
+
+    views_by_type!(Sink, f16: F16, bf16: BF16, f32: F32, f64: F64);
+}
+
 /// What `$body` makes of the view inside, whatever its type.
 macro_rules! inside {
-    ($value:expr, $view:ident => $body:expr) => {
+    ($value:expr, $view:ident => $body:expr, $codes:pat => $of_codes:expr) => {
         match $value {
             Self::F16($view) => $body,
             Self::BF16($view) => $body,
             Self::F32($view) => $body,
             Self::F64($view) => $body,
+            Self::Codes($codes) => $of_codes,
         }
     };
 }
 
 /// Runs a body on the view inside, which makes a view of the same type again; `$to` is what that becomes a part of.
 macro_rules! rewrap {
-    ($value:expr, $to:ident, $view:ident => $body:expr) => {
+    ($value:expr, $to:ident, $view:ident => $body:expr, $codes:pat => $of_codes:expr) => {
         match $value {
             Self::F16($view) => $to::F16($body),
             Self::BF16($view) => $to::BF16($body),
             Self::F32($view) => $to::F32($body),
             Self::F64($view) => $to::F64($body),
+            Self::Codes($codes) => $to::Codes($of_codes),
         }
     };
 }
@@ -106,7 +119,7 @@ impl<'a> Source<'a> {
     /// Number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        inside!(self, view => view.len())
+        inside!(self, view => view.len(), codes => codes.len())
     }
 
     /// Whether there are none.
@@ -123,20 +136,21 @@ impl<'a> Source<'a> {
             Self::BF16(_) => DType::BF16,
             Self::F32(_) => DType::F32,
             Self::F64(_) => DType::F64,
+            Self::Codes(_) => DType::Codes,
         }
     }
 
     pub(super) fn split(self, cut: Cut<'a>) -> (Self, Self) {
-        split!(self, cut, F16 BF16 F32 F64)
+        split!(self, cut, F16 BF16 F32 F64 Codes)
     }
 
     pub(super) fn lies(&self) -> Lies<'a> {
-        inside!(self, view => view.lies())
+        inside!(self, view => view.lies(), _ => Lies::InPart)
     }
 
     /// Whether the elements are next to each other, whatever their type.
     pub(super) fn has_slice(&self) -> bool {
-        inside!(self, view => matches!(view, View::Dense(_)))
+        inside!(self, view => matches!(view, View::Dense(_)), _ => true)
     }
 
     /// Consecutive elements, in two.
@@ -149,22 +163,22 @@ impl<'a> Source<'a> {
     where
         'a: 's,
     {
-        rewrap!(self, Source, view => view.staged(buffer, rows))
+        rewrap!(self, Source, view => view.staged(buffer, rows), codes => *codes)
     }
 
     /// One of so many rows of `len` elements each.
     pub(super) fn row(&self, at: usize, rows: usize, len: usize) -> Source<'_> {
-        rewrap!(self, Source, view => view.row(at, rows, len))
+        rewrap!(self, Source, view => view.row(at, rows, len), codes => codes.part(at * len..(at + 1) * len))
     }
 
     /// Those of its elements.
     pub(crate) fn part(&self, at: Range<usize>) -> Source<'_> {
-        rewrap!(self, Source, view => view.part(at))
+        rewrap!(self, Source, view => view.part(at), codes => codes.part(at))
     }
 
     /// Copies all elements, converted.
     pub(crate) fn read<T: Float>(&self, tier: Tier, into: &mut [T]) {
-        inside!(self, view => view.read(tier, into));
+        inside!(self, view => view.read(tier, into), codes => codes.read(tier, into));
     }
 
     /// Whether [`Self::dense`] gives a slice.
@@ -187,7 +201,7 @@ impl<'a> Sink<'a> {
     /// Number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        inside!(self, view => view.len())
+        inside!(self, view => view.len(), codes => codes.len())
     }
 
     /// Whether there are none.
@@ -204,15 +218,16 @@ impl<'a> Sink<'a> {
             Self::BF16(_) => DType::BF16,
             Self::F32(_) => DType::F32,
             Self::F64(_) => DType::F64,
+            Self::Codes(_) => DType::Codes,
         }
     }
 
     pub(super) fn split(self, cut: Cut<'a>) -> (Self, Self) {
-        split!(self, cut, F16 BF16 F32 F64)
+        split!(self, cut, F16 BF16 F32 F64 Codes)
     }
 
     pub(super) fn lies(&self) -> Lies<'a> {
-        inside!(self, view => view.lies())
+        inside!(self, view => view.lies(), _ => Lies::InPart)
     }
 
     /// Consecutive elements, in two.
@@ -222,7 +237,7 @@ impl<'a> Sink<'a> {
 
     /// Whether the elements are next to each other, whatever their type.
     pub(super) fn has_slice(&self) -> bool {
-        inside!(self, view => matches!(view, ViewMut::Dense(_)))
+        inside!(self, view => matches!(view, ViewMut::Dense(_)), _ => true)
     }
 
     /// The elements in rows, in `buffer` where they are not yet, with their values if `filled`.
@@ -232,37 +247,60 @@ impl<'a> Sink<'a> {
         rows: Rows,
         filled: bool,
     ) -> Sink<'s> {
-        rewrap!(self, Sink, view => view.staged(buffer, rows, filled))
+        rewrap!(self, Sink, view => view.staged(buffer, rows, filled), codes => codes.part(0..codes.len()))
     }
 
     /// One of so many rows of `len` elements each, to be written.
     pub(super) fn row(&mut self, at: usize, rows: usize, len: usize) -> Sink<'_> {
-        rewrap!(self, Sink, view => view.row(at, rows, len))
+        rewrap!(self, Sink, view => view.row(at, rows, len), codes => codes.part(at * len..(at + 1) * len))
     }
 
     /// Stores the elements that `staged` put into `buffer`.
     pub(super) fn write_back(&mut self, buffer: &mut Buffer, rows: Rows) {
-        inside!(self, view => view.write_back(buffer, rows));
+        inside!(self, view => view.write_back(buffer, rows), _ => ());
     }
 
     /// The same elements, to be read from now on.
     pub(crate) fn into_view(self) -> Source<'a> {
-        rewrap!(self, Source, view => view.into_view())
+        rewrap!(self, Source, view => view.into_view(), codes => codes.into_view())
     }
 
     /// Those of its elements.
     pub(super) fn part(&mut self, at: Range<usize>) -> Sink<'_> {
-        rewrap!(self, Sink, view => view.part(at))
+        rewrap!(self, Sink, view => view.part(at), codes => codes.part(at))
     }
 
     /// Copies all elements, converted.
     pub(crate) fn read<T: Float>(&self, tier: Tier, into: &mut [T]) {
-        inside!(self, view => view.read(tier, into));
+        inside!(self, view => view.read(tier, into), codes => codes.view().read(tier, into));
     }
 
     /// Overwrites all elements, rounded to this dtype.
     pub(crate) fn write<T: Float>(&mut self, tier: Tier, from: &[T], rounding: Rounding) {
-        inside!(self, view => view.write(tier, from, rounding));
+        inside!(self, view => view.write(tier, from, rounding), codes => codes.write(tier, from));
+    }
+
+    /// The codes, where it has such.
+    #[inline]
+    pub(super) fn codes(&mut self) -> Option<CodesMut<'_>> {
+        match self {
+            Self::Codes(codes) => Some(codes.part(0..codes.len())),
+            _ => None,
+        }
+    }
+
+    /// Overwrites all elements with zeros.
+    pub fn clear(&mut self) {
+        inside!(self, view => view.clear(), _ => unreachable!("gradients are in no codes"));
+    }
+
+    /// The elements as a slice to read, where they are dense and of this type.
+    #[inline]
+    pub(super) fn slice<T: Element>(&self) -> Option<&[T]> {
+        match T::select(self)? {
+            ViewMut::Dense(slice) => Some(slice),
+            ViewMut::Strided(_) => None,
+        }
     }
 
     /// Whether [`Self::dense`] gives a slice.

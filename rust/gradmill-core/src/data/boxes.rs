@@ -77,7 +77,8 @@ impl<'a> Leaf<'a> {
             Params::Write(slot) => slot.from.as_ref(),
         };
         let slots = self.slots.iter().flatten();
-        [&self.updates].into_iter().chain(params).chain(slots.filter_map(|slot| slot.from.as_ref()))
+        let updates = self.updates.kept().into_iter();
+        updates.chain(params).chain(slots.filter_map(|slot| slot.from.as_ref()))
     }
 
     /// The arrays that are written.
@@ -87,7 +88,7 @@ impl<'a> Leaf<'a> {
             _ => None,
         };
         let slots = self.slots.iter().flatten().map(|slot| &slot.to);
-        slots.chain(params).chain(&self.out).chain(&self.copy)
+        slots.chain(params).chain(&self.out).chain(&self.copy).chain(self.updates.spent())
     }
 
     /// How each array lies that is not dense.
@@ -242,7 +243,8 @@ mod tests {
             let pairs = |leaf: &Leaf<'_>| -> Vec<(u32, u32)> {
                 let Params::Read(params) = &leaf.params else { return Vec::new() };
                 let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits);
-                bits(read(&leaf.updates)).zip(bits(read(params))).collect()
+                let Updates::Kept(updates) = &leaf.updates else { return Vec::new() };
+                bits(read(updates)).zip(bits(read(params))).collect()
             };
             let mut expected = pairs(&leaf);
             let mut found: Vec<(u32, u32)> = Vec::new();

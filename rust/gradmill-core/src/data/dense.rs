@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::codes::CodesMut;
 use super::leaf::{Leaf, Params, ROOM, Slot};
 use crate::number::element::Element;
 
@@ -18,7 +19,35 @@ pub struct Dense<'d, U, P, S> {
     pub slots: SmallVec<[&'d mut [S]; ROOM]>,
 }
 
+/// The same with state in 8 bits a number.
+#[derive(Debug, Default)]
+pub struct Coded<'d, U, P> {
+    /// The incoming update.
+    pub updates: &'d [U],
+    /// The parameter, which is overwritten.
+    pub params: &'d mut [P],
+    /// The state, which is overwritten.
+    pub slots: SmallVec<[CodesMut<'d>; ROOM]>,
+}
+
 impl Leaf<'_> {
+    /// As [`Leaf::mixed`], for a leaf all of whose state is in codes.
+    pub(crate) fn coded<U: Element, P: Element>(
+        &mut self,
+        slots: Range<usize>,
+    ) -> Option<Coded<'_, U, P>> {
+        let Params::Write(Slot { from: None, to }) = &mut self.params else {
+            return None;
+        };
+        if self.copy.is_some() {
+            return None;
+        }
+        let (updates, params) = (self.updates.dense()?, to.dense()?);
+        let own = self.slots.iter_mut().flatten().skip(slots.start).take(slots.len());
+        let slots = own.map(|slot| slot.to.codes().filter(|_| slot.from.is_none()));
+        Some(Coded { updates, params, slots: slots.collect::<Option<_>>()? })
+    }
+
     /// Its arrays as slices, where all are dense, updates, parameters and state each of one type, and parameters and
     /// state are overwritten. `slots` are positions among the slots that it has.
     pub(crate) fn mixed<U: Element, P: Element, S: Element>(

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::array::{Sink, Source};
 use super::cut::Cut;
+use super::updates::Updates;
 use crate::number::dtype::DType;
 use crate::number::float::Float;
 use crate::number::rounding::Rounding;
@@ -65,7 +66,9 @@ impl<'a> Slot<'a> {
 
     /// Copies the old value to where the new one goes, where that is another array.
     pub fn keep(&mut self, tier: Tier) {
-        if let Some(from) = &self.from {
+        if let (Some(Source::Codes(from)), Sink::Codes(to)) = (&self.from, &mut self.to) {
+            to.copy_from(*from);
+        } else if let Some(from) = &self.from {
             let mut value = vec![0.0; self.to.len()];
             from.read(tier, &mut value);
             self.to.write(tier, &value, Rounding::Nearest);
@@ -199,7 +202,7 @@ pub struct Origin {
 #[derive(Debug)]
 pub struct Leaf<'a> {
     /// The incoming gradient or update.
-    pub updates: Source<'a>,
+    pub updates: Updates<'a>,
     /// The parameter.
     pub params: Params<'a>,
     /// Receives the update, unless it is added to `params`.
@@ -228,7 +231,7 @@ impl<'a> Leaf<'a> {
         slots: Slots<'a>,
     ) -> Self {
         let (copy, origin) = (None, Origin::default());
-        let unit_slots = UnitSlots::new();
+        let (updates, unit_slots) = (Updates::Kept(updates), UnitSlots::new());
         Self { updates, params, out, copy, slots, unit_slots, skip: 0, shape: &[], origin }
     }
 
@@ -308,7 +311,7 @@ impl<'a> Leaf<'a> {
     pub(crate) fn into_update(self, carried: bool) -> Source<'a> {
         match self.out {
             Some(out) if carried => out.into_view(),
-            _ => self.updates,
+            _ => self.updates.into_view(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod array;
 mod boxes;
 mod buffer;
+mod codes;
 mod convert;
 mod copies;
 mod cut;
@@ -12,14 +13,17 @@ mod leaf;
 mod overlap;
 mod planes;
 mod strided;
+mod updates;
 mod view;
 
 pub use array::{Sink, Source};
 pub(crate) use boxes::{Boxes, Cuts};
+pub use codes::{Codes, CodesMut};
 pub(crate) use copies::Copies;
-pub use dense::Dense;
+pub use dense::{Coded, Dense};
 pub use layout::Layout;
 pub use leaf::{Chunks, Leaf, Origin, Params, ROOM, Slot, Slots, UnitSlots};
 pub use overlap::{Span, find_conflict, gcd};
 pub use strided::{Strided, StridedMut};
+pub use updates::Updates;
 pub use view::{View, ViewMut};

@@ -177,6 +177,18 @@ impl<'a, T: Element> ViewMut<'a, T> {
         }
     }
 
+    /// Overwrites all elements with zeros.
+    pub(super) fn clear(&mut self) {
+        match self {
+            Self::Dense(slice) => slice.fill(T::default()),
+            Self::Strided(view) => Buffer::with(|buffer| {
+                let zeros = grown(T::select(buffer), view.len());
+                zeros.fill(T::default());
+                view.write(zeros, Rows::NONE);
+            }),
+        }
+    }
+
     /// The elements in rows, in `buffer` where they are not yet, with their values if `filled`.
     pub(super) fn staged<'s>(
         &'s mut self,

@@ -37,6 +37,7 @@ where
     M: Op<T, N>,
 {
     const READS: Reads = if PRE || POST { Reads::PARAM } else { Reads::NOTHING };
+    const SQUARES: u32 = M::SQUARES;
 
     #[inline(always)]
     fn element(&self, mut update: T, beside: Beside<T>, state: [T; N]) -> (T, [T; N]) {

@@ -7,11 +7,12 @@ use pulp::NullaryFnOnce;
 use smallvec::SmallVec;
 
 use super::blocks::{self, Target};
+use super::coded::ApplyCoded;
 use super::fused::{Pattern, PatternVisitor};
 use super::loops::{Loops, own_slots};
 use super::placed::{Placed, Site};
 use super::stride::{STRIDE, pad, whole};
-use crate::data::{Dense, ROOM};
+use crate::data::{Coded, Dense, ROOM};
 use crate::number::dtype::DType;
 use crate::number::element::Element;
 use crate::number::float::Float;
@@ -158,6 +159,18 @@ impl<T: Float> Kernel<T> {
         slots: &mut [&mut [T]],
     ) -> T::Bits {
         blocks::run_blocks(site, &self.steps, updates, Target::Out { params, out }, slots)
+    }
+}
+
+impl Kernel<f32> {
+    /// Adds the update to the parameters of a leaf whose state is in codes, where one loop does that.
+    pub fn apply_coded<U: Element, P: Element>(
+        &self,
+        tier: Tier,
+        leaf: Coded<'_, U, P>,
+    ) -> Option<u32> {
+        let pattern = self.one_loop(tier)?;
+        pattern.visit(ApplyCoded { tier, leaf, first: pattern.first_slot() })?
     }
 }
 

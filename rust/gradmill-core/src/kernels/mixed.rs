@@ -52,6 +52,17 @@ fn apply_single(
     with::<bf16, bf16, f32>(kernel, tier, leaf, slots)
         .or_else(|| with::<f32, f32, bf16>(kernel, tier, leaf, slots))
         .or_else(|| with::<bf16, f32, f32>(kernel, tier, leaf, slots))
+        .or_else(|| with_codes::<f32, f32>(kernel, tier, leaf, slots))
+        .or_else(|| with_codes::<bf16, bf16>(kernel, tier, leaf, slots))
+}
+
+fn with_codes<U: Element, P: Element>(
+    kernel: &Kernel<f32>,
+    tier: Tier,
+    leaf: &mut Leaf<'_>,
+    slots: &Range<usize>,
+) -> Option<u32> {
+    kernel.apply_coded(tier, leaf.coded::<U, P>(slots.clone())?)
 }
 
 fn with<U: Element, P: Element, S: Element>(

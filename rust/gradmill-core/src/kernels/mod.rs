@@ -2,6 +2,7 @@
 
 pub(crate) mod addends;
 pub(crate) mod blocks;
+pub(crate) mod coded;
 pub(crate) mod fused;
 pub(crate) mod kernel;
 pub(crate) mod loops;

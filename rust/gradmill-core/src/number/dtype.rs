@@ -5,6 +5,8 @@ use std::fmt;
 /// The element type of one array, narrow ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DType {
+    /// Eight bits, in groups that share a scale.
+    Codes,
     /// IEEE 754 binary16.
     F16,
     /// The upper half of binary32.
@@ -26,6 +28,7 @@ impl DType {
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Codes => "8-bit codes",
             Self::F16 => "float16",
             Self::BF16 => "bfloat16",
             Self::F32 => "float32",

@@ -1,5 +1,6 @@
 //! Numbers: the types of elements, cube roots, factors of steps, and random numbers.
 
+pub mod codes;
 pub(crate) mod cube_root;
 pub(crate) mod dtype;
 pub(crate) mod element;

@@ -80,6 +80,8 @@ impl<T: Float, const NESTEROV: bool, const ROOT: bool> ScaleByAdam<T, NESTEROV, 
 }
 
 impl<T: Float, const NESTEROV: bool, const ROOT: bool> Op<T, 2> for ScaleByAdam<T, NESTEROV, ROOT> {
+    const SQUARES: u32 = 0b10;
+
     #[inline(always)]
     fn element(&self, update: T, _: Beside<T>, [mu, nu]: [T; 2]) -> (T, [T; 2]) {
         let mu = self.b1 * mu + self.rest1 * update;

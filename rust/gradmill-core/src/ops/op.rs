@@ -142,6 +142,9 @@ pub trait Op<T: Float, const N: usize>: Copy + Send + Sync {
     /// Whether it has [`Op::addends`].
     const ADDS: bool = false;
 
+    /// Which of its slots are means of squares, as bits; others are of either sign. State in codes is stored accordingly.
+    const SQUARES: u32 = 0;
+
     /// The new update and the new state.
     fn element(&self, update: T, beside: Beside<T>, state: [T; N]) -> (T, [T; N]);
 

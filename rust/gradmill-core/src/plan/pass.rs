@@ -56,6 +56,11 @@ impl Cursor {
 }
 
 impl Pass {
+    /// Whether no pass after it reads the caller's update.
+    pub(crate) fn is_last_to_read(&self) -> bool {
+        self.source == PassInput::Updates && (self.carries || self.ends_for.is_none())
+    }
+
     /// Whether the update is found where a pass leaves it, and not with the caller.
     pub(crate) fn leaves_behind(&self) -> bool {
         self.carries || self.source == PassInput::Carried

@@ -40,6 +40,8 @@ pub struct Step<'s> {
     pub leaves_before: u64,
     /// Whether the norms of what is added to the parameters, and of these, are asked for.
     pub measures: bool,
+    /// Whether updates are zeroed where their leaves want it, by the pass that is the last to read them.
+    pub spends: bool,
 }
 
 /// Sends `leaves` through `program`.
@@ -171,6 +173,7 @@ struct Run<'r> {
     noise_before: &'r [u64],
     leaves_before: u64,
     measures: bool,
+    spends: bool,
     squares: Option<SquaresBefore>,
     work: &'r mut Workspace,
 }
@@ -190,7 +193,8 @@ impl<'r> Run<'r> {
         work: &'r mut Workspace,
     ) -> Self {
         work.clear();
-        let Step { scalars, off, rounding, known, noise_before, leaves_before, measures } = step;
+        let Step { scalars, off, rounding, known, noise_before, leaves_before, measures, spends } =
+            step;
         let (off, squares) = (program.members_of(off), None);
         Self {
             program,
@@ -202,6 +206,7 @@ impl<'r> Run<'r> {
             noise_before,
             leaves_before,
             measures,
+            spends,
             squares,
             work,
         }
@@ -442,8 +447,19 @@ impl<'r> Run<'r> {
                 _ => kernels.f32.add(skip, |it| program.bind(pass, skip, binding, it)),
             }
         }
-        let walk =
-            Walk { program, pass, kernels, off, rounding, leaves_before, settled, squares, config };
+        let spends = self.spends && pass.is_last_to_read();
+        let walk = Walk {
+            program,
+            pass,
+            kernels,
+            off,
+            rounding,
+            leaves_before,
+            settled,
+            spends,
+            squares,
+            config,
+        };
         walk.over(rows, elements, sums, add)
     }
 }

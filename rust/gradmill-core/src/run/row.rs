@@ -54,6 +54,9 @@ pub trait Row: Send {
         false
     }
 
+    /// Zeroes the update, where that is wanted.
+    fn spend(&mut self) {}
+
     /// Its arrays as views.
     fn leaf(&mut self, program: &Program) -> Leaf<'_>;
 
@@ -99,6 +102,10 @@ impl Row for Leaf<'_> {
         dense: &mut Dense<'r, T, T, T>,
     ) -> bool {
         self.mixed(slots).map(|arrays| *dense = arrays).is_some()
+    }
+
+    fn spend(&mut self) {
+        self.updates.spend();
     }
 
     fn leaf(&mut self, _: &Program) -> Leaf<'_> {

@@ -1,5 +1,6 @@
 //! One pass over all leaves: cut into chunks, spread over threads, brought into dense blocks.
 
+mod across;
 mod mixed;
 mod parts;
 mod summing;
@@ -14,8 +15,8 @@ use super::row::Row;
 use super::staging::{
     Scratch, StagedArrays, add_to_wider, copied, old_states, staged_states, write_back,
 };
-use crate::data::{Dense, Leaf, Origin, Params, ROOM, Sink, Slot, Source};
-use crate::kernels::kernel::{self, Across, Kernel, Sum};
+use crate::data::{Dense, Leaf, Origin, Params, ROOM, Sink, Slot, Updates};
+use crate::kernels::kernel::{self, Kernel};
 use crate::kernels::placed::{Placed, Site};
 use crate::kernels::set::{Bound, KernelSet, Kernels};
 use crate::kernels::settled::Settled;
@@ -48,6 +49,8 @@ pub struct Walk<'w> {
     /// How many leaves of the tree come before these, by which that is drawn.
     pub leaves_before: u64,
     pub settled: &'w Settled,
+    /// Whether updates that nobody reads after this pass are zeroed where their leaves want it.
+    pub spends: bool,
     /// Whose squares are summed, of what leaves the pass.
     pub squares: Summed,
     pub config: &'w Config,
@@ -104,6 +107,9 @@ impl Walk<'_> {
             };
             let (taken, active) = if let Some((taken, active, finite)) = together {
                 (0..active).for_each(|_| done(finite, Pair::default()));
+                if self.spends {
+                    super::row::active(&mut rows[..taken]).for_each(Row::spend);
+                }
                 (taken, active)
             } else {
                 let (finite, sum) = self.row(&mut rows[0], position);
@@ -180,9 +186,18 @@ impl Walk<'_> {
         if row.len() <= CHUNK
             && let Some(done) = self.dense(bound, row, position)
         {
+            self.spend(row);
             return done;
         }
         self.views(bound, row, position)
+    }
+
+    /// Zeroes the updates of a leaf that went through the pass, where that is wanted.
+    #[inline]
+    fn spend<R: Row>(&self, row: &mut R) {
+        if self.spends {
+            row.spend();
+        }
     }
 
     /// Sends a leaf through the pass by views of its arrays: whether its updates were finite, and its sum. A function of
@@ -197,12 +212,15 @@ impl Walk<'_> {
         let mut leaf = row.leaf(self.program);
         leaf.origin.leaf = position;
         if !leaf.is_empty() && (leaf.len() <= CHUNK || self.cuts(&leaf, CHUNK).is_some()) {
-            return self.chunk(bound, &mut leaf);
+            let done = self.chunk(bound, &mut leaf);
+            self.spend(&mut leaf);
+            return done;
         }
         let mut finite = true;
         let mut sums = [Pairwise::default(), Pairwise::default()];
         for mut chunk in leaf.chunks(CHUNK) {
             let (own_finite, own_sums) = self.chunk(bound, &mut chunk);
+            self.spend(&mut chunk);
             finite &= own_finite;
             in_default_mode(|| sums.iter_mut().zip(own_sums).for_each(|(sum, own)| sum.add(own)));
         }
@@ -247,35 +265,6 @@ impl Walk<'_> {
             running.add(config.tier, row.updates()?, &[], &[]);
         }
         Some((true, running.total()))
-    }
-
-    /// Goes from old arrays to new ones in one loop, where there is such a loop and all are dense.
-    fn across<T: Float>(&self, kernel: &Kernel<T>, leaf: &mut Leaf<'_>) -> Option<T::Bits> {
-        let Leaf { updates, params, out, copy, slots, skip, .. } = leaf;
-        let is_other = self.pass.ends_for.is_some() || self.pass.source == PassInput::Carried;
-        if is_other || copy.is_some() || self.measures_steps() {
-            return None;
-        }
-        let (updates, tier) = (updates.dense()?, self.config.tier);
-        if let Params::Write(Slot { from: Some(from), to }) = params {
-            let sum = Sum { updates, params: from.dense()?, out: to.dense()? };
-            return self.pass.ops.is_empty().then(|| tier.run(sum));
-        }
-        let params = match params {
-            Params::Write(_) => return None,
-            Params::Read(source) if self.program.reads_params_of(*skip | self.off) => {
-                source.dense()?
-            }
-            _ => &[],
-        };
-        let out = out.as_mut()?.dense()?;
-        let mut old = SmallVec::<[&[T]; ROOM]>::new();
-        let mut new = SmallVec::<[&mut [T]; ROOM]>::new();
-        for slot in slots[self.pass.slots.clone()].iter_mut().flatten() {
-            old.push(slot.from.as_ref()?.dense()?);
-            new.push(slot.to.dense()?);
-        }
-        kernel.store_across(tier, Across { updates, params, out, old: &old, new: &mut new })
     }
 
     fn chunk<T: Float>(&self, bound: &Bound<T>, leaf: &mut Leaf<'_>) -> (bool, Pair) {
@@ -476,7 +465,7 @@ impl Walk<'_> {
 /// The arrays of a stretch of a leaf, but for its slots.
 struct Stretch<'s, 'a> {
     len: usize,
-    updates: &'s Source<'a>,
+    updates: &'s Updates<'a>,
     params: &'s mut Params<'a>,
     out: &'s mut Option<Sink<'a>>,
     copy: &'s mut Option<Sink<'a>>,

@@ -6,12 +6,13 @@
 #![expect(unsafe_code, reason = "array objects are read, and slices made, through raw pointers")]
 
 mod cell;
+mod codes;
 mod counter;
 mod memory;
 mod raw;
 mod tree;
 
-use gradmill_core::data::{Layout, Sink, Source};
+use gradmill_core::data::{Layout, Sink, Source, Span, Updates};
 use gradmill_core::{DType, Float};
 use numpy::npyffi::{NPY_ARRAY_WRITEABLE, NPY_ORDER, PY_ARRAY_API};
 use pyo3::exceptions::{PyException, PyMemoryError};
@@ -20,6 +21,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 pub use self::cell::{Cell, Element};
+use self::codes::Scales;
 pub use self::counter::Counter;
 pub use self::memory::clear_cache;
 use self::memory::recycled;
@@ -39,6 +41,7 @@ pub struct Readable<'py> {
     object: Bound<'py, PyAny>,
     pub raw: Raw,
     place: Place,
+    scales: Option<Box<Scales>>,
 }
 
 impl<'py> Readable<'py> {
@@ -54,14 +57,24 @@ impl<'py> Readable<'py> {
         layout: Option<&Layout>,
     ) -> PyResult<Self> {
         match Raw::like(&object, layout) {
-            Ok(raw) => Ok(Self { object, raw, place }),
+            Ok(raw) => Ok(Self { object, raw, place, scales: None }),
             Err(_) => Self::converted(&object, place),
+        }
+    }
+
+    /// State: `object` itself, a pair of codes and scales, or a native copy.
+    pub fn state(object: Bound<'py, PyAny>, place: Place) -> PyResult<Self> {
+        match Scales::of(&object, place)? {
+            Some((object, raw, scales)) => {
+                Ok(Self { object, raw, place, scales: Some(Box::new(scales)) })
+            }
+            None => Self::new(object, place),
         }
     }
 
     /// `object` itself, where its memory is as the kernels need it.
     pub fn plain(object: Bound<'py, PyAny>, place: Place, layout: Option<&Layout>) -> Option<Self> {
-        Raw::like(&object, layout).ok().map(|raw| Self { object, raw, place })
+        Raw::like(&object, layout).ok().map(|raw| Self { object, raw, place, scales: None })
     }
 
     #[cold]
@@ -77,7 +90,7 @@ impl<'py> Readable<'py> {
             error
         })?;
         match Raw::of(&object) {
-            Ok(raw) => Ok(Self { object, raw, place }),
+            Ok(raw) => Ok(Self { object, raw, place, scales: None }),
             Err(_) => Err(place.value_error("has no native copy")),
         }
     }
@@ -96,7 +109,17 @@ impl<'py> Readable<'py> {
 
     /// The same array, kept beyond the lifetime of the token.
     pub fn hold(self) -> Held {
-        Held { _object: self.object.unbind(), raw: self.raw }
+        Held { _object: self.object.unbind(), raw: self.raw, scales: self.scales }
+    }
+
+    /// A new array for what becomes of this one, row by row, uninitialised.
+    pub fn next(&self) -> PyResult<Made> {
+        let (py, shape) = (self.object.py(), self.raw.shape(self.object.py()));
+        let Some(scales) = &self.scales else {
+            return Ok(Fresh::new(py, shape, self.raw.dtype())?.keep());
+        };
+        let (codes, raw, scales) = scales.fresh(py, shape, self.place)?;
+        Ok(Made { object: codes.unbind(), raw, scales: Some(Box::new(scales)) })
     }
 
     /// The array itself, or the copy of it that is read instead.
@@ -119,13 +142,23 @@ impl<'py> Readable<'py> {
 pub struct Held {
     _object: Py<PyAny>,
     pub raw: Raw,
+    scales: Option<Box<Scales>>,
 }
 
 impl Held {
     /// The elements; see [`Readable::source`].
     pub fn source(&self, order: Order) -> Source<'_> {
-        // SAFETY: `self._object` keeps the array alive; see `Readable::source` for the rest.
-        unsafe { self.raw.source(order) }
+        // SAFETY: `self._object`, and for scales their own reference, keep the arrays alive; see `Readable::source` for
+        // the rest.
+        match &self.scales {
+            None => unsafe { self.raw.source(order) },
+            Some(scales) => Source::Codes(unsafe { scales.source(&self.raw) }),
+        }
+    }
+
+    /// Whether the elements, and their scales where there are such, are where they were.
+    pub fn is_unmoved(&self, py: Python<'_>) -> bool {
+        self.raw.is_unmoved(py) && self.scales.as_ref().is_none_or(|scales| scales.is_unmoved(py))
     }
 
     /// The elements as a slice, where they are dense in this order and of this type.
@@ -144,6 +177,7 @@ impl Held {
 pub struct Incoming {
     object: Option<Py<PyAny>>,
     raw: Option<Raw>,
+    is_spent: bool,
 }
 
 impl Incoming {
@@ -174,9 +208,36 @@ impl Incoming {
         self.raw.iter().for_each(Raw::prefetch);
     }
 
+    /// The array.
+    pub fn object(&self) -> Option<&Py<PyAny>> {
+        self.object.as_ref()
+    }
+
+    /// Makes the array one that the step zeroes, of which the caller knows that no other array of the step overlaps it.
+    pub fn spend(&mut self, place: Place) -> PyResult<()> {
+        let Some(raw) = self.raw() else { return Ok(()) };
+        if !raw.is_dense(NPY_ARRAY_WRITEABLE) {
+            return Err(place.value_error("is read-only"));
+        }
+        if raw.overlaps_itself() {
+            return Err(place.value_error(STRIDES));
+        }
+        self.is_spent = true;
+        Ok(())
+    }
+
+    /// The elements to be zeroed after they are read, where the step does so.
+    pub fn sink(&mut self, order: Order) -> Option<Sink<'_>> {
+        // SAFETY: `self.object` is there and keeps the array alive, which was writeable and had no element twice when
+        // `spend` was called; it overlaps no other array of the step, as `spend`'s caller has found out. See
+        // `Readable::source` for its memory.
+        self.raw().filter(|_| self.is_spent).map(|raw| unsafe { raw.sink(order) })
+    }
+
     /// Lets go of the array.
     #[inline]
     pub fn release(&mut self, py: Python<'_>) {
+        self.is_spent = false;
         drop(self.object.take().map(|object| object.into_bound(py)));
     }
 
@@ -196,6 +257,15 @@ impl Incoming {
     pub fn source(&self, order: Order) -> Option<Source<'_>> {
         // SAFETY: `self.object` is there and keeps the array alive; see `Readable::source` for the rest.
         self.raw().map(|raw| unsafe { raw.source(order) })
+    }
+
+    /// The elements, to be zeroed after they are read where the step does so.
+    pub fn updates(&mut self, order: Order) -> Option<Updates<'_>> {
+        if self.is_spent {
+            self.sink(order).map(Updates::Spent)
+        } else {
+            self.source(order).map(Updates::Kept)
+        }
     }
 
     /// The elements as a slice, where they are dense in this order and of this type.
@@ -267,7 +337,7 @@ impl<'py> Fresh<'py> {
 
     /// The same array, kept beyond the lifetime of the token.
     pub fn keep(self) -> Made {
-        Made { object: self.object.unbind(), raw: self.raw }
+        Made { object: self.object.unbind(), raw: self.raw, scales: None }
     }
 
     /// The elements.
@@ -281,13 +351,17 @@ impl<'py> Fresh<'py> {
 pub struct Made {
     object: Py<PyAny>,
     pub raw: Raw,
+    scales: Option<Box<Scales>>,
 }
 
 impl Made {
     /// The elements.
     pub fn sink(&mut self, order: Order) -> Sink<'_> {
-        // SAFETY: `self.object` keeps the array alive, and is the only reference to it so far.
-        unsafe { self.raw.sink(order) }
+        // SAFETY: `self.object`, and for scales their own reference, keep the arrays alive, and nobody else has seen them.
+        match &self.scales {
+            None => unsafe { self.raw.sink(order) },
+            Some(scales) => Sink::Codes(unsafe { scales.sink(&self.raw) }),
+        }
     }
 
     /// The elements as a slice, where they are dense in this order and of this type.
@@ -298,9 +372,12 @@ impl Made {
             .then(|| unsafe { std::slice::from_raw_parts_mut(self.raw.data.cast(), self.raw.len) })
     }
 
-    /// The array.
+    /// The array, or the pair.
     pub fn into_object(self) -> Py<PyAny> {
-        self.object
+        match self.scales {
+            None => self.object,
+            Some(scales) => scales.into_pair(),
+        }
     }
 }
 
@@ -308,9 +385,21 @@ impl Made {
 pub struct Writable {
     object: Py<PyAny>,
     pub raw: Raw,
+    scales: Option<Box<Scales>>,
 }
 
 impl Writable {
+    /// State: an array, or a pair of codes and scales.
+    pub fn state(object: &Bound<'_, PyAny>, place: Place) -> PyResult<Self> {
+        let Some((codes, raw, scales)) = Scales::of(object, place)? else {
+            return Self::new(object, place);
+        };
+        if !scales.are_open(&raw) {
+            return Err(place.value_error("is read-only"));
+        }
+        Ok(Self { object: codes.unbind(), raw, scales: Some(Box::new(scales)) })
+    }
+
     /// `object` has to be as the kernels need it; a copy would not be updated.
     pub fn new(object: &Bound<'_, PyAny>, place: Place) -> PyResult<Self> {
         let raw = match Raw::of(object) {
@@ -340,13 +429,23 @@ impl Writable {
         if raw.overlaps_itself() {
             return Err(place.value_error(STRIDES));
         }
-        Ok(Self { object: object.clone().unbind(), raw })
+        Ok(Self { object: object.clone().unbind(), raw, scales: None })
     }
 
     /// Looks again: the array may have been resized or locked since.
     #[inline]
     pub fn is_unmoved(&self, py: Python<'_>) -> bool {
-        self.raw.is_unmoved(py)
+        self.raw.is_unmoved(py) && self.scales.as_ref().is_none_or(|scales| scales.is_unmoved(py))
+    }
+
+    /// Each array and the memory it touches: one, or codes and scales.
+    pub fn spans<'w, 'py>(
+        &'w self,
+        py: Python<'py>,
+    ) -> impl Iterator<Item = (Span, Bound<'py, PyAny>)> + use<'w, 'py> {
+        let scales = self.scales.as_ref();
+        let scales = scales.map(|scales| (scales.raw.span(true), scales.object.bind(py).clone()));
+        [(self.raw.span(true), self.object(py).clone())].into_iter().chain(scales)
     }
 
     /// The array.
@@ -358,8 +457,11 @@ impl Writable {
     pub fn sink(&mut self, order: Order) -> Sink<'_> {
         // SAFETY: `self.object` keeps the array alive, which was writeable at the last look; its memory stays
         // where it is as that of what `Readable::source` reads. `InPlace` checks that it overlaps no other
-        // array of the step when it binds it, and again for each update.
-        unsafe { self.raw.sink(order) }
+        // array of the step when it binds it, and again for each update. The same holds for scales.
+        match &self.scales {
+            None => unsafe { self.raw.sink(order) },
+            Some(scales) => Sink::Codes(unsafe { scales.sink(&self.raw) }),
+        }
     }
 
     /// The elements as a slice, where they are dense in this order and of this type; see [`Writable::sink`].

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use gradmill_core::data::{Layout, Sink, Source, Strided, StridedMut, View, ViewMut};
 use gradmill_core::data::{Span, gcd};
+use gradmill_core::number::codes::Coding;
 use gradmill_core::{DType, Element, Float};
 use numpy::npyffi::{
     self, NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_TYPES,
@@ -84,6 +85,15 @@ fn meets_bfloat16(object: &Bound<'_, PyAny>) -> bool {
     }
 }
 
+/// What codes of this type stand for.
+fn coding_of(kind: i32) -> Option<Coding> {
+    match kind {
+        kind if kind == NPY_TYPES::NPY_BYTE as i32 => Some(Coding::Signed),
+        kind if kind == NPY_TYPES::NPY_UBYTE as i32 => Some(Coding::Square),
+        _ => None,
+    }
+}
+
 /// The dtype of an array, where kernels take it and its bytes are in native order.
 fn dtype_of(fields: &PyArrayObject_fields) -> Result<DType, Unfit> {
     // SAFETY: each array has a descriptor.
@@ -93,6 +103,7 @@ fn dtype_of(fields: &PyArrayObject_fields) -> Result<DType, Unfit> {
         kind if kind == NPY_TYPES::NPY_DOUBLE as i32 => DType::F64,
         kind if kind == NPY_TYPES::NPY_HALF as i32 => DType::F16,
         kind if kind == BFLOAT16.load(Ordering::Relaxed) => DType::BF16,
+        kind if coding_of(kind).is_some() => DType::Codes,
         _ => return Err(Unfit::DType),
     };
     let foreign = if cfg!(target_endian = "little") { b'>' } else { b'<' };
@@ -130,6 +141,7 @@ impl Raw {
         let fields = unsafe { &(*array).fields };
         let dtype = match dtype_of(fields) {
             Err(Unfit::DType) if meets_bfloat16(object) => DType::BF16,
+            Ok(DType::Codes) => return Err(Unfit::DType),
             found => found?,
         };
         if fields.flags & NPY_ARRAY_ALIGNED == 0 {
@@ -148,6 +160,23 @@ impl Raw {
             raw.layout = Some(alike.cloned().unwrap_or_else(new));
         }
         Ok(raw)
+    }
+
+    /// Describes `object`, an array of codes that are next to each other, row by row, and what they stand for.
+    pub(super) fn of_codes(object: &Bound<'_, PyAny>) -> Option<(Self, Coding)> {
+        let py = object.py();
+        // SAFETY: `object` is a valid reference; the call only compares its type.
+        if unsafe { npyffi::PyArray_CheckExact(py, object.as_ptr()) } == 0 {
+            return None;
+        }
+        let array: *mut PyArrayObject = object.as_ptr().cast();
+        // SAFETY: `object` is an array, so its fields and its descriptor are initialised.
+        let (fields, descr) = unsafe { (&(*array).fields, &(*(*array).fields.descr).fields) };
+        let coding = coding_of(descr.type_num)?;
+        let (data, flags, dtype) = (fields.data.cast(), fields.flags, DType::Codes);
+        let mut raw = Self { object: array, data, dtype, len: 0, flags, layout: None };
+        raw.len = raw.shape(py).iter().product();
+        raw.is_dense(NPY_ARRAY_C_CONTIGUOUS).then_some((raw, coding))
     }
 
     /// The length of each axis at this moment; to be done with before code of the user's runs.
@@ -285,6 +314,7 @@ impl Raw {
                 DType::BF16 => Source::BF16(self.view(order)),
                 DType::F32 => Source::F32(self.view(order)),
                 DType::F64 => Source::F64(self.view(order)),
+                DType::Codes => unreachable!("codes are read with their scales"),
             }
         }
     }
@@ -300,6 +330,7 @@ impl Raw {
                 DType::BF16 => Sink::BF16(self.view_mut(order)),
                 DType::F32 => Sink::F32(self.view_mut(order)),
                 DType::F64 => Sink::F64(self.view_mut(order)),
+                DType::Codes => unreachable!("codes are written with their scales"),
             }
         }
     }
@@ -358,6 +389,7 @@ impl Raw {
 
 pub(super) fn itemsize(dtype: DType) -> usize {
     match dtype {
+        DType::Codes => 1,
         DType::F16 | DType::BF16 => 2,
         DType::F32 => 4,
         DType::F64 => 8,
@@ -367,6 +399,7 @@ pub(super) fn itemsize(dtype: DType) -> usize {
 /// NumPy's number of a dtype.
 pub(super) fn kind(dtype: DType) -> i32 {
     match dtype {
+        DType::Codes => NPY_TYPES::NPY_BYTE as i32,
         DType::F16 => NPY_TYPES::NPY_HALF as i32,
         DType::BF16 => BFLOAT16.load(Ordering::Relaxed),
         DType::F32 => NPY_TYPES::NPY_FLOAT as i32,

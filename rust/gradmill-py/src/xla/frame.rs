@@ -158,6 +158,7 @@ pub enum Kind {
 impl Kind {
     fn size(self) -> usize {
         match self {
+            Self::Floats(DType::Codes) => 1,
             Self::Floats(DType::F16 | DType::BF16) => 2,
             Self::Words | Self::Floats(DType::F32) => 4,
             Self::Floats(DType::F64) => 8,
@@ -222,6 +223,7 @@ impl<'f> Buffer<'f> {
                 DType::BF16 => Source::BF16(View::Dense(self.read(at, len))),
                 DType::F32 => Source::F32(View::Dense(self.read(at, len))),
                 DType::F64 => Source::F64(View::Dense(self.read(at, len))),
+                DType::Codes => return None,
             })
         }
     }
@@ -239,6 +241,7 @@ impl<'f> Buffer<'f> {
                 DType::BF16 => Sink::BF16(ViewMut::Dense(self.write(at, len))),
                 DType::F32 => Sink::F32(ViewMut::Dense(self.write(at, len))),
                 DType::F64 => Sink::F64(ViewMut::Dense(self.write(at, len))),
+                DType::Codes => return None,
             })
         }
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import operator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from gradmill._data.trees import Flattener, flatten
+from gradmill._data.types import P
 from gradmill._plan.masks import Selection
 from gradmill._plan.match import flatten_like
 from gradmill._run.bound import ANYTHING, check_bound, leaves_now, owned, without
@@ -20,22 +21,24 @@ if TYPE_CHECKING:
 
     from gradmill._core import _Found
     from gradmill._data.types import PyTree, TransformationLike
+    from gradmill._optimizer._mapped import StateFile
 
 
 def _in_a_list(leaf: Any) -> list[Any]:
     return [leaf]
 
 
-class Binding:
+class Binding(Generic[P]):
     """A transformation bound to parameters and state: what these are, and how they are replaced."""
 
     _has_digest = False  # parameters and state have one
+    _file: StateFile | None = None  # a copy keeps its arrays in memory
 
     _rounding: tuple[int, int] | None
     _masters: list[Any]
     _kept: set[int]
 
-    def _set_up(self, tx: TransformationLike, params: PyTree) -> None:
+    def _set_up(self, tx: TransformationLike, params: P) -> None:
         """Take ``params`` and derive what does not depend on the state."""
         self.params = params
         self._tx = tx
@@ -67,7 +70,7 @@ class Binding:
 
         Raises:
             LeafValueError: An array is none that can be written to, or overlaps another.
-            LeafTypeError: One is no array of floats.
+            LeafTypeError: One is not an array of floats.
         """
         master = self._works_on(leaves)
         bound, select, unbound = self._runs.bind(
@@ -135,18 +138,18 @@ class Binding:
     def init_from(self, state: PyTree, *, steps: int | None = None) -> None:
         """Continue from a state, such as one from a checkpoint.
 
-        Its arrays are copied into this optimizer's; later steps do not touch ``state``.
+        Its arrays are copied into the optimizer's own; later steps do not touch ``state``.
 
         Args:
-            state: A tree of the same structure, shapes and dtypes as :attr:`state`.
-            steps: The number of steps taken, by which reports count and stochastic rounding draws;
-                None for the largest count in the state.
+            state: A tree with the structure, shapes and dtypes of :attr:`state`.
+            steps: The number of steps taken, for reports and for stochastic rounding; None for the
+                largest count in the state.
 
         Raises:
-            TreeError: The structure differs.
-            LeafTypeError: A leaf is no array.
+            TreeError: The structures differ.
+            LeafTypeError: A leaf is not an array.
             LeafValueError: A shape or dtype differs, a count is negative, or an array of the
-                optimizer's was made read-only. The optimizer's state is as it was then.
+                optimizer's was made read-only. The optimizer's state is then unchanged.
             ValueError: ``steps`` is negative.
 
         Example:
@@ -164,28 +167,28 @@ class Binding:
         self._go_on(taken, states)
 
     def load(
-        self, params: PyTree = None, state: PyTree = None, *, steps: int | None = None
+        self, params: P | None = None, state: PyTree = None, *, steps: int | None = None
     ) -> None:
         """Continue from parameters and state, such as those of a checkpoint.
 
-        Values are copied into this optimizer's arrays; later steps do not touch what was given.
-        Where an array of :attr:`params` has been replaced by another, ``load(opt.params)`` keeps
-        the state and goes on with the arrays that are there now.
+        Values are copied into the optimizer's own arrays; later steps do not touch what you passed
+        in. If you replaced an array in :attr:`params` by another, ``load(opt.params)`` keeps the
+        state and continues with the new array.
 
         Args:
-            params: A tree of the same structure, shapes and dtypes as :attr:`params`, or None for
-                the values there. A parameter with a master copy also takes float32, as
-                :attr:`master` has it; both are written.
-            state: As for :meth:`init_from`, or None to keep the state.
-            steps: As for :meth:`init_from`; it goes with ``state``.
+            params: A tree with the structure, shapes and dtypes of :attr:`params`, or None to keep
+                the current values. A parameter with a master copy also takes float32, as in
+                :attr:`master`; both are written.
+            state: As for :meth:`init_from`; None to keep the current state.
+            steps: As for :meth:`init_from`; it needs ``state``.
 
         Raises:
-            TreeError: A structure differs.
-            LeafTypeError: A leaf is no array.
+            TreeError: The structures differ.
+            LeafTypeError: A leaf is not an array.
             LeafValueError: A shape or dtype differs, a count is negative, or an array of the
-                optimizer's is read-only or overlaps another. All is as it was then.
+                optimizer's is read-only or overlaps another. Everything is then unchanged.
             ValueError: ``steps`` is negative or comes without ``state``.
-            RuntimeError: A step broke off in the middle, and not all that it wrote is given.
+            RuntimeError: A step broke off halfway, and you did not pass everything that it wrote.
 
         Example:
             >>> import numpy as np
@@ -198,7 +201,7 @@ class Binding:
             {'w': array([2.5, 3.5])}
         """
         if steps is not None and state is None:
-            raise ValueError("steps goes with state, and no state is given")
+            raise ValueError("steps needs a state, and none was given")
         now = leaves_now(self._treespec, self.params, "params")
         given = now
         if params is not None:
@@ -216,22 +219,22 @@ class Binding:
         if state is not None:
             self._go_on(taken, states)
 
-    def rebind(self, params: PyTree) -> None:
-        """Go on with other arrays: their values are the parameters from now on.
+    def rebind(self, params: P) -> None:
+        """Continue with other arrays, whose values are the parameters from now on.
 
-        State, steps taken and schedules stay. Master copies take the values of their parameters.
-        The arrays that were bound are left as they are.
+        State, step count and schedules stay. Master copies take the values of their parameters. The
+        arrays bound before are left as they are.
 
         Args:
-            params: A tree of the same structure, shapes and dtypes as :attr:`params`, which it
-                becomes. Where its arrays are those that are bound, nothing happens.
+            params: A tree with the structure, shapes and dtypes of :attr:`params`, which it
+                replaces. If its arrays are the ones bound already, nothing happens.
 
         Raises:
-            TreeError: The structure differs.
-            LeafTypeError: A leaf is no array.
+            TreeError: The structures differ.
+            LeafTypeError: A leaf is not an array.
             LeafValueError: A shape or dtype differs, or an array is read-only or overlaps another.
-                All is as it was then.
-            RuntimeError: A step broke off in the middle.
+                Everything is then unchanged.
+            RuntimeError: A step broke off halfway.
 
         Example:
             >>> import numpy as np
@@ -286,8 +289,9 @@ class Binding:
         """Hand over what the rest is derived from; attributes of a subclass are among it.
 
         Raises:
-            LeafValueError, TreeError: ``params`` or ``master`` hold other arrays than are bound.
-            RuntimeError: A step broke off in the middle, or another thread is inside of one.
+            LeafValueError, TreeError: ``params`` or ``master`` holds arrays other than the ones
+                bound.
+            RuntimeError: A step broke off halfway, or another thread is inside one.
         """
         self._check_whole()
         self._check_bound()
@@ -309,7 +313,7 @@ class Binding:
 
 
 _DERIVED = set(
-    "_at_step _bound _busy _copies _due _flatten_up_to _half _half_lock _is_simple _leaves"  # noqa: SIM905
-    " _master _nones _pending _places _quick _runs _select _structure _treespec".split()
+    "_at_step _bound _busy _copies _due _file _flatten_up_to _half _half_lock _is_simple"  # noqa: SIM905
+    " _leaves _master _nones _pending _places _quick _runs _select _structure _treespec".split()
 )
 """Attributes that are made anew in a copy."""

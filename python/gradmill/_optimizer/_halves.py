@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from gradmill import _core
 from gradmill._data.trees import leaf_path
+from gradmill._data.types import P
+from gradmill._optimizer._binding import Binding
+from gradmill._optimizer._half_step import HalfStep, Plan, missing, out_of_reach
 from gradmill._plan.context import StepContext
 from gradmill._plan.match import Match, part_leaves
 from gradmill._run.bound import ANYTHING
@@ -16,8 +19,6 @@ from gradmill._run.frame import Frame
 from gradmill._run.report import StepReport, make
 from gradmill._run.update import none_error
 from gradmill.errors import TreeError
-from gradmill.optimizer._binding import Binding
-from gradmill.optimizer._half_step import HalfStep, Plan, missing, out_of_reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
     from gradmill._data.types import PyTree, TransformationLike
 
 
-class InHalves(Binding):
+class InHalves(Binding[P]):
     """What can take a step in two halves."""
 
     _half: HalfStep | None
 
-    def _set_up(self, tx: TransformationLike, params: PyTree) -> None:
+    def _set_up(self, tx: TransformationLike, params: P) -> None:
         super()._set_up(tx, params)
         self._half_lock = Lock()
 

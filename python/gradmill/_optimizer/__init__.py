@@ -1,5 +1,5 @@
 """The one door to updates in place."""
 
-from gradmill.optimizer._optimizer import Optimizer as Optimizer
+from gradmill._optimizer._optimizer import Optimizer as Optimizer
 
 __all__ = ["Optimizer"]
