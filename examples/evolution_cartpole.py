@@ -2,7 +2,8 @@
 
 A population of small networks, one flat float32 vector each, plays CartPole in one vectorised
 environment. How well each did, and in which direction it lay, estimates a gradient that Adam
-follows; no backward pass is needed. The script stops when the mean return of the unperturbed
+follows; no backward pass is needed. Noise is drawn from seeds, once to perturb and once more to sum
+up, and never stored. The script stops when the mean return of the unperturbed
 network over 100 fresh episodes is at least 475, which counts as solved.
 
 The method is that of Salimans, Ho, Chen, Sidor and Sutskever, "Evolution Strategies as a Scalable
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 import gradmill as gm
+from gradmill import evolution
 
 try:
     import gymnasium
@@ -104,22 +106,25 @@ class History:
 def train(options: argparse.Namespace) -> History:
     """Evolve until solved, or for all generations."""
     rng = np.random.default_rng(options.seed)
-    size, sigma = options.population, np.float32(options.sigma)
+    size, sigma = options.population, options.sigma
     population = CartPoles(size, options.seed)
     test = CartPoles(EPISODES, options.seed + 1_000_000)
     theta = np.zeros(SIZE, np.float32)
     tx = gm.chain(gm.add_decayed_weights(DECAY), gm.adam(options.learning_rate))
-    opt = gm.Optimizer(tx, theta)  # overwrites `theta`
+    opt = gm.Optimizer(tx, theta, maximize=True)  # overwrites `theta`
+    networks = np.empty((size, SIZE), np.float32)
 
     history, start = History(), time.perf_counter()
     with tqdm(total=options.generations, unit="gen") as bar:
         while not history.solved and len(history.mean) < options.generations:
-            half = rng.standard_normal((size // 2, SIZE), dtype=np.float32)
-            noise = np.concatenate([half, -half])
-            returns = population.returns(theta + sigma * noise)
-            gradient = noise.T @ centred_ranks(returns) / (size * sigma)
+            seeds = rng.integers(2**32, size=size // 2)
+            members = [(seed, sign) for sign in (1, -1) for seed in seeds]
+            for row, (seed, sign) in zip(networks, members, strict=True):
+                evolution.perturb(theta, seed, sign * sigma, out=row)
+            returns = population.returns(networks)
+            ranks = centred_ranks(returns)
             before = time.perf_counter()
-            opt.step(-gradient)  # an optimiser descends; returns are to rise
+            opt.step(evolution.gradient(theta, seeds, ranks, sigma, antithetic=True))
             history.optimiser += time.perf_counter() - before
             tested = test.returns(np.broadcast_to(theta, (EPISODES, SIZE)))
             history.mean.append(returns.mean())

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from gradmill import checkpoints as checkpoints
 from gradmill import contrib as contrib
 from gradmill import errors as errors
+from gradmill import evolution as evolution
 from gradmill import experimental as experimental
 from gradmill import projections as projections
 from gradmill import schedules as schedules

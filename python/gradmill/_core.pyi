@@ -30,6 +30,7 @@ __all__ = [
     "half_written",
     "in_default_mode",
     "list_ops",
+    "noise_sum",
     "per_example_clip",
     "plant_panic",
     "set_num_threads",
@@ -205,6 +206,14 @@ def half_total(rows: Sequence[Sequence[float]]) -> list[float]: ...
 def half_written(bound: InPlace) -> list[int]: ...
 def in_default_mode(function: Callable[..., _T], /, *args: Any) -> _T: ...
 def list_ops() -> list[_Op]: ...
+def noise_sum(
+    sums: _Leaves,
+    bases: list[Any | None],
+    wide: list[bool],
+    keys: Sequence[_Key],
+    weights: list[float],
+    threads: int = 0,
+) -> None: ...
 def per_example_clip(
     updates: _Leaves,
     l2_norm_clip: float,

@@ -33,6 +33,7 @@ CHAINS: dict[str, Callable[[], Any]] = {
     "masked": lambda: gm.masked(gm.adam(0.1), {"bias": False, "kernel": True, "none": False}),
     "partly_numpy": lambda: gm.contrib.apollo_mini(0.1),
     "half": lambda: gm.adam(0.1, mu_dtype=ml_dtypes.bfloat16),
+    "codes": lambda: gm.quantized_state(gm.adam(0.1), min_size=100),
     "none": lambda: gm.sgd(0.1),
 }
 

@@ -19,7 +19,7 @@ PUBLIC = sorted(name for name in vars(gm) if not name.startswith("_"))
 MODULES = (
     *("adapters", "checkpoints", "distributed", "errors", "jax", "optimizers", "projections"),
     "schedules",
-    *("contrib", "experimental", "transforms", "tree", "tree_utils"),
+    *("contrib", "evolution", "experimental", "transforms", "tree", "tree_utils"),
 )
 TYPES = ("Mask", "MaskOrFn", "OptState", "Params", "ScalarOrSchedule", "Schedule", "Updates")
 CALLABLES = [name for name in PUBLIC if name not in (*MODULES, *TYPES)]
@@ -27,6 +27,7 @@ CALLABLES += [f"transforms.{name}" for name in gm.transforms.__all__]
 CALLABLES += [f"tree.{name}" for name in gm.tree.__all__]
 CALLABLES += [f"projections.{name}" for name in gm.projections.__all__]
 CALLABLES += [f"experimental.aggregating.{name}" for name in gm.experimental.aggregating.__all__]
+CALLABLES += [f"evolution.{name}" for name in gm.evolution.__all__]
 CALLABLES += [f"checkpoints.{name}" for name in gm.checkpoints.__all__]
 CALLABLES += [f"contrib.{name}" for name in vars(gm.contrib) if not name.startswith("_")]
 

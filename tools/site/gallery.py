@@ -32,11 +32,13 @@ class Example:
         title: Of its page.
         needs: The packages that it imports.
         plots: The option that says where its plot goes, or "".
+        shorter: What makes it end within minutes.
     """
 
     title: str
     needs: tuple[str, ...]
     plots: str = ""
+    shorter: tuple[str, ...] = ()
 
 
 EXAMPLES = {
@@ -47,6 +49,12 @@ EXAMPLES = {
     ),
     "evolution_cartpole": Example(
         "Evolution strategies on CartPole", ("gymnasium", "matplotlib", "tqdm"), plots="--plot"
+    ),
+    "fewer_bytes": Example(
+        "Fewer bytes of state",
+        ("jax", "sklearn", "matplotlib"),
+        plots="--plot",
+        shorter=("--seeds", "1", "--steps", "100"),
     ),
     "fewer_steps": Example("Fewer steps to the same loss", ()),
     "jax_digits": Example("An Equinox network in JAX", ("equinox", "sklearn", "optax")),
@@ -101,9 +109,12 @@ def _write(page: Path, name: str, example: Example) -> None:
         lines += [f"It needs {' and '.join(missing)}, which this site is built without.", ""]
     else:
         plot = page.with_suffix(".png")
-        printed = _run(program, [example.plots, plot.name] if example.plots else [], page.parent)
+        to = [example.plots, plot.name] if example.plots else []
+        printed = _run(program, [*example.shorter, *to], page.parent)
         if example.plots:
             lines += [f"![What {name}.py plots]({plot.name})", ""]
+        if example.shorter:
+            lines += [f"With `{' '.join(example.shorter)}`:", ""]
         lines += ["```text", printed, "```", ""]
     lines += ["```python", code, "```", ""]
     page.write_text("\n".join(lines), encoding="utf-8")

@@ -19,6 +19,8 @@ from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
@@ -34,13 +36,30 @@ TITLES = {
     "gradmill.errors": "gradmill.errors: errors that name the leaf",
     "gradmill.jax": "gradmill.jax: steps inside programs of JAX",
 }
-SECTIONS = {
+
+
+def _stands_in(name: Name, module: str) -> bool:
+    return any(path.rpartition(".")[0] == module for path in (name.path, *name.others))
+
+
+def _is_type(name: Name) -> bool:
+    return not inspect.isfunction(name.value)
+
+
+def _is_of_steps(name: Name) -> bool:
+    """Whether it runs, saves or looks at transformations, and is neither one nor of its types."""
+    return name.short in {"Optimizer", "StepReport"} or not (
+        _is_type(name) or _stands_in(name, "gradmill.transforms")
+    )
+
+
+SECTIONS: dict[str, Callable[[Name], bool]] = {
     "Optimizers": lambda name: _stands_in(name, "gradmill.optimizers"),
     "Schedules": lambda name: _stands_in(name, "gradmill.schedules"),
-    "Steps, files and settings": lambda name: _is_of_steps(name),
+    "Steps, files and settings": _is_of_steps,
     "Transformations": lambda name: not _is_type(name),
     "States": lambda name: name.short.endswith("State"),
-    "Types": lambda name: True,
+    "Types": _is_type,
 }
 """In which the names of a large module stand: each in the first one that takes it."""
 LARGE = 60
@@ -56,7 +75,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def write_pages(app: Sphinx) -> None:
-    """Write ``docs/api`` anew; a page that says what it said keeps its time, and is not read again."""
+    """Write ``docs/api``; a page that says what it said keeps its time, and is not read again."""
     folder = Path(app.srcdir) / "api"
     names = public_names()
     pages = {f"{name.path}.rst": page(name) for name in names}
@@ -89,18 +108,21 @@ def listed(path: str, names: list[Name]) -> str:
     about = (inspect.getdoc(import_module(path)) or "").strip()
     lines = [title, "=" * len(title), "", f".. module:: {path}", "", about, ""]
     rest = sorted(names, key=lambda name: name.short.lower())
-    for section, takes in SECTIONS.items() if len(names) > LARGE else [("", lambda name: True)]:
+    if len(names) <= LARGE:
+        return "\n".join([*lines, *table(rest)])
+    for section, takes in SECTIONS.items():
         taken = [name for name in rest if takes(name)]
         rest = [name for name in rest if name not in taken]
-        if not taken:
-            continue
-        if section:
-            lines += [section, "-" * len(section), ""]
-        lines += [".. list-table::", "   :widths: 35 65", "   :class: names", ""]
-        for name in taken:
-            lines += [f"   * - :py:obj:`~{name.path}`", f"     - {name.summary}"]
-        lines.append("")
+        lines += [section, "-" * len(section), "", *table(taken)] if taken else []
     return "\n".join(lines)
+
+
+def table(names: list[Name]) -> list[str]:
+    """A line for each name."""
+    lines = [".. list-table::", "   :widths: 35 65", "   :class: names", ""]
+    for name in names:
+        lines += [f"   * - :py:obj:`~{name.path}`", f"     - {name.summary}"]
+    return [*lines, ""]
 
 
 def page(name: Name) -> str:
@@ -219,21 +241,6 @@ def _formula(documentation: str) -> str:
     """The first formula of a docstring."""
     found = re.search(r"^\.\. math::.*?(?=^\S)", documentation + "\nend", re.DOTALL | re.MULTILINE)
     return found.group().rstrip() if found else ""
-
-
-def _stands_in(name: Name, module: str) -> bool:
-    return any(path.rpartition(".")[0] == module for path in (name.path, *name.others))
-
-
-def _is_type(name: Name) -> bool:
-    return not inspect.isfunction(name.value)
-
-
-def _is_of_steps(name: Name) -> bool:
-    """Whether it is neither a transformation nor one's state, but what runs, saves or looks at one."""
-    return name.short in {"Optimizer", "StepReport"} or not (
-        _is_type(name) or _stands_in(name, "gradmill.transforms")
-    )
 
 
 def _printed(value: Any) -> str:

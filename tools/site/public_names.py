@@ -1,7 +1,7 @@
 """The public names of the package, and the page that each has.
 
-A thing that several modules have by the same name has one page, in the first of them in ``MODULES``.
-By another name it has another page.
+What several modules have by the same name has one page, in the first of them in ``MODULES``. By
+another name it has another page.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import inspect
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
@@ -127,7 +128,7 @@ def forgotten() -> list[str]:
 def _below(module: ModuleType, name: str) -> str:
     """The string below the assignment of a name."""
     body = ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8")).body
-    for assignment, text in zip(body, body[1:], strict=False):
+    for assignment, text in pairwise(body):
         match assignment, text:
             case (
                 ast.AnnAssign(target=ast.Name(id=found)),

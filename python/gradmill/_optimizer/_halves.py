@@ -57,7 +57,7 @@ class InHalves(Binding[P]):
             TreeError: ``params`` has no such part, or a leaf of it was here before.
             LeafValueError: A gradient has the wrong shape, or shares memory with parameters or
                 state.
-            LeafTypeError: A gradient is no array of floats.
+            LeafTypeError: A gradient is not an array of floats.
             ValueError: Part of the chain has to have the whole tree at hand: one that is written in
                 Python, a tree formula, or a norm behind an op with state. The message names it.
             RuntimeError: A step was taken since the first part was here.

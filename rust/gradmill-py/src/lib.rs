@@ -9,6 +9,7 @@ mod host;
 mod in_place;
 mod limit;
 mod nest;
+mod noise_sum;
 mod per_example;
 mod program;
 mod scalars;
@@ -45,6 +46,8 @@ mod _core {
     use crate::limit::touch;
     #[pymodule_export]
     use crate::nest::Nest;
+    #[pymodule_export]
+    use crate::noise_sum::noise_sum;
     #[pymodule_export]
     use crate::per_example::per_example_clip;
     #[pymodule_export]

@@ -4,7 +4,6 @@ use pulp::NullaryFnOnce;
 
 use crate::number::element::Element;
 use crate::number::float::Float;
-use crate::number::rng::{Key, WORDS_AT_ONCE, words};
 
 /// `into[i] = from[i]`, widened or rounded.
 pub struct Load<'k, E, T> {
@@ -40,12 +39,11 @@ impl<T: Float, E: Element> NullaryFnOnce for Store<'_, T, E> {
     }
 }
 
-/// `into[i] = from[i]`, rounded at random where `into` is of half precision.
+/// `into[i] = from[i]`, rounded at random where `into` is of half precision; a word for each decides.
 pub struct StoreAtRandom<'k, T, E> {
     pub from: &'k [T],
     pub into: &'k mut [E],
-    pub key: Key,
-    pub start: u64,
+    pub words: &'k [u32],
 }
 
 impl<T: Float, E: Element> NullaryFnOnce for StoreAtRandom<'_, T, E> {
@@ -53,14 +51,9 @@ impl<T: Float, E: Element> NullaryFnOnce for StoreAtRandom<'_, T, E> {
 
     #[inline(always)]
     fn call(self) {
-        let Self { from, into, key, start } = self;
-        for (block, (from, into)) in
-            from.chunks(WORDS_AT_ONCE).zip(into.chunks_mut(WORDS_AT_ONCE)).enumerate()
-        {
-            let words = words(key, start + (block * WORDS_AT_ONCE) as u64);
-            for ((into, &from), word) in into.iter_mut().zip(from).zip(words) {
-                *into = from.store_at_random(word);
-            }
+        let Self { from, into, words } = self;
+        for ((into, &from), &word) in into.iter_mut().zip(from).zip(words) {
+            *into = from.store_at_random(word);
         }
     }
 }

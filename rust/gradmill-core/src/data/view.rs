@@ -12,6 +12,7 @@ use crate::number::dtype::DType;
 use crate::number::element::Element;
 use crate::number::float::Float;
 use crate::number::rounding::Rounding;
+use crate::number::threefry::{WORDS_AT_ONCE, words};
 use crate::sys::kept::grown;
 use crate::sys::mode::in_default_mode;
 use crate::sys::simd::Tier;
@@ -243,7 +244,11 @@ fn has_rows(lies: Lies<'_>, rows: Rows) -> bool {
 fn store<T: Element, U: Float>(tier: Tier, from: &[U], into: &mut [T], rounding: Rounding) {
     match rounding {
         Rounding::AtRandom { key, start } if T::DTYPE < DType::F32 => {
-            tier.run(StoreAtRandom { from, into, key, start });
+            let pieces = from.chunks(WORDS_AT_ONCE).zip(into.chunks_mut(WORDS_AT_ONCE));
+            for (piece, (from, into)) in pieces.enumerate() {
+                let words = words(tier, key, start + (piece * WORDS_AT_ONCE) as u64);
+                tier.run(StoreAtRandom { from, into, words: &words });
+            }
         }
         _ => converting::<T, U, _>(|| tier.run(Store { from, into })),
     }

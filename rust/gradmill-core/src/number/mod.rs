@@ -8,3 +8,4 @@ pub(crate) mod float;
 pub mod rng;
 pub(crate) mod rounding;
 pub mod scalars;
+pub(crate) mod threefry;

@@ -1,25 +1,16 @@
 //! The noise of `jax.random`, so that a seed gives the numbers that it gives under optax.
 //!
-//! Words come from Threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel random numbers: as easy as
-//! 1, 2, 3"), a function of key and counter, in the layout that JAX calls partitionable: element `i` of an
-//! array is made of counter `i` alone, so arrays can be filled in pieces. Normal numbers are `√2 · erfinv` of
-//! uniform ones (Giles 2012, "Approximating the erfinv function"). Words and uniform numbers have JAX's bits.
-//! Normal numbers are within 5e-7 of its in f32 and 5e-15 in f64, relatively: its logarithm is less exact.
+//! Normal numbers are `√2 · erfinv` of uniform ones (Giles 2012, "Approximating the erfinv function"). Words and
+//! uniform numbers have JAX's bits. Normal numbers are within 5e-7 of its in f32 and 5e-15 in f64, relatively: its
+//! logarithm is less exact.
 
 use std::f32::consts as consts32;
 use std::f64::consts as consts64;
 use std::ops::Mul;
 
 use super::element::Element;
-
-/// What a stream of random words is chosen by.
-pub type Key = [u32; 2];
-
-/// Key number `index` of `jax.random.split(key, n)`, which is the same for every `n`.
-#[must_use]
-pub fn split(key: Key, index: u64) -> Key {
-    threefry(key, [(index >> 32) as u32, index as u32])
-}
+use super::threefry::pairs;
+pub use super::threefry::{Key, WORDS_AT_ONCE, split};
 
 /// Elements `start..` of `jax.random.normal(key, shape, dtype)` in C order.
 #[inline(always)]
@@ -30,33 +21,13 @@ pub fn fill_normal<T: Sample>(key: Key, start: u64, out: &mut [T]) {
     }
 }
 
-/// Elements at once: enough to fill vectors, and few enough that most blocks have none in the tails.
-pub const WORDS_AT_ONCE: usize = 64;
-
-/// Words of elements `start..start + WORDS_AT_ONCE`, those of `jax.random.bits` in 32 bits.
-#[inline(always)]
-pub(crate) fn words(key: Key, start: u64) -> [u32; WORDS_AT_ONCE] {
-    let (high, low) = ((start >> 32) as u32, start as u32);
-    let mut words = [0; WORDS_AT_ONCE];
-    for (lane, word) in words.iter_mut().enumerate() {
-        let counter = low.wrapping_add(lane as u32);
-        let carry = u32::from(counter < low);
-        let [first, second] = threefry(key, [high.wrapping_add(carry), counter]);
-        *word = first ^ second;
-    }
-    words
-}
+/// Elements that take the way through the tails where one of them is there: few enough that most have none.
+const NEAR_AT_ONCE: usize = 32;
 
 /// Elements `start..start + WORDS_AT_ONCE`, in loops without branches, each of which the compiler vectorises.
 #[inline(always)]
-fn normals<T: Sample>(key: Key, start: u64) -> [T; WORDS_AT_ONCE] {
-    let (high, low) = ((start >> 32) as u32, start as u32);
-    let (mut first, mut second) = ([0; WORDS_AT_ONCE], [0; WORDS_AT_ONCE]);
-    for (lane, (first, second)) in first.iter_mut().zip(&mut second).enumerate() {
-        let counter = low.wrapping_add(lane as u32);
-        let carry = u32::from(counter < low);
-        [*first, *second] = threefry(key, [high.wrapping_add(carry), counter]);
-    }
+pub(crate) fn normals<T: Sample>(key: Key, start: u64) -> [T; WORDS_AT_ONCE] {
+    let [first, second] = pairs(key, start);
     let mut numbers = [T::default(); WORDS_AT_ONCE];
     for (number, (&first, &second)) in numbers.iter_mut().zip(first.iter().zip(&second)) {
         *number = T::uniform([first, second]);
@@ -65,38 +36,22 @@ fn normals<T: Sample>(key: Key, start: u64) -> [T; WORDS_AT_ONCE] {
     for ratio in &mut ratios {
         *ratio = (*ratio * *ratio).minus_ln_of_rest();
     }
-    let far = ratios.iter().fold(0, |far, &ratio| far | u32::from(ratio >= T::FAR));
-    if far == 0 {
-        for w in &mut ratios {
-            *w = w.near();
-        }
-    } else {
-        for w in &mut ratios {
-            *w = if *w < T::FAR { w.near() } else { w.far() };
+    for ratios in ratios.as_chunks_mut::<NEAR_AT_ONCE>().0 {
+        let far = ratios.iter().fold(0, |far, &ratio| far | u32::from(ratio >= T::FAR));
+        if far == 0 {
+            for w in ratios {
+                *w = w.near();
+            }
+        } else {
+            for w in ratios {
+                *w = if *w < T::FAR { w.near() } else { w.far() };
+            }
         }
     }
     for (number, ratio) in numbers.iter_mut().zip(ratios) {
         *number = T::SQRT_2 * (ratio * *number);
     }
     numbers
-}
-
-/// Two random words, of a counter with its high half first.
-#[inline(always)]
-fn threefry(key: Key, counter: [u32; 2]) -> [u32; 2] {
-    const ROTATIONS: [[u32; 4]; 2] = [[13, 15, 26, 6], [17, 29, 16, 24]];
-    let keys = [key[0], key[1], key[0] ^ key[1] ^ 0x1bd1_1bda];
-    let mut a = counter[0].wrapping_add(keys[0]);
-    let mut b = counter[1].wrapping_add(keys[1]);
-    for group in 0..5 {
-        for rotation in ROTATIONS[group % 2] {
-            a = a.wrapping_add(b);
-            b = b.rotate_left(rotation) ^ a;
-        }
-        a = a.wrapping_add(keys[(group + 1) % 3]);
-        b = b.wrapping_add(keys[(group + 2) % 3]).wrapping_add(group as u32 + 1);
-    }
-    [a, b]
 }
 
 /// An element type that random numbers are drawn in.
@@ -316,12 +271,12 @@ impl Sample for f64 {
 #[cfg(test)]
 #[allow(clippy::unreadable_literal, reason = "numbers as JAX prints them")]
 mod tests {
-    use proptest::prelude::*;
-    use pulp::NullaryFnOnce;
-
     use super::super::float::Float;
+    use super::super::threefry::threefry;
     use super::*;
     use crate::sys::simd::Tier;
+    use proptest::prelude::*;
+    use pulp::NullaryFnOnce;
 
     /// Fills a slice in pieces of some length.
     struct Fill<'a, T>(Key, u64, &'a mut [T], usize);
@@ -331,8 +286,9 @@ mod tests {
 
         #[inline(always)]
         fn call(self) {
-            for (piece, out) in self.2.chunks_mut(self.3).enumerate() {
-                fill_normal(self.0, self.1.wrapping_add((piece * self.3) as u64), out);
+            let Self(key, start, out, len) = self;
+            for (piece, out) in out.chunks_mut(len).enumerate() {
+                fill_normal(key, start.wrapping_add((piece * len) as u64), out);
             }
         }
     }
@@ -349,21 +305,6 @@ mod tests {
                 "{number} {expected}"
             );
         }
-    }
-
-    #[test]
-    fn words_of_random123() {
-        let all = u32::MAX;
-        assert_eq!(threefry([0, 0], [0, 0]), [0x6b20_0159, 0x99ba_4efe]);
-        assert_eq!(threefry([all, all], [all, all]), [0x1cb9_96fc, 0xbb00_2be7]);
-        let words = threefry([0x1319_8a2e, 0x0370_7344], [0x243f_6a88, 0x85a3_08d3]);
-        assert_eq!(words, [0xc492_3a9c, 0x483d_f7a0]);
-    }
-
-    #[test]
-    fn keys_of_jax() {
-        assert_eq!(split([0, 42], 0), [1832780943, 270669613]);
-        assert_eq!(split([0, 42], 6), [2768684296, 3055579793]);
     }
 
     #[test]

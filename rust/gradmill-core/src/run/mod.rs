@@ -3,6 +3,7 @@
 pub(crate) mod carrier;
 pub(crate) mod exec;
 pub(crate) mod measured;
+pub mod noise_sum;
 pub(crate) mod outcome;
 pub mod per_example;
 pub(crate) mod row;
