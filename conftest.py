@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 
 PROGRAMS = {
@@ -13,8 +14,21 @@ PROGRAMS = {
 }
 """The program of each adapter."""
 
-# Settings of another program.
-collect_ignore = ["docs/conf.py"]
+OF_LINUX = ("tests/fault/test_memory.py", "tests/unit/test_process.py")
+"""What looks into ``/proc``."""
+
+OF_POSIX = (
+    *("tests/fault/test_checkpoints.py", "tests/fault/test_concurrency.py"),
+    *("tests/fault/test_fork.py", "tests/jax/test_target.py", "tests/unit/test_recycling.py"),
+)
+"""What forks, or sends signals."""
+
+# The first has the settings of another program.
+collect_ignore = [
+    "docs/conf.py",
+    *(OF_LINUX if sys.platform != "linux" else ()),
+    *(OF_POSIX if sys.platform == "win32" else ()),
+]
 collect_ignore_glob = [
     pattern
     for adapter, program in PROGRAMS.items()

@@ -51,19 +51,27 @@ def are_kernels(params: Any) -> Any:
     return {name: np.ndim(leaf) == 2 for name, leaf in params.items()}
 
 
-def adamw(params: Params, rate: Any, *, master: bool = False, **options: Any) -> gm.Optimizer:
+def adamw(
+    params: Params, rate: Any, *, master: bool = False, in_codes: bool = False, **options: Any
+) -> gm.Optimizer:
     """AdamW, as all others have it."""
     if master:
         for name, leaf in params.items():
             params[name] = leaf.astype(BF16)
     draws = options.pop("rounding", "nearest")
     tx = gm.adamw(rate, weight_decay=DECAY, mask=are_kernels, **options)
+    tx = gm.quantized_state(tx) if in_codes else tx
     return gm.Optimizer(tx, params, master=master, rounding=draws)
 
 
 def adam_mini(params: Params, rate: Any) -> gm.Optimizer:
-    """One second moment for each output of a layer."""
-    return gm.Optimizer(gm.contrib.adam_mini(rate, weight_decay=DECAY, mask=are_kernels), params)
+    """One second moment for each output of a layer, and for each row of a table."""
+    ways = {
+        name: gm.contrib.adam_mini(rate, weight_decay=DECAY, mask=are_kernels, axis=axis)
+        for name, axis in (("table", 0), ("layer", -1))
+    }
+    labels = {name: "table" if name in ("token", "place") else "layer" for name in params}
+    return gm.Optimizer(gm.partition(ways, labels), params)
 
 
 def apollo_mini(params: Params, rate: Any) -> gm.Optimizer:
@@ -88,6 +96,8 @@ CONTENDERS: dict[str, Make] = {
     "bf16": partial(adamw, **HALVES),
     "bf16_stochastic": partial(adamw, rounding="stochastic", **HALVES),
     "bf16_master": partial(adamw, master=True),
+    "8bit": partial(adamw, in_codes=True),
+    "8bit_master": partial(adamw, in_codes=True, master=True),
     "adam_mini": adam_mini,
     "apollo_mini": apollo_mini,
 }

@@ -29,25 +29,23 @@ TIMES = ROOT / "benches" / "optimizers.json"
 SHAPES = {"kernel": (512, 2048), "bias": (2048,)}
 BF16 = ml_dtypes.bfloat16
 
-STORAGES: dict[str, tuple[Any, dict[str, Any], bool]] = {
-    "float64": (np.float64, {}, False),
-    "float32": (np.float32, {}, False),
-    "float32, first moments in bfloat16": (np.float32, {"mu_dtype": BF16}, False),
-    "float32, both moments in bfloat16": (
-        np.float32,
-        {"mu_dtype": BF16, "nu_dtype": BF16},
-        False,
-    ),
-    "bfloat16 with a float32 master copy": (BF16, {}, True),
-    "bfloat16 with a float32 master copy, moments in bfloat16": (
-        BF16,
-        {"mu_dtype": BF16, "nu_dtype": BF16},
-        True,
-    ),
-    "bfloat16, moments in float32": (BF16, {}, False),
-    "bfloat16 throughout": (BF16, {"mu_dtype": BF16, "nu_dtype": BF16}, False),
+_PLAIN = gm.adamw(0.1)
+_HALVES = gm.adamw(0.1, mu_dtype=BF16, nu_dtype=BF16)
+_CODES = gm.quantized_state(_PLAIN)
+
+STORAGES: dict[str, tuple[Any, Any, bool]] = {
+    "float64": (np.float64, _PLAIN, False),
+    "float32": (np.float32, _PLAIN, False),
+    "float32, moments in bfloat16": (np.float32, _HALVES, False),
+    "float32, moments in 8 bits": (np.float32, _CODES, False),
+    "bfloat16 with a float32 master copy": (BF16, _PLAIN, True),
+    "bfloat16 with a float32 master copy, moments in bfloat16": (BF16, _HALVES, True),
+    "bfloat16 with a float32 master copy, moments in 8 bits": (BF16, _CODES, True),
+    "bfloat16, moments in float32": (BF16, _PLAIN, False),
+    "bfloat16 throughout": (BF16, _HALVES, False),
+    "bfloat16, moments in 8 bits": (BF16, _CODES, False),
 }
-"""For AdamW the dtype of parameters and gradients, its arguments, and whether there are copies."""
+"""For each the dtype of parameters and gradients, AdamW, and whether there are master copies."""
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "contrib.dpsgd": {"l2_norm_clip": 1.0, "noise_multiplier": 1.0, "key": 0},
@@ -88,7 +86,8 @@ def figures(plan: Explanation) -> str:
     """The cells of what a step costs."""
     state = plan.state_bytes / plan.parameters
     natives = [part for part in plan.passes if part.kind == "native"]
-    moved, runs = f"{plan.bytes_per_param:.0f}", f"{len(natives)} passes"
+    moved = f"{plan.bytes_per_param:.1f}".removesuffix(".0")
+    runs = f"{len(natives)} passes"
     if len(natives) == 1:
         runs = "one loop" if natives[0].fused else "in blocks"
     if len(natives) < len(plan.passes):
@@ -99,8 +98,8 @@ def figures(plan: Explanation) -> str:
 def storages() -> str:
     """The table of storages of AdamW."""
     lines = ["| parameters and gradients | state | moved | runs |", "|---|---|---|---|"]
-    for name, (dtype, options, master) in STORAGES.items():
-        plan = gm.explain(gm.adamw(0.1, **options), params_of(dtype), master=master)
+    for name, (dtype, tx, master) in STORAGES.items():
+        plan = gm.explain(tx, params_of(dtype), master=master)
         lines.append(f"| {name} | {figures(plan)} |")
     return "\n".join(lines)
 

@@ -27,6 +27,7 @@ __all__ = [
     "half_plan",
     "half_sums",
     "half_total",
+    "half_written",
     "in_default_mode",
     "list_ops",
     "noise_sum",
@@ -58,7 +59,8 @@ class _Half(Protocol):
     off: int
     counts: bool
     absent: list[int]
-    known: list[list[float]]
+    @property
+    def known(self) -> list[list[float]]: ...
 
 class _Pass(TypedDict):
     ops: list[int]
@@ -201,6 +203,7 @@ def half_sums(
     bound: InPlace, updates: _Part, half: _Half, before: Sequence[Sequence[float]], threads: int
 ) -> list[list[float]]: ...
 def half_total(rows: Sequence[Sequence[float]]) -> list[float]: ...
+def half_written(bound: InPlace) -> list[int]: ...
 def in_default_mode(function: Callable[..., _T], /, *args: Any) -> _T: ...
 def list_ops() -> list[_Op]: ...
 def noise_sum(

@@ -12,7 +12,6 @@ from tests.cases.contrib import CONTRIB
 from tests.cases.matrices import MATRICES
 from tests.cases.transforms import TRANSFORMS
 
-CASES = [*TRANSFORMS, *CONTRIB, *MATRICES]
-CASES = [*TRANSFORMS, *CONTRIB, *BEYOND]
+CASES = [*TRANSFORMS, *CONTRIB, *MATRICES, *BEYOND]
 IN_OPTAX = [case for case in CASES if not case.beyond]
 """Those that optax has as well."""

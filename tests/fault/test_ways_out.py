@@ -94,7 +94,7 @@ def test_who_needs_parameters(case: Case) -> None:
         run()
 
 
-TRACED = "is traced by JAX, and this runs on NumPy arrays.*gradmill.jax.to_optax"
+TRACED = "is traced by JAX, but this function runs on NumPy arrays.*gradmill.jax.to_optax"
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if not c.python], ids=lambda case: case.name)

@@ -456,7 +456,7 @@ def test_without_the_custom_call(module: str, sabotage: str, expected: str) -> N
     found = python(FALLBACK.format(module=module, sabotage=sabotage))
     assert found.startswith("1 False")
     assert expected in found
-    assert "runs as operations of JAX" in found
+    assert "runs as JAX operations" in found
 
 
 def test_without_a_cpu() -> None:

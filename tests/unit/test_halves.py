@@ -80,6 +80,7 @@ def test_paths_are_those_that_masks_see() -> None:
     ("part", "at", "message"),
     [
         ({"x": np.ones(2)}, (), "updates: key 'x' is not in params"),
+        ({"x": np.ones(2)}, "bias", r"updates\['bias'\]: a dict, params has an array"),
         (np.ones(2), "x", r"updates\['x'\]: params has nothing there"),
         (np.ones(2), ("bias", 0), r"updates\['bias'\]\[0\]: params has nothing there"),
         ({"bias": [np.ones(5)]}, (), r"updates\['bias'\]: a list, params has an array"),

@@ -63,8 +63,22 @@ def test_nothing_is_called(hot: list[Any]) -> None:
     assert not lines(hot, r"call")
 
 
+def takes_codes(loop: Any) -> bool:
+    """Whether it looks for the largest number of groups that are stored in 8 bits."""
+    return any(re.match(r"vpmaxud\b", line) for line in loop.body)
+
+
 def test_no_division_or_root_is_of_one_element(hot: list[Any]) -> None:
-    assert not lines(hot, r"v(div|sqrt)s[sd]\b")
+    assert not lines([loop for loop in hot if not takes_codes(loop)], r"v(div|sqrt)s[sd]\b")
+
+
+def test_codes_take_one_division_a_group(hot: list[Any]) -> None:
+    """Two groups at once, of two slots at most."""
+    loops = [loop for loop in hot if takes_codes(loop)]
+    assert {loop.tier for loop in loops} == {"avx2", "avx512"}
+    for loop in loops:
+        assert len(lines([loop], r"vdivss\b")) <= 4
+        assert not lines([loop], r"vsqrts[sd]\b")
 
 
 def test_arithmetic_of_one_element_is_what_vectors_leave_over(hot: list[Any]) -> None:

@@ -108,6 +108,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "apply_if_finite": {"inner": gm.scale(2.0)},
     "measure_with_ema": {"measure": gm.tree.norm},
     "lookahead": {"fast_optimizer": gm.scale(2.0)},
+    "quantized_state": {"inner": gm.trace(0.9)},
     "safe_root_mean_squares": {"x": GRADS["w"]},
 }
 """Arguments that are no numbers."""

@@ -32,5 +32,5 @@ def test_the_deprecated_adam_takes_no_schedule() -> None:
 def test_whether_a_step_is_the_first_is_a_bool(flag: object) -> None:
     tx, grads = gm.optimistic_gradient_descent(0.1), np.ones(2)
     first, *rest = tx.init(grads)
-    with pytest.raises(LeafTypeError, match=r"^state\[0\].is_initial_step: .* is no bool"):
+    with pytest.raises(LeafTypeError, match=r"^state\[0\].is_initial_step: .* is not a bool"):
         tx.update(grads, (first._replace(is_initial_step=flag), *rest))

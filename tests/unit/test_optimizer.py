@@ -226,6 +226,14 @@ def test_explain_counts_bytes_as_they_are_stored(
     assert plan.state_bytes == sum(leaf.nbytes for tree in arrays for leaf in tree.values())
 
 
+def test_explain_counts_codes_and_scales() -> None:
+    params = {"w": np.zeros((40, 32), np.float32), "b": np.zeros(40, np.float32)}
+    plan = gm.explain(gm.quantized_state(gm.adam(0.1), min_size=1000), params)
+    codes, scales, plain = 2 * 1280, 2 * 4 * 1280 // 32, 2 * 4 * 40
+    assert plan.state_bytes == codes + scales + plain
+    assert plan.bytes_per_param == pytest.approx(12 + 2 * plan.state_bytes / 1320)
+
+
 def test_explain_counts_state_of_the_leaves_that_have_it() -> None:
     params = {"w": np.zeros((40, 30), np.float32), "b": np.zeros(400, np.float32)}
     plan = gm.explain(gm.masked(gm.trace(0.9), {"w": False, "b": True}), params)

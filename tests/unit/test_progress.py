@@ -109,7 +109,8 @@ def test_with_what_else_steps_do() -> None:
 
 
 @pytest.mark.usefixtures("small_groups")
-def test_over_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tx", [gm.adam(0.1), gm.quantized_state(gm.adam(0.1), min_size=1)])
+def test_over_files(tmp_path: Path, tx: Any) -> None:
     """Each group is asked for before it is needed, where its arrays lie in files."""
     shape = (64, 64)
     params = {name: np.memmap(tmp_path / name, np.float32, "w+", shape=shape) for name in "abc"}
@@ -118,8 +119,8 @@ def test_over_files(tmp_path: Path) -> None:
     }
     for seed, leaf in enumerate(grads.values()):
         leaf[...] = np.random.default_rng(seed).normal(size=shape)
-    opt = gm.Optimizer(gm.adam(0.1), params, state_dir=tmp_path / "state")
-    other = gm.Optimizer(gm.adam(0.1), {name: np.zeros(shape, np.float32) for name in "abc"})
+    opt = gm.Optimizer(tx, params, state_dir=tmp_path / "state")
+    other = gm.Optimizer(tx, {name: np.zeros(shape, np.float32) for name in "abc"})
     for _ in range(3):
         assert opt.step(grads, progress=lambda *_: None) == other.step(grads)
     assert of(opt) == of(other)

@@ -109,7 +109,7 @@ def test_an_optimizer_follows_it(shape: str) -> None:
         ((1.0, 1, -2, 2), "stable_steps must not be negative"),
         ((1.0, 1, 2, -2), "decay_steps must not be negative"),
         ((1.0, 1, 2, 2, 0.0, 0.0, "cubic"), "decay must be one of linear, cosine"),
-        ((1.0, 1, 2, 2, 0.0, 0.0, "exponential"), "between values above 0"),
+        ((1.0, 1, 2, 2, 0.0, 0.0, "exponential"), "needs positive values"),
         ((math.nan, 1, 2, 2), "peak_value"),
     ],
 )

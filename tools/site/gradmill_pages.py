@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
-from public_names import Name, forgotten, importable, public_names
+from public_names import Name, importable, public_names
 from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sphinx.application import Sphinx
     from sphinx.environment import BuildEnvironment
 
@@ -34,16 +36,36 @@ TITLES = {
     "gradmill.errors": "gradmill.errors: errors that name the leaf",
     "gradmill.jax": "gradmill.jax: steps inside programs of JAX",
 }
-SECTIONS = {
+
+
+def _stands_in(name: Name, module: str) -> bool:
+    return any(path.rpartition(".")[0] == module for path in (name.path, *name.others))
+
+
+def _is_type(name: Name) -> bool:
+    return not inspect.isfunction(name.value)
+
+
+def _is_of_steps(name: Name) -> bool:
+    """Whether it runs, saves or looks at transformations, and is neither one nor of its types."""
+    return name.short in {"Optimizer", "StepReport"} or not (
+        _is_type(name) or _stands_in(name, "gradmill.transforms")
+    )
+
+
+SECTIONS: dict[str, Callable[[Name], bool]] = {
     "Optimizers": lambda name: _stands_in(name, "gradmill.optimizers"),
     "Schedules": lambda name: _stands_in(name, "gradmill.schedules"),
-    "Steps, files and settings": lambda name: _is_of_steps(name),
+    "Steps, files and settings": _is_of_steps,
     "Transformations": lambda name: not _is_type(name),
     "States": lambda name: name.short.endswith("State"),
-    "Types": lambda name: True,
+    "Types": _is_type,
 }
 """In which the names of a large module stand: each in the first one that takes it."""
 LARGE = 60
+
+OTHERS = ("autograd", "flwr", "jax", "ml_dtypes", "numpy", "optax", "sklearn", "thinc", "torch")
+"""Projects that docstrings refer to."""
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -56,7 +78,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def write_pages(app: Sphinx) -> None:
-    """Write ``docs/api`` anew; a page that says what it said keeps its time, and is not read again."""
+    """Write ``docs/api``; a page that says what it said keeps its time, and is not read again."""
     folder = Path(app.srcdir) / "api"
     names = public_names()
     pages = {f"{name.path}.rst": page(name) for name in names}
@@ -89,18 +111,21 @@ def listed(path: str, names: list[Name]) -> str:
     about = (inspect.getdoc(import_module(path)) or "").strip()
     lines = [title, "=" * len(title), "", f".. module:: {path}", "", about, ""]
     rest = sorted(names, key=lambda name: name.short.lower())
-    for section, takes in SECTIONS.items() if len(names) > LARGE else [("", lambda name: True)]:
+    if len(names) <= LARGE:
+        return "\n".join([*lines, *table(rest)])
+    for section, takes in SECTIONS.items():
         taken = [name for name in rest if takes(name)]
         rest = [name for name in rest if name not in taken]
-        if not taken:
-            continue
-        if section:
-            lines += [section, "-" * len(section), ""]
-        lines += [".. list-table::", "   :widths: 35 65", "   :class: names", ""]
-        for name in taken:
-            lines += [f"   * - :py:obj:`~{name.path}`", f"     - {name.summary}"]
-        lines.append("")
+        lines += [section, "-" * len(section), "", *table(taken)] if taken else []
     return "\n".join(lines)
+
+
+def table(names: list[Name]) -> list[str]:
+    """A line for each name."""
+    lines = [".. list-table::", "   :widths: 35 65", "   :class: names", ""]
+    for name in names:
+        lines += [f"   * - :py:obj:`~{name.path}`", f"     - {name.summary}"]
+    return [*lines, ""]
 
 
 def page(name: Name) -> str:
@@ -109,7 +134,9 @@ def page(name: Name) -> str:
     lines += [f"In :doc:`{name.module} <{name.module}.list>`.", ""]
     lines += [f".. currentmodule:: {name.module}", ""]
     if inspect.isfunction(name.value):
-        lines += [f".. autofunction:: {name.path}", ""]
+        # Sphinx does not print a signature that was taken from a class.
+        own = inspect.signature(name.value) if "__signature__" in vars(name.value) else ""
+        lines += [f".. autofunction:: {name.path}{own}", ""]
         lines += _formulas(name)
     elif isinstance(name.value, type):
         lines += [f".. autoclass:: {name.path}", *_members(name.value), ""]
@@ -134,13 +161,15 @@ def resolve(
 ) -> nodes.Element | None:
     """Find a name that is not where the reference says, by its last part.
 
-    Private types in signatures stay plain text; what a docstring refers to has to be there.
+    Private types in signatures stay plain text, and so does what other projects have, where their
+    inventories are not at hand. What a docstring refers to of this one has to be there.
     """
     if node.get("refdomain") != "py":
         return None
     # What a class has is said on its page, without a place of its own.
     is_plain = not isinstance(contnode, nodes.literal) or node["reftype"] == "attr"
     target = node["reftarget"].removeprefix("gm.")
+    is_plain = is_plain or target.partition(".")[0] in OTHERS
     known = _known()
     path = known.get(target) or known.get(target.rpartition(".")[2])
     if path is None:
@@ -154,8 +183,6 @@ def resolve(
 
 def every_name_has_its_page(app: Sphinx, env: BuildEnvironment) -> None:
     """Warn of those that have none, which ends a strict build."""
-    for path in forgotten():
-        log.warning("%s is public, and tools/site/public_names.py does not list it", path)
     objects = env.get_domain("py").objects  # type: ignore[attr-defined]  # of Python's domain
     for name in public_names():
         if name.path not in objects:
@@ -187,7 +214,7 @@ def _members(value: type) -> list[str]:
         name
         for base in ours
         for name, member in vars(base).items()
-        if not name.startswith("_") and _is_ours(member) and inspect.getdoc(member)
+        if not name.startswith("_") and _is_ours(member) and member.__doc__
     )
     if not members:
         return ["   :no-members:"]
@@ -219,21 +246,6 @@ def _formula(documentation: str) -> str:
     """The first formula of a docstring."""
     found = re.search(r"^\.\. math::.*?(?=^\S)", documentation + "\nend", re.DOTALL | re.MULTILINE)
     return found.group().rstrip() if found else ""
-
-
-def _stands_in(name: Name, module: str) -> bool:
-    return any(path.rpartition(".")[0] == module for path in (name.path, *name.others))
-
-
-def _is_type(name: Name) -> bool:
-    return not inspect.isfunction(name.value)
-
-
-def _is_of_steps(name: Name) -> bool:
-    """Whether it is neither a transformation nor one's state, but what runs, saves or looks at one."""
-    return name.short in {"Optimizer", "StepReport"} or not (
-        _is_type(name) or _stands_in(name, "gradmill.transforms")
-    )
 
 
 def _printed(value: Any) -> str:

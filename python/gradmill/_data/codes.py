@@ -87,7 +87,7 @@ def encoded(array: Any, coding: Coding) -> Quantized:
         exact = floats(largest) * xp.float32(np.float32(1.0) / np.float32(_MOST[coding]))
         rounded = floats((words(exact) + xp.uint32(64)) & xp.uint32(~_DROPPED & 0xFFFF_FFFF))
         scale = xp.where(rounded < _LEAST_SCALE, xp.float32(0), rounded)
-        factor = xp.where(scale == 0, xp.float32(0), xp.float32(1) / scale)
+        factor = xp.float32(1) / xp.where(scale == 0, xp.float32(1), scale)
         is_finite = largest < xp.uint32(_INFINITE)
         scaled = groups * factor[:, None]
         if coding == "signed":

@@ -72,7 +72,7 @@ def is_traced(value: object) -> bool:
 
 
 TRACED = (
-    "is traced by JAX, and this runs on NumPy arrays; inside of jit, grad and vmap, use"
+    "is traced by JAX, but this function runs on NumPy arrays; inside jit, grad and vmap use"
     " gradmill.jax.to_optax(tx) and optax's functions"
 )
 """What is wrong with such a value where the host computes."""

@@ -1,4 +1,4 @@
-"""A step between its halves: what its first parts have added up, and which parts are to come."""
+"""A step between its halves: the sums so far, and the parts still to come."""
 
 from __future__ import annotations
 
@@ -47,23 +47,27 @@ class HalfStep:
         off: The ops that do not run, as bits.
         counts: Whether the core counts steps.
         absent: The leaves that have no gradient.
-        known: What the first ops over the tree have added up.
         after: Makes the new states.
         steps: How many steps were taken before.
         given: The gradients, by leaf, as long as they are not applied.
         written: The leaves that are done with.
+        left: The leaves that are to come.
         has_drawn: Whether random numbers were drawn for some leaves, by their order among all.
     """
 
-    def __init__(self, runs: InPlaceRuns, plan: Plan, steps: int, *, rounds: bool) -> None:
+    def __init__(
+        self, runs: InPlaceRuns, plan: Plan, steps: int, due: Iterable[int], *, rounds: bool
+    ) -> None:
         self.scalars, self.off, self.after = plan
         self.counts = plan.after is None
         self.absent: list[int] = []
-        self.known: list[list[float]] = []
         self.steps = steps
         self.given: dict[int, Any] = {}
         self.written: set[int] = set()
-        self._sums: dict[int, list[float]] = {}
+        self.left = set(due)
+        # What the first ops over the tree have added up, and the next one of each leaf. An
+        # interrupt finds both, or neither, one step on.
+        self._round: tuple[list[list[float]], dict[int, list[float]]] = [], {}
         self.has_drawn = False
         draws = [op.draws for op in runs.tail.own_ops]
         gathers = [at for at, op in enumerate(runs.tail.own_ops) if op.finds in OVER_THE_TREE]
@@ -76,12 +80,17 @@ class HalfStep:
         """Whether some op has to know all gradients before any is applied."""
         return self._gathers > 0
 
+    @property
+    def known(self) -> list[list[float]]:
+        """What the first ops over the tree have added up."""
+        return self._round[0]
+
     def measure(self, bound: _core.InPlace, part: dict[int, Any]) -> None:
         """Look at gradients, and add up what the first op over the tree asks for."""
         present = _present(part)
         with self._taking(part):
             sums = _core.half_sums(bound, present, self, [], scoped.get())
-        self._sums.update(zip([at for at, _ in present], sums, strict=False))
+            self._round[1].update(zip([at for at, _ in present], sums, strict=False))
         self.has_drawn |= self._draws_first and bool(present)
 
     @contextmanager
@@ -99,25 +108,35 @@ class HalfStep:
 
     def settle(self, bound: _core.InPlace, total: Total) -> None:
         """Find what all ops over the tree have to know, now that each gradient is there."""
-        if len(self.known) == self._gathers:
-            return
-        present = _present(self.given)
-        order = [at for at, _ in present]
         while len(self.known) < self._gathers:
-            rows = [self._sums[at] for at in order]
-            asked = HalfSums(self, [*self.known, total(order, rows)])
-            sums = _core.half_sums(bound, present, asked, rows, scoped.get())
-            self._sums = dict(zip(order, sums, strict=False))
-            self.known = asked.known
+            present = _present(self.given)
+            order = [at for at, _ in present]
+            known, sums = self._round
+            rows = [sums[at] for at in order]
+            asked = HalfSums(self, [*known, total(order, rows)])
+            own: list[list[float]] = []
+            if len(asked.known) < self._gathers:
+                own = _core.half_sums(bound, present, asked, rows, scoped.get())
+            self._round = asked.known, dict(zip(order, own, strict=False))
 
     def apply(self, bound: _core.InPlace, part: dict[int, Any]) -> None:
         """Write the parameters and the state of some leaves."""
         present = _present(part)
-        with self._taking(part):
-            _core.half_apply(bound, present, self, scoped.get())
-        self.written |= part.keys()
-        self.given |= dict.fromkeys(part)
+        try:
+            with self._taking(part):
+                _core.half_apply(bound, present, self, scoped.get())
+            self._done(part)
+        except BaseException:
+            # An interrupt may have arrived between the two.
+            self._done(dict.fromkeys(_core.half_written(bound)))
+            raise
         self.has_drawn |= self._draws and bool(present)
+
+    def _done(self, leaves: dict[int, Any]) -> None:
+        """Let go of leaves that are written."""
+        self.given |= dict.fromkeys(leaves)
+        self.written |= leaves.keys()
+        self.left -= leaves.keys()
 
 
 class HalfSums:
@@ -142,7 +161,7 @@ def out_of_reach(runs: InPlaceRuns) -> str | None:
         if link.op is not None and not link.op.is_native:
             return f"{link.op} runs by its formula, on whole trees"
         if link.control is not None and link.control.needs_updates:
-            return f"the state at {link.path} looks at all gradients in Python"
+            return f"the member whose state is {link.path} looks at all gradients in Python"
         if link.finds in OVER_THE_TREE and first_with_state is not None:
             return (
                 f"{link.op} has to know all that leaves {first_with_state.op}, the state of which"

@@ -57,7 +57,7 @@ class InHalves(Binding[P]):
             TreeError: ``params`` has no such part, or a leaf of it was here before.
             LeafValueError: A gradient has the wrong shape, or shares memory with parameters or
                 state.
-            LeafTypeError: A gradient is no array of floats.
+            LeafTypeError: A gradient is not an array of floats.
             ValueError: Part of the chain has to have the whole tree at hand: one that is written in
                 Python, a tree formula, or a norm behind an op with state. The message names it.
             RuntimeError: A step was taken since the first part was here.
@@ -126,11 +126,15 @@ class InHalves(Binding[P]):
             if step.needs_all:
                 self._check_there(step.given)
             self._check_numbered(step, part)
-            with self._faults_of(part):
-                step.settle(self._bound, self._total)
-                step.apply(self._bound, part)
-            self._half = step
-            return self._end(step) if missing(self._due, step.written) is None else None
+            before, self._half = self._half, step
+            try:
+                with self._faults_of(part):
+                    step.settle(self._bound, self._total)
+                    step.apply(self._bound, part)
+            except BaseException:
+                self._half = step if step.written else before
+                raise
+            return None if step.left else self._end(step)
 
     def abort(self) -> None:
         """Forget what was measured: parameters and state are as they were.
@@ -196,7 +200,7 @@ class InHalves(Binding[P]):
         states, (steps, _) = self._states(), self._bound.last()
         if self._is_simple:
             plan = Plan(_core.half_plan(self._bound), 0, None)
-            return HalfStep(self._runs, plan, steps, rounds=self._rounding is not None)
+            return self._with(plan, steps)
         tail, select = self._runs.tail, self._select
         leaves = list(select.leaves)
         frame = Frame(self._structure, Match(leaves, self._treespec), leaves)
@@ -209,7 +213,12 @@ class InHalves(Binding[P]):
             return new_states(found[2])
 
         plan = Plan(scalars, off, after)
-        return HalfStep(self._runs, plan, steps, rounds=self._rounding is not None)
+        return self._with(plan, steps)
+
+    def _with(self, plan: Plan, steps: int) -> HalfStep:
+        """A step with these numbers."""
+        rounds = self._rounding is not None
+        return HalfStep(self._runs, plan, steps, self._due, rounds=rounds)
 
     def _part(self, grads: PyTree, at: Any) -> dict[int, Any]:
         """The gradients of a part, by the leaves that steps write."""

@@ -1,10 +1,11 @@
-"""Steps that tell how far they are, between groups of leaves."""
+"""Steps that report their progress between groups of leaves."""
 
 from __future__ import annotations
 
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any
 
+from gradmill._data.trees import flatten
 from gradmill._data.types import P
 from gradmill._optimizer._half_step import missing, out_of_reach
 from gradmill._optimizer._halves import InHalves
@@ -93,5 +94,6 @@ class InGroups(InHalves[P]):
         frame = Frame(self._structure, Match(leaves, self._treespec), leaves)
         slots = tail.slot_matches(self._states()[self._runs.at :], frame)
         rows = [self._leaves, leaves, updates, *(slot.leaves for slot in slots)]
-        found = {at: [range_of(row[at]) for row in rows] for at in self._due}
+        arrays = {at: flatten([row[at] for row in rows])[0] for at in self._due}
+        found = {at: map(range_of, own) for at, own in arrays.items()}
         return {at: [one for one in own if one is not None] for at, own in found.items()}

@@ -1,4 +1,4 @@
-"""The one door to updates in place."""
+"""The optimizer: a transformation bound to parameters that it updates in place."""
 
 from __future__ import annotations
 
@@ -154,16 +154,16 @@ class Optimizer(InGroups[P]):
                 parameter and that parameter's state as they are.
             params: The parameters, if they may be in other arrays than in the last step; see
                 :meth:`rebind`. None for the arrays that are bound.
-            zero_grads: Whether to set the gradient arrays to zero: chunk by chunk, as the step
-                reads them, or behind the step where that reads a copy (byte-swapped arrays,
-                subclasses) or a member of the chain in Python takes it.
+            zero_grads: Whether to set the gradient arrays to zero: chunk by chunk as the step reads
+                them, or after the step if it reads a copy (byte-swapped arrays, subclasses) or a
+                chain member in Python takes them.
             report: What to report besides what is free: "update_norm", "param_norm", "update_ratio"
                 (both norms), "learning_rate". Norms are summed while parameters are written,
                 without another read of memory.
-            progress: Called with how many parameters are written and how many there are, between
-                groups of leaves of a few million parameters. A single leaf is not cut, and a chain
-                that runs partly in NumPy or Python is done at once. Everything is validated before
-                the first call. What it raises is raised once the step is complete.
+            progress: Called with the number of parameters written and their total, between groups
+                of leaves of a few million parameters. A single leaf is not split, and a chain that
+                runs partly in NumPy or Python is done at once. Everything is validated before the
+                first call. If it raises, the exception is raised once the step is complete.
             **extra_args: Passed to the members of the chain that take extra arguments.
 
         Returns:
@@ -178,7 +178,7 @@ class Optimizer(InGroups[P]):
             LeafValueError, TreeError: ``params`` or ``master`` holds arrays other than the ones
                 that steps write to.
             RuntimeError: Another thread is inside a step of this optimizer.
-            ValueError: ``progress`` comes with ``report``.
+            ValueError: ``progress`` and ``report`` are both given.
 
         Example:
             >>> import numpy as np
@@ -213,7 +213,7 @@ class Optimizer(InGroups[P]):
         same chain and the parameters as they were. Steps write into files as into memory, and the
         system brings that to the disk when it likes: what a run leaves behind that was killed
         behind its last flush may be half a step, and is refused. For something to go back to, copy
-        the files between a flush and the next step, or use :func:`gradmill.save`.
+        the files with their times between a flush and the next step, or use :func:`gradmill.save`.
 
         Raises:
             OSError: The system could not write.

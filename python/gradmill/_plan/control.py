@@ -76,7 +76,7 @@ def count_of(state: Any, field: str = "count") -> int:
     try:
         count = operator.index(value)
     except TypeError:
-        problem = TRACED if is_traced(value) else f"{value!r:.60} is no integer"
+        problem = TRACED if is_traced(value) else f"{value!r:.60} is not an integer"
         raise FieldError(field, problem, LeafTypeError) from None
     if count < 0:
         raise FieldError(field, f"{count} is negative", LeafValueError)

@@ -13,7 +13,6 @@ from gradmill._data.trees import (
     Structure,
     Treespec,
     flatten,
-    leaf_path,
 )
 from gradmill._plan.align import Difference, align, align_part, node_at, words
 from gradmill.errors import TreeError
@@ -119,14 +118,13 @@ def part_leaves(
         if -1 not in found:
             return dict(zip(found, mine, strict=True))
     node = node_at(spec, keys)
+    way = name + "".join(f"[{key!r:.60}]" for key in keys)
     if node is None:
-        way = "".join(f"[{key!r:.60}]" for key in keys)
-        raise TreeError(f"{name}{way}: {other} has nothing there")
+        raise TreeError(f"{way}: {other} has nothing there")
     its, start = node
     pairs = align_part(own, its)
     if isinstance(pairs, Difference):
-        below = leaf_path(spec, start, name) if its.is_leaf() and keys else name
-        raise TreeError(words(pairs, below, other, mine, partial=True))
+        raise TreeError(words(pairs, way, other, mine, partial=True))
     return {start + theirs: mine[ours] for ours, theirs in pairs}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from gradmill import _core
 from gradmill._data.arrays import as_native, is_float
+from gradmill._data.codes import is_quantized
 from gradmill._data.trees import Structure, flatten, leaf_path
 from gradmill._plan.layout import layout_of
 from gradmill._plan.masks import Selection
@@ -74,7 +75,7 @@ def explain(tx: TransformationLike, params: PyTree, *, master: bool = False) -> 
     copies = masters_of(master, leaves, treespec)
     pairs = zip(leaves, copies, strict=True)
     state = tx.init(treespec.unflatten([x if copy is None else copy for x, copy in pairs]))
-    kept = [leaf for leaf in (*flatten(state)[0], *copies) if isinstance(leaf, np.ndarray)]
+    kept = (*flatten(state, is_quantized)[0], *copies)
     sizes = _sizes(
         arrays, copies, dict(zip(map(id, links), layout_of(tx).parts(state), strict=True))
     )
@@ -93,7 +94,7 @@ def explain(tx: TransformationLike, params: PyTree, *, master: bool = False) -> 
     return Explanation(
         leaves=len(arrays),
         parameters=sum(array.size for array in arrays),
-        state_bytes=sum(array.nbytes for array in kept if is_float(array.dtype)),
+        state_bytes=sum(map(_bytes_of, kept)),
         passes=tuple(passes),
         warnings=tuple(_warnings((*head, tail), select, passed)),
     )
@@ -119,12 +120,20 @@ class _Sizes(NamedTuple):
         slots: dict[str, list[float]] = {}
         for link in {id(link): link for link in links}.values():
             for slot in () if link.spec is None else link.spec.slots:
-                leaves = flatten(getattr(self.states[id(link)], slot.name))[0]
-                own = sum(leaf.nbytes for leaf in leaves if isinstance(leaf, np.ndarray))
+                leaves = flatten(getattr(self.states[id(link)], slot.name), is_quantized)[0]
+                own = sum(map(_bytes_of, leaves))
                 slots.setdefault(slot.name, []).append(own / self.parameters)
         each = self.arrays | {name: sum(own) / len(own) for name, own in slots.items()}
         moved = sum(each[name] for name in (*reads, *writes))
         return moved + self.rounded * writes.count("params")
+
+
+def _bytes_of(leaf: Any) -> int:
+    """The bytes of an array of a state; counts and keys are none to speak of."""
+    if is_quantized(leaf):
+        return int(leaf.codes.nbytes + leaf.scale.nbytes)
+    is_counted = isinstance(leaf, np.ndarray) and is_float(leaf.dtype)
+    return leaf.nbytes if is_counted else 0
 
 
 def _sizes(arrays: list[Any], copies: list[Any], states: Mapping[int, PyTree]) -> _Sizes:

@@ -1,4 +1,4 @@
-"""What one does with updates: add them to parameters, or measure them."""
+"""What to do with updates: add them to parameters, or measure them."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _without_zeros(params: Sequence[Any], updates: Sequence[Any], treespec: Tree
         except TypeError as error:
             if not _is_zero(update):
                 path = leaf_path(treespec, at, "params")
-                problem = f"{error}, as its update is not zero{hint_for(param)}"
+                problem = f"{error}, and its update is not zero{hint_for(param)}"
                 raise LeafTypeError(f"{path}: {problem}") from None
             nonzero.append(None)
     return nonzero

@@ -228,7 +228,7 @@ def scale_by_apollo_mini(
         A transformation with state :class:`ScaleByApolloMiniState`. It runs on NumPy.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
         LeafValueError: A leaf is no matrix, and nothing says how it is made up.
         TreeError: ``weight_dimension_numbers`` has another structure.
@@ -312,7 +312,7 @@ def apollo_mini(
         NumPy, the second natively.
 
     Raises:
-        TypeError: An argument is of the wrong kind.
+        TypeError: An argument has the wrong type.
         ValueError: A number is out of bounds or NaN.
         LeafValueError: A leaf cannot be seen as matrices.
         TreeError: ``weight_dimension_numbers`` has another structure.

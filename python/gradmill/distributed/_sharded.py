@@ -1,4 +1,4 @@
-"""A chain whose state is spread over processes."""
+"""An optimizer whose state is spread over processes."""
 
 from __future__ import annotations
 
@@ -41,52 +41,53 @@ class _ElsewhereError(RuntimeError):
 
 
 class Sharded:
-    r"""A transformation bound to parameters that several processes hold, and state that they share.
+    r"""An optimizer for several processes, which hold the same parameters and share the state.
 
-    Each process has all parameters, computes gradients of its own, and keeps the state of one shard
-    of them alone: a step adds up the gradients of all, each process steps its shard, and the new
-    parameters go to all others. So of :math:`R` processes each keeps :math:`1/R` of the state, as
-    ZeRO-1 has it. What a chain has to know of all gradients together, such as a global norm, is
-    added up leaf by leaf and exact.
+    Each process has all parameters, computes its own gradients, and keeps the state of one shard
+    only. A step sums the gradients of all processes, each process steps its shard, and the new
+    parameters go to all others. So each of :math:`R` processes keeps :math:`1/R` of the state, as
+    in ZeRO-1. What a chain measures over all gradients, such as a global norm, is summed leaf by
+    leaf and is exact.
 
-    After a step all processes hold the same bits. With the same sums of gradients these are the
-    bits of an :class:`~gradmill.Optimizer` of a single process, however many there are; in which
-    order gradients are added up is for the engine to say.
+    After a step all processes hold the same bits. For the same sums of gradients, these are the
+    bits of a single process's :class:`~gradmill.Optimizer`, however many processes there are. The
+    order in which gradients are summed is up to the engine.
 
-    The elements are shared out in the order of leaves, those of each dtype for themselves. Leaves
-    are cut at multiples of 131,072 elements, which is where sums are cut as well; where an op has
-    to know of a leaf as a whole, as LAMB has, they are not cut. Masks and labels see the whole
-    leaves. Gradients of half precision are added up in float32.
+    Elements are divided in the order of leaves, separately for each dtype. Leaves are cut at
+    multiples of 131,072 elements, where sums are cut too; a leaf that an op needs as a whole, as
+    LAMB does, is not cut. Masks and labels see whole leaves. 16-bit gradients are summed in
+    float32.
 
-    Where a process raises inside of a step, all do, and nothing is written. A process that is
-    killed is for the engine to notice: ``mpirun`` ends the others, gloo raises in them.
+    If one process raises inside a step, all do, and nothing is written. The engine has to notice a
+    process that is killed: ``mpirun`` ends the others, gloo raises in them.
 
     Args:
-        tx: The transformation. What :meth:`~gradmill.Optimizer.measure` cannot reach, and what
-            draws random numbers, is refused by name.
+        tx: The transformation. It must not draw random numbers, nor contain anything that
+            :meth:`~gradmill.Optimizer.measure` cannot reach; both are refused by name.
         params: A tree of float arrays in C order, the same in all processes, which steps overwrite.
         comm: A communicator of mpi4py, a process group of torch.distributed, or an :class:`Engine`.
-        average: Whether gradients are averaged over processes, or added up.
-        check_every: Before each so many-th step, compare a digest of the parameters over all
-            processes; 0 for never. They are compared at the start in any case.
-        master: As for :class:`~gradmill.Optimizer`: whether to keep float32 copies of parameters of
-            half precision; these are shared as well.
+        average: Whether to average gradients over processes rather than sum them.
+        check_every: How often to compare a digest of the parameters over all processes, in steps; 0
+            for never. They are compared at the start in any case.
+        master: Whether to keep float32 copies of 16-bit parameters, as for
+            :class:`~gradmill.Optimizer`; these are sharded too.
 
     Attributes:
-        params: The tree that was passed in.
-        shard: The optimizer of this process's pieces, by their numbers.
+        params: The tree that you passed in.
+        shard: The optimizer of this process's pieces, by number.
 
     Raises:
         ValueError: The chain cannot be sharded.
-        LeafTypeError: A parameter is no array of floats.
+        LeafTypeError: A parameter is not an array of floats.
         LeafValueError: A parameter is not in C order, or read-only.
-        RuntimeError: Another process raised, or has other parameters; the message names the first.
+        RuntimeError: Another process raised, or has different parameters; the message names the
+            first one.
 
     Example:
         >>> import numpy as np
         >>> import gradmill as gm
         >>> from gradmill.distributed import Sharded
-        >>> class Alone:  # in the place of mpi4py.MPI.COMM_WORLD
+        >>> class Alone:  # in place of mpi4py.MPI.COMM_WORLD
         ...     rank, size = 0, 1
         ...
         ...     def sum_scatter(self, rows, out):
@@ -178,7 +179,7 @@ class Sharded:
         return self.shard._bound.last()[0]
 
     def step(self, grads: PyTree, **extra_args: Any) -> StepReport:
-        """Add up the gradients of all processes, and update parameters and state.
+        """Sum the gradients of all processes, and update parameters and state.
 
         All processes call it, with gradients of the same structure.
 
@@ -193,7 +194,7 @@ class Sharded:
         Raises:
             TreeError: ``grads`` has another structure than ``params``.
             LeafValueError: A gradient has the wrong shape.
-            LeafTypeError: A gradient is no array of floats.
+            LeafTypeError: A gradient is not an array of floats.
             RuntimeError: Another process raised; the message has its number and what it says. Or
                 parameters differ, and the message names the first process that has others than
                 the first one.
@@ -240,13 +241,13 @@ class Sharded:
             raise RuntimeError(f"rank {others[0]} has other parameters than rank 0")
 
     def save(self, directory: str | os.PathLike[str]) -> None:
-        """Write a checkpoint: a file for each process's shard, and an index.
+        """Save a checkpoint: a file for each process's shard, and an index.
 
-        All processes call it, with a directory that all see. The index is written last, so that one
-        who is killed leaves the last checkpoint as it was.
+        All processes call it, with a directory that all of them see. The index is written last, so
+        a process that is killed leaves the last checkpoint as it was.
 
         Args:
-            directory: The directory, which is made if it is not there.
+            directory: The directory, which is created if it does not exist.
 
         Raises:
             OSError: A file cannot be written.
@@ -259,15 +260,15 @@ class Sharded:
             finish()
 
     def load(self, directory: str | os.PathLike[str]) -> None:
-        """Go on from a checkpoint, which any number of processes has written.
+        """Continue from a checkpoint, written by any number of processes.
 
-        All processes call it. Each reads what its shard consists of.
+        All processes call it. Each reads what its shard needs.
 
         Args:
             directory: The directory.
 
         Raises:
-            CheckpointError: It holds no checkpoint, or one of other parameters.
+            CheckpointError: It holds no checkpoint, or one for other parameters.
             OSError: A file cannot be read.
             RuntimeError: Another process raised.
         """
@@ -314,7 +315,7 @@ class Sharded:
             yield start, min(start + width, arena.length)
 
     def _reduce(self, arena: Arena, flat: list[Array], sums: Array) -> None:
-        """Add up the gradients of all processes: this one's shard of them."""
+        """Sum the gradients of all processes, and update parameters and state."""
         size = self._engine.size
         for window in self._windows(arena):
             start, stop = window

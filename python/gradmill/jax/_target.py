@@ -1,4 +1,4 @@
-"""The custom call by which XLA runs kernels of gradmill, made known to JAX when first needed."""
+"""The custom call through which XLA runs gradmill's kernels, registered when first needed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def target_ready() -> bool:
         problem = f"{type(error).__name__}: {error}"
     if problem is not None:
         warnings.warn(
-            f"gradmill.jax.step runs as operations of JAX, not as one kernel: {problem}",
+            f"gradmill.jax.step runs as JAX operations, not as one kernel: {problem}",
             RuntimeWarning,
             stacklevel=3,
         )

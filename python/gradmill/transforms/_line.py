@@ -95,8 +95,8 @@ def checked_value(name: str, what: str, value: Any) -> float:
 
 
 ON_THE_HOST = (
-    "calls functions until what they return fits, on the host, and no program of JAX can hold that;"
-    " call update outside of jit, or use the line search of optax"
+    "calls your function on the host until it finds a step, which no JAX program can do; call"
+    " update outside jit, or use optax's line search"
 )
 """What is wrong with values that are traced."""
 

@@ -53,7 +53,7 @@ class _Optimistic(Control):
         is_first = state.is_initial_step
         if context.xp is HOST:
             if is_traced(is_first) or not is_bool(is_first):
-                problem = TRACED if is_traced(is_first) else f"{is_first!r:.60} is no bool"
+                problem = TRACED if is_traced(is_first) else f"{is_first!r:.60} is not a bool"
                 raise FieldError("is_initial_step", problem, LeafTypeError)
             is_first = bool(is_first)
         return Plan((self.alpha, self.beta, is_first))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradmill._data.checks import is_integer
+from gradmill._data.checks import is_integer, number_of
 from gradmill._data.codes import decoded, is_quantized, stored_as
 from gradmill._data.recorded import recorded
 from gradmill._data.trees import flatten
@@ -63,7 +63,7 @@ def quantized_state(
     """
     if not is_integer(min_size):
         raise TypeError(f"quantized_state: min_size must be an integer, got {min_size!r:.80}")
-    masks = (partial(_is_long, int(min_size)),)
+    masks = (partial(_is_long, int(number_of(min_size))),)
     return native_with_extra(Coded(inner, masks if mask is None else (mask, *masks)))
 
 

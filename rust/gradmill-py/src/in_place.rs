@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use smallvec::SmallVec;
 
+use self::halves::Parts;
 use crate::bound_leaf::{Arrays, BoundLeaf, spend};
 use crate::buffers::{Counter, Writable};
 use crate::compute::compute;
@@ -44,8 +45,8 @@ pub struct InPlace {
     pub workspace: Workspace,
     /// The positions of the updates that the last step zeroed.
     spent: Vec<usize>,
-    /// What a step found that is applied part by part, as far as it has come.
-    parts: Option<Outcome>,
+    /// A step that is applied part by part, as far as it has come.
+    parts: Option<Parts>,
     /// Whether a step broke off in the middle, which takes a bug, or has not come to its end.
     pub is_torn: bool,
     /// The arrays of hyperparameters that steps have made.

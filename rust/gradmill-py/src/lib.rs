@@ -39,7 +39,9 @@ mod _core {
     #[pymodule_export]
     use crate::in_place::InPlace;
     #[pymodule_export]
-    use crate::in_place::halves::{half_apply, half_end, half_plan, half_sums, half_total};
+    use crate::in_place::halves::{
+        half_apply, half_end, half_plan, half_sums, half_total, half_written,
+    };
     #[pymodule_export]
     use crate::limit::touch;
     #[pymodule_export]

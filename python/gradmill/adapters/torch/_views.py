@@ -59,7 +59,7 @@ def check(tensor: torch.Tensor, what: str) -> None:
         name = str(tensor.layout).removeprefix("torch.")
         problem = f"is sparse ({name}), expected a dense tensor; nn.Embedding has sparse=False"
     elif tensor.is_complex():
-        problem = f"is complex ({tensor.dtype}), expected floats; torch.view_as_real gives such"
+        problem = f"is complex ({tensor.dtype}), expected floats; see torch.view_as_real"
     elif tensor.dtype not in FLOATS:
         problem = f"is of {tensor.dtype}, expected float16, bfloat16, float32 or float64"
     if problem is not None:

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::fused::PatternVisitor;
 use super::loops::SLOTS;
 use crate::data::{Coded, CodesMut};
-use crate::number::codes::{Coding, GROUP, is_finite, size};
+use crate::number::codes::{Coding, GROUP, is_finite, scale, size};
 use crate::number::element::Element;
 use crate::number::float::Float;
 use crate::ops::{Beside, Frequency, Op, Visitor};
@@ -59,6 +59,17 @@ const NUMBERS: usize = PAIR * GROUP;
 type Part = [[u8; GROUP]; PAIR];
 /// Their scales.
 type Scales = [f32; PAIR];
+
+/// Scales are made in rows of so many, since divisions of one number at a time take as long as those of a vector.
+const LANES: usize = 4;
+const ROWS: usize = SLOTS * PAIR / LANES;
+
+/// Where in these rows the scale of a group is.
+#[inline(always)]
+const fn place_of(slot: usize, group: usize) -> (usize, usize) {
+    let at = slot * PAIR + group;
+    (at / LANES, at % LANES)
+}
 
 /// Does the same for each slot there is, with its position as a constant.
 macro_rules! each_slot {
@@ -153,20 +164,31 @@ fn step<O: Op<f32, N>, U: Element, P: Element, const N: usize>(
             }
         }
     }
-    let (mut new_scales, mut factors) = ([Scales::default(); N], [Scales::default(); N]);
-    each_slot!(N, SLOT => {
-        for group in 0..PAIR {
-            let (scale, factor) = const { coding::<O, N>(SLOT) }.scale(largest[SLOT][group]);
-            (new_scales[SLOT][group], factors[SLOT][group]) = (scale, factor);
+    let (mut new_scales, mut factors) = ([[0.0; LANES]; ROWS], [[0.0; LANES]; ROWS]);
+    let (mut sizes, mut shares) = ([[0; LANES]; ROWS], [[0.0; LANES]; ROWS]);
+    for (slot, largest) in largest.iter().enumerate() {
+        for (group, &size) in largest.iter().enumerate() {
+            let (row, lane) = place_of(slot, group);
+            (sizes[row][lane], shares[row][lane]) = (size, coding::<O, N>(slot).share());
         }
-    });
+    }
+    for row in 0..(N * PAIR).div_ceil(LANES) {
+        for lane in 0..LANES {
+            (new_scales[row][lane], factors[row][lane]) =
+                scale(sizes[row][lane], shares[row][lane]);
+        }
+    }
     each_slot!(N, SLOT => {
         let values = state[SLOT].as_flattened();
         for (place, code) in slots[SLOT].0.as_flattened_mut().iter_mut().enumerate() {
-            let factor = factors[SLOT][place / GROUP];
+            let (row, lane) = place_of(SLOT, place / GROUP);
+            let factor = factors[row][lane];
             *code = const { coding::<O, N>(SLOT) }.encode(values[place], factor);
         }
-        *slots[SLOT].1 = new_scales[SLOT];
+        for (group, scale) in slots[SLOT].1.iter_mut().enumerate() {
+            let (row, lane) = place_of(SLOT, group);
+            *scale = new_scales[row][lane];
+        }
     });
     if !largest.as_flattened().iter().all(|&largest| is_finite(largest)) {
         for (slot, largest) in slots.into_iter().zip(largest) {

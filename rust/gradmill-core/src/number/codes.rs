@@ -47,15 +47,10 @@ impl Coding {
         }
     }
 
-    /// The scale of a group whose largest number has this [`size`], and the factor by which its codes are made. One number
-    /// that is not finite makes all of its group NaN.
+    /// What the largest number of a group is multiplied by to give its scale, before that is rounded.
     #[inline(always)]
-    pub fn scale(self, largest: u32) -> (f32, f32) {
-        let exact = f32::from_bits(largest) * (1.0 / MOST[self as usize]);
-        let rounded = f32::from_bits((exact.to_bits() + DROPPED.div_ceil(2)) & !DROPPED);
-        let scale = if rounded < LEAST_SCALE { 0.0 } else { rounded };
-        let factor = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-        (if is_finite(largest) { scale } else { f32::NAN }, factor)
+    pub const fn share(self) -> f32 {
+        1.0 / MOST[self as usize]
     }
 
     /// The code of a number that is finite and no larger than the largest of its group.
@@ -68,6 +63,18 @@ impl Coding {
         };
         code as u8
     }
+}
+
+/// The scale of a group whose largest number has this [`size`], with what its coding has as [`Coding::share`], and the factor
+/// by which its codes are made. One number that is not finite makes all of its group NaN.
+#[inline(always)]
+pub fn scale(largest: u32, share: f32) -> (f32, f32) {
+    let exact = f32::from_bits(largest) * share;
+    let rounded = f32::from_bits((exact.to_bits() + DROPPED.div_ceil(2)) & !DROPPED);
+    let scale = if rounded < LEAST_SCALE { 0.0 } else { rounded };
+    // What is divided by one is too small to have another code than zero.
+    let factor = 1.0 / if scale == 0.0 { 1.0 } else { scale };
+    (if is_finite(largest) { scale } else { f32::NAN }, factor)
 }
 
 /// The size of a number as an integer that is larger where the number is; that of what is not finite is the largest.
@@ -86,7 +93,7 @@ pub fn is_finite(size: u32) -> bool {
 #[inline(always)]
 pub fn encode_group(coding: Coding, values: &[f32], codes: &mut [u8]) -> f32 {
     let largest = values.iter().fold(0, |largest, &value| size(value).max(largest));
-    let (scale, factor) = coding.scale(largest);
+    let (scale, factor) = scale(largest, coding.share());
     for (code, &value) in codes.iter_mut().zip(values) {
         *code = coding.encode(value, factor);
     }

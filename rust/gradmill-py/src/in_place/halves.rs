@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use gradmill_core::number::rng;
-use gradmill_core::{Row, Squares, Step, gathered, run_rows};
+use gradmill_core::{Outcome, Row, Squares, Step, gathered, run_rows};
 use pyo3::prelude::*;
 
 use super::{InPlace, Report, exclusive};
@@ -28,6 +28,15 @@ pub struct Half {
     absent: Vec<usize>,
     /// What the first ops over the tree have added up.
     known: Vec<Sums>,
+}
+
+/// What is applied of a step.
+#[derive(Default)]
+pub struct Parts {
+    /// What it found.
+    outcome: Outcome,
+    /// The leaves that are written.
+    written: Vec<usize>,
 }
 
 /// Updates of some leaves, each with the position of its own.
@@ -131,8 +140,10 @@ pub fn half_apply(
             };
             run_rows(core, &mut leaves[group.clone()], step, &config, workspace)?;
             has_begun = true;
-            let found = workspace.outcome.clone();
-            parts.get_or_insert_default().join(found, group.start, leaves.len());
+            let parts = parts.get_or_insert_default();
+            parts.outcome.join(workspace.outcome.clone(), group.start, leaves.len());
+            let active = leaves[group].iter().filter(|leaf| leaf.is_active());
+            parts.written.extend(active.map(|leaf| leaf.index));
         }
         Ok(())
     });
@@ -146,6 +157,13 @@ pub fn half_apply(
     done?.map_err(|error| core_error(&error))
 }
 
+/// The leaves that are written of a step that has not come to its end.
+#[pyfunction]
+pub fn half_written(bound: &Bound<'_, InPlace>) -> PyResult<Vec<usize>> {
+    let parts = &exclusive(bound)?.parts;
+    Ok(parts.as_ref().map_or_else(Vec::new, |parts| parts.written.clone()))
+}
+
 /// Counts a step of which all parts are written.
 #[pyfunction]
 pub fn half_end(bound: &Bound<'_, InPlace>, counts: bool) -> PyResult<Report> {
@@ -153,7 +171,7 @@ pub fn half_end(bound: &Bound<'_, InPlace>, counts: bool) -> PyResult<Report> {
     if counts {
         this.count_on(bound.py())?;
     }
-    this.workspace.outcome = this.parts.take().unwrap_or_default();
+    this.workspace.outcome = this.parts.take().unwrap_or_default().outcome;
     (this.is_torn, this.found) = (false, true);
     this.steps += 1;
     Ok(this.report())
