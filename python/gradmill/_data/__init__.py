@@ -1,1 +1,1 @@
-"""Types, checks, arrays, numbers, trees, tapes, threads, memory: what all else stands on."""
+"""Types, checks, arrays, numbers, trees, tapes, threads, memory: the foundation of the package."""

@@ -1,4 +1,4 @@
-"""Arrays as kernels need them, for inputs that are not such already."""
+"""Conversion of inputs to the arrays that kernels need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users hand over, looked at: numbers, bools and dtypes."""
+"""Validation of arguments: numbers, bools and dtypes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys of random numbers: those of ``jax.random``, also where there is no JAX."""
+"""Random keys: those of ``jax.random``, whether or not JAX is installed."""
 
 from __future__ import annotations
 

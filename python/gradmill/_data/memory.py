@@ -1,4 +1,4 @@
-"""Memory that large arrays leave behind for those to come."""
+"""Memory of large arrays, kept for new ones."""
 
 from __future__ import annotations
 

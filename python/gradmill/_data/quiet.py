@@ -1,4 +1,4 @@
-"""Calls of a user's functions in which NumPy warns of nothing."""
+"""Calls of a user's functions with NumPy's warnings turned off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The call that made a transformation or a schedule, as code."""
+"""The code that made a transformation or a schedule."""
 
 from __future__ import annotations
 

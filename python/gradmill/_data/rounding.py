@@ -1,4 +1,4 @@
-"""How arrays of half precision are rounded when they are written."""
+"""How 16-bit arrays are rounded when they are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trees of arrays, by way of optree. ``None`` is a leaf that has no array."""
+"""Trees of arrays, based on optree. ``None`` is a leaf without an array."""
 
 from __future__ import annotations
 

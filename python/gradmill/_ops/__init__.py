@@ -1,1 +1,1 @@
-"""The arithmetic of the ops: one file a family, under the names of those in Rust."""
+"""The arithmetic of the ops: one file per family, named as in Rust."""

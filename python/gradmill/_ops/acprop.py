@@ -1,4 +1,4 @@
-"""Updates over what others before them missed."""
+"""Updates divided by how far earlier ones were from their mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates whose size is that of updates in the past."""
+"""Updates rescaled to the size of earlier ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates over the largest size that they have had."""
+"""Updates divided by their largest size so far."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates over the largest size in the past."""
+"""Updates divided by their largest second moment so far."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates over how far they are from what was expected."""
+"""Updates divided by how far they are from what was expected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes by whether two signs agree."""
+"""Updates selected by whether two signs agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates within bounds."""
+"""Updates clipped to bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates with a share of the parameters."""
+"""Updates plus a multiple of the parameters."""
 
 from __future__ import annotations
 

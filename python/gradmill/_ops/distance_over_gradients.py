@@ -1,4 +1,4 @@
-"""Updates of a leaf over the root of all their squares, times how far it has come."""
+"""Updates of a leaf divided by the root of all their squares, times the distance moved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates over the norm of all so far, times the largest distance from the first parameters."""
+"""Updates divided by the norm of all so far, times the largest distance from the start."""
 
 from __future__ import annotations
 

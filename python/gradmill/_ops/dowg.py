@@ -1,4 +1,4 @@
-"""Updates over a norm of all so far that distances from the first parameters weigh."""
+"""Updates divided by a norm of all so far, weighted by distances from the start."""
 
 from __future__ import annotations
 

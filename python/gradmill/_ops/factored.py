@@ -1,4 +1,4 @@
-"""Updates over a root mean square of which sums over rows and columns are kept."""
+"""Updates divided by a root mean square, of which row and column sums are kept."""
 
 from __future__ import annotations
 

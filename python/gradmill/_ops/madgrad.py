@@ -1,4 +1,4 @@
-"""Parameters at a distance from the first ones that sums of gradients tell."""
+"""Parameters placed at a distance from the start that sums of gradients determine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates over the norm that their leaf has had."""
+"""Updates divided by a running mean of their leaf's norm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates and how they changed."""
+"""Updates plus a multiple of their last change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Averages of parameters along their way."""
+"""Running averages of parameters."""
 
 from __future__ import annotations
 

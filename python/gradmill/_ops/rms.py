@@ -1,4 +1,4 @@
-"""Updates over their size in the past."""
+"""Updates divided by their recent size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates of which the signs alone count."""
+"""Updates of which only the signs count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates over the sum of their squares."""
+"""Updates divided by the root of the sum of their squares."""
 
 from __future__ import annotations
 

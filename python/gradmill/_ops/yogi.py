@@ -1,4 +1,4 @@
-"""Updates over their size, which changes by bounded steps."""
+"""Updates divided by their size, which changes by bounded amounts."""
 
 from __future__ import annotations
 

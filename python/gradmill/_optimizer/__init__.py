@@ -1,4 +1,4 @@
-"""The one door to updates in place."""
+"""In-place updates: the only place where arrays that a user owns are overwritten."""
 
 from gradmill._optimizer._optimizer import Optimizer as Optimizer
 

@@ -1,4 +1,4 @@
-"""A step between its halves: what its first parts have added up, and which parts are to come."""
+"""A step between its halves: the sums so far, and the parts still to come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps that tell how far they are, between groups of leaves."""
+"""Steps that report their progress between groups of leaves."""
 
 from __future__ import annotations
 

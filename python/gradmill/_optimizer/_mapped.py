@@ -1,4 +1,4 @@
-"""Parameters and state that lie in files and are mapped into memory."""
+"""Parameters and state in memory-mapped files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one door to updates in place."""
+"""The optimizer: a transformation bound to parameters that it updates in place."""
 
 from __future__ import annotations
 

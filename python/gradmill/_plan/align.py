@@ -1,4 +1,4 @@
-"""Two trees, leaf by leaf: what belongs together is found by key, never by position."""
+"""Two trees matched leaf by leaf, by key and never by position."""
 
 from __future__ import annotations
 

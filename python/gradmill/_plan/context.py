@@ -1,4 +1,4 @@
-"""One step as it goes through a chain."""
+"""The context of one step on its way through a chain."""
 
 from __future__ import annotations
 

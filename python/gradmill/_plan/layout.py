@@ -1,4 +1,4 @@
-"""A transformation taken apart: its links in a row, and how its state is made up of theirs."""
+"""A transformation taken apart: its links in a row, and how its state is composed of theirs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What masks and labels leave of a tree."""
+"""What masks and labels select from a tree."""
 
 from __future__ import annotations
 

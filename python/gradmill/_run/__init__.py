@@ -1,1 +1,1 @@
-"""Steps: runs of a transformation, native ones as programs, and what is told of them."""
+"""Steps: runs of a transformation, native ones as programs, and their reports."""

@@ -1,4 +1,4 @@
-"""Values that come from outside and are copied into the arrays of an optimizer."""
+"""Values from outside that are copied into an optimizer's arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A short number that stands for a tree."""
+"""A short digest of a tree."""
 
 from __future__ import annotations
 

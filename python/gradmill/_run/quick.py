@@ -1,4 +1,4 @@
-"""Steps whose host is written down: all that Python does is to ask for them."""
+"""Steps whose host part is written down, so that Python only has to start them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step in place met on its way."""
+"""What an in-place step reports."""
 
 from __future__ import annotations
 

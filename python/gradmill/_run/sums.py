@@ -1,4 +1,4 @@
-"""Sums of trees with weights, in one read of each."""
+"""Weighted sums of trees, with one read of each."""
 
 from __future__ import annotations
 

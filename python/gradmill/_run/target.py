@@ -1,4 +1,4 @@
-"""Targets: slow copies of parameters, an average of them or one taken now and then."""
+"""Target networks: slow copies of parameters, averaged or taken now and then."""
 
 from __future__ import annotations
 

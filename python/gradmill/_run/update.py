@@ -1,4 +1,4 @@
-"""What one does with updates: add them to parameters, or measure them."""
+"""What to do with updates: add them to parameters, or measure them."""
 
 from __future__ import annotations
 

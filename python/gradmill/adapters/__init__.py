@@ -1,5 +1,5 @@
-"""Steps for arrays that other programs own, in the form in which each program asks for them.
+"""Optimizers with the interfaces of other programs, for arrays that these programs own.
 
-One module a program; none is imported before it is asked for, and each needs its program installed:
+There is one module per program. None is imported unless you ask for it, and each needs its program:
 ``pip install "gradmill[torch]"`` for ``gradmill.adapters.torch``.
 """

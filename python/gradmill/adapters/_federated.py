@@ -1,4 +1,4 @@
-"""What the server of federated learning does with its arrays and the average of its clients'."""
+"""A federated server's arithmetic: the average of its clients, and its step."""
 
 from __future__ import annotations
 

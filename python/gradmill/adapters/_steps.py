@@ -1,4 +1,4 @@
-"""Steps over arrays that somebody else owns, at a rate that somebody else sets."""
+"""Steps over arrays of another program, at rates that it sets."""
 
 from __future__ import annotations
 

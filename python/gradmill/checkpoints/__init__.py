@@ -1,8 +1,8 @@
-"""Trees of arrays and whole optimizers in files, from which a run goes on with the same bits.
+"""Checkpoints: trees of arrays and whole optimizers in files, restored bit for bit.
 
-A checkpoint is one file, of a format that other programs read: ``.npz`` is NumPy's, and
-``.safetensors`` is read by libraries for torch, JAX and others. Its header describes the trees, and
-nothing in it is a pickle.
+A checkpoint is one file in a format that other programs read: ``.npz`` is NumPy's, and libraries
+for torch, JAX and others read ``.safetensors``. Its header describes the trees, and it holds no
+pickles.
 """
 
 from gradmill.checkpoints._load import header as header

@@ -1,4 +1,4 @@
-"""Arrays as the bytes that stand for them in files: row by row, little-endian."""
+"""Arrays as the bytes stored in files: row by row, little-endian."""
 
 from __future__ import annotations
 

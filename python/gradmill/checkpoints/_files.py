@@ -1,4 +1,4 @@
-"""Files that are whole at any time, and which format one has."""
+"""Files that are complete at any time, and their formats."""
 
 from __future__ import annotations
 

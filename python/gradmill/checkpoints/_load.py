@@ -1,4 +1,4 @@
-"""Trees and optimizers out of files."""
+"""Load trees and optimizers from files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trees and optimizers into files."""
+"""Save trees and optimizers to files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint that is open, and arrays of it that are read when they are asked for."""
+"""An open checkpoint, whose arrays are read on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The structure of a tree, as a header has it and as trees to be filled have it."""
+"""The structure of a tree, as stored in a header and as trees to be filled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Algorithms of papers: those of ``optax.contrib`` under the same names, and others."""
+"""Algorithms from papers: those in ``optax.contrib``, under the same names, and others."""
 
 from gradmill.contrib._acprop import acprop as acprop
 from gradmill.contrib._acprop import scale_by_acprop as scale_by_acprop

@@ -1,4 +1,4 @@
-"""One of two ways to go on, on the host and in JAX programs."""
+"""Conditional execution, on the host and in JAX programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loss of a step, which some algorithms look at."""
+"""The loss of a step, for the algorithms that need it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leaves as matrices: which axes are rows and columns, and which leaves are such at all."""
+"""Leaves as matrices: which axes are rows and columns, and which leaves are matrices at all."""
 
 from __future__ import annotations
 

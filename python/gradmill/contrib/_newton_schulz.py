@@ -1,4 +1,4 @@
-"""Matrices of the same singular vectors whose singular values are near one."""
+"""Matrices with the same singular vectors and singular values near one."""
 
 from __future__ import annotations
 

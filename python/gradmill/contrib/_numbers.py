@@ -1,4 +1,4 @@
-"""What algorithms that estimate a learning rate compute with beside trees."""
+"""Scalar arithmetic for algorithms that estimate a learning rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rate at which a linear model of the loss comes to its lower bound."""
+"""The step size at which a linear model of the loss reaches its lower bound."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Steps whose state is spread over processes: each holds a shard of it, as ZeRO-1 does.
+"""Optimizers for several processes, each of which holds a shard of the state, as in ZeRO-1.
 
-gradmill has no network code of its own: the processes talk by mpi4py or torch.distributed, which
-are not imported before they are asked for.
+gradmill has no network code of its own: processes communicate through mpi4py or torch.distributed,
+which are imported only when used.
 """
 
 from gradmill.distributed._engines import Engine as Engine

@@ -1,4 +1,4 @@
-"""What processes talk by: mpi4py, torch.distributed, or what else has these two functions."""
+"""How processes communicate: mpi4py, torch.distributed, or anything with two functions."""
 
 from __future__ import annotations
 

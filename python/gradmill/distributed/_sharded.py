@@ -1,4 +1,4 @@
-"""A chain whose state is spread over processes."""
+"""An optimizer whose state is spread over processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transformations of gradients of single examples, and of their average."""
+"""Transformations of single examples' gradients, and of their average."""
 
 from __future__ import annotations
 

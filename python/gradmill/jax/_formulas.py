@@ -1,4 +1,4 @@
-"""What formulas need of JAX."""
+"""What formulas need from JAX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step as custom calls: the host's part as JAX operations, all else in the kernels."""
+"""A step as custom calls: the host's part as JAX operations, everything else in kernels."""
 
 from __future__ import annotations
 

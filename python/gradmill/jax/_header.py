@@ -1,4 +1,4 @@
-"""The structs of XLA's header, compared with those that the extension was built with."""
+"""The structs in XLA's header, compared with those that the extension was built with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transformations of gradmill as transformations of optax."""
+"""gradmill transformations as optax transformations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States of gradmill as states of optax, and the other way round, bit for bit."""
+"""gradmill states as optax states and back, bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The custom call by which XLA runs kernels of gradmill, made known to JAX when first needed."""
+"""The custom call through which XLA runs gradmill's kernels, registered when first needed."""
 
 from __future__ import annotations
 

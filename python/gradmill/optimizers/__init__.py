@@ -1,4 +1,4 @@
-"""Aliases: the chains that have names of their own."""
+"""Optimizers: chains with names of their own, such as Adam."""
 
 from gradmill.optimizers._adadelta import adadelta as adadelta
 from gradmill.optimizers._adafactor import adafactor as adafactor

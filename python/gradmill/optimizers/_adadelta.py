@@ -1,4 +1,4 @@
-"""Steps without a learning rate to find."""
+"""Adadelta."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps with little memory."""
+"""Adafactor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adam and those made of it."""
+"""Adam and AdamW."""
 
 from __future__ import annotations
 

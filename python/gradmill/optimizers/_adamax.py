@@ -1,4 +1,4 @@
-"""Adamax, and with weight decay."""
+"""Adamax, with and without weight decay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps by the size of parameters."""
+"""LAMB, LARS: steps in proportion to the size of parameters."""
 
 from __future__ import annotations
 

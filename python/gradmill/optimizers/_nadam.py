@@ -1,4 +1,4 @@
-"""Adam with Nesterov's momentum."""
+"""Adam with Nesterov momentum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps by the norms that leaves have had."""
+"""NovoGrad."""
 
 from __future__ import annotations
 

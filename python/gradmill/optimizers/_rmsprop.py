@@ -1,4 +1,4 @@
-"""Steps by the size of gradients in the past."""
+"""RMSProp."""
 
 from __future__ import annotations
 

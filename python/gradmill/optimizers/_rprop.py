@@ -1,4 +1,4 @@
-"""Steps by the signs of gradients."""
+"""Rprop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradients themselves, summed up or with noise."""
+"""Gradient descent, plain, with momentum or with noise."""
 
 from __future__ import annotations
 

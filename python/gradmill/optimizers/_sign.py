@@ -1,4 +1,4 @@
-"""Steps of one size, by signs."""
+"""Gradient descent by signs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps by what rows and columns have seen."""
+"""SM3."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Nearest points of sets, under optax's names: what keeps parameters where they may be.
+"""Projections to the nearest point of a set, under optax's names: constraints on parameters.
 
-Each takes a tree of arrays, of NumPy or of JAX, also inside of ``jit``, as one vector, and returns
-a tree of new arrays of the same dtypes; integers become floats, except between integer bounds. Of
-NumPy arrays all is computed in float64 and rounded once.
+They treat a tree of NumPy or JAX arrays, also inside ``jit``, as one vector, and return a tree of
+new arrays of the same dtypes; integers become floats, except between integer bounds. NumPy arrays
+are computed in float64 and rounded once.
 """
 
 from gradmill.projections._bounds import projection_box as projection_box

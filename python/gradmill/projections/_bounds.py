@@ -1,4 +1,4 @@
-"""Sets that bound each element by itself."""
+"""Sets that bound each element separately."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sets with a normal: a line through zero, a plane, and what lies on one side of it."""
+"""Sets with a normal vector: a line through zero, a plane, a half space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ball and the sphere of the Euclidean norm."""
+"""The Euclidean ball and sphere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simplex, and the ball and the sphere of the sum of absolute values."""
+"""The simplex, and the ball and sphere of the l1 norm."""
 
 from __future__ import annotations
 

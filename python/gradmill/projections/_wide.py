@@ -1,4 +1,4 @@
-"""Trees in a wide dtype, to compute with, and back again."""
+"""Trees widened for computing, and narrowed again."""
 
 from __future__ import annotations
 

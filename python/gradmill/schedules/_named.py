@@ -1,4 +1,4 @@
-"""Schedules as a transformation calls them: with counts that act as arrays, and looked after."""
+"""Schedules as transformations call them: with counts that act as arrays, and checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transformations, one family in a file, under the name of the op in Rust."""
+"""Transformations, one family per file, named as the op in Rust."""
 
 from gradmill._data.trees import MaskedNode as MaskedNode
 from gradmill._data.types import ConditionFn as ConditionFn

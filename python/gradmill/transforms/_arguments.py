@@ -1,4 +1,4 @@
-"""The arguments of a factory: which are numbers, which are schedules of numbers, which neither."""
+"""A factory's arguments: which are numbers, which are schedules, and which are neither."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Eigenvalues and roots of matrices of NumPy, computed in float64."""
+"""Eigenvalues and roots of NumPy matrices, computed in float64."""
 
 from __future__ import annotations
 

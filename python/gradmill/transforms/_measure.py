@@ -1,4 +1,4 @@
-"""Transformations that look at updates and leave them as they are."""
+"""Transformations that record something about updates and pass them on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Norms that are not below a bound, with a derivative also where they would be 0."""
+"""Norms with a lower bound, differentiable where they would be 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tree formulas compute with beside trees."""
+"""Scalar arithmetic for tree formulas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradients of single examples: each is shrunk to a norm, then they are added up."""
+"""Single examples' gradients, clipped one by one and then summed."""
 
 from __future__ import annotations
 

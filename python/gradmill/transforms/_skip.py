@@ -1,4 +1,4 @@
-"""Updates that are better left out: what to look for, and how to leave them out."""
+"""Updates that are better skipped: how to detect and skip them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Functions of trees of arrays, under optax's names: arithmetic, reductions, states.
 
-Each takes NumPy arrays, numbers, and JAX arrays, also inside of ``jit``, and returns arrays
-of the same library; what is computed of NumPy's is new and in C order. ``None`` has no array, here
-and in all results. Dtypes meet as in JAX; numbers of Python's that meet no array are float64 and
-int64. Half precision of NumPy's is computed in float32 and rounded once.
+They take NumPy arrays, numbers and JAX arrays, also inside ``jit``, and return arrays of the same
+library; results for NumPy arrays are new arrays in C order. ``None`` stands for a leaf without an
+array, also in results. Dtypes are promoted as in JAX; Python numbers alone are float64 and int64.
+16-bit NumPy arrays are computed in float32 and rounded once.
 """
 
 from gradmill.tree._arithmetic import add as add

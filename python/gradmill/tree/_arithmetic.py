@@ -1,4 +1,4 @@
-"""Arithmetic of trees, element by element."""
+"""Elementwise arithmetic of trees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions of the leaves of trees: matched by key, for any library of arrays."""
+"""Leafwise functions of trees, matched by key, for arrays of any library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trees of the shapes and dtypes of others."""
+"""Trees made after the shapes and dtypes of others."""
 
 from __future__ import annotations
 

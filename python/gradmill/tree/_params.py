@@ -1,4 +1,4 @@
-"""The parts of a state that are made like parameters."""
+"""The parts of a state that correspond to parameters."""
 
 from __future__ import annotations
 

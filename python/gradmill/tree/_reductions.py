@@ -1,4 +1,4 @@
-"""Numbers of whole trees."""
+"""Reductions of trees to a number."""
 
 from __future__ import annotations
 

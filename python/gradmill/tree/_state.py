@@ -1,4 +1,4 @@
-"""Values in states by their names."""
+"""Values in states, found by name."""
 
 from __future__ import annotations
 

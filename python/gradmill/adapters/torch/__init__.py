@@ -1,7 +1,7 @@
-"""Steps for tensors on the CPU, by an optimizer that torch's schedulers, hooks and files take.
+"""Optimizers for CPU tensors that work with torch's schedulers, hooks and files.
 
 :class:`Optimizer` takes any transformation; :class:`AdamW`, :class:`Adam`, :class:`Adagrad` and
-:class:`SGD` have the arguments, the rule and the ``state_dict`` of torch's own.
+:class:`SGD` have the arguments, the rules and the ``state_dict`` of torch's own.
 """
 
 try:

@@ -1,4 +1,4 @@
-"""Parameters that have taken the same steps, and take each at once."""
+"""Parameters that have taken the same number of steps, and step together."""
 
 from __future__ import annotations
 

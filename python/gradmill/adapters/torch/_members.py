@@ -1,4 +1,4 @@
-"""A parameter group of torch's: who of it takes steps, and with whom."""
+"""A torch parameter group: which of its parameters take a step, and with which others."""
 
 from __future__ import annotations
 

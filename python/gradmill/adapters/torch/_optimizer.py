@@ -1,4 +1,4 @@
-"""The optimizer, as torch's programs ask for it."""
+"""The optimizer with the interface of ``torch.optim``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transformations made of the entries of torch's parameter groups."""
+"""Transformations made from the entries of torch's parameter groups."""
 
 from __future__ import annotations
 
