@@ -20,7 +20,6 @@ extensions = [
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_enable_extensions = ["colon_fence", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.xref_missing"]
 
 # Docstrings are Google's, their annotations those of the sources.
 napoleon_numpy_docstring = False
