@@ -186,11 +186,12 @@ check: build ## Formatting, lints, rooms, types, and a docstring with an example
 	$(BIN)/python -m mypy.stubtest gradmill._core --ignore-disjoint-bases
 	$(BIN)/python -m pytest tests/unit/test_table.py tests/unit/test_rooms.py
 
-# What a site is made of, and the packages whose pages it has.
+# What the site is made with, and the programs that adapters are for, since each adapter has its pages.
 .venv/docs.stamp: .venv/packages.stamp pyproject.toml
 	$(PYTHON) -m venv .venv/docs
 	.venv/docs/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	.venv/docs/bin/python -m pip install --quiet $$($(BIN)/python tools/requirements.py demo docs evolution optax)
+	.venv/docs/bin/python -m pip install --quiet $(addprefix --extra-index-url ,$(TORCH_INDEX)) \
+		$$($(BIN)/python tools/requirements.py demo docs evolution flower jax-demo optax sklearn thinc torch)
 	touch $@
 
 docs: build .venv/docs.stamp ## Build the site into dist/site; a warning, a dead link or a name without a page fails
@@ -210,7 +211,7 @@ wheel: .venv/maturin.stamp ## Build a wheel into dist/
 
 sdist: .venv/maturin.stamp ## Build a source distribution into dist/
 	rm -f dist/*.tar.gz
-	$(BIN)/maturin sdist --quiet --out dist
+	@$(SHOWN) "a source distribution" $(BIN)/maturin sdist --out dist
 	$(BIN)/python tools/check_dist.py dist/*.tar.gz
 
 # What an installed package has to do: run README's examples, give the digests, and a little of everything.

@@ -49,7 +49,7 @@ def test_as_a_single_process(name: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize("name", ["clip", "finite", "lamb", "estimates"])
+@pytest.mark.parametrize("name", ["clip", "finite", "lamb", "estimates", "quantized"])
 def test_leaves_that_are_cut(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A leaf larger than a shard, uneven shards, and counts that travel in pieces."""
     monkeypatch.setattr(Sharded, "most", 100_000)
@@ -223,7 +223,7 @@ def test_parameters_that_differ() -> None:
 
 
 @pytest.mark.parametrize("sizes", [(1, 3), (3, 2), (2, 2)])
-@pytest.mark.parametrize("name", ["finite", "lamb", "injected", "factored"])
+@pytest.mark.parametrize("name", ["finite", "lamb", "injected", "factored", "quantized"])
 def test_checkpoints(name: str, sizes: tuple[int, int], tmp_path: Path) -> None:
     """Another number of processes goes on with the same bits."""
     before, after = sizes

@@ -76,6 +76,7 @@ CHAINS: dict[str, Callable[[], Any]] = {
     "clip": lambda: gm.chain(gm.clip_by_global_norm(1.0), gm.sgd(0.1, momentum=0.9)),
     "mask": lambda: gm.chain(gm.clip_by_global_norm(1.0), gm.adamw(0.1, mask=kernels_alone)),
     "finite": lambda: gm.apply_if_finite(gm.chain(gm.clip_by_global_norm(1.0), gm.adam(0.1)), 3),
+    "quantized": lambda: gm.quantized_state(gm.adam(0.1), min_size=64),
     "lamb": lambda: gm.chain(gm.clip_by_global_norm(1.0), gm.lamb(0.1)),
     "estimates": lambda: gm.contrib.prodigy(0.1),
     "injected": lambda: gm.inject_hyperparams(gm.adamw)(gm.linear_schedule(0.1, 0.01, 7)),

@@ -83,11 +83,10 @@ def test_one_huge_element_makes_no_step_of_its_neighbours_huge() -> None:
 
 def test_a_moment_follows_gradients_that_fade() -> None:
     """With a scale in bfloat16 it would stay: a thousandth less is lost in the rounding."""
-    tx, state, wide, plain = adam(), None, None, gm.scale_by_adam()
+    tx, plain = adam(), gm.scale_by_adam()
+    state, wide = tx.init(vector(0)), plain.init(vector(0))
     for step in range(4000):
         grads = vector(step, scale=max(1e-3, 10 ** (-step / 1000)))
-        state = tx.init(grads) if state is None else state
-        wide = plain.init(grads) if wide is None else wide
         _, state = tx.update(grads, state)
         _, wide = plain.update(grads, wide)
     ratio = gm.dequantize_state(state).nu / wide.nu
@@ -160,5 +159,6 @@ def test_arrays_that_are_locked_or_shared_are_refused() -> None:
 
 
 def test_the_least_size_is_an_integer() -> None:
+    half: Any = 0.5
     with pytest.raises(TypeError, match="min_size must be an integer"):
-        gm.quantized_state(gm.trace(0.9), min_size=0.5)  # type: ignore[arg-type]  (on purpose)
+        gm.quantized_state(gm.trace(0.9), min_size=half)

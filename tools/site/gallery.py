@@ -30,13 +30,13 @@ class Example:
 
     Attributes:
         title: Of its page.
-        needs: The packages that it imports.
+        needs: The packages that it imports. Without any it is not run.
         plots: The option that says where its plot goes, or "".
         shorter: What makes it end within minutes.
     """
 
     title: str
-    needs: tuple[str, ...]
+    needs: tuple[str, ...] = ()
     plots: str = ""
     shorter: tuple[str, ...] = ()
 
@@ -56,11 +56,11 @@ EXAMPLES = {
         plots="--plot",
         shorter=("--seeds", "1", "--steps", "100"),
     ),
-    "fewer_steps": Example("Fewer steps to the same loss", ()),
+    "fewer_steps": Example("Fewer steps to the same loss", ("numpy",)),
     "jax_digits": Example("An Equinox network in JAX", ("equinox", "sklearn", "optax")),
     "sklearn_digits": Example("scikit-learn's perceptron", ("sklearn",)),
     "torch_digits": Example("A torch network on the CPU", ("torch", "sklearn")),
-    "federated_round": Example("A federated round", ()),
+    "federated_round": Example("A federated round", ("numpy",)),
 }
 
 
@@ -74,11 +74,12 @@ def write_gallery(app: Sphinx) -> None:
     """Write ``docs/gallery``."""
     folder = Path(app.srcdir) / "gallery"
     folder.mkdir(exist_ok=True)
-    for forgotten in {path.stem for path in (ROOT / "examples").glob("*.py")} - EXAMPLES.keys():
-        log.warning("examples/%s.py is not in tools/site/gallery.py", forgotten)
-    for name, example in EXAMPLES.items():
+    rest = {path.stem for path in (ROOT / "examples").glob("*.py")} - EXAMPLES.keys()
+    others = {name: Example(name.replace("_", " ").capitalize()) for name in sorted(rest)}
+    examples = {**EXAMPLES, **others}
+    for name, example in examples.items():
         _write(folder / f"{name}.md", name, example)
-    pages = [f"{example.title} <{name}>" for name, example in EXAMPLES.items()]
+    pages = [f"{example.title} <{name}>" for name, example in examples.items()]
     _update(
         folder / "index.md",
         "\n".join([*HEAD, "```{toctree}", ":maxdepth: 1", "", *pages, "```", ""]),
@@ -88,7 +89,7 @@ def write_gallery(app: Sphinx) -> None:
 HEAD = (
     "# Gallery",
     "",
-    "Programs that run as they stand, with what they printed and plotted when this site was built.",
+    "Programs that run as they stand; most with what they printed when this site was built.",
     "",
 )
 
@@ -107,7 +108,7 @@ def _write(page: Path, name: str, example: Example) -> None:
     missing = [need for need in example.needs if find_spec(need) is None]
     if missing:
         lines += [f"It needs {' and '.join(missing)}, which this site is built without.", ""]
-    else:
+    elif example.needs:
         plot = page.with_suffix(".png")
         to = [example.plots, plot.name] if example.plots else []
         printed = _run(program, [*example.shorter, *to], page.parent)

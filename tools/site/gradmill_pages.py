@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
-from public_names import Name, forgotten, importable, public_names
+from public_names import Name, importable, public_names
 from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
@@ -63,6 +63,9 @@ SECTIONS: dict[str, Callable[[Name], bool]] = {
 }
 """In which the names of a large module stand: each in the first one that takes it."""
 LARGE = 60
+
+OTHERS = ("autograd", "flwr", "jax", "ml_dtypes", "numpy", "optax", "sklearn", "thinc", "torch")
+"""Projects that docstrings refer to."""
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -131,7 +134,9 @@ def page(name: Name) -> str:
     lines += [f"In :doc:`{name.module} <{name.module}.list>`.", ""]
     lines += [f".. currentmodule:: {name.module}", ""]
     if inspect.isfunction(name.value):
-        lines += [f".. autofunction:: {name.path}", ""]
+        # Sphinx does not print a signature that was taken from a class.
+        own = inspect.signature(name.value) if "__signature__" in vars(name.value) else ""
+        lines += [f".. autofunction:: {name.path}{own}", ""]
         lines += _formulas(name)
     elif isinstance(name.value, type):
         lines += [f".. autoclass:: {name.path}", *_members(name.value), ""]
@@ -156,13 +161,15 @@ def resolve(
 ) -> nodes.Element | None:
     """Find a name that is not where the reference says, by its last part.
 
-    Private types in signatures stay plain text; what a docstring refers to has to be there.
+    Private types in signatures stay plain text, and so does what other projects have, where their
+    inventories are not at hand. What a docstring refers to of this one has to be there.
     """
     if node.get("refdomain") != "py":
         return None
     # What a class has is said on its page, without a place of its own.
     is_plain = not isinstance(contnode, nodes.literal) or node["reftype"] == "attr"
     target = node["reftarget"].removeprefix("gm.")
+    is_plain = is_plain or target.partition(".")[0] in OTHERS
     known = _known()
     path = known.get(target) or known.get(target.rpartition(".")[2])
     if path is None:
@@ -176,8 +183,6 @@ def resolve(
 
 def every_name_has_its_page(app: Sphinx, env: BuildEnvironment) -> None:
     """Warn of those that have none, which ends a strict build."""
-    for path in forgotten():
-        log.warning("%s is public, and tools/site/public_names.py does not list it", path)
     objects = env.get_domain("py").objects  # type: ignore[attr-defined]  # of Python's domain
     for name in public_names():
         if name.path not in objects:
@@ -209,7 +214,7 @@ def _members(value: type) -> list[str]:
         name
         for base in ours
         for name, member in vars(base).items()
-        if not name.startswith("_") and _is_ours(member) and inspect.getdoc(member)
+        if not name.startswith("_") and _is_ours(member) and member.__doc__
     )
     if not members:
         return ["   :no-members:"]

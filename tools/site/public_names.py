@@ -1,6 +1,6 @@
 """The public names of the package, and the page that each has.
 
-What several modules have by the same name has one page, in the first of them in ``MODULES``. By
+What several modules have by the same name has one page, in the first of these in ``FIRST``. By
 another name it has another page.
 """
 
@@ -19,30 +19,20 @@ from typing import Any
 
 from gradmill._data import types
 
-MODULES = {
-    "gradmill": "",
-    "gradmill.contrib": "",
-    "gradmill.schedules": "",
-    "gradmill.projections": "",
-    "gradmill.tree": "",
-    "gradmill.checkpoints": "",
-    "gradmill.errors": "",
-    "gradmill.experimental.aggregating": "",
-    "gradmill.transforms": "",
-    "gradmill.optimizers": "",
-    "gradmill.tree_utils": "",
+FIRST = (
+    *("gradmill", "gradmill.contrib", "gradmill.schedules", "gradmill.projections"),
+    *("gradmill.tree", "gradmill.checkpoints", "gradmill.errors"),
+)
+"""The modules in the order of their lists; all others follow."""
+
+NEEDS = {
     "gradmill.jax": "optax",
-    "gradmill.adapters.autograd": "",
-    "gradmill.adapters.evolution": "",
     "gradmill.adapters.flower": "flwr",
     "gradmill.adapters.sklearn": "sklearn",
     "gradmill.adapters.thinc": "thinc",
     "gradmill.adapters.torch": "torch",
 }
-"""All that have public names, with what they cannot be imported without."""
-
-PACKAGES = ("gradmill.adapters", "gradmill.experimental")
-"""Those that hold nothing but modules."""
+"""What some of them cannot be imported without."""
 
 
 @dataclass
@@ -110,19 +100,22 @@ def names_in(module: ModuleType) -> list[str]:
 
 
 def importable() -> list[str]:
-    """The modules that can be imported here."""
-    return [path for path, program in MODULES.items() if not program or find_spec(program)]
+    """The public modules that can be imported here."""
+    found = [*FIRST, *(path for path in sorted(_modules("gradmill")) if path not in FIRST)]
+    return [path for path in found if path not in NEEDS or find_spec(NEEDS[path])]
 
 
-def forgotten() -> list[str]:
-    """Public modules that are not listed above."""
-    found = [
-        f"{package}.{entry.name}"
-        for package in ("gradmill", *PACKAGES)
-        for entry in iter_modules(import_module(package).__path__)
-        if not entry.name.startswith("_")
-    ]
-    return [path for path in found if path not in MODULES and path not in PACKAGES]
+def _modules(package: str) -> list[str]:
+    """Those in a package and in the packages in it."""
+    found = []
+    for entry in iter_modules(import_module(package).__path__):
+        path = f"{package}.{entry.name}"
+        if entry.name.startswith("_"):
+            continue
+        found.append(path)
+        if entry.ispkg and (path not in NEEDS or find_spec(NEEDS[path])):
+            found += _modules(path)
+    return found
 
 
 def _below(module: ModuleType, name: str) -> str:

@@ -29,9 +29,10 @@ _ALIGNED = 64
 
 
 class StateFile:
-    """Arrays in one file of a directory, with an index that says where each is.
+    """Arrays in one file of a directory, with an index that :meth:`flush` writes.
 
-    The index also holds what else there is of a state, as :meth:`flush` last found it.
+    That says where each is, and what else there is of the state. A file without one has never been
+    flushed, and a new one takes its place.
 
     Args:
         directory: It is made if it is not there.
@@ -70,7 +71,6 @@ class StateFile:
                 np.copyto(self.arrays[path], arrays[path])
         self.steps: int = 0 if found is None else found["steps"]
         self.rest = {} if found is None else dict(map(_decoded, found["rest"].items()))
-        self._write({})
 
     def _array(self, path: str, like: Array) -> Array:
         """The array at a path, in C order."""
@@ -93,24 +93,27 @@ class StateFile:
                     f"{path}: {_words(before.get(path))} in {self._index}, expected"
                     f" {_words(self._places.get(path))}; another state needs another directory"
                 )
-        if index.get("written") != self._data.stat().st_mtime_ns:
+        if index["written"] != self._data.stat().st_mtime_ns:
             raise LeafValueError(
                 f"{self._data}: was written to after its last flush, and a step may have broken off"
-                " there; take a copy made after a flush, or begin with an empty directory"
+                " there; begin with an empty directory, or take a copy made after a flush, with its"
+                " times (cp -p)"
             )
         return index
 
     def flush(self, steps: int, rest: dict[str, Array]) -> None:
         """Bring the arrays to the disk, and into the index what goes with them."""
         self._map.flush()
-        written = self._data.stat().st_mtime_ns
-        self._write({"steps": steps, "rest": dict(map(_encoded, rest.items())), "written": written})
-
-    def _write(self, more: dict[str, Any]) -> None:
-        """Replace the index; there is a whole one at any time."""
+        index = {
+            "arrays": self._places,
+            "steps": steps,
+            "rest": dict(map(_encoded, rest.items())),
+            "written": self._data.stat().st_mtime_ns,
+        }
+        # There is a whole one at any time.
         draft = self._index.with_suffix(".tmp")
         with draft.open("w") as file:
-            json.dump({"arrays": self._places, **more}, file)
+            json.dump(index, file)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._index)
@@ -118,10 +121,15 @@ class StateFile:
 
 def _mapped(path: Path, size: int, *, is_new: bool) -> mmap.mmap:
     """A file of some size in memory; it is made if it is new."""
-    flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if is_new else 0)
+    flags = os.O_RDWR
+    if is_new:
+        # Whoever has mapped an old one keeps that.
+        path.unlink(missing_ok=True)
+        flags |= os.O_CREAT | os.O_EXCL
     handle = os.open(path, flags, 0o666)
     try:
-        os.ftruncate(handle, size)
+        if is_new:
+            os.ftruncate(handle, size)
         return mmap.mmap(handle, size)
     finally:
         os.close(handle)

@@ -213,7 +213,7 @@ class Optimizer(InGroups[P]):
         same chain and the parameters as they were. Steps write into files as into memory, and the
         system brings that to the disk when it likes: what a run leaves behind that was killed
         behind its last flush may be half a step, and is refused. For something to go back to, copy
-        the files between a flush and the next step, or use :func:`gradmill.save`.
+        the files with their times between a flush and the next step, or use :func:`gradmill.save`.
 
         Raises:
             OSError: The system could not write.

@@ -77,7 +77,8 @@ class Shard(Optimizer):
 def needs_whole_leaves(links: Sequence[Link]) -> bool:
     """Whether an op has to know of a leaf as a whole, or keeps numbers for its rows or columns."""
     return any(
-        link.finds in {"units", "nans"} or not all(slot.is_like_leaf for slot in link.spec.slots)
+        link.finds in {"units", "nans"}
+        or any(not slot.is_like_leaf or slot.where is not None for slot in link.spec.slots)
         for link in links
         if link.spec is not None
     )
