@@ -47,6 +47,11 @@ def _ended(moment: str, decays: str, tail: str) -> str:
     return rf"ApplyLoop<f32, .*Ended<.*Fused<f32, .*{moment}, true, {decays}>, .*{tail}<f32>, "
 
 
+def _coded(moment: str, decays: str, scaled: str) -> str:
+    """One over parameters in float32 with state in 8 bits a number."""
+    return rf"CodedLoop<.*Fused<f32, .*{moment}, {scaled}, {decays}>, f32, f32"
+
+
 LOOPS = {
     "adamw": (_apply(r"ScaleByAdam<f32, false, false>", "false, true"), 3),
     "clip + adamw": (_apply(r"ScaleByAdam<f32, false, false>", "false, true", "true"), 3),
@@ -69,6 +74,15 @@ LOOPS = {
     "sum of squares": (r"SumSquares<f32>", 0),
 }
 """The name of each loop's function, and how many arrays of float32 it writes, if any."""
+
+IN_CODES = {
+    "adamw, 8-bit moments": _coded(r"ScaleByAdam<f32, false, false>", "false, true", "true"),
+    "momentum, 8-bit moments": _coded(r"Trace<f32, false>", "false, false", "true"),
+}
+"""The same of loops that take two groups of codes in each turn."""
+
+TWO_GROUPS = 64
+"""The elements of these."""
 
 
 def scheduler() -> str | None:
@@ -116,26 +130,36 @@ def measure(loop: Loop, processor: str) -> float | None:
 def table(loops: list[Loop]) -> Cycles:
     """Cycles an element of all loops on all processors."""
     found: Cycles = {}
-    for name, (pattern, written) in LOOPS.items():
-        for tier in ("avx2", "avx512"):
-            own = [
-                loop
-                for loop in loops
-                if loop.tier == tier and loop.is_vector and re.search(pattern, loop.function)
-            ]
-            if not own:
-                raise SystemExit(f"no loop is found for {name} on {tier}")
+    for tier in ("avx2", "avx512"):
+        own = [loop for loop in loops if loop.tier == tier and loop.is_vector]
+        for name, (pattern, written) in LOOPS.items():
             # Of several, long arrays meet the one that takes most elements at once.
-            loop = max(own, key=lambda one: elements(one, written))
-            row = {}
-            for processor in PROCESSORS:
-                if tier == "avx512" and processor in WITHOUT_AVX512:
-                    continue
-                cycles = measure(loop, processor)
-                if cycles is not None:
-                    row[processor] = round(cycles / elements(loop, written), 3)
-            found[f"{name}, {tier}"] = row
+            loop = max(_named(own, pattern), key=lambda one: elements(one, written))
+            found[f"{name}, {tier}"] = _row(loop, tier, elements(loop, written))
+        for name, pattern in IN_CODES.items():
+            loop = max(_named(own, pattern), key=lambda one: len(one.body))
+            found[f"{name}, {tier}"] = _row(loop, tier, TWO_GROUPS)
     return found
+
+
+def _named(loops: list[Loop], pattern: str) -> list[Loop]:
+    """Those of the loops whose function has such a name."""
+    found = [loop for loop in loops if re.search(pattern, loop.function)]
+    if not found:
+        raise SystemExit(f"no loop is found for {pattern}")
+    return found
+
+
+def _row(loop: Loop, tier: str, count: int) -> dict[str, float]:
+    """Cycles an element of a loop that takes so many in a turn, by processor."""
+    row = {}
+    for processor in PROCESSORS:
+        if tier == "avx512" and processor in WITHOUT_AVX512:
+            continue
+        cycles = measure(loop, processor)
+        if cycles is not None:
+            row[processor] = round(cycles / count, 3)
+    return row
 
 
 def text(cycles: Cycles) -> str:
