@@ -311,7 +311,7 @@ def test_a_step_per_leaf_says_what_it_cannot() -> None:
     weight, other = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
     with pytest.raises(ValueError, match="call step"):
         SGD([weight], lr=0.1, max_norm=1.0).step_leaf(weight)
-    with pytest.raises(ValueError, match="in none"):
+    with pytest.raises(ValueError, match="not in this optimizer"):
         SGD([weight], lr=0.1).step_leaf(other)
 
 

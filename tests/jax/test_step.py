@@ -449,7 +449,11 @@ print(len(seen), "gradmill.step" in text, [str(warning.message) for warning in s
         ("_target", "_target.difference = lambda folder: 'all is different'", "all is different"),
         ("_target", "_target.ffi.register_ffi_target = None", "TypeError"),
         ("_header", "_header._core.xla_layout = lambda: [('XLA_FFI_Buffer.data', 4)]", "is at 24"),
-        ("_header", "_header._core.xla_layout = lambda: [('XLA_FFI_Nothing.data', 4)]", "no XLA"),
+        (
+            "_header",
+            "_header._core.xla_layout = lambda: [('XLA_FFI_Nothing.data', 4)]",
+            "XLA_FFI_Nothing not found",
+        ),
     ],
 )
 def test_without_the_custom_call(module: str, sabotage: str, expected: str) -> None:

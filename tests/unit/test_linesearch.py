@@ -195,7 +195,7 @@ def test_programs_are_told_that_it_runs_on_the_host(name: str) -> None:
         def update(given: Any, state: Any, one: Any = one) -> Any:
             return one.update(given["grad"], state, params, value_and_grad_fn=both, **given)
 
-        with pytest.raises(TypeError, match=f"^scale_by_{name}_linesearch calls functions until"):
+        with pytest.raises(TypeError, match=f"^scale_by_{name}_linesearch calls your function"):
             jax.jit(update)(given, one.init(params))
 
 

@@ -37,21 +37,23 @@ class InHalves(Binding[P]):
         self._half_lock = Lock()
 
     def measure(self, grads: PyTree, at: Any = (), **extra_args: Any) -> None:
-        """Look at some of the gradients of the step to come, as they arrive.
+        """Look at some of the gradients of the next step, as they arrive.
 
-        What ops have to know of all gradients together, such as a global norm, is added up leaf by
-        leaf. Nothing is written: :meth:`apply` does that once each gradient was here, :meth:`abort`
-        leaves all as it was. The bits are those of a single :meth:`step`, whatever the parts are
-        and in whatever order they come. They may come from several threads.
+        What ops need to know about all gradients together, such as a global norm, is summed leaf by
+        leaf. Nothing is written: :meth:`apply` does that once every gradient has been measured, and
+        :meth:`abort` leaves everything unchanged. The bits are those of a single :meth:`step`,
+        however the gradients are divided and in whatever order they come. They may come from
+        several threads.
 
-        The arrays are kept until they are applied. They must not change in between.
+        The arrays are kept until they are applied, and must not change in between.
 
         Args:
-            grads: A part of a tree like ``params``: its mappings may lack keys. A None leaves its
-                parameter and its state as they are.
-            at: Where the part belongs: the path of a leaf or of a subtree, as a tuple of keys, or a
+            grads: Part of a tree like ``params``; its mappings may lack keys. None leaves its
+                parameter and that parameter's state as they are.
+            at: Where the part belongs: the path of a leaf or a subtree, as a tuple of keys, or a
                 single key.
-            **extra_args: For the members of the chain that take such; with the first part.
+            **extra_args: Passed to the members of the chain that take extra arguments; give them
+                with the first part.
 
         Raises:
             TreeError: ``params`` has no such part, or a leaf of it was here before.
@@ -84,17 +86,17 @@ class InHalves(Binding[P]):
             self._half = step
 
     def apply(self, grads: PyTree = None, at: Any = (), **extra_args: Any) -> StepReport | None:
-        """Write parameters and state, all or a part.
+        """Write parameters and state, all of them or a part.
 
-        Where the chain has to know something of all gradients together, each has to have been
-        measured. Where it has not, parts may be applied straight away, while others are still to
-        come. Once something is written, the step has to be brought to its end part by part: until
-        then other steps, copies and checkpoints are refused.
+        If the chain needs to know something about all gradients together, every gradient must have
+        been measured. If not, parts may be applied straight away, while others are still to come.
+        Once something is written, finish the step part by part: until then other steps, copies and
+        checkpoints are refused.
 
         Args:
-            grads: The gradients to apply, a part as in :meth:`measure`, which has seen the same
-                arrays or none; None for all that were measured and are not applied yet, which have
-                to be all that are missing.
+            grads: The gradients to apply, a part as in :meth:`measure`; it must have been measured
+                as the same arrays, or not at all. None for everything that was measured and not yet
+                applied, which must be everything that is missing.
             at: As in :meth:`measure`.
             **extra_args: As in :meth:`measure`.
 
@@ -137,7 +139,7 @@ class InHalves(Binding[P]):
             return None if step.left else self._end(step)
 
     def abort(self) -> None:
-        """Forget what was measured: parameters and state are as they were.
+        """Forget what was measured; parameters and state are unchanged.
 
         Raises:
             RuntimeError: Parts of the step are applied already.

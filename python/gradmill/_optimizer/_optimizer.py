@@ -65,8 +65,8 @@ class Optimizer(InGroups[P]):
         maximize: Whether steps go uphill, as with :func:`maximize` before ``tx``, but without a
             change to the structure of the state.
         state_dir: A directory for the arrays that steps overwrite, moments and master copies, in a
-            file that is mapped into memory: with parameters in such files too, all may be larger
-            than memory. See :meth:`flush`. None to keep them in memory.
+            memory-mapped file. If parameters are in such files too, all of it may be larger than
+            memory. See :meth:`flush`. None to keep these arrays in memory.
         others: What to do with leaves of integers, bools and strings, such as counters that a
             network keeps among its weights: "refuse" them with an error, or "keep" them unchanged,
             whatever their gradients. The chain sees None in their place.

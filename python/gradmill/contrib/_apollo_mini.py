@@ -35,7 +35,7 @@ _SCALE = 128.0**0.5
 class ScaleByApolloMiniState(NamedTuple):
     """The state of :func:`scale_by_apollo_mini`.
 
-    For a matrix of 1,000 rows and 1,000 columns in float32 that is 8 kB, where Adam keeps 8 MB.
+    For a float32 matrix of 1,000 rows and 1,000 columns it takes 8 kB, where Adam keeps 8 MB.
 
     Attributes:
         count: Steps taken, a 0-d int32 array.
@@ -193,7 +193,7 @@ def scale_by_apollo_mini(
     *,
     weight_dimension_numbers: PyTree | Callable[[PyTree], PyTree] | None = None,
 ) -> GradientTransformationExtraArgs:
-    r"""Rescale each matrix by one number, which Adam makes of a random projection of rank one.
+    r"""Rescale each matrix by one number, found by Adam on a random projection of rank one.
 
     .. math::
         r &= p^\top G \quad (r = G p \text{ where } G \text{ has more rows than columns}), \qquad
@@ -203,24 +203,26 @@ def scale_by_apollo_mini(
         n' &= \min\Big(\frac{\lVert \tilde r \rVert}{\lVert r \rVert} \lVert G \rVert,
             \gamma n\Big), \qquad u = \alpha \, n' \frac{G}{\lVert G \rVert}
 
-    State is two numbers for each element of the longer side, nearly nothing beside Adam's two for
-    each element of the matrix: SGD's memory. The vector :math:`p` is drawn anew from key and count
-    in each step, so nobody keeps it, and is another one after ``update_proj_gap`` steps; moments
-    stay then. That the norm of an update grows by no more than :math:`\gamma` keeps training
-    steady where the projection says little: of a matrix of low rank, norms come out by chance too
-    large or too small. As nothing bounds the first one, begin with small learning rates.
+    State is two numbers for each element of the longer side, next to nothing compared with Adam's
+    two for each element of the matrix. The vector :math:`p` is drawn again from key and count in
+    each step, so it is not stored; it changes every ``update_proj_gap`` steps, while moments stay.
+    Bounding the growth of the update's norm by :math:`\gamma` keeps training steady where the
+    projection says little: for matrices of low rank, norms can come out too large or too small by
+    chance. Nothing bounds the first norm, so start with small learning rates.
 
     Args:
-        b1: Decay :math:`\beta_1` of first moments, at least 0 and below 1.
-        b2: Decay :math:`\beta_2` of second moments, at least 0 and below 1.
+        b1: How much of the running mean of projected gradients each step keeps, :math:`\beta_1`. In
+            [0, 1).
+        b2: How much of the running mean of their squares each step keeps, :math:`\beta_2`. In [0,
+            1).
         eps: Added to the root, not negative.
-        scale: The factor :math:`\alpha`: the root of 128, whose square is the authors' ``scale``.
-            About the root of the shorter side makes updates as large as Adam's.
-        max_growth: The bound :math:`\gamma`, at least 1; None for no bound. There is none before
-            the first update that is not zero.
-        update_proj_gap: In how many steps the vector becomes another one, at least 1.
-        seed: An integer seed, a key of two uint32 or of JAX, or a NumPy ``Generator`` or
-            ``SeedSequence`` to draw one from. The place of a leaf in the tree counts as well.
+        scale: The factor :math:`\alpha`. The default is the root of 128; the authors' ``scale`` is
+            its square. About the root of the shorter side makes updates as large as Adam's.
+        max_growth: How much the norm of an update may grow in one step, :math:`\gamma`, at least 1;
+            None for no bound. There is none before the first nonzero update.
+        update_proj_gap: How many steps to keep a projection before a new one is drawn, at least 1.
+        seed: An integer seed, a key of two uint32 or a JAX key, or a NumPy ``Generator`` or
+            ``SeedSequence`` to draw a key from. The position of a leaf in the tree counts too.
         weight_dimension_numbers: A :class:`MuonDimensionNumbers` for each leaf with more than two
             axes, as for :func:`scale_by_muon`.
 
@@ -285,23 +287,30 @@ def apollo_mini(
 ) -> GradientTransformationExtraArgs:
     """APOLLO-Mini for matrices, AdamW for all other parameters.
 
-    Matrices: :func:`scale_by_apollo_mini`, :func:`gradmill.add_decayed_weights` and
+    Matrices get :func:`scale_by_apollo_mini`, :func:`gradmill.add_decayed_weights` and
     :func:`gradmill.scale_by_learning_rate`. A matrix of 1,000 rows and 4,000 columns has 32 kB of
     state in float32, where Adam keeps 32 MB and :func:`adam_mini` 16 MB. The authors leave
-    embeddings and the last layer to AdamW, as ``weight_dimension_numbers`` can say.
+    embeddings and the last layer to AdamW; name the matrices in ``weight_dimension_numbers``.
 
     Args:
-        learning_rate: A number or a schedule.
-        b1: Decay of first moments, at least 0 and below 1.
-        b2: Decay of second moments, at least 0 and below 1.
+        learning_rate: A number, or a schedule that maps the step count (from 0) to one.
+        b1: How much of the running mean of gradients each step keeps. The mean spans about 1 / (1 -
+            b1) steps: 0.9 is 10 steps. Higher is smoother and slower to turn. In [0, 1).
+        b2: How much of the running mean of squared gradients each step keeps, over about 1 / (1 -
+            b2) steps. Lower it (0.95 to 0.99) if loss spikes follow changes in gradient size. In
+            [0, 1).
         eps: Added to roots, not negative.
         scale: A factor for the updates of matrices, as for :func:`scale_by_apollo_mini`.
-        max_growth: The factor by which the norm of an update may grow in a step; None for any.
-        update_proj_gap: In how many steps projections become other ones, at least 1.
-        seed: What projections are drawn with, as for :func:`scale_by_apollo_mini`.
-        weight_decay: The multiple of all parameters, or a schedule of it.
-        mask: Which leaves decay, as for :func:`gradmill.add_decayed_weights`.
-        adam_learning_rate: The learning rate of all other parameters; None for the same.
+        max_growth: How much the norm of an update may grow in one step, as a factor; None for no
+            bound.
+        update_proj_gap: How many steps to keep a projection before a new one is drawn, at least 1.
+        seed: The seed of the projections, as for :func:`scale_by_apollo_mini`.
+        weight_decay: How strongly all parameters are pulled towards zero, a number or a schedule,
+            as in :func:`gradmill.adamw`.
+        mask: Which leaves decay; see :func:`gradmill.add_decayed_weights`. Biases and the scales of
+            normalization layers are usually left out: ``lambda path, leaf: leaf.ndim > 1``.
+        adam_learning_rate: The learning rate of the parameters that Adam updates; None for the same
+            one.
         weight_dimension_numbers: A tree with a :class:`MuonDimensionNumbers` for each matrix, of
             two axes or more, and None for each other parameter; or a function of the parameters
             that returns one. None for all parameters with two axes.
