@@ -40,7 +40,7 @@ const DROPPED: u32 = 0x7f;
 impl Coding {
     /// The number that a code stands for.
     #[inline(always)]
-    pub fn decode(self, code: u8, scale: f32) -> f32 {
+    pub(crate) fn decode(self, code: u8, scale: f32) -> f32 {
         match self {
             Self::Signed => f32::from(code.cast_signed()) * scale,
             Self::Square => f32::from_bits(LEAST + (u32::from(code) << SHIFT)) * scale,
@@ -49,13 +49,13 @@ impl Coding {
 
     /// What the largest number of a group is multiplied by to give its scale, before that is rounded.
     #[inline(always)]
-    pub const fn share(self) -> f32 {
+    pub(crate) const fn share(self) -> f32 {
         1.0 / MOST[self as usize]
     }
 
     /// The code of a number that is finite and no larger than the largest of its group.
     #[inline(always)]
-    pub fn encode(self, value: f32, factor: f32) -> u8 {
+    pub(crate) fn encode(self, value: f32, factor: f32) -> u8 {
         let scaled = value * factor;
         let code = match self {
             Self::Signed => (scaled + ROUNDS).to_bits(),
@@ -68,7 +68,7 @@ impl Coding {
 /// The scale of a group whose largest number has this [`size`], with what its coding has as [`Coding::share`], and the factor
 /// by which its codes are made. One number that is not finite makes all of its group NaN.
 #[inline(always)]
-pub fn scale(largest: u32, share: f32) -> (f32, f32) {
+pub(crate) fn scale(largest: u32, share: f32) -> (f32, f32) {
     let exact = f32::from_bits(largest) * share;
     let rounded = f32::from_bits((exact.to_bits() + DROPPED.div_ceil(2)) & !DROPPED);
     let scale = if rounded < LEAST_SCALE { 0.0 } else { rounded };
@@ -79,19 +79,19 @@ pub fn scale(largest: u32, share: f32) -> (f32, f32) {
 
 /// The size of a number as an integer that is larger where the number is; that of what is not finite is the largest.
 #[inline(always)]
-pub fn size(value: f32) -> u32 {
+pub(crate) fn size(value: f32) -> u32 {
     value.to_bits() & SIZE
 }
 
 /// Whether a number of this [`size`] is neither infinite nor NaN.
 #[inline(always)]
-pub fn is_finite(size: u32) -> bool {
+pub(crate) fn is_finite(size: u32) -> bool {
     size < INFINITE
 }
 
 /// Encodes numbers, no more than a group of them; the scale.
 #[inline(always)]
-pub fn encode_group(coding: Coding, values: &[f32], codes: &mut [u8]) -> f32 {
+pub(crate) fn encode_group(coding: Coding, values: &[f32], codes: &mut [u8]) -> f32 {
     let largest = values.iter().fold(0, |largest, &value| size(value).max(largest));
     let (scale, factor) = scale(largest, coding.share());
     for (code, &value) in codes.iter_mut().zip(values) {
@@ -148,7 +148,9 @@ mod tests {
         let (mut codes, mut scale) = coded(Coding::Square, &[1.0, 0.3]);
         for _ in 0..1000 {
             let mut values = decoded(Coding::Square, &codes, scale);
-            values.iter_mut().for_each(|value| *value *= 0.999);
+            for value in &mut values {
+                *value *= 0.999;
+            }
             (codes, scale) = coded(Coding::Square, &values);
         }
         let left = decoded(Coding::Square, &codes, scale)[0];

@@ -20,7 +20,7 @@ impl Data {
         match dtype {
             DType::F32 => Self::F32(values.into_iter().map(round).collect()),
             DType::F64 => Self::F64(values.into_iter().collect()),
-            DType::F16 | DType::BF16 => unreachable!("half precision has suites of its own"),
+            _ => unreachable!("half precision and codes have suites of their own"),
         }
     }
 

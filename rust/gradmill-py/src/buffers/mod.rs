@@ -148,10 +148,10 @@ pub struct Held {
 impl Held {
     /// The elements; see [`Readable::source`].
     pub fn source(&self, order: Order) -> Source<'_> {
-        // SAFETY: `self._object`, and for scales their own reference, keep the arrays alive; see `Readable::source` for
-        // the rest.
         match &self.scales {
+            // SAFETY: `self._object` keeps the array alive; see `Readable::source` for the rest.
             None => unsafe { self.raw.source(order) },
+            // SAFETY: the same for the codes, and the scales hold their own array.
             Some(scales) => Source::Codes(unsafe { scales.source(&self.raw) }),
         }
     }
@@ -357,9 +357,10 @@ pub struct Made {
 impl Made {
     /// The elements.
     pub fn sink(&mut self, order: Order) -> Sink<'_> {
-        // SAFETY: `self.object`, and for scales their own reference, keep the arrays alive, and nobody else has seen them.
         match &self.scales {
+            // SAFETY: `self.object` keeps the array alive, and is the only reference to it so far.
             None => unsafe { self.raw.sink(order) },
+            // SAFETY: the same for the codes, and the scales hold their own array, which nobody else has seen.
             Some(scales) => Sink::Codes(unsafe { scales.sink(&self.raw) }),
         }
     }
@@ -455,11 +456,12 @@ impl Writable {
 
     /// The elements. The owner has made sure, by [`Raw::span`], that no other array of the step overlaps.
     pub fn sink(&mut self, order: Order) -> Sink<'_> {
-        // SAFETY: `self.object` keeps the array alive, which was writeable at the last look; its memory stays
-        // where it is as that of what `Readable::source` reads. `InPlace` checks that it overlaps no other
-        // array of the step when it binds it, and again for each update. The same holds for scales.
         match &self.scales {
+            // SAFETY: `self.object` keeps the array alive, which was writeable at the last look; its memory stays where
+            // it is as that of what `Readable::source` reads. `InPlace` checks that it overlaps no other array of the
+            // step when it binds it, and again for each update.
             None => unsafe { self.raw.sink(order) },
+            // SAFETY: the same for the codes, and for the scales, which hold their own array.
             Some(scales) => Sink::Codes(unsafe { scales.sink(&self.raw) }),
         }
     }
