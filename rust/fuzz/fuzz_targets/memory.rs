@@ -335,6 +335,7 @@ impl Memory {
             DType::BF16 => Inner::BF16(Typed::new(recipe, len, write)),
             DType::F32 => Inner::F32(Typed::new(recipe, len, write)),
             DType::F64 => Inner::F64(Typed::new(recipe, len, write)),
+            DType::Codes => unreachable!("no recipe has codes"),
         })
     }
 

@@ -69,6 +69,7 @@ impl Array {
             DType::BF16 => Elements::BF16(values.map(bf16::from_f32).collect()),
             DType::F32 => Elements::F32(values.collect()),
             DType::F64 => Elements::F64(values.map(f64::from).collect()),
+            DType::Codes => unreachable!("codes are no array alone"),
         };
         let strides = |order: Vec<usize>| {
             let mut axes: Vec<(usize, isize)> = shape.iter().map(|&length| (length, 0)).collect();

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Data, Memory};
-use gradmill_core::data::{Params, Slot, Slots};
+use gradmill_core::data::{Params, Slot, Slots, Updates};
 use gradmill_core::sys::simd::Tier;
 use gradmill_core::{Config, DType, Error, Leaf, Program, Role, Step, run};
 
@@ -168,7 +168,9 @@ fn the_update_comes_in_the_dtype_of_the_chain() {
     let out = mistake(&wide, |leaf, spare| leaf.out = Some(spare.sink()));
     assert_eq!(out, error(DType::F32, DType::F64));
     // Any wide array that an op reads widens the chain.
-    let updates = mistake(&wide, |leaf, spare| leaf.updates = spare.source().into());
+    let updates = mistake(&wide, |leaf, spare| {
+        leaf.updates = Updates::Kept(spare.source());
+    });
     assert_eq!(updates, error(DType::F64, DType::F32));
     let params = mistake(&wide, |leaf, spare| leaf.params = Params::Read(spare.source()));
     assert_eq!(params, error(DType::F64, DType::F32));
@@ -234,7 +236,9 @@ fn each_array_has_the_length_of_the_updates() {
             slot.from = Some(spare.source());
         });
         assert_eq!(slot_from, length(Role::Slot(2)));
-        let updates = mistake(&spare, |leaf, spare| leaf.updates = spare.source().into());
+        let updates = mistake(&spare, |leaf, spare| {
+            leaf.updates = Updates::Kept(spare.source());
+        });
         let error = Error::Length { leaf: 1, role: Role::Params, expected: got, got: LEN };
         assert_eq!(updates, Err(error));
     }
