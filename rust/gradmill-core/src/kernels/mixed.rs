@@ -54,6 +54,7 @@ fn apply_single(
         .or_else(|| with::<bf16, f32, f32>(kernel, tier, leaf, slots))
         .or_else(|| with_codes::<f32, f32>(kernel, tier, leaf, slots))
         .or_else(|| with_codes::<bf16, bf16>(kernel, tier, leaf, slots))
+        .or_else(|| with_codes::<bf16, f32>(kernel, tier, leaf, slots))
 }
 
 fn with_codes<U: Element, P: Element>(
