@@ -100,7 +100,7 @@ def test_a_state_is_that_of_one_parameter_and_its_tensors_are_live() -> None:
     assert torch.equal(opt.state[weight]["exp_avg"], weight)
     opt.state = {}
     assert len(opt.state) == 0
-    with pytest.raises(KeyError, match="none of this optimizer's"):
+    with pytest.raises(KeyError, match="not in this optimizer's param_groups"):
         opt.state[torch.zeros(1)] = {}
 
 
