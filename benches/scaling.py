@@ -120,7 +120,7 @@ def draw(machine: Machine, path: str) -> None:
     import matplotlib as mpl  # noqa: PLC0415  (tables need no plots)
 
     mpl.use("Agg")
-    import matplotlib.pyplot as plt  # noqa: PLC0415
+    import matplotlib.pyplot as plt  # noqa: PLC0415  (behind the choice of what draws)
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for size in SIZES:

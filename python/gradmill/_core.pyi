@@ -71,6 +71,7 @@ class _Pass(TypedDict):
     takes_params: bool
     before: list[int]
     fused: bool
+    fused_in_codes: bool
 
 class _Op(TypedDict):
     name: str

@@ -10,7 +10,7 @@ import pytest
 import gradmill as gm
 from tests.unit.test_coming_from import Row, rows
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="needs torch, to compare with")
 from torch.optim import lr_scheduler
 
 STEPS = 30

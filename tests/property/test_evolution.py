@@ -110,7 +110,7 @@ def test_estimated_gradients(
 
 
 def test_the_numbers_of_jax() -> None:
-    jax = pytest.importorskip("jax")
+    jax = pytest.importorskip("jax", reason="needs JAX, to compare with")
     params: Any = {"b": np.zeros(5, np.float32), "a": np.zeros((70, 30), np.float32), "n": None}
     keys = jax.random.split(jax.random.key(7), 2)
     found = evolution.perturb(params, 7, 1.0)

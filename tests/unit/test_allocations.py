@@ -34,9 +34,12 @@ def lying(tree):
     return tree_map(array, tree)
 
 def allocations(case):
-    options_of = {"master": {"master": True}, "stochastic": {"rounding": "stochastic"}}
+    options_of = {"master": {"master": True}, "stochastic": {"rounding": "stochastic"}, "codes": {}}
     chosen = {key: value for name in options for key, value in options_of[name].items()}
-    opt = gm.Optimizer(case.make(gm), lying(random_tree(1, dtype)), **chosen)
+    tx = case.make(gm)
+    if "codes" in options:
+        tx = gm.quantized_state(tx, min_size=1)
+    opt = gm.Optimizer(tx, lying(random_tree(1, dtype)), **chosen)
     for step in range(14):
         grads = lying(random_tree(2 + step, dtype))
         before = _core.allocations()
@@ -58,7 +61,13 @@ print("none")
 @pytest.mark.parametrize("kind", ["dense", "fortran", "strided"])
 @pytest.mark.parametrize(
     "how",
-    [("float32",), ("float64",), ("float16", "master"), ("float16", "stochastic")],
+    [
+        ("float32",),
+        ("float64",),
+        ("float16", "master"),
+        ("float16", "stochastic"),
+        ("float32", "codes"),
+    ],
     ids="-".join,
 )
 def test_no_row_of_the_table_allocates(kind: str, how: tuple[str, ...]) -> None:

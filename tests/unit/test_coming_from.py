@@ -91,8 +91,8 @@ def test_steps_by_hand(row: Row) -> None:
 
 @pytest.mark.parametrize("row", rows("optax", "Transformations"), ids=str)
 def test_transformations_of_optax(row: Row) -> None:
-    optax = pytest.importorskip("optax")
-    jnp = pytest.importorskip("jax.numpy")
+    optax = pytest.importorskip("optax", reason="needs optax, to compare with")
+    jnp = pytest.importorskip("jax.numpy", reason="needs JAX, to compare with")
     rng = np.random.default_rng(0)
 
     def tree() -> dict[str, Any]:
@@ -116,8 +116,8 @@ def test_transformations_of_optax(row: Row) -> None:
 
 @pytest.mark.parametrize("row", rows("optax", "The loop"), ids=str)
 def test_the_loop_of_optax(row: Row) -> None:
-    optax = pytest.importorskip("optax")
-    jax = pytest.importorskip("jax")
+    optax = pytest.importorskip("optax", reason="needs optax, to compare with")
+    jax = pytest.importorskip("jax", reason="needs JAX, to compare with")
     known = names()
     theirs = {"optax": optax, "jax": jax, **{k: known[k] for k in ("params", "grads", "updates")}}
     theirs["tx"] = optax.adam(1e-3)

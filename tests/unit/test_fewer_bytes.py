@@ -13,7 +13,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "fewer_bytes.py"
 
 def test_fewer_bytes(tmp_path: Path) -> None:
     for package in ("sklearn", "matplotlib"):
-        pytest.importorskip(package)
+        pytest.importorskip(package, reason="needs what the example imports")
     plot = tmp_path / "plot.png"
     names = ["adamw", "bf16", "8bit", "apollo_mini"]
     options = {"--only": ",".join(names), "--seeds": 1, "--steps": 20, "--width": 16}

@@ -249,6 +249,17 @@ def test_explain_says_why_an_order_is_not_fused() -> None:
     assert (adam.fused, adam.why_not) == (True, "")
 
 
+def test_explain_knows_the_loops_over_state_in_8_bits() -> None:
+    def passes(tx: Any) -> Any:
+        (only,) = gm.explain(gm.quantized_state(tx, min_size=1), np.ones(3)).passes
+        return only.fused, only.why_not
+
+    assert passes(gm.adamw(0.1)) == passes(gm.sgd(0.1, 0.9)) == passes(gm.sgd(0.1)) == (True, "")
+    why = "only Adam and momentum have a loop over state in 8 bits"
+    assert passes(gm.lion(0.1)) == passes(gm.nadam(0.1)) == (False, why)
+    assert passes(gm.chain(gm.scale_by_adam(), gm.clip(1.0)))[1] == "clip has no loop in registers"
+
+
 def test_explain_shows_a_table() -> None:
     params = {"a<b": np.ones(1), "c": np.ones(1)}
     plan = gm.masked(gm.sgd(0.1), {"a<b": True, "c": False}).explain(params)

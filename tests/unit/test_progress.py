@@ -78,6 +78,23 @@ def test_what_progress_raises_does_not_tear_a_step(error: type[BaseException]) -
 
 
 @pytest.mark.usefixtures("small_groups")
+def test_gradients_are_zeroed_where_a_step_was_taken_and_progress_raises() -> None:
+    opt = gm.Optimizer(gm.adam(0.1), random_tree(0))
+    grads = random_tree(1)
+
+    def fails(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        opt.step(grads, progress=fails, zero_grads=True)
+    assert not any(leaf.any() for leaf in grads.values() if leaf is not None)
+    refused = {**random_tree(2), "scalar": np.ones(3)}
+    with pytest.raises(GradmillError):
+        opt.step(refused, progress=fails, zero_grads=True)
+    assert refused["kernel"].all()
+
+
+@pytest.mark.usefixtures("small_groups")
 @pytest.mark.parametrize(
     "bad",
     [

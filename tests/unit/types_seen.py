@@ -1,4 +1,7 @@
-"""What type checkers make of calls; `test_types.py` has two of them check this file."""
+"""What type checkers make of calls; `test_types.py` has two of them check this file.
+
+What is ignored is refused by both: an error that goes away makes the line itself an error.
+"""
 
 from __future__ import annotations
 

@@ -313,7 +313,7 @@ class Binding(Generic[P]):
 
 
 _DERIVED = set(
-    "_at_step _bound _busy _copies _due _file _flatten_up_to _half _half_lock _is_simple"  # noqa: SIM905
+    "_at_step _bound _busy _copies _due _file _flatten_up_to _half _half_lock _is_simple"  # noqa: SIM905  (quotes hide the names)
     " _leaves _master _nones _pending _places _quick _runs _select _structure _treespec".split()
 )
 """Attributes that are made anew in a copy."""

@@ -251,13 +251,18 @@ class Optimizer(InGroups[P]):
         spent: dict[int, Any] = {}
         if zero_grads:
             spent = to_zero(self._treespec, without(updates, self._kept))
-        made = self._step_in_groups(grads, updates, progress, extra_args)
-        if made is None:
-            made = self.step(grads, **extra_args)
-            total = sum(self._leaves[at].size for at in self._due)
-            progress(total, total)
-        for array in spent.values():
-            array.fill(0)
+        before = self._bound.last()[0]
+        try:
+            made = self._step_in_groups(grads, updates, progress, extra_args)
+            if made is None:
+                made = self.step(grads, **extra_args)
+                total = sum(self._leaves[at].size for at in self._due)
+                progress(total, total)
+        finally:
+            # What the callback raises comes out of a step that is complete.
+            if self._bound.last()[0] > before:
+                for array in spent.values():
+                    array.fill(0)
         return made
 
     def _step_with_more(

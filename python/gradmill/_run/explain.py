@@ -20,7 +20,7 @@ from gradmill._run.runs import PythonRun, runs_in_place
 from gradmill._run.trees import formula_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gradmill._core import _Pass
     from gradmill._data.types import PyTree, TransformationLike
@@ -115,6 +115,12 @@ class _Sizes(NamedTuple):
     parameters: int
     states: Mapping[int, PyTree]
 
+    def slots(self, links: Sequence[Link]) -> Iterator[Any]:
+        """The leaves of the state of links."""
+        for link in links:
+            for slot in () if link.spec is None else link.spec.slots:
+                yield from flatten(getattr(self.states[id(link)], slot.name), is_quantized)[0]
+
     def of(self, reads: Sequence[str], writes: Sequence[str], links: Sequence[Link]) -> float:
         """What a pass costs whose ops are those of some links."""
         slots: dict[str, list[float]] = {}
@@ -208,6 +214,8 @@ def _pass(
         update = "carried" if entry["carries"] else entry["source"]
         reads += [update if of == "updates" else of for of in entry["measures"]]
     ends = [] if entry["ends_for"] is None else [run.ops[entry["ends_for"]]]
+    in_codes = any(map(is_quantized, sizes.slots(links)))
+    is_fused = entry["fused_in_codes" if in_codes else "fused"]
     notes = {"masked leaves skip theirs": any(link.masks for link in links)}
     notes["not all in every step"] = any(link.gates for link in links)
     return Pass(
@@ -217,8 +225,8 @@ def _pass(
         writes=tuple(writes),
         bytes_per_param=sizes.of(reads, writes, [*links, *ends]),
         ends_with="" if at_end is None else f"{_ENDS[at_end.finds]} for {at_end.name}",
-        fused=entry["fused"] or not ops,
-        why_not="" if entry["fused"] else _why_in_blocks(links),
+        fused=is_fused or not ops,
+        why_not="" if is_fused else _NO_CODES if entry["fused"] else _why_in_blocks(links),
         notes=tuple(note for note, holds in notes.items() if holds),
     )
 
@@ -240,6 +248,8 @@ def _has_loop(link: Link) -> bool:
 
 
 _NO_LOOP = ("has no loop in registers", "have no loop in registers")
+
+_NO_CODES = "only Adam and momentum have a loop over state in 8 bits"
 
 _NO_KERNEL = "the core has no kernel for it"
 

@@ -315,7 +315,7 @@ class Sharded:
             yield start, min(start + width, arena.length)
 
     def _reduce(self, arena: Arena, flat: list[Array], sums: Array) -> None:
-        """Sum the gradients of all processes, and update parameters and state."""
+        """Sum the gradients of all processes, each of its own shard."""
         size = self._engine.size
         for window in self._windows(arena):
             start, stop = window

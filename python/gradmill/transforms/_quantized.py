@@ -27,8 +27,8 @@ def quantized_state(
     Every 32 neighbours share a float32 scale; see :class:`Quantized`. First moments are integers
     times the scale, off by at most 1/254 of the largest in the group. Second moments are 8-bit
     floats, off by at most 1/32 of themselves, and never zero beside a larger one, since Adam
-    divides by them. Decoding, the step and encoding are one loop in registers. Storing a value that
-    was read back changes no bit.
+    divides by them. In :class:`Optimizer`, Adam and momentum decode, step and encode in one loop in
+    registers; others do so block by block. Storing a value that was read back changes no bit.
 
     Pick it if memory is short, or if many cores wait for memory. Leave the moments of embeddings
     and of other rows that rarely receive a gradient in float32, with ``mask``. Parameters and

@@ -49,7 +49,9 @@ fn check_passes(program: &Program, passes: &[Pass]) {
     for pass in passes {
         assert_eq!((pass.ops.start, pass.source), (first, source));
         assert!(pass.slots.start <= pass.slots.end && pass.slots.end <= program.slots());
-        black_box(program.is_fused(pass, &vec![0.5; program.scalars()]));
+        for in_codes in [false, true] {
+            black_box(program.is_fused(pass, &vec![0.5; program.scalars()], in_codes));
+        }
         if pass.carries {
             first = pass.ops.end;
             source = PassInput::Carried;

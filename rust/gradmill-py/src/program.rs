@@ -76,7 +76,8 @@ impl Program {
     /// The passes as dicts: indices of the ops, source ("updates" or "carried"), the op that has to know
     /// something of the update the pass ends with or None, whether it leaves the update behind for the
     /// next, the arrays that are read to know it (none where it is found on the way), whether the walk looks at parameters, the
-    /// ops that measure parameters before the pass, and whether it is one loop in a step with these scalars.
+    /// ops that measure parameters before the pass, and whether it is one loop in a step with these scalars, over
+    /// plain state and over state in codes.
     #[expect(clippy::needless_pass_by_value, reason = "arguments arrive owned")]
     fn passes<'py>(&self, py: Python<'py>, scalars: Vec<f64>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         self.core.check_scalars(&scalars).map_err(|error| core_error(&error))?;
@@ -113,7 +114,8 @@ impl Program {
             let before = before.collect::<Vec<_>>();
             entry.set_item("before", before)?;
             next = pass.ops.end;
-            entry.set_item("fused", self.core.is_fused(pass, &scalars))?;
+            entry.set_item("fused", self.core.is_fused(pass, &scalars, false))?;
+            entry.set_item("fused_in_codes", self.core.is_fused(pass, &scalars, true))?;
             Ok(entry)
         };
         self.core.passes().iter().map(describe).collect()

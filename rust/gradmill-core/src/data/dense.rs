@@ -30,39 +30,40 @@ pub struct Coded<'d, U, P> {
     pub slots: SmallVec<[CodesMut<'d>; ROOM]>,
 }
 
-impl Leaf<'_> {
-    /// As [`Leaf::mixed`], for a leaf all of whose state is in codes.
-    pub(crate) fn coded<U: Element, P: Element>(
-        &mut self,
-        slots: Range<usize>,
-    ) -> Option<Coded<'_, U, P>> {
-        let Params::Write(Slot { from: None, to }) = &mut self.params else {
-            return None;
-        };
-        if self.copy.is_some() {
-            return None;
-        }
-        let (updates, params) = (self.updates.dense()?, to.dense()?);
-        let own = self.slots.iter_mut().flatten().skip(slots.start).take(slots.len());
-        let slots = own.map(|slot| slot.to.codes().filter(|_| slot.from.is_none()));
-        Some(Coded { updates, params, slots: slots.collect::<Option<_>>()? })
-    }
-
+impl<'a> Leaf<'a> {
     /// Its arrays as slices, where all are dense, updates, parameters and state each of one type, and parameters and
     /// state are overwritten. `slots` are positions among the slots that it has.
     pub(crate) fn mixed<U: Element, P: Element, S: Element>(
         &mut self,
         slots: Range<usize>,
     ) -> Option<Dense<'_, U, P, S>> {
+        let (updates, params, own) = self.overwritten(slots)?;
+        let slots = own.map(|slot| slot.to.dense().filter(|_| slot.from.is_none()));
+        Some(Dense { updates, params, slots: slots.collect::<Option<_>>()? })
+    }
+
+    /// The same for a leaf all of whose state is in codes.
+    pub(crate) fn coded<U: Element, P: Element>(
+        &mut self,
+        slots: Range<usize>,
+    ) -> Option<Coded<'_, U, P>> {
+        let (updates, params, own) = self.overwritten(slots)?;
+        let slots = own.map(|slot| slot.to.codes().filter(|_| slot.from.is_none()));
+        Some(Coded { updates, params, slots: slots.collect::<Option<_>>()? })
+    }
+
+    /// Updates and parameters, where both are dense and the latter are overwritten and have no copy, and some of the slots.
+    fn overwritten<'l, U: Element, P: Element>(
+        &'l mut self,
+        slots: Range<usize>,
+    ) -> Option<(&'l [U], &'l mut [P], impl Iterator<Item = &'l mut Slot<'a>>)> {
         let Params::Write(Slot { from: None, to }) = &mut self.params else {
             return None;
         };
         if self.copy.is_some() {
             return None;
         }
-        let (updates, params) = (self.updates.dense()?, to.dense()?);
         let own = self.slots.iter_mut().flatten().skip(slots.start).take(slots.len());
-        let slots = own.map(|slot| slot.to.dense().filter(|_| slot.from.is_none()));
-        Some(Dense { updates, params, slots: slots.collect::<Option<_>>()? })
+        Some((self.updates.dense()?, to.dense()?, own))
     }
 }

@@ -163,6 +163,12 @@ impl<T: Float> Kernel<T> {
 }
 
 impl Kernel<f32> {
+    /// Whether there is a loop for state in codes.
+    pub fn takes_codes(&self) -> bool {
+        let least = <ApplyCoded<'_, f32, f32> as PatternVisitor<f32>>::LEAST;
+        self.fused.as_ref().is_some_and(|pattern| pattern.frequency() >= least)
+    }
+
     /// Adds the update to the parameters of a leaf whose state is in codes, where one loop does that.
     pub fn apply_coded<U: Element, P: Element>(
         &self,

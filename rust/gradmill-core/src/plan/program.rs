@@ -304,15 +304,18 @@ impl Program {
     }
 
     /// Whether the ops of `pass` run as one loop in registers rather than block by block, in a step with these
-    /// scalars.
+    /// scalars, over state in codes or not.
     #[must_use]
-    pub fn is_fused(&self, pass: &Pass, scalars: &[f64]) -> bool {
+    pub fn is_fused(&self, pass: &Pass, scalars: &[f64], in_codes: bool) -> bool {
         // A factor that is neither one nor minus one, as most are.
         let found = vec![2.0; self.found_before(self.members.len())];
         let binding = Binding { scalars, found: &found, off: 0, fuse: true };
         let mut kernels = KernelSet::<f32>::default();
         kernels.add(0, |bound| self.bind(pass, 0, binding, bound));
         let kernel = &kernels.of(0).kernel;
+        if in_codes && !pass.slots.is_empty() {
+            return kernel.takes_codes();
+        }
         let number = |op: usize| self.members[op].has_whole_units().then_some(2.0);
         kernel.is_fused() || kernel.with_numbers(number).is_some()
     }
